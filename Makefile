@@ -1,0 +1,60 @@
+# The front door for people: every target sets up what it needs on a fresh Debian 12 with Python 3.11.
+PYTHON ?= python3.11
+VENV := .venv
+RUN := $(VENV)/bin
+DEBIAN := libx11-6 libxi6 libxkbcommon0 libsm6 libice6 libgl1 libxxf86vm1 libxfixes3
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+export HF_HUB_OFFLINE := 1
+
+.PHONY: help demo test check addon proto verify train-tiny test-bpy clean
+
+help:  ## Print this menu
+	@grep -hE '^[a-z-]+:.*##' Makefile | sed -E 's/:.*## /\t/' | expand -t 16
+
+demo: $(VENV)/installed  ## Generate, import, render and regenerate one shot in headless Blender; see demo/
+	$(RUN)/python demo.py $(if $(PROMPT),--prompt "$(PROMPT)") \
+	  $(if $(BACKGROUND),--background "$(BACKGROUND)") \
+	  $(if $(FOREGROUND_1),--foreground-1 "$(FOREGROUND_1)") \
+	  $(if $(FOREGROUND_2),--foreground-2 "$(FOREGROUND_2)") \
+	  $(if $(REPLACEMENT),--replacement "$(REPLACEMENT)") $(if $(SEED),--seed $(SEED))
+
+test: check test-bpy  ## Run every check and test (what CI runs)
+	$(RUN)/python -m pytest -q
+
+check: $(VENV)/installed  ## Lint, format, types, import contracts, wire
+	$(RUN)/ruff check .
+	$(RUN)/ruff format --check .
+	$(RUN)/mypy
+	$(RUN)/lint-imports
+	$(RUN)/buf lint
+	$(RUN)/buf breaking --against proto/released.binpb
+
+test-bpy: .venv-bpy-5.0/installed  ## Run the add-on's tests in the second Blender
+	.venv-bpy-5.0/bin/python -m pytest -q tests/addon/blender
+
+addon: $(VENV)/installed  ## Build dist/layert2v-*.zip and validate it with Blender's own tool
+	$(RUN)/python build_addon.py
+
+proto:  ## Generate the stubs again after a change of the protos
+	proto/generate.sh
+
+verify: $(VENV)/installed  ## Check the model against ground truth from the authors' modules
+	$(RUN)/python -m layert2v_model.released verify tests/data/*.safetensors
+
+train-tiny: $(VENV)/installed  ## Train the shipped model from nothing into runs/tiny (hours; resumes)
+	$(RUN)/layert2v-train tiny --assets cache/assets --out runs/tiny
+
+clean:  ## Remove what the other targets made, but not trained weights
+	rm -rf $(VENV) .venv-bpy-* .venv-proto build dist demo
+
+$(VENV)/installed: pyproject.toml constraints.txt tools/debian_packages.sh
+	tools/debian_packages.sh $(DEBIAN)
+	$(PYTHON) -m venv $(VENV)
+	$(RUN)/pip install -q 'pip>=25.1'
+	$(RUN)/pip install -q -c constraints.txt -e '.[backend,training]' --group dev
+	touch $@
+
+.venv-bpy-5.0/installed: $(VENV)/installed tests/addon/requirements.txt
+	$(PYTHON) -m venv .venv-bpy-5.0
+	.venv-bpy-5.0/bin/pip install -q bpy==5.0.1 -r tests/addon/requirements.txt
+	touch $@
