@@ -1,0 +1,1 @@
+"""LayerT2V on diffusers: the layered model and nothing about wires, files of jobs, or Blender."""

@@ -1,0 +1,71 @@
+"""The only file where alpha changes its form: straight, premultiplied, over, flatten.
+
+Shape letters: T frames, C channels (3 for RGB), H, W. Values are display-referred sRGB, the space
+in which the training composites are made (`docs/design.md`); no function here changes the space.
+"""
+
+from collections.abc import Sequence
+
+from torch import Tensor
+
+ALPHA_FLOOR = 1.0 / 512.0
+"""Below this alpha a premultiplied 8-bit colour is rounding noise: half a code value of 1/255."""
+
+
+def premultiply(rgb_TCHW: Tensor, alpha_T1HW: Tensor) -> Tensor:
+    """Scale straight RGB by its alpha."""
+    return rgb_TCHW * alpha_T1HW
+
+
+def unpremultiply(
+    premultiplied_TCHW: Tensor, alpha_T1HW: Tensor, floor: float = ALPHA_FLOOR
+) -> Tensor:
+    """Divide premultiplied RGB by its alpha; colour under `floor` becomes 0.
+
+    Returns:
+        Straight RGB of the same shape, not clipped.
+    """
+    visible = alpha_T1HW > floor
+    return (premultiplied_TCHW / alpha_T1HW.clamp_min(floor)) * visible
+
+
+def over(front_TCHW: Tensor, alpha_T1HW: Tensor, back_TCHW: Tensor) -> Tensor:
+    """Composite a straight RGB front with its alpha over an opaque back.
+
+    Source:
+        Porter and Duff, "Compositing Digital Images", SIGGRAPH 1984: the over operator with an
+        opaque background.
+    """
+    return front_TCHW * alpha_T1HW + back_TCHW * (1 - alpha_T1HW)
+
+
+def flatten(background_TCHW: Tensor, foregrounds: Sequence[tuple[Tensor, Tensor]]) -> Tensor:
+    """Composite foregrounds (straight RGB, alpha), back to front, over an opaque background.
+
+    Returns:
+        The composite, (T, 3, H, W), in the space of the input, not clipped.
+    """
+    composite_TCHW = background_TCHW
+    for rgb_TCHW, alpha_T1HW in foregrounds:
+        composite_TCHW = over(rgb_TCHW, alpha_T1HW, composite_TCHW)
+    return composite_TCHW
+
+
+def visible_weights(alphas_T1HW: Sequence[Tensor]) -> tuple[Tensor, list[Tensor]]:
+    """How much of each pixel of the composite comes from each layer.
+
+    Args:
+        alphas_T1HW: Foreground alphas, back to front, at least one.
+
+    Returns:
+        The background's weight prod(1 - a_j), and per foreground a_i * prod_{j > i}(1 - a_j).
+
+    Source:
+        `docs/design.md`, finishing: C = sum_i w_i L_i is linear in the layers.
+    """
+    clear_T1HW = alphas_T1HW[0].new_ones(alphas_T1HW[0].shape)
+    weights: list[Tensor] = []
+    for alpha_T1HW in reversed(alphas_T1HW):
+        weights.append(alpha_T1HW * clear_T1HW)
+        clear_T1HW = clear_T1HW * (1 - alpha_T1HW)
+    return clear_T1HW, weights[::-1]

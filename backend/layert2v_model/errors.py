@@ -1,0 +1,26 @@
+"""What can be wrong with what people hand to the model, in one tree.
+
+ValueError
+    InvalidShot          prompts, sizes, counts or seeds that this model cannot do
+        InvalidPlate     pixels or mattes given as input
+    DamagedModel         a model folder that is not whole
+    InvalidFixture       a file that `layert2v_model.released` cannot check
+
+Each message is one sentence with the value, the limit and the remedy.
+"""
+
+
+class InvalidShot(ValueError):
+    """Raised when a shot asks for something the model cannot make."""
+
+
+class InvalidPlate(InvalidShot):
+    """Raised when a given stream has a wrong shape, range or values that are not numbers."""
+
+
+class DamagedModel(ValueError):
+    """Raised when a model folder misses files or tensors, or holds broken or unknown ones."""
+
+
+class InvalidFixture(ValueError):
+    """Raised when a fixture file cannot be read or is of no known kind."""

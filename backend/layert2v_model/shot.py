@@ -1,0 +1,172 @@
+"""What a shot asks of the model, checked before anything is computed.
+
+Shape letters: T frames, C channels, H, W. Pixels are display-referred sRGB in [0, 1], RGB
+straight.
+"""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import torch
+from diffusers import AutoencoderKLWan
+from torch import Tensor
+
+from layert2v_model import codec
+from layert2v_model.errors import InvalidPlate, InvalidShot
+from layert2v_model.streams import StreamRole, compose_full_prompt, stream_layout
+from layert2v_model.transformer import LayerT2VTransformer3DModel
+
+
+@dataclass(frozen=True)
+class ShotPrompts:
+    """The words of a shot, one prompt per picture and layer."""
+
+    full: str
+    """The whole picture; blank: composed from the layers' prompts."""
+    background: str
+    """The plate behind everything."""
+    foregrounds: tuple[str, ...]
+    """One per foreground, back to front."""
+    negative: str = ""
+    """What all streams should not show; used when guidance is above 1."""
+
+    def by_name(self) -> dict[str, str]:
+        """Name the prompts as `streams.prompt_names` does, the full one filled in."""
+        layers = {f"foreground_{k}": text for k, text in enumerate(self.foregrounds, start=1)}
+        full = self.full if self.full.strip() else self._composed()
+        return {"full": full, "background": self.background, **layers}
+
+    def _composed(self) -> str:
+        spoken = [text for text in self.foregrounds if text.strip()]
+        if not spoken or not self.background.strip():
+            return ", ".join([*spoken, *([self.background] if self.background.strip() else [])])
+        return compose_full_prompt(self.background, spoken)
+
+
+@dataclass(frozen=True)
+class ShotFormat:
+    """The pixels and steps of a shot."""
+
+    width: int
+    """Pixels."""
+    height: int
+    """Pixels."""
+    num_frames: int
+    """4 k + 1, and such that latent frames fill whole patches."""
+    num_inference_steps: int
+    """Steps of denoising, from 1."""
+    guidance_scale: float
+    """Classifier-free guidance, from 1 (off)."""
+
+
+def check_format(
+    shot: ShotFormat, transformer: LayerT2VTransformer3DModel, vae: AutoencoderKLWan
+) -> None:
+    """Check sizes, frames, steps and guidance.
+
+    Raises:
+        InvalidShot: Names the value, the limit and the nearest that works.
+    """
+    spatial = codec.spatial_factor(vae)
+    _, patch_height, patch_width = transformer.config.patch_size
+    for name, value, multiple in (
+        ("width", shot.width, spatial * patch_width),
+        ("height", shot.height, spatial * patch_height),
+    ):
+        if value < multiple or value % multiple:
+            nearest = max(1, round(value / multiple)) * multiple
+            raise InvalidShot(
+                f"{name} {value} is not a multiple of {multiple} pixels; use {nearest}"
+            )
+    _check_num_frames(shot.num_frames, transformer, vae)
+    if shot.num_inference_steps < 1:
+        raise InvalidShot(f"{shot.num_inference_steps} steps are too few; use at least 1")
+    if not 1 <= shot.guidance_scale < math.inf:
+        raise InvalidShot(
+            f"guidance {shot.guidance_scale} is out of range; use 1 (off) or more, such as 3"
+        )
+
+
+def _check_num_frames(
+    num_frames: int, transformer: LayerT2VTransformer3DModel, vae: AutoencoderKLWan
+) -> None:
+    chunk, patch = codec.FRAMES_PER_CHUNK, transformer.config.patch_size[0]
+    possible = [
+        frames
+        for frames in range(1, max(num_frames, 1) + 2 * chunk * patch, chunk)
+        if codec.num_latent_frames(vae, frames) % patch == 0
+    ]
+    if num_frames not in possible:
+        nearest = min(possible, key=lambda frames: abs(frames - num_frames))
+        listed = ", ".join(map(str, possible[:3]))
+        raise InvalidShot(
+            f"{num_frames} frames cannot be made, only {listed} and so on; use {nearest}"
+        )
+
+
+def check_prompts(prompts: ShotPrompts, given: Mapping[str, Tensor], max_foregrounds: int) -> None:
+    """Check that every layer to be made has words, and that there are not too many layers.
+
+    Raises:
+        InvalidShot: Names the layer, the limit and the remedy.
+    """
+    count = len(prompts.foregrounds)
+    if not 1 <= count <= max_foregrounds:
+        raise InvalidShot(
+            f"{count} foregrounds are asked for, the model makes 1 to {max_foregrounds}; "
+            f"{'add one' if count < 1 else 'remove some'}"
+        )
+    for name, text in prompts.by_name().items():
+        if name != "full" and name not in given and not text.strip():
+            raise InvalidShot(f"the prompt of {name} is empty; say what it shows")
+
+
+def check_given(given: Mapping[str, Tensor], shot: ShotFormat, num_foregrounds: int) -> None:
+    """Check given streams: known names, shapes, finite values in [0, 1], something left to make.
+
+    Raises:
+        InvalidPlate: Names the stream, its value and the remedy.
+    """
+    streams = {stream.name: stream for stream in stream_layout(num_foregrounds)}
+    for name, frames_TCHW in given.items():
+        if name not in streams:
+            raise InvalidPlate(f"{name} is no stream of this shot; use {', '.join(streams)}")
+        channels = 1 if streams[name].role is StreamRole.ALPHA else 3
+        _check_plate(name, frames_TCHW, (shot.num_frames, channels, shot.height, shot.width))
+    if given.keys() == streams.keys():
+        raise InvalidPlate("every stream is given, so nothing is left to make; leave one out")
+
+
+def _check_plate(name: str, frames_TCHW: Tensor, shape: tuple[int, ...]) -> None:
+    if tuple(frames_TCHW.shape) != shape:
+        raise InvalidPlate(
+            f"{name} is {tuple(frames_TCHW.shape)}, the shot needs {shape} "
+            f"(frames, channels, height, width); resize or trim it"
+        )
+    if not frames_TCHW.is_floating_point():
+        raise InvalidPlate(f"{name} holds {frames_TCHW.dtype}; give floating point in [0, 1]")
+    if not torch.isfinite(frames_TCHW).all():
+        raise InvalidPlate(f"{name} holds values that are not numbers; repair those frames")
+    lowest, highest = frames_TCHW.min().item(), frames_TCHW.max().item()
+    if lowest < 0 or highest > 1:
+        raise InvalidPlate(
+            f"{name} reaches from {lowest:g} to {highest:g}, allowed is 0 to 1; "
+            f"convert it to display-referred sRGB and clip it"
+        )
+
+
+def check_seeds(seeds: Mapping[str, int], generated: tuple[str, ...]) -> None:
+    """Check that every stream to be made has a seed; an alpha may use its foreground's.
+
+    Raises:
+        InvalidShot: Names the streams without a seed.
+    """
+    missing = [name for name in generated if seed_source(seeds, name) is None]
+    if missing:
+        raise InvalidShot(f"there is no seed for {', '.join(missing)}; give an integer for each")
+
+
+def seed_source(seeds: Mapping[str, int], name: str) -> int | None:
+    """Return a stream's seed; an alpha without one shares its foreground's."""
+    return seeds.get(name, seeds.get(name.replace("alpha_", "foreground_")))

@@ -1,0 +1,396 @@
+"""LayerT2V's diffusion transformer on diffusers' Wan classes.
+
+Shape letters: B batch, S streams, L tokens of one stream (its frames one after another),
+F modulated frames (1, or the T // patch frames of tokens), N text tokens, D width, C channels,
+T, H, W.
+Tokens stay (B, S, L, D); time and layer modulation is (B, S, F, 6, D) and broadcast, never held
+per token.
+"""
+
+from typing import Any, ClassVar
+
+import torch
+import torch.nn.functional as F
+from diffusers.configuration_utils import register_to_config
+from diffusers.hooks._helpers import TransformerBlockMetadata, TransformerBlockRegistry
+from diffusers.models._modeling_parallel import ContextParallelInput, ContextParallelOutput
+from diffusers.models.modeling_outputs import Transformer2DModelOutput
+
+# `DiffusionPipeline.from_pretrained` looks in a part's module for the class that can load it.
+from diffusers.models.modeling_utils import ModelMixin  # noqa: F401
+from diffusers.models.transformers.transformer_wan import (
+    WanRotaryPosEmbed,
+    WanTransformer3DModel,
+    WanTransformerBlock,
+)
+from diffusers.utils import apply_lora_scale
+from einops import rearrange
+from torch import Tensor, nn
+
+from layert2v_model.attention import (
+    JointSelfAttnProcessor,
+    QueryKeyNorm,
+    Rotary,
+    StreamCrossAttnProcessor,
+)
+from layert2v_model.errors import InvalidShot
+from layert2v_model.streams import PROMPT_VISIBILITIES, StreamRole, num_foregrounds_of
+
+
+class JointRotaryPosEmbed(WanRotaryPosEmbed):
+    """Native 3D positions whose time index runs through all streams: s * T + t.
+
+    Source: LayerT2V's release with `use_4d_rope: false`, the setting of all its recipes.
+    """
+
+    def __init__(self, attention_head_dim: int, patch_size: tuple[int, ...], max_seq_len: int):
+        super().__init__(attention_head_dim, patch_size, max_seq_len)
+        self._tables: dict[tuple[Any, ...], Rotary] = {}
+
+    def forward(self, hidden_states: Tensor) -> Rotary:
+        """Return float32 cosines and sines (1, S, L, 1, head) for latents (B, S, C, T, H, W)."""
+        _, num_streams, _, num_frames, height, width = hidden_states.shape
+        key = (num_streams, num_frames, height, width, hidden_states.device)
+        if key not in self._tables:
+            self._tables[key] = self._joint_tables(hidden_states)
+        return self._tables[key]
+
+    def _joint_tables(self, latents_BSCTHW: Tensor) -> Rotary:
+        _, num_streams, channels, num_frames, height, width = latents_BSCTHW.shape
+        if any(n % p for n, p in zip((num_frames, height, width), self.patch_size, strict=True)):
+            raise InvalidShot(
+                f"latents of {num_frames} frames, {height} x {width}, do not fill patches of "
+                f"{tuple(self.patch_size)}; use a multiple of each"
+            )
+        num_positions = num_streams * num_frames // self.patch_size[0]
+        if num_positions > self.max_seq_len:
+            raise InvalidShot(
+                f"{num_streams} streams of {num_frames} latent frames need {num_positions} "
+                f"positions, the model has {self.max_seq_len}; ask for fewer frames or foregrounds"
+            )
+        with torch.inference_mode(False), torch.no_grad():
+            joint = latents_BSCTHW.new_empty(
+                (1, channels, num_streams * num_frames, height, width), device="meta"
+            )
+            cos, sin = super().forward(joint)
+            return self._per_stream(cos, latents_BSCTHW), self._per_stream(sin, latents_BSCTHW)
+
+    def _per_stream(self, table: Tensor, latents_BSCTHW: Tensor) -> Tensor:
+        streams = rearrange(table, "b (s l) h d -> b s l h d", s=latents_BSCTHW.shape[1])
+        return streams.to(latents_BSCTHW.device, torch.float32)
+
+
+class LayerAdaLN(nn.Module):
+    """What a stream is, as an addition to the time modulation of every block.
+
+    Source: LayerT2V's release, `LayerAdaLN`; the foreground table is this project's.
+    """
+
+    def __init__(self, dim: int, max_foregrounds: int) -> None:
+        super().__init__()
+        self.layer_modulation = nn.Parameter(torch.zeros(len(StreamRole), 6, dim))
+        # Row 0 belongs to foreground 1 and is never read: one foreground is the released model.
+        self.foreground_modulation = nn.Parameter(torch.zeros(max_foregrounds, 6, dim))
+
+    def forward(self, num_streams: int) -> Tensor:
+        """Return the rows of `num_streams` streams in their order: (S, 6, D), float32."""
+        num_foregrounds = num_foregrounds_of(num_streams)
+        if num_foregrounds > len(self.foreground_modulation):
+            raise InvalidShot(
+                f"the model takes at most {len(self.foreground_modulation)} foregrounds, "
+                f"got {num_foregrounds}; remove some"
+            )
+        roles_R6D = self.layer_modulation.float()
+        nearer_K6D = self.foreground_modulation[1:num_foregrounds].float()
+        numbers_K6D = F.pad(nearer_K6D, (0, 0, 0, 0, 1, 0))
+        pairs_KR6D = roles_R6D[StreamRole.FOREGROUND :] + numbers_K6D[:, None]
+        return torch.cat([roles_R6D[: StreamRole.FOREGROUND], pairs_KR6D.flatten(0, 1)])
+
+
+class LayerT2VTransformerBlock(WanTransformerBlock):
+    """Wan's block on tokens (B, S, L, D) with modulation per stream, or per stream and frame."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.attn1.set_processor(JointSelfAttnProcessor())
+        self.attn2.set_processor(StreamCrossAttnProcessor())
+        for attention in (self.attn1, self.attn2):
+            attention.norm_q = QueryKeyNorm(attention.inner_dim, eps=attention.norm_q.eps)
+            attention.norm_k = QueryKeyNorm(attention.inner_dim, eps=attention.norm_k.eps)
+
+    def forward(
+        self,
+        hidden_states: Tensor,
+        encoder_hidden_states: Tensor,
+        temb: Tensor,
+        rotary_emb: Rotary,
+        encoder_attention_mask: Tensor | None = None,
+    ) -> Tensor:
+        """Map tokens to tokens.
+
+        Args:
+            hidden_states: Tokens (B, S, L, D).
+            encoder_hidden_states: Text after its MLP (B, S, N, D).
+            temb: Time and layer modulation (B, S, F, 6, D), float32; F divides L.
+            rotary_emb: Cosines and sines (1, S, L, 1, head width).
+            encoder_attention_mask: None, or a boolean (B, S, N), true on real text tokens.
+        """
+        # Order of the six: Wan's, for self-attention and then for the feed-forward.
+        shift_1, scale_1, gate_1, shift_2, scale_2, gate_2 = (
+            self.scale_shift_table.float() + temb
+        ).unbind(dim=-2)
+
+        normed = _modulated(self.norm1, hidden_states, shift_1, scale_1)
+        hidden_states = _gated(hidden_states, self.attn1(normed, None, None, rotary_emb), gate_1)
+
+        normed = self.norm2(hidden_states.float()).type_as(hidden_states)
+        text = self.attn2(normed, encoder_hidden_states, encoder_attention_mask, None)
+        hidden_states = hidden_states + text
+
+        normed = _modulated(self.norm3, hidden_states, shift_2, scale_2)
+        return _gated(hidden_states, self.ffn(normed), gate_2)
+
+
+def _modulated(
+    norm: nn.Module, tokens_BSLD: Tensor, shift_BSFD: Tensor, scale_BSFD: Tensor
+) -> Tensor:
+    frames = (shift_BSFD.shape[2], -1)
+    normed = norm(tokens_BSLD.float()).unflatten(2, frames)
+    modulated = normed * (1 + scale_BSFD[:, :, :, None]) + shift_BSFD[:, :, :, None]
+    return modulated.flatten(2, 3).type_as(tokens_BSLD)
+
+
+def _gated(tokens_BSLD: Tensor, update_BSLD: Tensor, gate_BSFD: Tensor) -> Tensor:
+    update = update_BSLD.float().unflatten(2, (gate_BSFD.shape[2], -1)) * gate_BSFD[:, :, :, None]
+    return (tokens_BSLD.float() + update.flatten(2, 3)).type_as(tokens_BSLD)
+
+
+TransformerBlockRegistry.register(
+    LayerT2VTransformerBlock, TransformerBlockMetadata(return_hidden_states_index=0)
+)
+
+
+class LayerT2VTransformer3DModel(WanTransformer3DModel):
+    """Velocity of all streams of a shot at once.
+
+    A timestep may differ per stream and latent frame, so that given streams can sit at 0. With
+    one foreground the parameters and the result are those of the released model.
+    """
+
+    _no_split_modules: ClassVar[list[str]] = ["LayerT2VTransformerBlock"]
+    _repeated_blocks: ClassVar[list[str]] = ["LayerT2VTransformerBlock"]
+    _skip_layerwise_casting_patterns: ClassVar[list[str]] = [
+        *WanTransformer3DModel._skip_layerwise_casting_patterns,
+        "layer_adaln",
+    ]
+    _keep_in_fp32_modules: ClassVar[list[str]] = [
+        *WanTransformer3DModel._keep_in_fp32_modules,
+        "time_proj",
+        "layer_adaln",
+    ]
+    # Tokens are split inside every stream: the stock plan would cut across streams.
+    _cp_plan: ClassVar[dict[str, Any]] = {
+        "rope": {
+            0: ContextParallelInput(split_dim=2, expected_dims=5, split_output=True),
+            1: ContextParallelInput(split_dim=2, expected_dims=5, split_output=True),
+        },
+        "blocks.0": {
+            "hidden_states": ContextParallelInput(split_dim=2, expected_dims=4, split_output=False),
+        },
+        "proj_out": ContextParallelOutput(gather_dim=2, expected_dims=4),
+    }
+
+    @register_to_config
+    def __init__(
+        self,
+        patch_size: tuple[int, ...] = (1, 2, 2),
+        num_attention_heads: int = 12,
+        attention_head_dim: int = 128,
+        in_channels: int = 16,
+        out_channels: int = 16,
+        text_dim: int = 4096,
+        freq_dim: int = 256,
+        ffn_dim: int = 8960,
+        num_layers: int = 30,
+        cross_attn_norm: bool = True,
+        qk_norm: str | None = "rms_norm_across_heads",
+        eps: float = 1e-6,
+        image_dim: int | None = None,
+        added_kv_proj_dim: int | None = None,
+        rope_max_seq_len: int = 1024,
+        pos_embed_seq_len: int | None = None,
+        prompt_visibility: str = "released",
+        stream_positions: str = "released",
+        max_foregrounds: int = 6,
+        foreground_fill: str = "black",
+        per_stream_timesteps: bool = False,
+        cross_stream_window: int | None = None,
+    ) -> None:
+        """Build the network; names shared with Wan mean what they mean there.
+
+        Args:
+            patch_size: Latent frames, rows and columns in one token.
+            num_attention_heads: Heads of every attention.
+            attention_head_dim: Width of a head; D is heads times this.
+            in_channels: Channels of the latents.
+            out_channels: Channels of the velocity.
+            text_dim: Width of the text encoder's token states.
+            freq_dim: Width of the sinusoidal time embedding.
+            ffn_dim: Inner width of the feed-forward.
+            num_layers: Number of blocks (the library's word).
+            cross_attn_norm: Whether blocks normalise before cross-attention.
+            qk_norm: Normalisation of queries and keys.
+            eps: Epsilon of the norms.
+            image_dim: Must be None: there is no image condition.
+            added_kv_proj_dim: Must be None, as above.
+            rope_max_seq_len: Positions per axis; S * T must not exceed it.
+            pos_embed_seq_len: Must be None, as above.
+            prompt_visibility: `released` or `isolated`, see `streams.visible_prompts`.
+            stream_positions: `released`: the time index runs through the concatenation.
+            max_foregrounds: Most foregrounds of a shot.
+            foreground_fill: What foreground streams hold beyond their matte: `black`
+                (premultiplied, as released) or `bleed` (straight colour, extended).
+            per_stream_timesteps: Whether it was trained with a timestep per stream and frame.
+            cross_stream_window: Must be None: every stream attends to every instant of all.
+
+        Raises:
+            ValueError: A setting has a value that is not supported.
+        """
+        _check_settings(prompt_visibility, stream_positions, foreground_fill, cross_stream_window)
+        if image_dim is not None or added_kv_proj_dim is not None:
+            raise ValueError("image conditions are not supported; leave image_dim out")
+        super().__init__(
+            patch_size=patch_size,
+            num_attention_heads=num_attention_heads,
+            attention_head_dim=attention_head_dim,
+            in_channels=in_channels,
+            out_channels=out_channels,
+            text_dim=text_dim,
+            freq_dim=freq_dim,
+            ffn_dim=ffn_dim,
+            num_layers=0,
+            cross_attn_norm=cross_attn_norm,
+            qk_norm=qk_norm,
+            eps=eps,
+            rope_max_seq_len=rope_max_seq_len,
+        )
+        self.register_to_config(num_layers=num_layers)
+        dim = num_attention_heads * attention_head_dim
+        self.rope = JointRotaryPosEmbed(attention_head_dim, patch_size, rope_max_seq_len)
+        self.layer_adaln = LayerAdaLN(dim, max_foregrounds)
+        self.blocks = nn.ModuleList(
+            LayerT2VTransformerBlock(
+                dim, ffn_dim, num_attention_heads, qk_norm, cross_attn_norm, eps
+            )
+            for _ in range(num_layers)
+        )
+
+    @apply_lora_scale("attention_kwargs")
+    def forward(
+        self,
+        hidden_states: Tensor,
+        timestep: Tensor,
+        encoder_hidden_states: Tensor,
+        encoder_attention_mask: Tensor | None = None,
+        return_dict: bool = True,
+        attention_kwargs: dict[str, Any] | None = None,
+    ) -> Transformer2DModelOutput | tuple[Tensor]:
+        """Predict the velocity of every stream.
+
+        Args:
+            hidden_states: Noisy latents (B, S, C, T, H, W), normalised as the VAE's config says.
+            timestep: In [0, 1000], 0 for given streams: (B,), (B, S, 1) or (B, S, F) with one for
+                each frame of tokens.
+            encoder_hidden_states: Text states of each stream (B, S, N, text_dim).
+            encoder_attention_mask: None, or a boolean (B, S, N), true on real text tokens.
+            return_dict: Whether to wrap the result as the library does.
+            attention_kwargs: Only `scale`, for LoRA.
+
+        Returns:
+            Velocity noise - picture, (B, S, C, T, H, W), as `sample` or in a tuple.
+
+        Raises:
+            InvalidShot: The number of streams or the size does not fit the model.
+        """
+        grid = [
+            n // p for n, p in zip(hidden_states.shape[3:], self.config.patch_size, strict=True)
+        ]
+        rotary = self.rope(hidden_states)
+        time_BSFD, modulation_BSF6D = self._modulation(timestep, hidden_states.shape[1])
+        text_BSND = self.condition_embedder.text_embedder(encoder_hidden_states)
+        tokens_BSLD = self._patchify(hidden_states)
+        for block in self.blocks:
+            arguments = (text_BSND, modulation_BSF6D, rotary, encoder_attention_mask)
+            if torch.is_grad_enabled() and self.gradient_checkpointing:
+                tokens_BSLD = self._gradient_checkpointing_func(block, tokens_BSLD, *arguments)
+            else:
+                tokens_BSLD = block(tokens_BSLD, *arguments)
+        velocity_BSCTHW = self._unpatchify(self._head(tokens_BSLD, time_BSFD), grid)
+        if not return_dict:
+            return (velocity_BSCTHW,)
+        return Transformer2DModelOutput(sample=velocity_BSCTHW)
+
+    def _modulation(self, timestep: Tensor, num_streams: int) -> tuple[Tensor, Tensor]:
+        """Embed time in float32: (B, S or 1, F, D), and with the layer rows (B, S, F, 6, D)."""
+        timestep_BSF = timestep[:, None, None] if timestep.ndim == 1 else timestep
+        embedder = self.condition_embedder
+        with torch.autocast(timestep.device.type, enabled=False):
+            waves = time_waves(timestep_BSF.flatten(), self.config.freq_dim)
+            time_MD = embedder.time_embedder(waves.to(_dtype_of(embedder.time_embedder)))
+            projected = embedder.time_proj(
+                embedder.act_fn(time_MD).to(_dtype_of(embedder.time_proj))
+            )
+        time_BSFD = time_MD.float().unflatten(0, timestep_BSF.shape)
+        time_BSF6D = projected.float().unflatten(0, timestep_BSF.shape).unflatten(-1, (6, -1))
+        return time_BSFD, time_BSF6D + self.layer_adaln(num_streams)[None, :, None]
+
+    def _patchify(self, latents_BSCTHW: Tensor) -> Tensor:
+        batch_size = latents_BSCTHW.shape[0]
+        patches = self.patch_embedding(rearrange(latents_BSCTHW, "b s c t h w -> (b s) c t h w"))
+        return rearrange(patches, "(b s) d t h w -> b s (t h w) d", b=batch_size).contiguous()
+
+    def _head(self, tokens_BSLD: Tensor, time_BSFD: Tensor) -> Tensor:
+        shift, scale = (self.scale_shift_table.float() + time_BSFD[..., None, :]).unbind(dim=-2)
+        return self.proj_out(_modulated(self.norm_out, tokens_BSLD, shift, scale))
+
+    def _unpatchify(self, patches_BSLP: Tensor, grid: list[int]) -> Tensor:
+        t, h, w = grid
+        p, q, r = self.config.patch_size
+        return rearrange(
+            patches_BSLP,
+            "b s (t h w) (p q r c) -> b s c (t p) (h q) (w r)",
+            t=t, h=h, w=w, p=p, q=q, r=r,
+        )  # fmt: skip
+
+
+def time_waves(timestep_M: Tensor, num_channels: int) -> Tensor:
+    """Embed timesteps as cosines, then sines: (M, `num_channels`), float32.
+
+    In float64 as in the release: near t = 1000 the library's float32 is wrong by 4e-5.
+    """
+    exact = torch.float32 if timestep_M.device.type == "mps" else torch.float64
+    half = num_channels // 2
+    powers = torch.arange(half, device=timestep_M.device, dtype=exact) / half
+    angles = timestep_M.to(exact)[:, None] * 10000**-powers
+    return torch.cat([angles.cos(), angles.sin()], dim=-1).float()
+
+
+def _dtype_of(module: nn.Module) -> torch.dtype:
+    return next(module.parameters()).dtype
+
+
+def _check_settings(
+    prompt_visibility: str,
+    stream_positions: str,
+    foreground_fill: str,
+    cross_stream_window: int | None,
+) -> None:
+    allowed: list[tuple[str, object, tuple[object, ...]]] = [
+        ("prompt_visibility", prompt_visibility, PROMPT_VISIBILITIES),
+        ("stream_positions", stream_positions, ("released",)),
+        ("foreground_fill", foreground_fill, ("black", "bleed")),
+        ("cross_stream_window", cross_stream_window, (None,)),
+    ]
+    for name, value, values in allowed:
+        if value not in values:
+            raise ValueError(f"{name} is {value!r}, supported: {', '.join(map(repr, values))}")

@@ -1,0 +1,81 @@
+import pytest
+import torch
+from diffusers import AutoencoderKLWan
+from layert2v_model import codec
+from support.toy_model import make_toy_vae
+
+
+@pytest.fixture(autouse=True)
+def _seeded() -> None:
+    torch.manual_seed(3)
+
+
+def test_chunked_decoding_equals_the_librarys() -> None:
+    vae = make_toy_vae().eval()
+    latents = torch.randn(2, 4, 3, 4, 4)
+
+    with torch.no_grad():
+        ours = codec.decode(vae, latents)
+        theirs = vae.decode(codec.denormalise(vae, latents)).sample
+
+    torch.testing.assert_close(ours, (theirs + 1) / 2)
+
+
+def test_stopping_between_chunks_leaves_the_next_decoding_as_it_was() -> None:
+    vae = make_toy_vae().eval()
+    latents = torch.randn(1, 4, 3, 4, 4)
+
+    with torch.no_grad():
+        whole = codec.decode_raw(vae, latents)
+        chunks = codec.decode_chunks(vae, latents)
+        next(chunks)
+        chunks.close()
+        again = codec.decode_raw(vae, latents)
+
+    assert torch.equal(whole, again)
+
+
+def test_encoding_is_normalised_by_the_config_and_deterministic() -> None:
+    vae = make_toy_vae().eval()
+    pixels = torch.rand(1, 3, 9, 16, 24)
+
+    with torch.no_grad():
+        latents = codec.encode(vae, pixels)
+        raw = vae.encode(2 * pixels - 1).latent_dist.mode()
+
+    assert latents.shape == (1, 4, codec.num_latent_frames(vae, 9), 2, 3)
+    torch.testing.assert_close(codec.denormalise(vae, latents), raw)
+
+
+def test_factors_follow_the_config() -> None:
+    vae = make_toy_vae()
+
+    assert codec.spatial_factor(vae) == 8
+    assert codec.temporal_factor(vae) == 4
+
+
+def test_gradients_flow_through_chunked_decoding() -> None:
+    vae = make_toy_vae()
+    latents = torch.randn(1, 4, 2, 2, 2, requires_grad=True)
+
+    codec.decode_raw(vae, latents).square().mean().backward()
+
+    assert latents.grad is not None
+    assert latents.grad.abs().max() > 0
+
+
+def test_a_vae_without_time_compression_decodes_several_frames_at_once() -> None:
+    vae = AutoencoderKLWan(
+        base_dim=4, z_dim=4, dim_mult=[1], num_res_blocks=1, temperal_downsample=[],
+        in_channels=48, out_channels=48, patch_size=4,
+        latents_mean=[0.0] * 4, latents_std=[1.0] * 4,
+    ).eval()  # fmt: skip
+    latents = torch.randn(1, 4, 9, 2, 3)
+
+    with torch.no_grad():
+        chunks = list(codec.decode_chunks(vae, latents))
+        theirs = vae.decode(latents).sample
+
+    assert len(chunks) == codec.num_decode_steps(vae, latents) == 3
+    torch.testing.assert_close(codec.to_unit(torch.cat(chunks, dim=2)), (theirs + 1) / 2)
+    assert codec.encode(vae, torch.rand(1, 3, 9, 8, 12)).shape == latents.shape
