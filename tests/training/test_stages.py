@@ -1,0 +1,55 @@
+from pathlib import Path
+
+import pytest
+import torch
+from layert2v_model.pipeline import ShotPrompts, load_pipeline
+from layert2v_training.alpha_vae import alpha_loss
+from layert2v_training.cli import app
+from typer.testing import CliRunner
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(300)
+def test_all_stages_of_the_debug_recipe_make_a_model_that_generates(
+    assets: Path, tmp_path: Path
+) -> None:
+    run, model = tmp_path / "run", tmp_path / "model"
+    for command in ("vae", "alpha-vae", "joint", "multi-foreground"):
+        arguments = [command, "--recipe", "debug", "--assets", str(assets), "--out", str(run)]
+        result = CliRunner().invoke(app, arguments)
+        assert result.exit_code == 0, (command, result.output, result.exception)
+    result = CliRunner().invoke(app, ["export", str(model), "--recipe", "debug", "--out", str(run)])
+    assert result.exit_code == 0, result.output
+
+    stack = load_pipeline(model)(
+        ShotPrompts("", "a beach", ("a fox", "a ball")),
+        width=96,
+        height=64,
+        num_frames=9,
+        num_inference_steps=1,
+        guidance_scale=1.0,
+        stream_seeds={"full": 1, "background": 2, "foreground_1": 3, "foreground_2": 4},
+    )
+
+    assert len(stack.layers) == 3
+    assert torch.isfinite(stack.flatten()).all()
+
+
+def test_a_stage_without_its_predecessor_says_what_to_run(tmp_path: Path) -> None:
+    result = CliRunner().invoke(app, ["alpha-vae", "--out", str(tmp_path)])
+
+    assert result.exit_code == 2
+    assert "layert2v-train vae" in result.output
+
+
+def test_the_alpha_loss_weighs_edges_more() -> None:
+    target = -torch.ones(1, 1, 1, 8, 8)
+    target[..., 4:] = 1
+    at_edge, in_flat = target.clone(), target.clone()
+    at_edge[..., 3] += 0.5
+    in_flat[..., 0] += 0.5
+
+    edge, flat = alpha_loss(at_edge, target), alpha_loss(in_flat, target)
+
+    assert float(edge["reconstruction"]) == pytest.approx(float(flat["reconstruction"]))
+    assert float(edge["edge"]) > 1.5 * float(flat["edge"])

@@ -1,0 +1,1 @@
+"""Training of all three stages, and the data they learn from."""

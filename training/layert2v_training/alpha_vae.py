@@ -1,0 +1,132 @@
+"""Stage 1: teach the VAE's decoder mattes, by a LoRA on its convolutions and `project_in`.
+
+    layert2v-train alpha-vae --assets cache/assets --out runs/tiny
+
+The encoder stays frozen. Needs `OUT/vae`; writes `OUT/alpha_vae`, a plain VAE with the LoRA merged,
+and `project_in` beside it.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from diffusers import AutoencoderKLWan
+from einops import rearrange
+from layert2v_model.alpha_vae import (
+    ProjectIn,
+    add_decoder_lora,
+    decode_alpha_raw,
+    merge_decoder_lora,
+    save_alpha_vae,
+)
+from torch import Tensor, nn
+
+from layert2v_training.linear_vae import encode_linear
+from layert2v_training.loop import LoopRecipe, Losses, train
+from layert2v_training.scenes import SceneRecipe, SceneSource
+
+EDGE_SCALE = 2.0
+"""How much more an edge weighs than flat alpha. Source: the release's `edge_scale`."""
+
+
+@dataclass(frozen=True)
+class AlphaVaeRecipe:
+    """What stage 1 learns."""
+
+    loop: LoopRecipe
+    rank: int = 32
+    lora_alpha: float = 32.0
+    hidden_channels: int = 32
+    """Width of `project_in`."""
+    batch_size: int = 8
+    num_clips: int = 400
+
+
+def alpha_loss(decoded_B1THW: Tensor, target_B1THW: Tensor) -> Losses:
+    """Reconstruction and edge loss of a decoded matte; both inputs around [-1, 1], not clamped.
+
+    Source:
+        LayerT2V's release, `MaskVAELoss`, with its published weights: SmoothL1, and L1 weighted by
+        1 + s |grad target| / max per sample. Its VGG term needs weights this project cannot ship.
+    """
+    error = (decoded_B1THW.float() - target_B1THW).abs()
+    gradient = _gradient(target_B1THW)
+    largest = gradient.flatten(1).amax(1).clamp_min(1e-6).view(-1, 1, 1, 1, 1)
+    return {
+        "reconstruction": nn.functional.smooth_l1_loss(decoded_B1THW.float(), target_B1THW),
+        "edge": ((1 + EDGE_SCALE * gradient / largest) * error).mean(),
+    }
+
+
+def _gradient(video_B1THW: Tensor) -> Tensor:
+    """Magnitude of the Sobel gradient of every frame."""
+    frames = rearrange(video_B1THW, "b c t h w -> (b t) c h w")
+    kernel = frames.new_tensor([[-1, 0, 1], [-2, 0, 2], [-1, 0, 1]])
+    kernels = torch.stack([kernel, kernel.T])[:, None]
+    padded = nn.functional.pad(frames, (1, 1, 1, 1), mode="replicate")
+    steps = nn.functional.conv2d(padded, kernels)
+    magnitude = (steps.square().sum(1, keepdim=True) + 1e-8).sqrt()
+    return rearrange(magnitude, "(b t) c h w -> b c t h w", b=len(video_B1THW))
+
+
+def compose_alphas(source: SceneSource, count: int) -> Tensor:
+    """Compose the mattes of `count` clips: float32 (M, 1, T, H, W) in [0, 1], half inverted.
+
+    Inverted mattes teach large covered areas, which single sprites never show.
+    """
+    mattes = []
+    for index in range(count):
+        for layer in source.clip(index).foregrounds:
+            alpha = torch.from_numpy(layer.alpha_THW)[None]
+            mattes.append(1 - alpha if index % 4 == 3 else alpha)
+    return torch.stack(mattes)
+
+
+class AlphaModel(nn.Module):
+    """What stage 1 trains, as one module."""
+
+    def __init__(self, vae: AutoencoderKLWan, recipe: AlphaVaeRecipe) -> None:
+        super().__init__()
+        self.vae = vae
+        add_decoder_lora(vae, recipe.rank, recipe.lora_alpha)
+        self.project_in = ProjectIn(vae.config.z_dim, recipe.hidden_channels)
+
+    def forward(self, latents_BCTHW: Tensor) -> Tensor:
+        """Decode frozen-encoder latents of an alpha: around [-1, 1], (B, 1, T, H, W)."""
+        return decode_alpha_raw(self.vae, self.project_in(latents_BCTHW))
+
+
+def alpha_psnr(model: AlphaModel, alphas_M1THW: Tensor) -> float:
+    """Mean PSNR in dB of mattes through the alpha VAE."""
+    latents = encode_linear(model.vae, alphas_M1THW.expand(-1, 3, -1, -1, -1))
+    decoded = ((model(latents).float() + 1) / 2).clamp(0, 1)
+    error_M = (decoded - alphas_M1THW).square().flatten(1).mean(1).clamp_min(1e-9)
+    return float((-10 * error_M.log10()).mean())
+
+
+def train_alpha_vae(
+    assets: Path, out: Path, vae: AutoencoderKLWan, scene: SceneRecipe, recipe: AlphaVaeRecipe
+) -> tuple[AutoencoderKLWan, ProjectIn]:
+    """Adapt `vae` in place to mattes; write and return the merged VAE and `project_in`."""
+    torch.manual_seed(recipe.loop.seed)
+    alphas = compose_alphas(SceneSource(assets, scene), recipe.num_clips)
+    held_out = alphas[-16:]
+    model = AlphaModel(vae, recipe)
+    latents = encode_linear(vae, alphas.expand(-1, 3, -1, -1, -1))
+
+    def loss_of(step: int) -> Losses:
+        chosen = torch.randint(len(alphas) - len(held_out), (recipe.batch_size,))
+        noisy = latents[chosen] + 0.05 * torch.randn_like(latents[chosen])
+        return alpha_loss(model(noisy), 2 * alphas[chosen] - 1)
+
+    def evaluate(step: int) -> dict[str, float]:
+        return {"alpha_psnr": alpha_psnr(model, held_out)}
+
+    train(
+        out / "run-alpha-vae", model, loss_of, recipe.loop,
+        evaluate=evaluate, evaluate_every=100,
+    ).copy_to(model)  # fmt: skip
+    merge_decoder_lora(vae)
+    vae.requires_grad_(False).eval()
+    save_alpha_vae(vae, model.project_in, out / "alpha_vae")
+    return vae, model.project_in

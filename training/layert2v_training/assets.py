@@ -1,0 +1,205 @@
+"""Fetch the packages whose pictures the shipped model learns from, and unpack what is used.
+
+No picture is committed. Packages come by name and version from npm and Debian, are checked against
+the hashes below, and leave `sprites/*.png`, `photographs/*.png`, `panoramas/*.png` and
+`manifest.json` (package, version, path, licence, SHA-256) in a cache folder outside git.
+"""
+
+import base64
+import hashlib
+import io
+import json
+import re
+import subprocess
+import tarfile
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+import OpenEXR
+from PIL import Image
+
+from layert2v_training.qt_resources import read_resources
+from layert2v_training.subjects import PANORAMAS, PHOTOGRAPHS, SUBJECTS
+
+SPRITE_PIXELS = 160
+PHOTOGRAPH_PIXELS = 480
+"""Longest sides kept: two and a half times the largest use in a 192-pixel-wide clip."""
+
+
+class AssetsUnavailable(RuntimeError):
+    """Raised when a package cannot be fetched or is not the one this recipe was made with."""
+
+
+@dataclass(frozen=True)
+class Package:
+    """A package of pictures, pinned."""
+
+    manager: str
+    """`npm` or `apt`."""
+    name: str
+    version: str
+    sha256: str
+    licence: str
+
+
+FLUENT = Package(
+    "npm",
+    "@lobehub/fluent-emoji-3d",
+    "1.1.0",
+    "c1bb7eee7de090205a232518a9ab4adb3df458bfbe8a1f78232991194c8b2e58",
+    "MIT",
+)
+PMNDRS = Package(
+    "npm",
+    "@pmndrs/assets",
+    "1.7.0",
+    "152bd218a3390703f184f0c6ce16e73c8f0a87f32d38530d418a09d33d8208dc",
+    "CC0-1.0",
+)
+GCOMPRIS = Package(
+    "apt",
+    "gcompris-qt-data",
+    "3.1-2",
+    "e9cf06ab2105529068df73085784e835d2ff03f870d2a8091f09125d40abac9f",
+    "CC0-1.0 or public domain, per file",
+)
+BLENDER_DATA = Package(
+    "apt",
+    "blender-data",
+    "3.4.1+dfsg-2",
+    "5ceaf56a49ba3ded95c751d739aeec3d19e7fad76fba5cb70666986af9303b0e",
+    "CC0-1.0",
+)
+
+
+def fetch_assets(cache: Path) -> Path:
+    """Make sure the pictures are in `cache` and return it; does nothing when they are.
+
+    Raises:
+        AssetsUnavailable: A package manager is missing, the version is gone, or a hash differs.
+    """
+    if (cache / "manifest.json").is_file():
+        return cache
+    entries: list[dict[str, str]] = []
+    with tempfile.TemporaryDirectory() as scratch:
+        entries += _unpack(_fluent_sprites(_fetch(FLUENT, Path(scratch))), FLUENT, cache)
+        entries += _unpack(_gcompris_photographs(_fetch(GCOMPRIS, Path(scratch))), GCOMPRIS, cache)
+        entries += _unpack(_pmndrs_panoramas(_fetch(PMNDRS, Path(scratch))), PMNDRS, cache)
+        panoramas = _blender_panoramas(_fetch(BLENDER_DATA, Path(scratch)))
+        entries += _unpack(panoramas, BLENDER_DATA, cache)
+    (cache / "manifest.json").write_text(json.dumps(entries, indent=1))
+    return cache
+
+
+def _run(command: list[str], folder: Path) -> None:
+    try:
+        subprocess.run(command, cwd=folder, check=True, capture_output=True, text=True)
+    except FileNotFoundError as error:
+        raise AssetsUnavailable(
+            f"{command[0]} is not installed; install it to fetch {command[-1]}"
+        ) from error
+    except subprocess.CalledProcessError as error:
+        raise AssetsUnavailable(f"{' '.join(command)} failed: {error.stderr[-300:]}") from error
+
+
+def _fetch(package: Package, scratch: Path) -> Path:
+    folder = scratch / package.name.replace("/", "_")
+    folder.mkdir()
+    if package.manager == "npm":
+        _run(["npm", "pack", "--silent", f"{package.name}@{package.version}"], folder)
+    else:
+        _run(["apt-get", "download", f"{package.name}={package.version}"], folder)
+    (archive,) = folder.iterdir()
+    digest = hashlib.sha256(archive.read_bytes()).hexdigest()
+    if digest != package.sha256:
+        raise AssetsUnavailable(
+            f"{package.name} {package.version} has SHA-256 {digest}, expected {package.sha256}"
+        )
+    unpacked = folder / "unpacked"
+    unpacked.mkdir()
+    if package.manager == "npm":
+        with tarfile.open(archive) as tar:
+            tar.extractall(unpacked, filter="data")
+    else:
+        _run(["dpkg", "-x", str(archive), str(unpacked)], folder)
+    return unpacked
+
+
+def _unpack(
+    pictures: Iterator[tuple[str, str, Image.Image]], package: Package, cache: Path
+) -> list[dict[str, str]]:
+    entries = []
+    for path, source, picture in pictures:
+        target = cache / path
+        target.parent.mkdir(parents=True, exist_ok=True)
+        picture.save(target)
+        entries.append(
+            {
+                "file": path,
+                "package": f"{package.name}@{package.version}",
+                "path": source,
+                "licence": package.licence,
+                "sha256": hashlib.sha256(target.read_bytes()).hexdigest(),
+            }
+        )
+    return entries
+
+
+def _fluent_sprites(folder: Path) -> Iterator[tuple[str, str, Image.Image]]:
+    for code in SUBJECTS:
+        source = f"package/assets/{code}.webp"
+        picture = Image.open(folder / source).convert("RGBA")
+        picture.thumbnail((SPRITE_PIXELS, SPRITE_PIXELS), Image.Resampling.LANCZOS)
+        yield f"sprites/{code}.png", source, picture
+
+
+def _gcompris_photographs(folder: Path) -> Iterator[tuple[str, str, Image.Image]]:
+    root = folder / "usr/share/gcompris-qt/rcc"
+    for resource in sorted({key.split("/")[0] for key in PHOTOGRAPHS}):
+        for source, content in read_resources(root / f"{resource}.rcc"):
+            key = f"{resource}/{Path(source).stem}"
+            if key in PHOTOGRAPHS and source.endswith(".webp"):
+                picture = Image.open(io.BytesIO(content)).convert("RGB")
+                picture.thumbnail((PHOTOGRAPH_PIXELS, PHOTOGRAPH_PIXELS))
+                yield f"photographs/{key.replace('/', '_')}.png", source, picture
+
+
+def _pmndrs_panoramas(folder: Path) -> Iterator[tuple[str, str, Image.Image]]:
+    for key in PANORAMAS:
+        package, name = key.split("/")
+        if package == "pmndrs":
+            source = f"package/hdri/{name}.exr.js"
+            encoded = re.search(r"base64,([A-Za-z0-9+/=]+)", (folder / source).read_text())
+            assert encoded is not None, f"no data in {source}"
+            with tempfile.NamedTemporaryFile(suffix=".exr") as exr:
+                exr.write(base64.b64decode(encoded.group(1)))
+                exr.flush()
+                yield f"panoramas/pmndrs_{name}.png", source, _tone_mapped(Path(exr.name))
+
+
+def _blender_panoramas(folder: Path) -> Iterator[tuple[str, str, Image.Image]]:
+    for key in PANORAMAS:
+        package, name = key.split("/")
+        if package == "blender":
+            source = f"usr/share/blender/datafiles/studiolights/world/{name}.exr"
+            yield f"panoramas/blender_{name}.png", source, _tone_mapped(folder / source)
+
+
+def _tone_mapped(path: Path) -> Image.Image:
+    """Expose linear light so that its 90th percentile sits at 0.8, clip, and encode as sRGB."""
+    channels = OpenEXR.File(str(path)).channels()
+    names = list(channels)
+    if len(names) == 1:
+        linear = channels[names[0]].pixels[..., :3].astype(np.float32)
+    else:
+        linear = np.stack([channels[name].pixels for name in "RGB"], -1).astype(np.float32)
+    exposed = np.clip(linear / np.percentile(linear, 90) * 0.8, 0, 1)
+    # DWAB ringing leaves black specks around suns and lamps: what is dark there is blown out.
+    glare = cv2.dilate(exposed.min(-1), np.ones((7, 7))) >= 1
+    exposed[glare & (exposed.min(-1) < 0.1)] = 1
+    encoded = np.where(exposed <= 0.0031308, 12.92 * exposed, 1.055 * exposed ** (1 / 2.4) - 0.055)
+    return Image.fromarray((encoded * 255 + 0.5).astype(np.uint8))

@@ -1,0 +1,40 @@
+"""Token states of captions, encoded once and looked up by text."""
+
+from collections.abc import Iterable
+from pathlib import Path
+
+import torch
+from torch import Tensor
+from transformers import AutoModel, AutoTokenizer
+
+
+class CaptionStates:
+    """Token states (N, D) of captions under a text encoder, trimmed to their true length."""
+
+    def __init__(self, encoder_folder: Path) -> None:
+        self._tokenizer = AutoTokenizer.from_pretrained(encoder_folder, local_files_only=True)
+        self._encoder = AutoModel.from_pretrained(encoder_folder, local_files_only=True).eval()
+        self._states: dict[str, Tensor] = {}
+
+    @property
+    def width(self) -> int:
+        """D, the width of a token's state."""
+        return int(self._encoder.config.hidden_size)
+
+    def encode(self, captions: Iterable[str], batch_size: int = 128) -> None:
+        """Encode those captions that are not known yet; the empty caption always is."""
+        unknown = sorted({"", *captions} - self._states.keys(), key=len)
+        for start in range(0, len(unknown), batch_size):
+            self._encode_batch(unknown[start : start + batch_size])
+
+    @torch.no_grad()
+    def _encode_batch(self, captions: list[str]) -> None:
+        tokens = self._tokenizer(captions, return_tensors="pt", padding=True)
+        states = self._encoder(**tokens).last_hidden_state
+        lengths = tokens["attention_mask"].sum(1).tolist()
+        for caption, row, length in zip(captions, states, lengths, strict=True):
+            self._states[caption] = row[:length].float().clone()
+
+    def __getitem__(self, caption: str) -> Tensor:
+        """Look up a caption that `encode` has seen."""
+        return self._states[caption]

@@ -1,0 +1,176 @@
+"""Stages 2 and 3: the joint transformer on cached latents.
+
+    layert2v-train joint --assets cache/assets --out runs/tiny
+    layert2v-train multi-foreground --assets cache/assets --out runs/tiny
+
+Stage 2 learns layers with one foreground at one noise level. Stage 3 goes on from it with one and
+several foregrounds, given layers, and a noise level per layer; it is the same loop with another
+recipe (`multi_foreground.py`).
+
+Shape letters: B batch, S streams, C channels, T latent frames, H, W, N text tokens.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from layert2v_model.alpha_vae import ProjectIn
+from layert2v_model.streams import (
+    batch_stream_text,
+    compose_full_prompt,
+    num_foregrounds_of,
+    stream_layout,
+    stream_text,
+)
+from layert2v_model.transformer import LayerT2VTransformer3DModel
+from torch import Tensor, nn
+
+from layert2v_training.captions import CaptionStates
+from layert2v_training.latents import LatentClip
+from layert2v_training.loop import Ema, LoopRecipe, Losses, train
+from layert2v_training.losses import add_noise, flow_matching_loss
+from layert2v_training.noise import NoiseMixture, draw_timesteps
+
+
+@dataclass(frozen=True)
+class JointRecipe:
+    """What the transformer learns from one clip."""
+
+    loop: LoopRecipe
+    batch_size: int = 8
+    caption_dropout: float = 0.1
+    """Share of clips seen without any caption, for guidance."""
+    noise: NoiseMixture = field(default_factory=NoiseMixture)
+
+
+TINY_TRANSFORMER: Mapping[str, Any] = {
+    "patch_size": (3, 2, 2),
+    "num_attention_heads": 3,
+    "attention_head_dim": 128,
+    "in_channels": 24,
+    "out_channels": 24,
+    "text_dim": 384,
+    "freq_dim": 256,
+    "ffn_dim": 1024,
+    "num_layers": 7,
+    "prompt_visibility": "isolated",
+    "max_foregrounds": 3,
+    "foreground_fill": "black",
+    "per_stream_timesteps": True,
+}
+"""The shipped model's network: 15 M parameters; a token is 3 frames of 16x16 pixels."""
+
+
+def make_transformer(config: Mapping[str, Any]) -> LayerT2VTransformer3DModel:
+    """Make a network whose first velocity is 0 everywhere, so that training starts calmly."""
+    model = LayerT2VTransformer3DModel(**config)
+    nn.init.zeros_(model.proj_out.weight)
+    nn.init.zeros_(model.proj_out.bias)
+    return model
+
+
+@torch.no_grad()
+def project_alphas(clips: Sequence[LatentClip], project_in: ProjectIn) -> list[LatentClip]:
+    """Put the alpha streams of clips through `project_in`, as stage 1 left it."""
+    projected = []
+    for clip in clips:
+        latents = clip.latents_SCTHW.clone()
+        latents[3::2] = project_in(latents[3::2].float()).to(latents.dtype)
+        projected.append(LatentClip(latents, clip.background_caption, clip.foreground_captions))
+    return projected
+
+
+class JointLoss:
+    """Flow-matching loss of a random batch of clips that have equally many foregrounds."""
+
+    def __init__(
+        self,
+        model: LayerT2VTransformer3DModel,
+        clips: Sequence[LatentClip],
+        captions: CaptionStates,
+        recipe: JointRecipe,
+        visibility: str,
+    ) -> None:
+        self.model, self.recipe, self.captions, self.visibility = (
+            model, recipe, captions, visibility,
+        )  # fmt: skip
+        self.groups: dict[int, list[LatentClip]] = {}
+        for clip in clips:
+            self.groups.setdefault(len(clip.latents_SCTHW), []).append(clip)
+            captions.encode([clip.background_caption, *clip.foreground_captions])
+            captions.encode([_full_caption(clip)])
+        self.device = next(model.parameters()).device
+
+    def __call__(self, step: int) -> Losses:
+        """Draw a batch, levels and noise from PyTorch's generator, and compare velocities."""
+        sizes = sorted(self.groups)
+        weights = torch.tensor([float(len(self.groups[size])) for size in sizes])
+        group = self.groups[sizes[int(torch.multinomial(weights, 1))]]
+        chosen = torch.randint(len(group), (self.recipe.batch_size,)).tolist()
+        clips = [group[i] for i in chosen]
+        latents = torch.stack([clip.latents_SCTHW.float() for clip in clips])
+        text, mask = self._text(clips)
+        layout = stream_layout(num_foregrounds_of(latents.shape[1]))
+        frames_per_token = self.model.config.patch_size[0]
+        t_BSF, given_BS = draw_timesteps(
+            len(clips), layout, latents.shape[3] // frames_per_token, self.recipe.noise
+        )
+        noise = torch.randn_like(latents)
+        latents, noise, t_BSF = (x.to(self.device) for x in (latents, noise, t_BSF))
+        noisy = add_noise(latents, noise, t_BSF.repeat_interleave(frames_per_token, dim=2))
+        velocity = self.model(noisy, 1000 * t_BSF, text, mask, return_dict=False)[0]
+        given_BS = given_BS.to(self.device)
+        return {"flow": flow_matching_loss(velocity, latents, noise, given_BS)}
+
+    def _text(self, clips: Sequence[LatentClip]) -> tuple[Tensor, Tensor]:
+        texts = []
+        for clip in clips:
+            is_dropped = float(torch.rand(())) < self.recipe.caption_dropout
+            texts.append(clip_text(clip, self.captions, self.visibility, is_dropped=is_dropped))
+        text, mask = pad_text(*batch_stream_text(texts))
+        return text.to(self.device), mask.to(self.device)
+
+
+TEXT_MULTIPLE = 24
+"""Text is padded to multiples of this, so that a compiled network sees few lengths."""
+
+
+def pad_text(text_BSND: Tensor, mask_BSN: Tensor | None) -> tuple[Tensor, Tensor]:
+    """Pad text (B, S, N, D) to a multiple of `TEXT_MULTIPLE` and make its mask explicit."""
+    if mask_BSN is None:
+        mask_BSN = torch.ones(text_BSND.shape[:3], dtype=torch.bool)
+    missing = -text_BSND.shape[2] % TEXT_MULTIPLE
+    return nn.functional.pad(text_BSND, (0, 0, 0, missing)), nn.functional.pad(
+        mask_BSN, (0, missing)
+    )
+
+
+def _full_caption(clip: LatentClip) -> str:
+    return compose_full_prompt(clip.background_caption, clip.foreground_captions)
+
+
+def clip_text(
+    clip: LatentClip, captions: CaptionStates, visibility: str, *, is_dropped: bool
+) -> tuple[Tensor, ...]:
+    """Token states of each stream of a clip; all captions empty when dropped."""
+    words = {"full": _full_caption(clip), "background": clip.background_caption}
+    for number, caption in enumerate(clip.foreground_captions, start=1):
+        words[f"foreground_{number}"] = caption
+    states = {name: captions["" if is_dropped else text] for name, text in words.items()}
+    return stream_text(states, visibility, len(clip.foreground_captions))  # type: ignore[arg-type]
+
+
+def train_joint(
+    out: Path,
+    model: LayerT2VTransformer3DModel,
+    clips: Sequence[LatentClip],
+    captions: CaptionStates,
+    recipe: JointRecipe,
+    run: str,
+) -> Ema:
+    """Train `model` in place on `clips`; the run's folder is `out/run`."""
+    loss = JointLoss(model, clips, captions, recipe, model.config.prompt_visibility)
+    device = next(model.parameters()).device
+    return train(out / run, model, loss, recipe.loop, device=device)

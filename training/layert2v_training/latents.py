@@ -1,0 +1,84 @@
+"""Latents of composed clips, encoded once and kept on disk in shards.
+
+A shard's file name holds a digest of everything that decides its content (scenes, sizes, encoder
+weights), so that a change of any of them makes new shards instead of wrong ones.
+
+Shape letters: S streams in the joint order, C channels, T latent frames, H, W.
+"""
+
+import hashlib
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import torch
+from diffusers import AutoencoderKLWan
+from einops import rearrange
+from torch import Tensor
+from tqdm import tqdm
+
+from layert2v_training.clips import LayeredClip, Pixels
+from layert2v_training.linear_vae import encode_linear
+from layert2v_training.scenes import SceneRecipe, SceneSource
+
+SHARD_CLIPS = 250
+
+
+@dataclass(frozen=True, eq=False)
+class LatentClip:
+    """A clip as the transformer sees it."""
+
+    latents_SCTHW: Tensor
+    """Half precision, normalised; alpha streams **not** yet through `project_in`."""
+    background_caption: str
+    foreground_captions: tuple[str, ...]
+
+
+def encode_clip(vae: AutoencoderKLWan, clip: LayeredClip) -> LatentClip:
+    """Encode the streams of a clip; foregrounds are premultiplied on black."""
+    videos: list[Pixels] = [clip.full_THWC, clip.background_THWC]
+    for layer in clip.foregrounds:
+        alpha_THWC = layer.alpha_THW[..., None]
+        videos += [layer.rgb_THWC * alpha_THWC, alpha_THWC.repeat(3, -1)]
+    pixels = torch.stack(
+        [rearrange(torch.from_numpy(video), "t h w c -> c t h w") for video in videos]
+    )
+    with torch.no_grad():
+        latents = encode_linear(vae, pixels.to(vae.device)).to("cpu", torch.float16)
+    captions = tuple(layer.caption for layer in clip.foregrounds)
+    return LatentClip(latents, clip.background_caption, captions)
+
+
+def cache_key(vae: AutoencoderKLWan, recipe: SceneRecipe) -> str:
+    """Digest of the encoder's weights and the scenes' recipe."""
+    digest = hashlib.sha256(json.dumps(asdict(recipe)).encode())
+    for name, value in sorted(vae.encoder.state_dict().items()):
+        digest.update(name.encode())
+        digest.update(value.float().cpu().numpy().tobytes())
+    return digest.hexdigest()[:12]
+
+
+def load_latents(
+    folder: Path, vae: AutoencoderKLWan, assets: Path, recipe: SceneRecipe, num_clips: int
+) -> list[LatentClip]:
+    """Read the latents of clips 0 to `num_clips` - 1, encoding the shards that are missing."""
+    folder.mkdir(parents=True, exist_ok=True)
+    key, source = cache_key(vae, recipe), SceneSource(assets, recipe)
+    clips: list[LatentClip] = []
+    shards = range((num_clips + SHARD_CLIPS - 1) // SHARD_CLIPS)
+    for shard in tqdm(shards, desc="latents", mininterval=10, ascii=True):
+        path = folder / f"{key}-{shard:04d}.pt"
+        if not path.is_file():
+            _write_shard(path, vae, source, shard)
+        stored = torch.load(path, weights_only=True)
+        clips += [LatentClip(latents, *captions) for latents, captions in stored]
+    return clips[:num_clips]
+
+
+def _write_shard(path: Path, vae: AutoencoderKLWan, source: SceneSource, shard: int) -> None:
+    first = shard * SHARD_CLIPS
+    encoded = [encode_clip(vae, source.clip(i)) for i in range(first, first + SHARD_CLIPS)]
+    stored = [(c.latents_SCTHW, (c.background_caption, c.foreground_captions)) for c in encoded]
+    partial = path.with_suffix(".part")
+    torch.save(stored, partial)
+    partial.replace(path)

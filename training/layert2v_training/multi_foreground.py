@@ -1,0 +1,38 @@
+"""Stage 3: several foregrounds, given layers, a noise level per layer.
+
+    layert2v-train multi-foreground --assets cache/assets --out runs/tiny
+
+Goes on from stage 2's averaged parameters with another mixture of clips and noise. Foregrounds
+after the first start as copies of it: their rows of LayerAdaLN are those of foreground and alpha,
+and the table that tells foregrounds apart starts at zero.
+"""
+
+from dataclasses import replace
+from pathlib import Path
+
+from layert2v_model.transformer import LayerT2VTransformer3DModel
+
+from layert2v_training.captions import CaptionStates
+from layert2v_training.joint import train_joint
+from layert2v_training.latents import LatentClip
+from layert2v_training.loop import Ema
+from layert2v_training.recipes import Recipe
+from layert2v_training.scenes import SceneRecipe
+
+RUN = "run-multi-foreground"
+
+
+def multi_foreground_scene(recipe: Recipe) -> SceneRecipe:
+    """Scenes with one or two foregrounds, two twice as often."""
+    return replace(recipe.scene, foregrounds=(1, 2, 2), is_core=recipe.is_core, seed=12)
+
+
+def train_multi_foreground(
+    out: Path,
+    model: LayerT2VTransformer3DModel,
+    clips: list[LatentClip],
+    captions: CaptionStates,
+    recipe: Recipe,
+) -> Ema:
+    """Train `model`, which holds stage 2's parameters, in place."""
+    return train_joint(out, model, clips, captions, recipe.multi_foreground, RUN)

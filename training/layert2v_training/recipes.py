@@ -1,0 +1,69 @@
+"""Complete recipes as functions: `tiny`, the model that ships, and `debug`, seconds on a CPU."""
+
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from layert2v_training.alpha_vae import AlphaVaeRecipe
+from layert2v_training.joint import TINY_TRANSFORMER, JointRecipe
+from layert2v_training.loop import LoopRecipe
+from layert2v_training.noise import NoiseMixture
+from layert2v_training.scenes import SceneRecipe
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """Everything that decides a model."""
+
+    name: str
+    scene: SceneRecipe
+    """Sizes, and the scenes the VAE and stage 1 see."""
+    vae: LoopRecipe
+    alpha_vae: AlphaVaeRecipe
+    joint: JointRecipe
+    multi_foreground: JointRecipe
+    num_clips: int
+    """Clips whose latents are cached, for each of stages 2 and 3."""
+    vae_clips: int = 1200
+    transformer: dict[str, Any] = field(default_factory=lambda: dict(TINY_TRANSFORMER))
+    is_core: bool = True
+    """Whether stages 2 and 3 keep to the subjects and backgrounds of a short run."""
+    sampling_shift: float = 2.0
+    """Shift of the exported sampler; equals the noise mixtures' shift."""
+
+
+def tiny() -> Recipe:
+    """The shipped model: about three hours on two CPU cores."""
+    stage_2 = NoiseMixture(shift=2.0)
+    stage_3 = NoiseMixture(shift=2.0, synchronous=0.6, given_layers=0.3)
+    return Recipe(
+        name="tiny",
+        scene=SceneRecipe(96, 64, 9, (1, 2)),
+        vae=LoopRecipe(num_steps=2500, learning_rate=6e-4),
+        alpha_vae=AlphaVaeRecipe(LoopRecipe(num_steps=300, learning_rate=1e-3, warmup_steps=20)),
+        joint=JointRecipe(LoopRecipe(num_steps=2600, learning_rate=8e-4), noise=stage_2),
+        multi_foreground=JointRecipe(
+            LoopRecipe(num_steps=1800, learning_rate=5e-4, seed=3), noise=stage_3
+        ),
+        num_clips=3000,
+    )
+
+
+def debug() -> Recipe:
+    """All stages in well under a minute; the result shows nothing, but serves."""
+    recipe = tiny()
+    short = LoopRecipe(num_steps=4, learning_rate=1e-3, warmup_steps=1, autocast_dtype=None)
+    network = {**TINY_TRANSFORMER, "num_attention_heads": 1, "num_layers": 1, "ffn_dim": 128}
+    return replace(
+        recipe,
+        name="debug",
+        vae=short,
+        vae_clips=200,
+        alpha_vae=AlphaVaeRecipe(short, rank=2, hidden_channels=8, batch_size=2, num_clips=20),
+        joint=replace(recipe.joint, loop=short, batch_size=2),
+        multi_foreground=replace(recipe.multi_foreground, loop=short, batch_size=2),
+        num_clips=20,
+        transformer=network,
+    )
+
+
+RECIPES = {"tiny": tiny, "debug": debug}

@@ -1,0 +1,157 @@
+"""Train the small VAE of `tiny`: the encoder in closed form, the decoder by gradient descent.
+
+    layert2v-train vae --assets cache/assets --out runs/tiny
+
+Runs on a laptop in about half an hour and resumes where it was stopped. Writes `OUT/vae`.
+"""
+
+import logging
+from pathlib import Path
+
+import numpy as np
+import torch
+from diffusers import AutoencoderKLWan
+from einops import rearrange
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from layert2v_training.clips import LayeredClip
+from layert2v_training.linear_vae import (
+    LinearVaeSize,
+    decode_at_once,
+    encode_linear,
+    make_vae,
+    set_linear,
+)
+from layert2v_training.loop import LoopRecipe, Losses, train
+from layert2v_training.pca_codec import fit_pca
+from layert2v_training.scenes import SceneRecipe, SceneSource
+
+log = logging.getLogger(__name__)
+
+STREAMS = ("full", "background", "foreground", "alpha")
+
+
+def streams_of(clip: LayeredClip) -> NDArray[np.uint8]:
+    """Stack what a VAE sees of a clip's last foreground: uint8 (4, 3, T, H, W).
+
+    Full, background, foreground premultiplied on black, alpha as three channels.
+    """
+    front = clip.foregrounds[-1]
+    alpha_THWC = front.alpha_THW[..., None]
+    videos = [
+        clip.full_THWC,
+        clip.background_THWC,
+        front.rgb_THWC * alpha_THWC,
+        np.repeat(alpha_THWC, 3, -1),
+    ]
+    stacked = np.stack([rearrange(video, "t h w c -> c t h w") for video in videos])
+    return (stacked * 255 + 0.5).astype(np.uint8)
+
+
+def compose_streams(source: SceneSource, count: int) -> Tensor:
+    """Compose `count` clips: uint8 (count, 4, 3, T, H, W)."""
+    return torch.from_numpy(np.stack([streams_of(source.clip(i)) for i in range(count)]))
+
+
+def _signed(pixels: Tensor) -> Tensor:
+    return pixels.float() / 127.5 - 1
+
+
+def psnr_per_stream(decoded_NSCTHW: Tensor, truth_NSCTHW: Tensor) -> dict[str, float]:
+    """Mean PSNR in dB per stream; inputs in [-1, 1], peak 1 after mapping to [0, 1]."""
+    error_NS = ((decoded_NSCTHW.clamp(-1, 1) - truth_NSCTHW) / 2).square().flatten(2).mean(2)
+    values = (-10 * error_NS.log10()).mean(0)
+    return {name: float(value) for name, value in zip(STREAMS, values, strict=True)}
+
+
+def pca_floor(train_BCTHW: Tensor, held_out_NSCTHW: Tensor, z_dim: int) -> dict[str, float]:
+    """PSNR per stream of the linear codec of the same rate, on held-out clips."""
+    linear = fit_pca(train_BCTHW, (1, 8, 8), z_dim)
+    decoded = linear.reconstruct(held_out_NSCTHW.flatten(0, 1))
+    return psnr_per_stream(decoded.unflatten(0, held_out_NSCTHW.shape[:2]), held_out_NSCTHW)
+
+
+class DecoderLoss:
+    """Reconstruction losses of decoded latents, with batches drawn from encoded clips."""
+
+    def __init__(
+        self, vae: AutoencoderKLWan, latents_MCTHW: Tensor, pixels_MCTHW: Tensor, batch_size: int
+    ) -> None:
+        self.vae, self.batch_size = vae, batch_size
+        self.latents_MCTHW, self.pixels_MCTHW = latents_MCTHW, pixels_MCTHW
+
+    def __call__(self, step: int) -> Losses:
+        """Decode a random batch; latents get a little noise, as sampled ones will have."""
+        chosen = torch.randint(len(self.latents_MCTHW), (self.batch_size,))
+        device = self.vae.device
+        latents = self.latents_MCTHW[chosen].to(device, torch.float32)
+        target = _signed(self.pixels_MCTHW[chosen]).to(device)
+        latents = latents + 0.05 * torch.randn_like(latents)
+        error = decode_at_once(self.vae, latents).float() - target
+        return {
+            "l1": error.abs().mean(),
+            "l2": 2.0 * error.square().mean(),
+            "edges": 0.5 * (_edges(error[..., 1:, :], error[..., :-1, :])
+                            + _edges(error[..., 1:], error[..., :-1])),
+        }  # fmt: skip
+
+
+def _edges(ahead: Tensor, behind: Tensor) -> Tensor:
+    return (ahead - behind).abs().mean()
+
+
+@torch.no_grad()
+def encode_all(vae: AutoencoderKLWan, pixels_MCTHW: Tensor, batch_size: int = 64) -> Tensor:
+    """Encode uint8 videos to normalised latents in half precision."""
+    encoded = []
+    for batch in pixels_MCTHW.split(batch_size):
+        pixels = (batch.float() / 255).to(vae.device)
+        encoded.append(encode_linear(vae, pixels).to("cpu", torch.float16))
+    return torch.cat(encoded)
+
+
+def train_vae(
+    assets: Path,
+    out: Path,
+    scene: SceneRecipe,
+    loop: LoopRecipe,
+    *,
+    num_clips: int = 1200,
+    batch_size: int = 8,
+    device: str = "cpu",
+) -> AutoencoderKLWan:
+    """Fit the encoder, train the decoder, write `out/vae`."""
+    # --- data ---
+    pixels_NSCTHW = compose_streams(SceneSource(assets, scene), num_clips)
+    unseen = SceneRecipe(scene.width, scene.height, scene.num_frames, (1,), False, True, seed=7)
+    held_out = _signed(compose_streams(SceneSource(assets, unseen), 16))
+
+    # --- encoder, in closed form ---
+    torch.manual_seed(loop.seed)
+    size = LinearVaeSize()
+    vae = make_vae(size)
+    sample = _signed(pixels_NSCTHW[:200].flatten(0, 1))
+    set_linear(vae, sample)
+    vae.to(device)
+    log.info("linear floor: %s", pca_floor(sample, held_out, size.z_dim))
+    latents = encode_all(vae, pixels_NSCTHW.flatten(0, 1))
+
+    # --- decoder ---
+    vae.requires_grad_(False)
+    decoder: list[nn.Module] = [vae.decoder, vae.post_quant_conv]
+    for module in decoder:
+        module.requires_grad_(True)
+
+    def evaluate(step: int) -> dict[str, float]:
+        given = encode_linear(vae, (held_out.flatten(0, 1).to(device) + 1) / 2)
+        decoded = torch.cat([decode_at_once(vae, part) for part in given.split(8)]).cpu()
+        return psnr_per_stream(decoded.unflatten(0, held_out.shape[:2]), held_out)
+
+    loss = DecoderLoss(vae, latents, pixels_NSCTHW.flatten(0, 1), batch_size)
+    train(
+        out / "run-vae", vae, loss, loop,
+        evaluate=evaluate, evaluate_every=250, device=torch.device(device),
+    ).copy_to(vae)  # fmt: skip
+    vae.requires_grad_(False).eval().save_pretrained(out / "vae")
+    return vae
