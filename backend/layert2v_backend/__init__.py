@@ -1,0 +1,1 @@
+"""The server: a gRPC front door without torch, and workers in processes of their own."""

@@ -1,0 +1,195 @@
+"""The command `layert2v-backend`: flags to Settings to server. The only file that prints."""
+
+import asyncio
+import logging
+import os
+import signal
+import sys
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, Any, NoReturn
+
+import structlog
+import typer
+from pydantic import ValidationError
+
+from layert2v_backend.errors import CannotServe
+from layert2v_backend.models import find_models
+from layert2v_backend.server.serving import serve as serve_until
+from layert2v_backend.settings import Settings, default_state_folder
+
+app = typer.Typer(
+    name="layert2v-backend",
+    help="Runs LayerT2V for Blender: a gRPC front door on this machine, and a worker.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+
+ModelsDirs = Annotated[
+    list[Path] | None,
+    typer.Option(
+        help="A folder that is a model (it has a layert2v.json) or holds such folders; may be "
+        "given several times. The model `tiny` is always there."
+    ),
+]
+
+
+@app.command()
+def serve(
+    listen: Annotated[
+        str | None,
+        typer.Option(
+            help="unix:PATH (in a folder only you can open), or HOST:PORT on the loopback "
+            "interface; port 0 takes a free one. Default: a socket in the state folder, on "
+            "Windows 127.0.0.1:50461. [env: LAYERT2V_LISTEN]"
+        ),
+    ] = None,
+    state: Annotated[
+        Path | None,
+        typer.Option(
+            help=f"Folder for jobs, takes and the worker's log; one backend at a time uses it. "
+            f"Default: {default_state_folder()}. [env: LAYERT2V_STATE]"
+        ),
+    ] = None,
+    models_dir: ModelsDirs = None,
+    threads: Annotated[
+        int | None,
+        typer.Option(
+            help="Threads of the worker; 0: one for each processor. [env: LAYERT2V_THREADS]"
+        ),
+    ] = None,
+    prewarm: Annotated[
+        bool | None,
+        typer.Option(
+            help="Load the model `tiny` at once instead of with the first job. Default: yes. "
+            "[env: LAYERT2V_PREWARM]"
+        ),
+    ] = None,
+    ready_file: Annotated[
+        Path | None,
+        typer.Option(
+            help="Write the address (unix:PATH or HOST:PORT) into this file once calls are "
+            "served, whole or not at all; removed when the backend stops."
+        ),
+    ] = None,
+    stop_with_stdin: Annotated[
+        bool,
+        typer.Option(
+            help="Stop when standard input ends: a program that starts the backend with a pipe "
+            "then takes it along, however it ends."
+        ),
+    ] = False,
+) -> None:
+    """Serve layert2v.v1 until SIGTERM or Ctrl-C; running jobs go on at the next start.
+
+    Prints one line, `serving layert2v.v1 on ADDRESS`, when calls are served. Exit code 2: it
+    could not start, and standard error says why.
+    """
+    given = {
+        "listen": listen,
+        "state": state,
+        "models_dirs": models_dir or None,
+        "threads": threads,
+        "prewarm": prewarm,
+    }
+    _configure_logs()
+    settings = _settings(given)
+    try:
+        asyncio.run(_serve(settings, ready_file, stop_with_stdin=stop_with_stdin))
+    except CannotServe as failure:
+        _refuse(str(failure))
+
+
+@app.command()
+def models(models_dir: ModelsDirs = None) -> None:
+    """List the models that shots may name, and what each can do."""
+    catalogue = find_models(_settings({"models_dirs": models_dir or None}).models_dirs)
+    for model in catalogue.models.values():
+        limits = model.limits
+        sizes = ", ".join(f"{width}x{height}" for width, height in limits.sizes)
+        lengths = ", ".join(map(str, limits.num_frames))
+        print(f"{limits.id}: {limits.description}")
+        print(f"    sizes {sizes}; frames {lengths}; up to {limits.max_foregrounds} foregrounds")
+        print(f"    {model.folder}")
+    for fault in catalogue.damaged.values():
+        print(f"damaged: {fault}")
+    if not catalogue.models:
+        _refuse("there is no usable model: install layert2v again or name one with --models-dir")
+
+
+def _settings(given: dict[str, Any]) -> Settings:
+    try:
+        return Settings(**{name: value for name, value in given.items() if value is not None})
+    except ValidationError as failure:
+        first = failure.errors()[0]
+        name = "--" + ".".join(map(str, first["loc"])).replace("_", "-")
+        _refuse(f"{name} {first['input']}: {first['msg']}")
+
+
+def _refuse(message: str) -> NoReturn:
+    print(f"layert2v-backend: {message}", file=sys.stderr)
+    raise typer.Exit(2)
+
+
+async def _serve(settings: Settings, ready_file: Path | None, *, stop_with_stdin: bool) -> None:
+    stop = asyncio.Event()
+    _stop_on_signals(stop)
+    if stop_with_stdin:
+        _stop_with_stdin(stop)
+    try:
+        await serve_until(settings, stop, _announcer(ready_file))
+    finally:
+        if ready_file:
+            ready_file.unlink(missing_ok=True)
+
+
+def _announcer(ready_file: Path | None) -> Callable[[str], None]:
+    def announce(address: str) -> None:
+        if ready_file:
+            draft = ready_file.with_name(f".{ready_file.name}.{os.getpid()}")
+            draft.write_text(address + "\n", encoding="utf-8")
+            draft.replace(ready_file)
+        print(f"serving layert2v.v1 on {address}", flush=True)
+
+    return announce
+
+
+def _stop_on_signals(stop: asyncio.Event) -> None:
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        if os.name == "posix":
+            loop.add_signal_handler(number, stop.set)
+        else:
+            signal.signal(number, lambda *_: loop.call_soon_threadsafe(stop.set))
+
+
+def _stop_with_stdin(stop: asyncio.Event) -> None:
+    loop = asyncio.get_running_loop()
+
+    def wait_for_end() -> None:
+        while sys.stdin.buffer.read(4096):
+            pass
+        loop.call_soon_threadsafe(stop.set)
+
+    threading.Thread(target=wait_for_end, name="stdin", daemon=True).start()
+
+
+def _configure_logs() -> None:
+    """JSON lines on standard error; prompts and tokens never go there."""
+    structlog.configure(
+        processors=[
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="iso"),
+            structlog.processors.JSONRenderer(),
+        ],
+        wrapper_class=structlog.make_filtering_bound_logger(logging.INFO),
+        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+    )
+
+
+def main() -> None:
+    """Run the command."""
+    app()

@@ -1,0 +1,32 @@
+"""What the scheduler asks of an engine: run one task at a time, stop it, go away."""
+
+from collections.abc import AsyncGenerator
+from typing import Protocol
+
+from layert2v_backend.jobs import Report, Task
+
+
+class Engine(Protocol):
+    """One slot in which tasks run, somewhere else than in the front door. Keeps no truth."""
+
+    async def warm(self, model_folder: str) -> None:
+        """Make ready for tasks with this model; returns at once, failures show in the task."""
+
+    def run(self, task: Task) -> AsyncGenerator[Report, None]:
+        """Run one task and yield what its worker reports; the last report is no `Progress`.
+
+        Called again only after the former generator has ended or was closed. Closing it early
+        stops the worker.
+
+        Raises:
+            WorkerLost: The worker died or hung.
+        """
+
+    async def cancel(self, job: str, attempt: int) -> None:
+        """Ask a task to stop: its run soon ends with `Stopped`, or `WorkerLost` if it was killed.
+
+        Another attempt than the one named is never touched, also not a later one.
+        """
+
+    async def close(self) -> None:
+        """Stop whatever runs, within seconds."""

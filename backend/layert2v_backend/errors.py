@@ -1,0 +1,194 @@
+"""Everything the backend refuses or fails with, in one tree, and the one table of status codes.
+
+Refused                       each carries its grpc.StatusCode, reason and field violations
+    InvalidRequest            INVALID_ARGUMENT
+        InvalidShot           INVALID_ARGUMENT
+    UnknownJob                NOT_FOUND
+    UnknownArtifact           NOT_FOUND
+    UnknownModel              NOT_FOUND
+    KeptJobNotSucceeded       FAILED_PRECONDITION
+    ModelDamaged              FAILED_PRECONDITION
+    ContentDiffers            FAILED_PRECONDITION
+    RequestIdReused           ALREADY_EXISTS
+    OffsetPastEnd             OUT_OF_RANGE
+    DiskFull                  RESOURCE_EXHAUSTED
+    QueueFull                 RESOURCE_EXHAUSTED
+    DataLoss                  DATA_LOSS
+    Draining                  UNAVAILABLE
+CannotServe                   the backend does not start: exit code 2
+StaleAttempt                  a report of an attempt that is no longer the job's
+WorkerLost                    the worker process died or hung
+
+Each message is one sentence with the value, the limit and the remedy.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+import grpc
+from google.protobuf import any_pb2, duration_pb2
+from google.rpc import code_pb2, error_details_pb2, status_pb2  # type: ignore[import-untyped]
+
+DOMAIN = "layert2v"
+_MAX_VIOLATIONS = 16
+"""Status details travel in trailers, which are limited to 8 KiB by default."""
+
+
+@dataclass(frozen=True)
+class FieldViolation:
+    """What is wrong with one field of a request."""
+
+    field: str
+    """Path from the request: `shot.layers[2].prompt`."""
+    description: str
+    """One sentence with the value, the limit and the remedy."""
+
+
+class Refused(Exception):
+    """Raised when a request cannot be served; the caller sees the message."""
+
+    code: ClassVar[grpc.StatusCode]
+    reason: ClassVar[str]
+
+    def __init__(self, message: str, violations: Sequence[FieldViolation] = ()) -> None:
+        super().__init__(message)
+        self.message = message
+        self.violations = tuple(violations)
+
+
+class InvalidRequest(Refused):
+    """Raised when a request is malformed."""
+
+    code = grpc.StatusCode.INVALID_ARGUMENT
+    reason = "INVALID_REQUEST"
+
+
+class InvalidShot(InvalidRequest):
+    """Raised when a shot cannot be made."""
+
+    reason = "INVALID_SHOT"
+
+
+class UnknownJob(Refused):
+    """Raised when no job has the name."""
+
+    code = grpc.StatusCode.NOT_FOUND
+    reason = "UNKNOWN_JOB"
+
+
+class UnknownArtifact(Refused):
+    """Raised when no artifact has the name."""
+
+    code = grpc.StatusCode.NOT_FOUND
+    reason = "UNKNOWN_ARTIFACT"
+
+
+class UnknownModel(Refused):
+    """Raised when no model has the id."""
+
+    code = grpc.StatusCode.NOT_FOUND
+    reason = "UNKNOWN_MODEL"
+
+
+class KeptJobNotSucceeded(Refused):
+    """Raised when a layer is to be kept from a job without a take."""
+
+    code = grpc.StatusCode.FAILED_PRECONDITION
+    reason = "KEPT_JOB_NOT_SUCCEEDED"
+
+
+class ModelDamaged(Refused):
+    """Raised when a model folder's description cannot be read."""
+
+    code = grpc.StatusCode.FAILED_PRECONDITION
+    reason = "MODEL_DAMAGED"
+
+
+class ContentDiffers(Refused):
+    """Raised when an artifact does not have the content the reader asked for."""
+
+    code = grpc.StatusCode.FAILED_PRECONDITION
+    reason = "CONTENT_DIFFERS"
+
+
+class RequestIdReused(Refused):
+    """Raised when a request id comes back with another shot."""
+
+    code = grpc.StatusCode.ALREADY_EXISTS
+    reason = "REQUEST_ID_REUSED"
+
+
+class OffsetPastEnd(Refused):
+    """Raised when reading is to begin beyond an artifact's end."""
+
+    code = grpc.StatusCode.OUT_OF_RANGE
+    reason = "OFFSET_PAST_END"
+
+
+class DiskFull(Refused):
+    """Raised when the state folder's disk has no room."""
+
+    code = grpc.StatusCode.RESOURCE_EXHAUSTED
+    reason = "DISK_FULL"
+
+
+class QueueFull(Refused):
+    """Raised when too many jobs wait."""
+
+    code = grpc.StatusCode.RESOURCE_EXHAUSTED
+    reason = "QUEUE_FULL"
+
+
+class DataLoss(Refused):
+    """Raised when a stored file is missing or does not match its hash."""
+
+    code = grpc.StatusCode.DATA_LOSS
+    reason = "DATA_LOSS"
+
+
+class Draining(Refused):
+    """Raised when the backend is stopping."""
+
+    code = grpc.StatusCode.UNAVAILABLE
+    reason = "DRAINING"
+
+
+class CannotServe(Exception):
+    """Raised when the backend cannot start: a wrong address, a port or a state folder in use."""
+
+
+class StaleAttempt(Exception):
+    """Raised when an attempt reports on a job that it no longer has."""
+
+
+class WorkerLost(Exception):
+    """Raised when the worker process died or hung; the message says how."""
+
+
+def status_of(refused: Refused) -> status_pb2.Status:
+    """Build the status with its google.rpc details: ErrorInfo, BadRequest, RetryInfo."""
+    details = [_packed(error_details_pb2.ErrorInfo(reason=refused.reason, domain=DOMAIN))]
+    if refused.violations:
+        violations = [
+            error_details_pb2.BadRequest.FieldViolation(
+                field=violation.field, description=violation.description
+            )
+            for violation in refused.violations[:_MAX_VIOLATIONS]
+        ]
+        details.append(_packed(error_details_pb2.BadRequest(field_violations=violations)))
+    if refused.code is grpc.StatusCode.UNAVAILABLE:
+        delay = duration_pb2.Duration(seconds=2)
+        details.append(_packed(error_details_pb2.RetryInfo(retry_delay=delay)))
+    code = code_pb2.Code.Value(refused.code.name)
+    return status_pb2.Status(code=code, message=refused.message, details=details)
+
+
+def _packed(
+    detail: error_details_pb2.ErrorInfo
+    | error_details_pb2.BadRequest
+    | error_details_pb2.RetryInfo,
+) -> any_pb2.Any:
+    packed = any_pb2.Any()
+    packed.Pack(detail)
+    return packed

@@ -1,0 +1,221 @@
+"""An engine of one child process, `python -m layert2v_backend.worker`, kept warm between tasks.
+
+Commands go down the child's stdin and reports come up its stdout, as lines of JSON; its stderr is
+`worker.log`. The child leaves when its stdin ends, so it never outlives the front door.
+"""
+
+import asyncio
+import json
+import os
+import statistics
+import sys
+import time
+from asyncio.subprocess import PIPE, Process
+from collections.abc import AsyncGenerator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import structlog
+
+from layert2v_backend.errors import WorkerLost
+from layert2v_backend.jobs import (
+    Failed,
+    Finished,
+    JobStage,
+    Progress,
+    Report,
+    Stopped,
+    Task,
+    from_json,
+    to_json,
+)
+
+WORKER_COMMAND = (sys.executable, "-m", "layert2v_backend.worker")
+_REPORTS: dict[str, type[Report]] = {
+    kind.__name__: kind for kind in (Progress, Finished, Failed, Stopped)
+}
+_MAX_LINE_BYTES = 1 << 26
+"""`Finished` lists every file: 300 bytes each, for 15 layers of 257 frames in two formats."""
+_MAX_LOG_BYTES = 8 << 20
+_USUAL_STEPS = 10
+"""A step may take this many times the median before the worker counts as hung. Source: the
+reliability section of docs/design.md."""
+_MANY = 5
+"""Reports before their median says anything: the first one waits for torch to load."""
+
+log = structlog.get_logger()
+
+
+@dataclass(frozen=True)
+class ProcessOptions:
+    """How the worker process is run."""
+
+    log: Path
+    """File that its stderr is appended to."""
+    threads: int = 0
+    """Threads of its arithmetic; 0: one for each processor."""
+    hang_timeout_s: float = 300.0
+    """Killed after so long without a report."""
+    cancel_grace_s: float = 10.0
+    """Killed when it has not stopped so long after it was asked to."""
+    command: Sequence[str] = WORKER_COMMAND
+    """What to run."""
+
+
+class ProcessEngine:
+    """One worker process; implements `Engine`."""
+
+    def __init__(self, options: ProcessOptions) -> None:
+        self._options = options
+        self._child: Process | None = None
+        self._spawning = asyncio.Lock()
+        self._running: tuple[str, int] | None = None
+        self._cancelled: tuple[str, int] | None = None
+        self._killers: set[asyncio.Task[None]] = set()
+        self._is_closed = False
+
+    @property
+    def pid(self) -> int | None:
+        """Process id of the worker; None where there is none."""
+        return self._child.pid if self._child else None
+
+    async def warm(self, model_folder: str) -> None:
+        """Start the worker and let it load a model meanwhile."""
+        child = await self._living_child()
+        await self._send(child, "warm", json.dumps(model_folder))
+
+    async def run(self, task: Task) -> AsyncGenerator[Report, None]:
+        """Run one task; see `Engine.run`."""
+        self._running = (task.job, task.attempt)
+        is_done = False
+        try:
+            # A cold worker is silent for seconds while it loads torch: say so for it.
+            yield Progress(JobStage.LOADING, 0, 0)
+            child = await self._living_child()
+            await self._send(child, "run", to_json(task))
+            if self._cancelled == self._running:
+                await self.cancel(*self._running)
+            async for report in self._reports(child):
+                is_done = not isinstance(report, Progress)
+                yield report
+                if is_done:
+                    return
+        finally:
+            self._running = None
+            if not is_done:
+                await self._kill()
+
+    async def _reports(self, child: Process) -> AsyncGenerator[Report, None]:
+        assert child.stdout is not None
+        intervals: list[float] = []
+        while True:
+            usual_s = statistics.median(intervals) if len(intervals) >= _MANY else 0.0
+            bound_s = max(self._options.hang_timeout_s, _USUAL_STEPS * usual_s)
+            begin = time.monotonic()
+            try:
+                line = await asyncio.wait_for(child.stdout.readline(), bound_s)
+            except TimeoutError as timeout:
+                await self._kill()
+                raise WorkerLost(
+                    f"the worker reported nothing for {bound_s:.0f} s and was killed"
+                ) from timeout
+            intervals.append(time.monotonic() - begin)
+            if not line.endswith(b"\n"):
+                raise WorkerLost(_death(await child.wait()))
+            yield _report(line)
+
+    async def cancel(self, job: str, attempt: int) -> None:
+        """Ask the worker to stop this attempt; kill it if it does not."""
+        self._cancelled = (job, attempt)
+        if self._running != self._cancelled or self._child is None:
+            return
+        await self._send(self._child, "cancel", json.dumps([job, attempt]))
+        killer = asyncio.create_task(self._kill_late(job, attempt))
+        self._killers.add(killer)
+        killer.add_done_callback(self._killers.discard)
+
+    async def _kill_late(self, job: str, attempt: int) -> None:
+        await asyncio.sleep(self._options.cancel_grace_s)
+        if self._running == (job, attempt):
+            log.warning("worker_killed", job=job, attempt=attempt, why="cancel was not heard")
+            await self._kill()
+
+    async def close(self) -> None:
+        """Kill the worker; a task that runs is lost."""
+        self._is_closed = True
+        for killer in self._killers:
+            killer.cancel()
+        await self._kill()
+
+    async def _living_child(self) -> Process:
+        async with self._spawning:
+            if self._is_closed:
+                raise WorkerLost("the backend is stopping")
+            child = self._child
+            is_dead = child is None or child.returncode is not None
+            if is_dead or (child and child.stdout and child.stdout.at_eof()):
+                self._child = child = await self._spawn()
+            assert child is not None
+            return child
+
+    async def _spawn(self) -> Process:
+        _rotate(self._options.log)
+        with self._options.log.open("ab") as log_file:
+            return await asyncio.create_subprocess_exec(
+                *self._options.command,
+                stdin=PIPE,
+                stdout=PIPE,
+                stderr=log_file,
+                limit=_MAX_LINE_BYTES,
+                env=os.environ | self._environment(),
+                # A Ctrl-C in the terminal is for the front door alone.
+                start_new_session=os.name == "posix",
+            )
+
+    def _environment(self) -> dict[str, str]:
+        offline = {"HF_HUB_OFFLINE": "1", "TOKENIZERS_PARALLELISM": "false"}
+        threads = str(self._options.threads or _num_processors())
+        return offline | {"OMP_NUM_THREADS": threads, "MKL_NUM_THREADS": threads}
+
+    async def _send(self, child: Process, command: str, body: str) -> None:
+        assert child.stdin is not None
+        child.stdin.write(f"{command} {body}\n".encode())
+        try:
+            await child.stdin.drain()
+        except ConnectionError:
+            # Its death is reported where its reports are read.
+            log.warning("worker_gone", command=command)
+
+    async def _kill(self) -> None:
+        child, self._child = self._child, None
+        if child is None:
+            return
+        if child.returncode is None:
+            child.kill()
+        await child.wait()
+
+
+def _num_processors() -> int:
+    """Processors this program may use, which in a container are fewer than there are."""
+    if sys.platform == "linux":
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def _report(line: bytes) -> Report:
+    kind, _, body = line.partition(b" ")
+    try:
+        return from_json(_REPORTS[kind.decode()], body)
+    except (KeyError, ValueError) as failure:
+        raise WorkerLost("the worker sent a report that cannot be read") from failure
+
+
+def _death(returncode: int) -> str:
+    if returncode < 0:
+        return f"the worker died of signal {-returncode}"
+    return f"the worker left with exit code {returncode}"
+
+
+def _rotate(path: Path) -> None:
+    if path.exists() and path.stat().st_size > _MAX_LOG_BYTES:
+        path.replace(path.with_suffix(".old.log"))

@@ -1,0 +1,214 @@
+"""The servicers: convert, ask the scheduler, convert back. Nothing is decided here."""
+
+import asyncio
+import hashlib
+from collections.abc import AsyncGenerator
+from importlib.metadata import version
+from typing import Any, BinaryIO, TypeAlias
+
+import google_crc32c
+import grpc
+from layert2v.v1 import (
+    artifact_pb2,
+    artifact_pb2_grpc,
+    job_pb2,
+    job_pb2_grpc,
+    system_pb2,
+    system_pb2_grpc,
+)
+
+from layert2v_backend.artifacts import free_bytes
+from layert2v_backend.convert import requests, results, shots
+from layert2v_backend.errors import ContentDiffers, DataLoss, InvalidRequest, OffsetPastEnd
+from layert2v_backend.jobs import Artifact, JobState
+from layert2v_backend.scheduler import Scheduler
+
+API_VERSION = "layert2v.v1"
+CHUNK_BYTES = 1 << 20
+"""At or near the fastest on every transport. Source: measured on 2 cores, November 2026."""
+_DEFAULT_PAGE_JOBS = 50
+
+Context: TypeAlias = "grpc.aio.ServicerContext[Any, Any]"
+
+
+class JobService(job_pb2_grpc.JobServiceServicer):
+    """`layert2v.v1.JobService`."""
+
+    def __init__(self, scheduler: Scheduler) -> None:
+        self._scheduler = scheduler
+
+    async def CreateJob(
+        self, request: job_pb2.CreateJobRequest, context: Context
+    ) -> job_pb2.CreateJobResponse:
+        """Queue a shot; a repeated request finds the job it has made."""
+        request_id = requests.request_id_from_proto(request.request_id)
+        sha256 = requests.request_sha256(request.shot)
+        scheduler = self._scheduler
+        job = await scheduler.find_request(request_id, sha256) if request_id else None
+        if job is None:
+            kept = await scheduler.find_jobs(shots.kept_job_ids(request.shot))
+            shot = shots.shot_from_proto(request.shot, scheduler.catalogue, kept)
+            await scheduler.admit()
+            job = await scheduler.create(shot, sha256, request_id)
+        return job_pb2.CreateJobResponse(job=results.job_to_proto(job))
+
+    async def GetJob(
+        self, request: job_pb2.GetJobRequest, context: Context
+    ) -> job_pb2.GetJobResponse:
+        """Read one job."""
+        job = await self._scheduler.get(requests.job_id_from_name(request.name))
+        return job_pb2.GetJobResponse(job=results.job_to_proto(job))
+
+    async def ListJobs(
+        self, request: job_pb2.ListJobsRequest, context: Context
+    ) -> job_pb2.ListJobsResponse:
+        """List jobs, newest first."""
+        limit = requests.page_size_from_proto(
+            request.page_size, _DEFAULT_PAGE_JOBS, requests.MAX_PAGE_JOBS
+        )
+        before = requests.job_page_from_proto(request.page_token)
+        page = await self._scheduler.list_jobs(limit + 1, before)
+        has_more = len(page) > limit
+        token = requests.page_token_to_proto(str(page[limit - 1][0])) if has_more else ""
+        jobs = [results.job_to_proto(job) for _, job in page[:limit]]
+        return job_pb2.ListJobsResponse(jobs=jobs, next_page_token=token)
+
+    async def WatchJob(
+        self, request: job_pb2.WatchJobRequest, context: Context
+    ) -> AsyncGenerator[job_pb2.WatchJobResponse, None]:
+        """Follow a job's events."""
+        job_id = requests.job_id_from_name(request.name)
+        if request.after_sequence < 0:
+            raise InvalidRequest(
+                f"after_sequence: {request.after_sequence} is negative: ask from 0 for all events"
+            )
+        async for event in self._scheduler.watch(job_id, request.after_sequence):
+            yield job_pb2.WatchJobResponse(event=results.event_to_proto(event))
+
+    async def CancelJob(
+        self, request: job_pb2.CancelJobRequest, context: Context
+    ) -> job_pb2.CancelJobResponse:
+        """Cancel a job."""
+        job = await self._scheduler.cancel(requests.job_id_from_name(request.name))
+        return job_pb2.CancelJobResponse(job=results.job_to_proto(job))
+
+
+class ArtifactService(artifact_pb2_grpc.ArtifactServiceServicer):
+    """`layert2v.v1.ArtifactService`."""
+
+    def __init__(self, scheduler: Scheduler) -> None:
+        self._scheduler = scheduler
+
+    async def ListArtifacts(
+        self, request: artifact_pb2.ListArtifactsRequest, context: Context
+    ) -> artifact_pb2.ListArtifactsResponse:
+        """List the artifacts of a job in path order."""
+        job_id = requests.job_id_from_name(request.parent, "parent")
+        largest = requests.MAX_PAGE_ARTIFACTS
+        limit = requests.page_size_from_proto(request.page_size, largest, largest)
+        after = requests.page_token_from_proto(request.page_token)
+        page = await self._scheduler.list_artifacts(job_id, after, limit + 1)
+        token = requests.page_token_to_proto(page[limit - 1].path) if len(page) > limit else ""
+        artifacts = [results.artifact_to_proto(job_id, artifact) for artifact in page[:limit]]
+        return artifact_pb2.ListArtifactsResponse(artifacts=artifacts, next_page_token=token)
+
+    async def ReadArtifact(
+        self, request: artifact_pb2.ReadArtifactRequest, context: Context
+    ) -> AsyncGenerator[artifact_pb2.ReadArtifactResponse, None]:
+        """Stream one artifact."""
+        job_id, artifact_id = requests.artifact_ids_from_name(request.name)
+        artifact = await self._scheduler.get_artifact(job_id, artifact_id)
+        _check_reading(request, artifact)
+        header = artifact_pb2.ReadArtifactHeader(
+            artifact=results.artifact_to_proto(job_id, artifact)
+        )
+        try:
+            file = await asyncio.to_thread(self._scheduler.store.path(artifact.sha256).open, "rb")
+        except FileNotFoundError as failure:
+            raise _lost(artifact, "is missing") from failure
+        with file:
+            yield artifact_pb2.ReadArtifactResponse(header=header)
+            async for chunk in _chunks(file, artifact, request.offset):
+                yield artifact_pb2.ReadArtifactResponse(chunk=chunk)
+        trailer = artifact_pb2.ReadArtifactTrailer(
+            sha256=artifact.sha256, size_bytes=artifact.size_bytes
+        )
+        yield artifact_pb2.ReadArtifactResponse(trailer=trailer)
+
+
+def _check_reading(request: artifact_pb2.ReadArtifactRequest, artifact: Artifact) -> None:
+    if request.offset < 0:
+        raise InvalidRequest(f"offset: {request.offset} is negative: read from 0 or later")
+    if request.offset > artifact.size_bytes:
+        raise OffsetPastEnd(
+            f"offset: {request.offset} is past the end of {request.name}, "
+            f"{artifact.size_bytes} bytes"
+        )
+    if request.if_sha256 and request.if_sha256 != artifact.sha256:
+        raise ContentDiffers(
+            f"if_sha256: {request.name} has SHA-256 {artifact.sha256}, not "
+            f"{request.if_sha256[:64]}: read it from the start"
+        )
+
+
+async def _chunks(
+    file: BinaryIO, artifact: Artifact, offset: int
+) -> AsyncGenerator[artifact_pb2.ReadArtifactChunk, None]:
+    """The content from `offset`; all of the file is hashed on the way.
+
+    Raises:
+        DataLoss: At the end, when the file did not match; the reader has had no trailer then.
+    """
+    digest = hashlib.sha256()
+    position = 0
+    while position < artifact.size_bytes:
+        limit = offset if position < offset else artifact.size_bytes
+        data = await asyncio.to_thread(file.read, min(CHUNK_BYTES, limit - position))
+        if not data:
+            raise _lost(artifact, f"ends after {position} of {artifact.size_bytes} bytes")
+        digest.update(data)
+        if position >= offset:
+            yield artifact_pb2.ReadArtifactChunk(
+                offset=position, data=data, crc32c=google_crc32c.value(data)
+            )
+        position += len(data)
+    if digest.hexdigest() != artifact.sha256:
+        raise _lost(artifact, "does not match its SHA-256")
+
+
+def _lost(artifact: Artifact, what: str) -> DataLoss:
+    return DataLoss(f"the stored file of {artifact.path} {what}: generate the take again")
+
+
+class ModelService(system_pb2_grpc.ModelServiceServicer):
+    """`layert2v.v1.ModelService`."""
+
+    def __init__(self, scheduler: Scheduler) -> None:
+        self._scheduler = scheduler
+
+    async def ListModels(
+        self, request: system_pb2.ListModelsRequest, context: Context
+    ) -> system_pb2.ListModelsResponse:
+        """List the models a shot may name."""
+        models = self._scheduler.catalogue.models.values()
+        return system_pb2.ListModelsResponse(models=map(results.model_to_proto, models))
+
+
+class SystemService(system_pb2_grpc.SystemServiceServicer):
+    """`layert2v.v1.SystemService`."""
+
+    def __init__(self, scheduler: Scheduler) -> None:
+        self._scheduler = scheduler
+
+    async def GetServerInfo(
+        self, request: system_pb2.GetServerInfoRequest, context: Context
+    ) -> system_pb2.GetServerInfoResponse:
+        """Say what the backend is and how busy."""
+        running = (JobState.RUNNING, JobState.CANCELLING)
+        return system_pb2.GetServerInfoResponse(
+            version=version("layert2v"),
+            api_version=API_VERSION,
+            num_queued=await self._scheduler.count(JobState.QUEUED),
+            num_running=await self._scheduler.count(*running),
+            free_bytes=free_bytes(self._scheduler.store.root),
+        )

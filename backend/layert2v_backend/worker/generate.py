@@ -1,0 +1,201 @@
+"""Runs one task into one take: load, generate, finish, write. The only torch in the backend."""
+
+import errno
+import json
+import sys
+import time
+import traceback
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+
+import torch
+from layert2v_model.errors import DamagedModel, InvalidShot
+from layert2v_model.finish import finish
+from layert2v_model.pipeline import LayerT2VPipeline, ShotPrompts, load_pipeline
+from layert2v_model.stack import Stack
+
+from layert2v_backend.artifacts import ArtifactStore
+from layert2v_backend.jobs import (
+    Failed,
+    Finished,
+    FinishingReport,
+    JobError,
+    JobStage,
+    Progress,
+    Report,
+    Shot,
+    Stopped,
+    Task,
+    from_json,
+)
+from layert2v_backend.media import UnreadableMedia
+from layert2v_backend.worker.take import Provenance, read_kept, weights_sha256, write_take
+
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+_REPORT_INTERVAL_S = 0.1
+"""Each report is a durable row; ten a second are enough for a progress bar."""
+
+
+class Cancelled(Exception):
+    """Raised inside a task when it is to stop."""
+
+
+class Stopwatch:
+    """Measures stages, reports progress, and notices a cancel at every step."""
+
+    def __init__(self, report: Callable[[Report], None], is_cancelled: Callable[[], bool]) -> None:
+        self.seconds: dict[str, float] = {}
+        self._report = report
+        self._is_cancelled = is_cancelled
+        self._stage: JobStage | None = None
+        self._mark = time.monotonic()
+        self._reported = -_REPORT_INTERVAL_S
+
+    def at(self, stage: JobStage, step: int = 0, num_steps: int = 0) -> None:
+        """Say that `step` of `num_steps` of a stage are done.
+
+        Raises:
+            Cancelled: The task is to stop.
+        """
+        if self._is_cancelled():
+            raise Cancelled
+        now = time.monotonic()
+        is_news = stage is not self._stage or step == num_steps
+        self._account(now)
+        self._stage = stage
+        if is_news or now - self._reported >= _REPORT_INTERVAL_S:
+            self._reported = now
+            self._report(Progress(stage, step, num_steps))
+
+    def stop(self) -> dict[str, float]:
+        """End the last stage and give the seconds of all."""
+        self._account(time.monotonic())
+        return self.seconds
+
+    def _account(self, now: float) -> None:
+        """Count the time since the last mark to the stage it was spent in."""
+        if self._stage:
+            self.seconds[self._stage] = self.seconds.get(self._stage, 0.0) + now - self._mark
+        self._mark = now
+
+
+class Worker:
+    """Holds one model, warm, and runs tasks with it."""
+
+    def __init__(
+        self, report: Callable[[Report], None], is_cancelled: Callable[[str, int], bool]
+    ) -> None:
+        self._report = report
+        self._is_cancelled = is_cancelled
+        self._folder: Path | None = None
+        self._pipeline: LayerT2VPipeline | None = None
+        self._weights_sha256 = ""
+
+    def warm(self, folder: Path) -> None:
+        """Load a model ahead of its first task; what is wrong with it, that task will say."""
+        try:
+            self._load(folder)
+        except DamagedModel as failure:
+            sys.stderr.write(f"model not loaded: {failure}\n")
+
+    def run(self, task: Task) -> Report:
+        """Run a task to its end; the answer is its last report."""
+        watch = Stopwatch(self._report, lambda: self._is_cancelled(task.job, task.attempt))
+        try:
+            return self._make(task, watch)
+        except Cancelled:
+            return Stopped()
+        # The border where a task meets its owner: whatever a model or a library raises is this
+        # job's failure, and the next job gets a working worker.
+        except Exception as failure:  # noqa: BLE001
+            traceback.print_exc()
+            return Failed(_error_of(failure, task))
+
+    def _load(self, folder: Path) -> LayerT2VPipeline:
+        if self._pipeline is None or folder != self._folder:
+            self._pipeline = None
+            self._pipeline = load_pipeline(folder, dtype=torch.float32)
+            self._weights_sha256 = weights_sha256(folder)
+            self._folder = folder
+        return self._pipeline
+
+    def _make(self, task: Task, watch: Stopwatch) -> Finished:
+        store, shot = ArtifactStore(Path(task.store)), task.shot
+        watch.at(JobStage.LOADING)
+        pipeline = self._load(Path(task.model_folder))
+        watch.at(JobStage.ENCODING)
+        prompts = prompts_of(shot)
+        stack = pipeline(
+            prompts,
+            width=shot.width,
+            height=shot.height,
+            num_frames=shot.num_frames,
+            num_inference_steps=shot.num_inference_steps,
+            guidance_scale=shot.guidance_scale,
+            stream_seeds=stream_seeds(shot),
+            given=read_kept(task.kept, store),
+            on_progress=lambda stage, step, steps: watch.at(JobStage(stage), step, steps),
+        )
+        watch.at(JobStage.FINISHING)
+        stack, report = _finish(stack, shot)
+        watch.at(JobStage.WRITING)
+        provenance = Provenance(
+            full_prompt=prompts.by_name()["full"],
+            weights_sha256=self._weights_sha256,
+            report=report,
+            is_clamped=pipeline.clamps_given,
+        )
+        artifacts = write_take(stack, task, provenance, store, partial(watch.at, JobStage.WRITING))
+        return Finished(artifacts, report, watch.stop())
+
+
+def prompts_of(shot: Shot) -> ShotPrompts:
+    """Give the model its prompts; it composes an empty full prompt from the layers'."""
+    background, *foregrounds = (layer.prompt for layer in shot.layers)
+    return ShotPrompts(
+        full=shot.prompt,
+        background=background,
+        foregrounds=tuple(foregrounds),
+        negative=shot.negative_prompt,
+    )
+
+
+def stream_seeds(shot: Shot) -> dict[str, int]:
+    """Give each stream its seed: full from the shot, the others from their layer.
+
+    An alpha shares its foreground's seed; the model tells all streams apart by their names.
+    """
+    foregrounds = {f"foreground_{k}": layer.seed for k, layer in enumerate(shot.layers) if k}
+    return {"full": shot.seed, "background": shot.layers[0].seed, **foregrounds}
+
+
+def _finish(stack: Stack, shot: Shot) -> tuple[Stack, FinishingReport | None]:
+    if shot.skip_finishing:
+        return stack, None
+    kept = frozenset(index for index, layer in enumerate(shot.layers) if layer.kept)
+    finished = finish(stack, kept=kept)
+    return finished.stack, from_json(FinishingReport, json.dumps(finished.report.to_json()))
+
+
+def _error_of(failure: Exception, task: Task) -> JobError:
+    if isinstance(failure, DamagedModel):
+        return JobError("MODEL_DAMAGED", str(failure))
+    if isinstance(failure, InvalidShot):
+        return JobError("INVALID_SHOT", str(failure))
+    if isinstance(failure, UnreadableMedia):
+        return JobError("DATA_LOSS", str(failure))
+    if isinstance(failure, OSError) and failure.errno in _FULL:
+        message = "the disk filled up while the take was written: free some space and try again"
+        return JobError("DISK_FULL", message)
+    if isinstance(failure, torch.OutOfMemoryError | MemoryError):
+        message = (
+            f"{task.shot.width} x {task.shot.height} pixels, {task.shot.num_frames} frames and "
+            f"{len(task.shot.layers)} layers do not fit into memory: make the shot smaller"
+        )
+        return JobError("OUT_OF_MEMORY", message)
+    message = (
+        f"the worker failed ({type(failure).__name__}: {failure}): try again, and if it stays "
+        f"report it with worker.log from the state folder"
+    )
+    return JobError("INTERNAL", message)

@@ -1,0 +1,86 @@
+import hashlib
+import os
+from pathlib import Path
+
+import pytest
+from layert2v_backend.artifacts import ArtifactStore, free_bytes
+from layert2v_backend.errors import DataLoss
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> ArtifactStore:
+    return ArtifactStore(tmp_path / "artifacts")
+
+
+def put(store: ArtifactStore, *contents: bytes) -> list[tuple[str, int]]:
+    folder = store.draft_folder("job", 1)
+    for number, content in enumerate(contents):
+        (folder / str(number)).write_bytes(content)
+    return store.adopt(folder / str(number) for number in range(len(contents)))
+
+
+def test_a_file_is_found_by_its_hash_and_cannot_be_written(store: ArtifactStore) -> None:
+    [(sha256, size_bytes)] = put(store, b"picture")
+
+    assert sha256 == hashlib.sha256(b"picture").hexdigest()
+    path = store.check(sha256, size_bytes)
+    assert path.read_bytes() == b"picture"
+    assert path.stat().st_mode & 0o222 == 0
+
+
+def test_equal_files_are_stored_once(store: ArtifactStore) -> None:
+    first, second = put(store, b"same", b"same")
+
+    assert first == second
+    assert len(list(store.root.glob("sha256/*/*"))) == 1
+
+
+def test_storing_a_file_again_heals_a_damaged_one(store: ArtifactStore) -> None:
+    [(sha256, size_bytes)] = put(store, b"picture")
+    store.path(sha256).chmod(0o644)
+    store.path(sha256).write_bytes(b"pucture")
+
+    put(store, b"picture")
+
+    assert store.check(sha256, size_bytes).read_bytes() == b"picture"
+
+
+@pytest.mark.parametrize(
+    ("damage", "words"), [(b"pucture", "does not match"), (b"pic", "does not match")]
+)
+def test_a_damaged_file_is_data_loss(store: ArtifactStore, damage: bytes, words: str) -> None:
+    [(sha256, size_bytes)] = put(store, b"picture")
+    store.path(sha256).chmod(0o644)
+    store.path(sha256).write_bytes(damage)
+
+    with pytest.raises(DataLoss, match=words):
+        store.check(sha256, size_bytes)
+
+
+def test_a_missing_file_is_data_loss(store: ArtifactStore) -> None:
+    with pytest.raises(DataLoss, match="is missing"):
+        store.check("ab" * 32, 3)
+
+
+def test_drafts_of_an_attempt_begin_empty_and_are_dropped(store: ArtifactStore) -> None:
+    (store.draft_folder("job", 1) / "half").write_text("written")
+
+    assert list(store.draft_folder("job", 1).iterdir()) == []
+    store.drop_drafts()
+    assert list((store.root / "tmp").iterdir()) == []
+
+
+def test_sweeping_takes_old_unreferenced_files_only(store: ArtifactStore) -> None:
+    (old, _), (young, _), (used, _) = put(store, b"old", b"young", b"used")
+    for sha256 in (old, used):
+        os.utime(store.path(sha256), (1, 1))
+
+    assert store.sweep({used}) == 1
+
+    assert not store.path(old).exists()
+    assert store.path(young).exists()
+    assert store.path(used).exists()
+
+
+def test_free_bytes_are_those_of_the_disk(tmp_path: Path) -> None:
+    assert 0 < free_bytes(tmp_path) <= os.statvfs(tmp_path).f_blocks * os.statvfs(tmp_path).f_frsize

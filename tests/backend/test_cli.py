@@ -1,0 +1,128 @@
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from layert2v.v1 import system_pb2
+from support.backend_process import BACKEND, backend_environment, backend_process
+from support.wire_shots import write_sketch_model
+
+pytestmark = pytest.mark.slow
+
+
+def run_backend(*arguments: str) -> "subprocess.CompletedProcess[str]":
+    environment = backend_environment() | {"COLUMNS": "200", "NO_COLOR": "1"}
+    return subprocess.run(
+        [*BACKEND, *arguments], capture_output=True, text=True, timeout=30, env=environment
+    )
+
+
+def test_the_front_door_serves_within_two_seconds(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with backend_process(tmp_path) as backend:
+        assert backend.line == f"serving layert2v.v1 on unix:{tmp_path}/run/b.sock\n"
+        with capsys.disabled():
+            sys.stdout.write(f"\nfront door serving after {backend.start_s:.2f} s\n")
+        assert backend.start_s < 2
+
+
+def test_the_front_door_never_imports_torch() -> None:
+    script = (
+        "import sys, layert2v_backend.cli, layert2v_backend.models as models; "
+        "models.find_models(); "
+        "print([name for name in ('torch', 'numpy', 'layert2v_model') if name in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+
+    assert done.stdout == "[]\n"
+
+
+def test_help_names_every_flag() -> None:
+    text = run_backend("serve", "--help").stdout
+
+    for flag in [
+        "--listen", "--state", "--models-dir", "--threads", "--prewarm", "--ready-file",
+        "--stop-with-stdin",
+    ]:  # fmt: skip
+        assert flag in text
+
+
+def test_models_are_listed(tmp_path: Path) -> None:
+    write_sketch_model(tmp_path / "sketch")
+    (tmp_path / "broken").mkdir()
+    (tmp_path / "broken" / "layert2v.json").write_text("{")
+
+    done = run_backend("models", "--models-dir", str(tmp_path))
+
+    assert done.returncode == 0
+    assert "sketch: Limits without weights" in done.stdout
+    assert "64x48, 96x64" in done.stdout
+    assert "install the model again" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("flags", "words"),
+    [
+        (["--listen", "0.0.0.0:1"], "needs TLS and a token"),
+        (["--threads", "-3"], "--threads"),
+        (["--state", "/proc/nothing/here"], "cannot be made"),
+    ],
+)
+def test_bad_flags_end_with_exit_code_2_and_one_sentence(
+    tmp_path: Path, flags: list[str], words: str
+) -> None:
+    done = run_backend("serve", "--state", str(tmp_path), *flags)
+
+    assert done.returncode == 2
+    assert words in done.stderr
+    assert "Traceback" not in done.stderr
+    assert len(done.stderr.strip().splitlines()) == 1
+    assert done.stdout == ""
+
+
+def test_a_port_in_use_ends_with_exit_code_2(tmp_path: Path) -> None:
+    with backend_process(tmp_path) as backend:
+        flags = ["--state", str(tmp_path / "other"), "--listen", backend.client.address]
+        done = run_backend("serve", *flags)
+
+    assert done.returncode == 2
+    assert "stop it or choose another path" in done.stderr
+
+
+def test_sigterm_drains_and_leaves_nothing_behind(tmp_path: Path) -> None:
+    ready = tmp_path / "address"
+    with backend_process(tmp_path, "--ready-file", str(ready)) as backend:
+        assert ready.read_text() == f"unix:{tmp_path}/run/b.sock\n"
+        assert backend.client.system.GetServerInfo(system_pb2.GetServerInfoRequest()).version
+
+        backend.process.send_signal(signal.SIGTERM)
+
+        assert backend.process.wait(10) == 0
+    assert not ready.exists()
+    assert not (tmp_path / "run" / "b.sock").exists()
+
+
+def test_the_backend_stops_with_the_program_that_started_it(tmp_path: Path) -> None:
+    with backend_process(tmp_path, "--stop-with-stdin") as backend:
+        assert backend.process.stdin is not None
+
+        backend.process.stdin.close()
+
+        assert backend.process.wait(10) == 0
+
+
+def test_settings_come_from_the_environment(tmp_path: Path) -> None:
+    environment = backend_environment() | {
+        "LAYERT2V_STATE": str(tmp_path),
+        "LAYERT2V_LISTEN": "0.0.0.0:7",
+    }
+
+    done = subprocess.run(
+        [*BACKEND, "serve"], capture_output=True, text=True, timeout=30, env=environment
+    )
+
+    assert "0.0.0.0:7" in done.stderr
+    assert os.listdir(tmp_path) == []

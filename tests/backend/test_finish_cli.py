@@ -1,0 +1,306 @@
+import errno
+import json
+import os
+import shutil
+from fractions import Fraction
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from click.testing import Result
+from layert2v_backend import media
+from layert2v_backend.finish_cli import app
+from layert2v_model.stack import Layer, Role, Stack
+from support.layered_scenes import faded, make_scene
+from typer.testing import CliRunner
+
+SIZE = (48, 72)
+
+
+def _pixels(pixels_TCHW: torch.Tensor) -> media.Pixels:
+    return np.ascontiguousarray(pixels_TCHW.permute(0, 2, 3, 1).numpy())
+
+
+def _write_images(folder: Path, frames: media.Pixels) -> None:
+    folder.mkdir(parents=True)
+    for number, frame in enumerate(frames, 1):
+        if frame.shape[2] == 1:
+            media.write_matte_png(folder / f"{folder.name}_{number:04d}.png", frame[..., 0])
+        else:
+            media.write_png(folder / f"{folder.name}_{number:04d}.png", frame)
+
+
+def _write_stack(folder: Path, stack: Stack, *, premultiplied: bool = False) -> Path:
+    """The layers as folders of PNG: `foreground` and `matte`, numbered when there are several."""
+    _write_images(folder / "full", _pixels(stack.full_TCHW))
+    _write_images(folder / "background", _pixels(stack.background.rgb_TCHW))
+    for number, layer in enumerate(stack.foregrounds, 1):
+        suffix = f"_{number}" if len(stack.foregrounds) > 1 else ""
+        rgb_TCHW = layer.rgb_TCHW * layer.alpha_T1HW if premultiplied else layer.rgb_TCHW
+        _write_images(folder / f"foreground{suffix}", _pixels(rgb_TCHW))
+        _write_images(folder / f"matte{suffix}", _pixels(layer.alpha_T1HW))
+    return folder
+
+
+@pytest.fixture
+def shot(tmp_path: Path) -> Path:
+    return _write_stack(tmp_path / "shot", faded(make_scene(1, 2, *SIZE)))
+
+
+def _finish(folder: Path, out: Path, *options: str) -> Result:
+    return CliRunner().invoke(app, [str(folder), "--out", str(out), *options])
+
+
+def _refusal(folder: Path, out: Path, *options: str) -> str:
+    """The one sentence of a refused run, which must leave nothing behind."""
+    before = sorted(out.parent.rglob("*"))
+    result = _finish(folder, out, *options)
+    assert result.exit_code == 2
+    assert result.stdout == ""
+    assert sorted(out.parent.rglob("*")) == before
+    last = result.stderr.strip().splitlines()[-1]
+    assert last.startswith("layert2v-finish: ")
+    return last
+
+
+def _stack_from(out: Path, full: media.Pixels, names: list[str]) -> Stack:
+    """What the written files hold, as a stack of 8-bit layers."""
+    layers = []
+    for name in ["background", *names]:
+        frames_THWC = torch.from_numpy(media.read_frames(out / name)).permute(0, 3, 1, 2)
+        alpha = frames_THWC[:, 3:] if name != "background" else torch.ones_like(frames_THWC[:, :1])
+        role = Role.FOREGROUND if name != "background" else Role.BACKGROUND
+        coded = [(plane * 255).round() / 255 for plane in (frames_THWC[:, :3], alpha)]
+        layers.append(Layer(role, *coded))
+    return Stack(tuple(layers), torch.from_numpy(full).permute(0, 3, 1, 2))
+
+
+def test_layers_are_written_under_the_names_of_the_input(shot: Path, tmp_path: Path) -> None:
+    result = _finish(shot, tmp_path / "out")
+
+    assert result.exit_code == 0, result.stderr
+    written = sorted(str(p.relative_to(tmp_path / "out")) for p in (tmp_path / "out").rglob("*.*"))
+    assert written == [
+        "background/background_0001.exr",
+        "background/background_0002.exr",
+        "foreground/foreground_0001.exr",
+        "foreground/foreground_0002.exr",
+        "matte/matte_0001.png",
+        "matte/matte_0002.png",
+    ]
+    assert [path.name for path in tmp_path.iterdir() if path.name.startswith(".")] == []
+
+
+def test_stdout_is_the_report_and_nothing_else(shot: Path, tmp_path: Path) -> None:
+    report = json.loads(_finish(shot, tmp_path / "out").stdout)
+
+    assert (report["frames"], report["width"], report["height"]) == (2, 72, 48)
+    assert report["foreground_form"] == {"foreground": "straight"}
+    assert report["recomposition_before"] < 25
+    assert report["recomposition_after"] > 45
+    assert report["worst_frame"] in (0, 1)
+    assert report["empty_mattes"] == []
+
+
+def test_the_files_composite_to_what_the_report_says(tmp_path: Path) -> None:
+    folder = _write_stack(tmp_path / "shot", faded(make_scene(2, 2, *SIZE)))
+
+    report = json.loads(_finish(folder, tmp_path / "out").stdout)
+
+    full = media.read_frames(folder / "full")
+    stack = _stack_from(tmp_path / "out", full, ["foreground_1", "foreground_2"])
+    error = (stack.flatten() - stack.full_TCHW).square().mean().item()
+    assert -10 * np.log10(error) == pytest.approx(report["recomposition_after"], abs=1)
+    matte = media.read_matte(tmp_path / "out" / "matte_2")
+    assert np.abs(matte - stack.layers[2].alpha_T1HW[:, 0].numpy()).max() <= 1.01 / 255
+
+
+def test_a_foreground_on_black_is_recognised(tmp_path: Path) -> None:
+    scene = make_scene(1, 2, *SIZE)
+    folder = _write_stack(tmp_path / "shot", scene, premultiplied=True)
+
+    report = json.loads(_finish(folder, tmp_path / "out").stdout)
+
+    assert report["foreground_form"] == {"foreground": "premultiplied"}
+    assert "fades to black" in report["foreground_form_reason"]["foreground"]
+    assert report["recomposition_after"] > 50
+
+
+def test_a_straight_foreground_with_black_around_it_is_recognised(tmp_path: Path) -> None:
+    scene = make_scene(1, 2, *SIZE)
+    disc = scene.layers[1]
+    cut = Layer(disc.role, disc.rgb_TCHW * (disc.alpha_T1HW > 0), disc.alpha_T1HW)
+    folder = _write_stack(tmp_path / "shot", Stack((scene.layers[0], cut), scene.full_TCHW))
+
+    report = json.loads(_finish(folder, tmp_path / "out").stdout)
+
+    assert report["foreground_form"] == {"foreground": "straight"}
+
+
+def test_the_form_can_be_said(shot: Path, tmp_path: Path) -> None:
+    report = json.loads(_finish(shot, tmp_path / "out", "--foreground", "premultiplied").stdout)
+
+    assert report["foreground_form"] == {"foreground": "premultiplied"}
+    assert "asked for" in report["foreground_form_reason"]["foreground"]
+
+
+def test_finished_layers_can_be_finished_again(shot: Path, tmp_path: Path) -> None:
+    _finish(shot, tmp_path / "out")
+    shutil.copytree(shot / "full", tmp_path / "again" / "full")
+    for name in ("background", "foreground", "matte"):
+        shutil.copytree(tmp_path / "out" / name, tmp_path / "again" / name)
+
+    report = json.loads(_finish(tmp_path / "again", tmp_path / "out2").stdout)
+
+    assert report["foreground_form_reason"] == {
+        "foreground": "its files have an alpha of their own"
+    }
+    assert report["recomposition_before"] > 45
+    assert report["matte_change"] < 0.01
+
+
+def test_movies_are_read(shot: Path, tmp_path: Path) -> None:
+    for name in ("full", "background", "foreground", "matte"):
+        frames = media.read_frames(shot / name)
+        media.write_movie(tmp_path / "movies.tmp.mp4", frames, Fraction(8))
+        (tmp_path / "movies").mkdir(exist_ok=True)
+        (tmp_path / "movies.tmp.mp4").rename(tmp_path / "movies" / f"{name}.mp4")
+
+    report = json.loads(_finish(tmp_path / "movies", tmp_path / "out").stdout)
+
+    assert report["frames"] == 2
+    assert report["recomposition_after"] > 45
+
+
+@pytest.mark.parametrize("layer", ["full", "background", "foreground", "matte"])
+def test_a_missing_layer_is_named(shot: Path, tmp_path: Path, layer: str) -> None:
+    shutil.rmtree(shot / layer)
+
+    assert f"{layer} is missing in" in _refusal(shot, tmp_path / "out")
+
+
+def test_a_gap_in_the_foregrounds_is_named(tmp_path: Path) -> None:
+    folder = _write_stack(tmp_path / "shot", make_scene(3, 1, *SIZE))
+    shutil.rmtree(folder / "foreground_2")
+    shutil.rmtree(folder / "matte_2")
+
+    assert "foreground_2 is missing" in _refusal(folder, tmp_path / "out")
+
+
+def test_no_foreground_is_refused(shot: Path, tmp_path: Path) -> None:
+    shutil.rmtree(shot / "foreground")
+    shutil.rmtree(shot / "matte")
+
+    assert "holds no foreground" in _refusal(shot, tmp_path / "out")
+
+
+def test_more_foregrounds_than_the_limit_are_refused(shot: Path, tmp_path: Path) -> None:
+    for number in range(1, 8):
+        shutil.copytree(shot / "foreground", shot / f"foreground_{number}")
+    shutil.rmtree(shot / "foreground")
+    shutil.rmtree(shot / "matte")
+
+    assert "holds more than 6 foregrounds" in _refusal(shot, tmp_path / "out")
+
+
+def test_numbered_and_plain_foregrounds_together_are_refused(shot: Path, tmp_path: Path) -> None:
+    shutil.copytree(shot / "foreground", shot / "foreground_1")
+
+    assert "both foreground and foreground_1" in _refusal(shot, tmp_path / "out")
+
+
+def test_a_layer_that_is_there_twice_is_refused(shot: Path, tmp_path: Path) -> None:
+    (shot / "full.mp4").write_bytes(b"movie")
+
+    assert "holds full and full.mp4" in _refusal(shot, tmp_path / "out")
+
+
+def test_different_sizes_are_refused_with_both(shot: Path, tmp_path: Path) -> None:
+    shutil.rmtree(shot / "background")
+    _write_images(shot / "background", np.zeros((2, 24, 36, 3), np.float32))
+
+    assert "background is 36 x 24 but full is 72 x 48" in _refusal(shot, tmp_path / "out")
+
+
+def test_different_frame_counts_are_refused_with_both(shot: Path, tmp_path: Path) -> None:
+    (shot / "matte" / "matte_0002.png").unlink()
+
+    assert "matte has 1 frames but full has 2" in _refusal(shot, tmp_path / "out")
+
+
+def test_an_unreadable_movie_is_refused(shot: Path, tmp_path: Path) -> None:
+    shutil.rmtree(shot / "full")
+    (shot / "full.mp4").write_bytes(b"not a movie")
+
+    assert "full.mp4 cannot be read as a movie" in _refusal(shot, tmp_path / "out")
+
+
+def test_an_empty_layer_folder_is_refused(shot: Path, tmp_path: Path) -> None:
+    shutil.rmtree(shot / "full")
+    (shot / "full").mkdir()
+
+    assert "holds no images" in _refusal(shot, tmp_path / "out")
+
+
+def test_a_folder_that_is_not_there_is_refused(tmp_path: Path) -> None:
+    assert "is not a folder" in _refusal(tmp_path / "nowhere", tmp_path / "out")
+
+
+def test_an_out_that_is_not_empty_is_refused_and_untouched(shot: Path, tmp_path: Path) -> None:
+    (tmp_path / "out" / "background").mkdir(parents=True)
+
+    assert "is not empty" in _refusal(shot, tmp_path / "out")
+
+
+def test_overwrite_replaces_layers(shot: Path, tmp_path: Path) -> None:
+    (tmp_path / "out" / "foreground_4").mkdir(parents=True)
+
+    assert _finish(shot, tmp_path / "out", "--overwrite").exit_code == 0
+    held = sorted(path.name for path in (tmp_path / "out").iterdir())
+    assert held == ["background", "foreground", "matte"]
+
+
+def test_overwrite_never_replaces_anything_but_layers(shot: Path, tmp_path: Path) -> None:
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "thesis.txt").write_text("mine")
+
+    message = _refusal(shot, tmp_path / "out", "--overwrite")
+
+    assert "thesis.txt" in message
+
+
+@pytest.mark.parametrize("out", [".", ".."])
+def test_an_out_that_holds_the_input_is_refused(shot: Path, out: str) -> None:
+    assert "holds the input" in _refusal(shot, shot / out, "--overwrite")
+
+
+def test_an_out_that_is_a_file_is_refused(shot: Path, tmp_path: Path) -> None:
+    (tmp_path / "out").write_text("a file")
+
+    assert "is a file" in _refusal(shot, tmp_path / "out")
+
+
+def test_a_full_disk_is_one_sentence_and_leaves_nothing(
+    shot: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full_disk(path: Path, *_: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
+
+    monkeypatch.setattr(media, "write_matte_png", full_disk)
+
+    assert "No space left on device" in _refusal(shot, tmp_path / "out")
+
+
+def test_a_failed_overwrite_keeps_what_was_there(
+    shot: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _finish(shot, tmp_path / "out")
+
+    def full_disk(path: Path, *_: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
+
+    monkeypatch.setattr(media, "write_exr", full_disk)
+
+    _refusal(shot, tmp_path / "out", "--overwrite")
+    assert len(list((tmp_path / "out").rglob("*.exr"))) == 4

@@ -1,0 +1,353 @@
+import os
+import signal
+import sqlite3
+import subprocess
+import sys
+import tempfile
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    initialize,
+    invariant,
+    precondition,
+    rule,
+    run_state_machine_as_test,
+)
+from layert2v_backend.errors import (
+    CannotServe,
+    DiskFull,
+    RequestIdReused,
+    StaleAttempt,
+    UnknownJob,
+)
+from layert2v_backend.jobs import (
+    Finished,
+    Job,
+    JobError,
+    JobState,
+)
+from layert2v_backend.journal import MIGRATIONS, Journal
+from support import journal_entries
+from support.journal_entries import FINISHED, FRAME, PROGRESS, REPORT, SHOT
+
+
+@pytest.fixture
+def journal(tmp_path: Path) -> Journal:
+    return Journal(tmp_path / "journal.sqlite3")
+
+
+def begun(journal: Journal) -> Job:
+    journal.create(SHOT, "hash", 1.0)
+    job = journal.begin_next(2.0)
+    assert job is not None
+    return job
+
+
+def test_a_job_is_read_as_it_was_written(journal: Journal, tmp_path: Path) -> None:
+    job = begun(journal)
+    written = journal.succeed(job.id, 1, FINISHED, 3.0)
+    journal.close()
+
+    read = Journal(tmp_path / "journal.sqlite3").get(job.id)
+
+    assert read == written
+    assert read.shot == SHOT
+    assert (read.report, read.seconds, read.update_time) == (REPORT, {"denoising": 1.0}, 3.0)
+
+
+def test_a_report_with_infinity_survives(journal: Journal) -> None:
+    job = begun(journal)
+    perfect = replace(REPORT, recomposition_after=float("inf"))
+
+    ended = journal.succeed(job.id, 1, replace(FINISHED, report=perfect), 3.0)
+
+    assert ended.report == perfect
+
+
+def test_an_unknown_job_is_refused(journal: Journal) -> None:
+    with pytest.raises(UnknownJob, match="jobs/nobody"):
+        journal.get("nobody")
+
+
+def test_the_oldest_queued_job_comes_next(journal: Journal) -> None:
+    first, _ = journal.create(SHOT, "a", 5.0)
+    second, _ = journal.create(SHOT, "b", 4.0)
+
+    begun_ids = [job.id for _ in range(2) if (job := journal.begin_next(6.0))]
+
+    assert begun_ids == [first.id, second.id]
+    assert journal.begin_next(7.0) is None
+
+
+def test_a_request_is_one_job(journal: Journal) -> None:
+    first, is_new = journal.create(SHOT, "hash", 1.0, "id")
+    again, is_new_again = journal.create(SHOT, "hash", 2.0, "id")
+
+    assert (is_new, is_new_again) == (True, False)
+    assert again == first
+    with pytest.raises(RequestIdReused, match=first.id):
+        journal.create(SHOT, "other hash", 3.0, "id")
+
+
+def test_reports_of_an_old_attempt_are_refused(journal: Journal) -> None:
+    job = begun(journal)
+    journal.lose(job.id, 1, "it died", 3, 3.0)
+    again = journal.begin_next(4.0)
+    assert again is not None
+    assert again.attempt == 2
+
+    with pytest.raises(StaleAttempt):
+        journal.add_progress(job.id, 1, PROGRESS, 5.0)
+    with pytest.raises(StaleAttempt):
+        journal.succeed(job.id, 1, FINISHED, 5.0)
+    with pytest.raises(StaleAttempt):
+        journal.fail(job.id, 1, JobError("INTERNAL", ""), 5.0)
+
+    assert journal.get(job.id) == again
+    assert journal.artifacts(job.id) == []
+
+
+def test_an_ended_job_takes_no_more_reports(journal: Journal) -> None:
+    job = begun(journal)
+    ended = journal.succeed(job.id, 1, FINISHED, 3.0)
+
+    with pytest.raises(StaleAttempt):
+        journal.lose(job.id, 1, "it died", 3, 4.0)
+
+    assert journal.get(job.id) == ended
+
+
+@pytest.mark.parametrize("how", ["succeed", "fail", "lose", "stop"])
+def test_a_job_that_is_being_cancelled_ends_cancelled(journal: Journal, how: str) -> None:
+    job = begun(journal)
+    journal.cancel(job.id, 3.0)
+
+    ended = {
+        "succeed": lambda: journal.succeed(job.id, 1, FINISHED, 4.0),
+        "fail": lambda: journal.fail(job.id, 1, JobError("INTERNAL", ""), 4.0),
+        "lose": lambda: journal.lose(job.id, 1, "it died", 3, 4.0),
+        "stop": lambda: journal.stop(job.id, 1, 4.0),
+    }[how]()
+
+    assert ended.state is JobState.CANCELLED
+    assert journal.artifacts(job.id) == []
+
+
+def test_recovery_puts_back_what_was_running_and_ends_what_was_being_cancelled(
+    journal: Journal,
+) -> None:
+    running, cancelling = begun(journal), begun(journal)
+    journal.cancel(cancelling.id, 3.0)
+    queued, _ = journal.create(SHOT, "c", 3.0)
+
+    recovered = journal.recover(4.0)
+
+    assert recovered == [running.id, cancelling.id]
+    assert journal.get(running.id).state is JobState.QUEUED
+    assert journal.get(cancelling.id).state is JobState.CANCELLED
+    assert journal.get(queued.id) == queued
+
+
+def test_a_restart_of_the_backend_is_no_strike(journal: Journal) -> None:
+    job = begun(journal)
+    for time in range(5):
+        journal.recover(time)
+        assert journal.begin_next(time)
+
+    assert journal.lose(job.id, 6, "it died", 3, 9.0).state is JobState.QUEUED
+
+
+def test_a_full_disk_loses_nothing_and_heals(journal: Journal) -> None:
+    job = begun(journal)
+    before = journal.events(job.id, 0, 100)
+    (pages,) = journal._db.execute("PRAGMA page_count").fetchone()
+    journal._db.execute(f"PRAGMA max_page_count = {pages}")
+
+    with pytest.raises(DiskFull, match="free some space"):
+        journal.create(SHOT, "x" * 40_000, 3.0)
+    assert journal.events(job.id, 0, 100) == before
+    journal._db.execute("PRAGMA max_page_count = 1000000")
+    assert journal.succeed(job.id, 1, FINISHED, 4.0).state is JobState.SUCCEEDED
+
+
+def test_a_failed_publication_publishes_nothing(journal: Journal) -> None:
+    job = begun(journal)
+    twice = Finished((FRAME, FRAME), None, {})
+
+    with pytest.raises(sqlite3.IntegrityError):
+        journal.succeed(job.id, 1, twice, 3.0)
+
+    assert journal.artifacts(job.id) == []
+    assert journal.get(job.id) == job
+
+
+def test_a_journal_in_use_is_refused(journal: Journal, tmp_path: Path) -> None:
+    with pytest.raises(CannotServe, match="another backend already uses"):
+        Journal(tmp_path / "journal.sqlite3")
+
+
+def test_a_damaged_journal_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "journal.sqlite3"
+    path.write_bytes(b"no database at all" * 100)
+
+    with pytest.raises(CannotServe, match="damaged"):
+        Journal(path)
+
+
+def test_a_journal_of_the_future_is_refused(journal: Journal, tmp_path: Path) -> None:
+    journal._db.execute(f"PRAGMA user_version = {len(MIGRATIONS) + 1}")
+    journal.close()
+
+    with pytest.raises(CannotServe, match="install a newer layert2v"):
+        Journal(tmp_path / "journal.sqlite3")
+
+
+def test_a_journal_that_cannot_be_made_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(CannotServe, match="cannot be opened"):
+        Journal(tmp_path / "missing" / "journal.sqlite3")
+
+
+@pytest.mark.slow
+def test_a_killed_writer_loses_nothing_it_has_acknowledged(tmp_path: Path) -> None:
+    path = tmp_path / "journal.sqlite3"
+    acknowledged: dict[str, set[str]] = {"created": set(), "succeeded": set()}
+    for kill in range(4):
+        command = [sys.executable, journal_entries.__file__, str(path)]
+        writer = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+        assert writer.stdout is not None
+        for _ in range(7 + 5 * kill):
+            word, job_id = writer.stdout.readline().split()
+            acknowledged[word].add(job_id)
+        os.kill(writer.pid, signal.SIGKILL)
+        rest = writer.stdout.read()
+        writer.wait(10)
+        writer.stdout.close()
+        for line in rest.splitlines():
+            word, _, job_id = line.partition(" ")
+            acknowledged[word].add(job_id)
+
+    journal = Journal(path)
+    assert journal._db.execute("PRAGMA integrity_check").fetchone() == ("ok",)
+    # A job may have been written and not acknowledged; the next writer finishes it all the same.
+    known = acknowledged["created"] | acknowledged["succeeded"]
+    states = {job_id: journal.get(job_id).state for job_id in known}
+    assert all(states[job_id] is JobState.SUCCEEDED for job_id in acknowledged["succeeded"])
+    for job_id in known:
+        events = journal.events(job_id, 0, 1000)
+        assert [event.sequence for event in events] == list(range(1, len(events) + 1))
+        succeeded = states[job_id] is JobState.SUCCEEDED
+        assert journal.artifacts(job_id) == ([FRAME] if succeeded else [])
+    journal.close()
+
+
+class JournalMachine(RuleBasedStateMachine):
+    """The journal against a dictionary: states, attempts and gapless events."""
+
+    @initialize(data=st.data())
+    def open(self, data: st.DataObject) -> None:
+        self.folder = tempfile.TemporaryDirectory()
+        self.path = Path(self.folder.name) / "journal.sqlite3"
+        self.journal = Journal(self.path)
+        self.model: dict[str, tuple[JobState, int]] = {}
+        self.lost: dict[str, int] = {}
+
+    def teardown(self) -> None:
+        if hasattr(self, "journal"):
+            self.journal.close()
+            self.folder.cleanup()
+
+    def _with_worker(self) -> list[str]:
+        live = (JobState.RUNNING, JobState.CANCELLING)
+        return [job_id for job_id, (state, _) in self.model.items() if state in live]
+
+    @rule(request=st.sampled_from(["", "r1", "r2"]))
+    def create(self, request: str) -> None:
+        job, is_new = self.journal.create(SHOT, "hash", 1.0, request or None)
+        assert is_new == (job.id not in self.model)
+        self.model.setdefault(job.id, (JobState.QUEUED, 0))
+
+    @rule()
+    def begin(self) -> None:
+        job = self.journal.begin_next(2.0)
+        queued = [key for key, (state, _) in self.model.items() if state is JobState.QUEUED]
+        assert (job.id if job else None) == (queued[0] if queued else None)
+        if job:
+            self.model[job.id] = (JobState.RUNNING, self.model[job.id][1] + 1)
+
+    @precondition(lambda self: self.model)
+    @rule(data=st.data())
+    def cancel(self, data: st.DataObject) -> None:
+        job_id = data.draw(st.sampled_from(sorted(self.model)))
+        goals = {JobState.QUEUED: JobState.CANCELLED, JobState.RUNNING: JobState.CANCELLING}
+        state, attempt = self.model[job_id]
+        self.model[job_id] = (goals.get(state, state), attempt)
+        self.journal.cancel(job_id, 3.0)
+
+    @precondition(lambda self: self._with_worker())
+    @rule(data=st.data(), how=st.sampled_from(["progress", "succeed", "fail", "lose", "stale"]))
+    def report(self, data: st.DataObject, how: str) -> None:
+        job_id = data.draw(st.sampled_from(sorted(self._with_worker())))
+        state, attempt = self.model[job_id]
+        journal = self.journal
+        ends = {"succeed": JobState.SUCCEEDED, "fail": JobState.FAILED, "lose": JobState.QUEUED}
+        if how == "stale":
+            with pytest.raises(StaleAttempt):
+                journal.succeed(job_id, attempt + 1, FINISHED, 4.0)
+            return
+        if how == "progress":
+            journal.add_progress(job_id, attempt, PROGRESS, 4.0)
+            return
+        end = ends[how]
+        if how == "succeed":
+            journal.succeed(job_id, attempt, FINISHED, 4.0)
+        elif how == "fail":
+            journal.fail(job_id, attempt, JobError("INTERNAL", "it broke"), 4.0)
+        else:
+            journal.lose(job_id, attempt, "it died", 2, 4.0)
+        if state is JobState.CANCELLING:
+            end = JobState.CANCELLED
+        elif how == "lose":
+            self.lost[job_id] = self.lost.get(job_id, 0) + 1
+            end = JobState.QUEUED if self.lost[job_id] < 2 else JobState.FAILED
+        self.model[job_id] = (end, attempt)
+
+    @rule()
+    def restart(self) -> None:
+        self.journal.close()
+        self.journal = Journal(self.path)
+        self.journal.recover(5.0)
+        for job_id in self._with_worker():
+            state, attempt = self.model[job_id]
+            is_cancelled = state is JobState.CANCELLING
+            self.model[job_id] = (JobState.CANCELLED if is_cancelled else JobState.QUEUED, attempt)
+
+    @invariant()
+    def agree(self) -> None:
+        for job_id, (state, attempt) in getattr(self, "model", {}).items():
+            job = self.journal.get(job_id)
+            assert (job.state, job.attempt) == (state, attempt)
+            events = self.journal.events(job_id, 0, 10_000)
+            assert [event.sequence for event in events] == list(range(1, job.last_sequence + 1))
+            states = [event.what for event in events if isinstance(event.what, JobState)]
+            assert states[-1] is job.state
+            assert sum(it.is_terminal for it in states) == job.state.is_terminal
+            is_published = bool(self.journal.artifacts(job_id))
+            assert is_published == (job.state is JobState.SUCCEEDED)
+
+
+@pytest.mark.slow
+def test_the_journal_agrees_with_a_dictionary() -> None:
+    run_state_machine_as_test(
+        JournalMachine,
+        settings=settings(
+            max_examples=8,
+            stateful_step_count=20,
+            deadline=None,
+            suppress_health_check=list(HealthCheck),
+        ),
+    )

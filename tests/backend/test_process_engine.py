@@ -1,0 +1,211 @@
+import asyncio
+import os
+import signal
+import sys
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from layert2v_backend.errors import WorkerLost
+from layert2v_backend.jobs import (
+    Finished,
+    LayerRole,
+    LayerSpec,
+    Progress,
+    Report,
+    Shot,
+    Stopped,
+    Task,
+)
+from layert2v_backend.process_engine import ProcessEngine, ProcessOptions
+from support import scripted_worker
+
+WORKER = (sys.executable, scripted_worker.__file__)
+
+pytestmark = pytest.mark.slow
+
+
+def task(folder: Path, prompt: str = "", job: str = "a", attempt: int = 1) -> Task:
+    layers = (
+        LayerSpec(LayerRole.BACKGROUND, "a meadow", 1),
+        LayerSpec(LayerRole.FOREGROUND, "a fox", 2),
+    )
+    shot = Shot("sketch", prompt, "", layers, 64, 48, 5, 0, 4, 3.0)
+    return Task(job, attempt, shot, str(folder), str(folder / "artifacts"))
+
+
+@asynccontextmanager
+async def process_engine(folder: Path, **options: Any) -> AsyncIterator[ProcessEngine]:
+    engine = ProcessEngine(ProcessOptions(folder / "worker.log", command=WORKER, **options))
+    try:
+        yield engine
+    finally:
+        await engine.close()
+
+
+async def reports(engine: ProcessEngine, wanted: Task) -> list[Report]:
+    return [report async for report in engine.run(wanted)]
+
+
+def run(test: Callable[[], Awaitable[None]]) -> None:
+    async def within() -> None:
+        await asyncio.wait_for(test(), 30)
+
+    asyncio.run(within())
+
+
+def test_a_task_reports_its_steps_and_its_take(tmp_path: Path) -> None:
+    async def test() -> None:
+        async with process_engine(tmp_path) as engine:
+            *steps, last = await reports(engine, task(tmp_path))
+
+        assert [step.step for step in steps if isinstance(step, Progress)] == [0, *range(7)]
+        assert isinstance(last, Finished)
+        assert "noise" in (tmp_path / "worker.log").read_text()
+
+    run(test)
+
+
+def test_the_worker_stays_warm_between_tasks(tmp_path: Path) -> None:
+    async def test() -> None:
+        async with process_engine(tmp_path) as engine:
+            await engine.warm(str(tmp_path / "some-model"))
+            pid = engine.pid
+            await reports(engine, task(tmp_path))
+            await reports(engine, task(tmp_path, job="b"))
+
+            assert engine.pid == pid
+        assert "warm some-model" in (tmp_path / "worker.log").read_text()
+
+    run(test)
+
+
+@pytest.mark.parametrize(("prompt", "words"), [("die", "signal 9"), ("garbage", "cannot be read")])
+def test_a_worker_that_breaks_is_lost_and_the_next_task_gets_another(
+    tmp_path: Path, prompt: str, words: str
+) -> None:
+    async def test() -> None:
+        async with process_engine(tmp_path) as engine:
+            with pytest.raises(WorkerLost, match=words):
+                await reports(engine, task(tmp_path, prompt))
+
+            again = await reports(engine, task(tmp_path, "die", attempt=2))
+            assert isinstance(again[-1], Finished)
+
+    run(test)
+
+
+def test_a_worker_that_died_while_idle_is_replaced(tmp_path: Path) -> None:
+    async def test() -> None:
+        async with process_engine(tmp_path) as engine:
+            await reports(engine, task(tmp_path, "leave"))
+            child = engine._child
+            assert child is not None
+            await child.wait()
+
+            last = (await reports(engine, task(tmp_path, job="b")))[-1]
+            assert isinstance(last, Finished)
+
+    run(test)
+
+
+def test_a_worker_that_hangs_is_killed_and_lost(tmp_path: Path) -> None:
+    async def test() -> None:
+        async with process_engine(tmp_path, hang_timeout_s=0.5) as engine:
+            await engine.warm("x")
+            with pytest.raises(WorkerLost, match="reported nothing"):
+                await reports(engine, task(tmp_path, "hang"))
+
+            assert engine.pid is None
+
+    run(test)
+
+
+def test_a_worker_that_is_stopped_by_a_signal_is_killed_and_lost(tmp_path: Path) -> None:
+    async def test() -> None:
+        async with process_engine(tmp_path, hang_timeout_s=0.5) as engine:
+
+            async def stop_it() -> None:
+                async for _ in engine.run(task(tmp_path, "slow")):
+                    if engine.pid is not None:
+                        os.kill(engine.pid, signal.SIGSTOP)
+
+            with pytest.raises(WorkerLost, match="reported nothing"):
+                await stop_it()
+
+    run(test)
+
+
+def test_cancel_stops_at_the_next_step(tmp_path: Path) -> None:
+    async def test() -> None:
+        async with process_engine(tmp_path) as engine:
+            seen: list[Report] = []
+            async for report in engine.run(task(tmp_path, "slow")):
+                seen.append(report)
+                if len(seen) == 2:
+                    await engine.cancel("a", 1)
+            assert isinstance(seen[-1], Stopped)
+            pid = engine.pid
+
+            assert isinstance((await reports(engine, task(tmp_path, job="b")))[-1], Finished)
+            assert engine.pid == pid
+
+    run(test)
+
+
+def test_cancel_of_another_attempt_or_job_stops_nothing(tmp_path: Path) -> None:
+    async def test() -> None:
+        async with process_engine(tmp_path, cancel_grace_s=0.0) as engine:
+            seen: list[Report] = []
+            async for report in engine.run(task(tmp_path, "slow", attempt=2)):
+                seen.append(report)
+                await engine.cancel("a", 1)
+                await engine.cancel("b", 2)
+
+            assert isinstance(seen[-1], Finished)
+
+    run(test)
+
+
+def test_cancel_before_the_worker_is_there_is_heard(tmp_path: Path) -> None:
+    async def test() -> None:
+        async with process_engine(tmp_path) as engine:
+            await engine.cancel("a", 1)
+
+            last = (await reports(engine, task(tmp_path, "slow")))[-1]
+            assert isinstance(last, Stopped)
+
+    run(test)
+
+
+def test_a_worker_that_does_not_hear_a_cancel_is_killed(tmp_path: Path) -> None:
+    async def test() -> None:
+        async with process_engine(tmp_path, cancel_grace_s=0.2) as engine:
+
+            async def cancel_it() -> None:
+                async for _ in engine.run(task(tmp_path, "deaf")):
+                    await engine.cancel("a", 1)
+
+            begin = time.monotonic()
+            with pytest.raises(WorkerLost):
+                await cancel_it()
+            assert time.monotonic() - begin < 10
+
+    run(test)
+
+
+def test_closing_the_engine_ends_the_worker(tmp_path: Path) -> None:
+    async def test() -> None:
+        async with process_engine(tmp_path) as engine:
+            await engine.warm("x")
+            pid = engine.pid
+            assert pid is not None
+        with pytest.raises(ProcessLookupError):
+            os.kill(pid, 0)
+        with pytest.raises(WorkerLost, match="stopping"):
+            await reports(engine, task(tmp_path))
+
+    run(test)

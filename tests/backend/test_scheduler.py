@@ -1,0 +1,184 @@
+import asyncio
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import grpc
+import pytest
+from layert2v.v1 import artifact_pb2, job_pb2, system_pb2
+from layert2v_backend import scheduler as scheduler_module
+from layert2v_backend.artifacts import ArtifactStore
+from layert2v_backend.errors import WorkerLost
+from layert2v_backend.jobs import Failed, JobError, JobState
+from layert2v_backend.journal import Journal
+from layert2v_backend.models import find_models
+from layert2v_backend.scheduler import Scheduler
+from layert2v_backend.settings import Settings
+from support.journal_entries import SHOT
+from support.running_backend import Client, running_backend
+from support.scripted_engine import ScriptedEngine, disk_full
+from support.wire_shots import make_shot
+
+
+def messages(client: Client, name: str) -> list[str]:
+    return [event.message for event in client.events(name) if event.HasField("message")]
+
+
+def test_a_lost_worker_costs_an_attempt_and_not_the_job(
+    client: Client, engine: ScriptedEngine
+) -> None:
+    engine.endings = [WorkerLost("the worker died of signal 9")]
+
+    job = client.wait(client.create(make_shot()).name)
+
+    assert job.state == job_pb2.JOB_STATE_SUCCEEDED
+    assert job.attempt == 2
+    assert messages(client, job.name) == ["Attempt 1 was lost: the worker died of signal 9."]
+
+
+def test_three_lost_workers_fail_the_job_with_the_reason(
+    client: Client, engine: ScriptedEngine
+) -> None:
+    engine.endings = [WorkerLost("the worker died of signal 11")] * 3
+    doomed = client.create(make_shot(seed=1))
+    after = client.create(make_shot(seed=2))
+
+    job = client.wait(doomed.name)
+
+    assert job.state == job_pb2.JOB_STATE_FAILED
+    assert job.error.reason == "WORKER_LOST"
+    assert "signal 11" in job.error.message
+    assert job.attempt == 3
+    assert client.wait(after.name).state == job_pb2.JOB_STATE_SUCCEEDED
+
+
+@pytest.mark.parametrize(
+    "ending",
+    [
+        disk_full(),
+        Failed(JobError("MODEL_DAMAGED", "transformer/x.safetensors is cut: install it again")),
+    ],
+)
+def test_a_failure_is_told_with_its_remedy_and_publishes_nothing(
+    client: Client, engine: ScriptedEngine, ending: Failed
+) -> None:
+    engine.endings = [ending]
+
+    job = client.wait(client.create(make_shot()).name)
+
+    assert job.state == job_pb2.JOB_STATE_FAILED
+    assert (job.error.reason, job.error.message) == (ending.error.reason, ending.error.message)
+    listed = client.artifacts.ListArtifacts(artifact_pb2.ListArtifactsRequest(parent=job.name))
+    assert not listed.artifacts
+
+
+def test_a_drained_backend_goes_on_at_its_next_start(settings: Settings) -> None:
+    first = ScriptedEngine()
+    first.may_go_on.clear()
+    with running_backend(settings, first) as client:
+        running, waiting = client.create(make_shot(seed=1)), client.create(make_shot(seed=2))
+        cancelled = client.create(make_shot(seed=3))
+        client.cancel(cancelled.name)
+        assert first.is_holding.wait(10)
+        seen = next(client.watch(running.name)).event
+
+    with running_backend(settings, ScriptedEngine()) as client:
+        job = client.wait(running.name)
+        assert job.state == job_pb2.JOB_STATE_SUCCEEDED
+        assert job.attempt == 2
+        assert client.wait(waiting.name).state == job_pb2.JOB_STATE_SUCCEEDED
+        assert client.get(cancelled.name).state == job_pb2.JOB_STATE_CANCELLED
+        rest = client.events(running.name, seen.sequence)
+        assert [event.sequence for event in rest] == list(range(2, job.last_sequence + 1))
+        assert messages(client, running.name) == ["The backend was stopped; the job starts again."]
+
+
+def test_a_watcher_of_a_stopping_backend_is_told_to_come_back(settings: Settings) -> None:
+    engine = ScriptedEngine()
+    engine.may_go_on.clear()
+    with running_backend(settings, engine) as client:
+        job = client.create(make_shot())
+        stream = client.watch(job.name)
+        next(stream)
+        assert engine.is_holding.wait(10)
+
+    with pytest.raises(grpc.RpcError) as caught:
+        list(stream)
+
+    assert caught.value.code() in (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.CANCELLED)
+
+
+def test_a_model_that_has_gone_fails_its_jobs_with_the_reason(settings: Settings) -> None:
+    engine = ScriptedEngine()
+    engine.may_go_on.clear()
+    with running_backend(settings, engine) as client:
+        job = client.create(make_shot())
+        assert engine.is_holding.wait(10)
+
+    without = settings.model_copy(update={"models_dirs": ()})
+    with running_backend(without, ScriptedEngine()) as client:
+        ended = client.wait(job.name)
+
+    assert ended.error.reason == "UNKNOWN_MODEL"
+
+
+def test_the_server_says_what_it_is_and_how_busy(client: Client, engine: ScriptedEngine) -> None:
+    engine.may_go_on.clear()
+    client.create(make_shot(seed=1))
+    assert engine.is_holding.wait(10)
+    client.create(make_shot(seed=2))
+
+    info = client.system.GetServerInfo(system_pb2.GetServerInfoRequest())
+
+    assert info.api_version == "layert2v.v1"
+    assert (info.num_queued, info.num_running) == (1, 1)
+    assert info.free_bytes > 0
+    engine.may_go_on.set()
+
+
+def test_models_are_listed_with_their_limits(client: Client) -> None:
+    models = client.models.ListModels(system_pb2.ListModelsRequest()).models
+
+    sketch = next(model for model in models if model.id == "sketch")
+    assert [(size.width, size.height) for size in sketch.sizes] == [(64, 48), (96, 64)]
+    assert list(sketch.num_frames) == [5, 9]
+    assert sketch.fps == 8.0
+
+
+def test_a_disk_that_is_full_for_a_while_delays_the_end_of_a_job(
+    tmp_path: Path, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(scheduler_module, "_DISK_RETRY_S", 0.02)
+    engine = ScriptedEngine()
+    engine.may_go_on.clear()
+    journal = Journal(tmp_path / "journal.sqlite3")
+    catalogue = find_models(settings.models_dirs)
+    store = ArtifactStore(tmp_path / "artifacts")
+    scheduler = Scheduler(journal, store, catalogue, engine, settings)
+
+    async def limit_pages(pages: int) -> None:
+        journal._db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        (used,) = journal._db.execute("PRAGMA page_count").fetchone()
+        journal._db.execute(f"PRAGMA max_page_count = {used + pages}")
+
+    async def wait_for(state: JobState) -> None:
+        while (await scheduler.get(job.id)).state is not state:
+            await asyncio.sleep(0.005)
+
+    async def live() -> None:
+        nonlocal job
+        await scheduler.start()
+        long = replace(SHOT, num_frames=60)  # more rows than the last page has room for
+        job = await scheduler.create(long, "hash", None)
+        await wait_for(JobState.RUNNING)
+        await limit_pages(0)
+        engine.may_go_on.set()
+        await asyncio.sleep(0.3)
+        assert (await scheduler.get(job.id)).state is JobState.RUNNING
+        await limit_pages(1000)
+        await wait_for(JobState.SUCCEEDED)
+        await scheduler.drain()
+        await scheduler.close()
+
+    job: Any = None
+    asyncio.run(asyncio.wait_for(live(), 20))

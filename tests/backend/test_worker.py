@@ -1,0 +1,148 @@
+import errno
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from layert2v_backend import media
+from layert2v_backend.artifacts import ArtifactStore
+from layert2v_backend.jobs import (
+    Artifact,
+    ArtifactFormat,
+    ArtifactKind,
+    Failed,
+    JobStage,
+    Progress,
+    Report,
+    Stopped,
+    Task,
+    take_path,
+)
+from layert2v_backend.worker.generate import (
+    Cancelled,
+    Stopwatch,
+    Worker,
+    prompts_of,
+    stream_seeds,
+)
+from layert2v_backend.worker.take import read_kept, weights_sha256
+from layert2v_model.errors import DamagedModel
+from support.journal_entries import SHOT
+
+
+def worker_that(failure: Exception) -> Worker:
+    """A worker whose model raises when it is loaded."""
+    worker = Worker(lambda report: None, lambda job, attempt: False)
+
+    def load(folder: Path) -> None:
+        raise failure
+
+    worker._load = load  # type: ignore[method-assign, assignment]
+    return worker
+
+
+@pytest.mark.parametrize(
+    ("failure", "reason", "words"),
+    [
+        (DamagedModel("vae is cut; install it again"), "MODEL_DAMAGED", "install it again"),
+        (OSError(errno.ENOSPC, "No space left"), "DISK_FULL", "free some space"),
+        (OSError(errno.EDQUOT, "Quota"), "DISK_FULL", "free some space"),
+        (torch.OutOfMemoryError("CUDA"), "OUT_OF_MEMORY", "64 x 48 pixels"),
+        (MemoryError(), "OUT_OF_MEMORY", "make the shot smaller"),
+        (media.UnreadableMedia("a.exr is damaged"), "DATA_LOSS", "a.exr"),
+        (KeyError("surprise"), "INTERNAL", "KeyError"),
+        (PermissionError(errno.EACCES, "no"), "INTERNAL", "worker.log"),
+    ],
+)
+def test_a_failure_becomes_the_jobs_reason_and_remedy(
+    tmp_path: Path, failure: Exception, reason: str, words: str
+) -> None:
+    task = Task("a", 1, SHOT, str(tmp_path), str(tmp_path / "store"))
+
+    ended = worker_that(failure).run(task)
+
+    assert isinstance(ended, Failed)
+    assert ended.error.reason == reason
+    assert words in ended.error.message
+
+
+def test_a_cancel_is_noticed_before_anything_is_loaded(tmp_path: Path) -> None:
+    task = Task("a", 1, SHOT, str(tmp_path), str(tmp_path / "store"))
+    worker = Worker(lambda report: None, lambda job, attempt: (job, attempt) == ("a", 1))
+
+    assert worker.run(task) == Stopped()
+
+
+def test_warming_with_a_damaged_model_is_left_to_the_task(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    worker_that(DamagedModel("vae is cut")).warm(tmp_path)
+
+    assert "vae is cut" in capsys.readouterr().err
+
+
+def test_the_stopwatch_counts_stages_and_spares_reports() -> None:
+    reports: list[Report] = []
+    watch = Stopwatch(reports.append, lambda: False)
+
+    watch.at(JobStage.LOADING)
+    for step in range(101):
+        watch.at(JobStage.DENOISING, step, 100)
+    seconds = watch.stop()
+
+    assert set(seconds) == {"loading", "denoising"}
+    assert min(seconds.values()) >= 0
+    assert reports[0] == Progress(JobStage.LOADING, 0, 0)
+    assert reports[-1] == Progress(JobStage.DENOISING, 100, 100)
+    assert len(reports) < 20
+
+
+def test_the_stopwatch_raises_when_the_task_is_to_stop() -> None:
+    with pytest.raises(Cancelled):
+        Stopwatch(lambda report: None, lambda: True).at(JobStage.LOADING)
+
+
+def test_an_empty_full_prompt_is_composed() -> None:
+    assert prompts_of(SHOT).by_name()["full"] == "a fox, in front of a meadow"
+
+
+def test_each_stream_has_the_seed_of_its_layer() -> None:
+    assert stream_seeds(SHOT) == {"full": 0, "background": 1, "foreground_1": 2**63 - 1}
+
+
+def test_kept_masters_come_back_as_whole_streams(tmp_path: Path) -> None:
+    store = ArtifactStore(tmp_path / "store")
+    rng = np.random.default_rng(0)
+    rgb = rng.uniform(0, 1, (3, 6, 4, 3)).astype(np.float32)
+    alpha = rng.uniform(0.2, 1, (3, 6, 4)).astype(np.float32)
+    kept = []
+    for frame in (2, 0, 1):
+        draft = store.draft_folder("source", 1) / "frame.exr"
+        media.write_exr(draft, rgb[frame], alpha[frame])
+        [(sha256, size_bytes)] = store.adopt([draft])
+        kind, form = ArtifactKind.FOREGROUND, ArtifactFormat.EXR
+        path = take_path(kind, form, 2, frame)
+        kept.append(Artifact(path, kind, form, 2, frame, size_bytes, sha256))
+
+    streams = read_kept(kept, store)
+
+    assert streams is not None
+    assert set(streams) == {"foreground_2", "alpha_2"}
+    colour_TCHW, alpha_T1HW = streams["foreground_2"], streams["alpha_2"]
+    assert (colour_TCHW.dtype, alpha_T1HW.shape) == (torch.float32, (3, 1, 6, 4))
+    assert abs(colour_TCHW.permute(0, 2, 3, 1).numpy() - rgb).max() < 0.01
+    assert abs(alpha_T1HW[:, 0].numpy() - alpha).max() < 0.001
+
+
+def test_no_kept_layer_gives_no_streams(tmp_path: Path) -> None:
+    assert read_kept([], ArtifactStore(tmp_path)) is None
+
+
+def test_the_digest_of_weights_depends_on_each_file(tmp_path: Path) -> None:
+    (tmp_path / "vae").mkdir()
+    (tmp_path / "vae" / "model.safetensors").write_bytes(b"one")
+    before = weights_sha256(tmp_path)
+
+    (tmp_path / "vae" / "model.safetensors").write_bytes(b"two")
+
+    assert weights_sha256(tmp_path) != before

@@ -1,0 +1,66 @@
+"""`layert2v-backend serve` as a process of its own, to be killed."""
+
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from support.running_backend import Client
+
+BACKEND = (sys.executable, "-m", "layert2v_backend")
+TESTS = Path(__file__).parent.parent
+
+
+class BackendProcess:
+    """A serving backend and its client."""
+
+    def __init__(self, process: "subprocess.Popen[str]", start_s: float, line: str) -> None:
+        self.process = process
+        self.start_s = start_s
+        """Seconds from starting the program to its line."""
+        self.line = line
+        """What it printed."""
+        self.client = Client(line.removeprefix("serving layert2v.v1 on ").strip())
+
+    def kill(self) -> None:
+        """SIGKILL, at once."""
+        self.process.kill()
+        self.process.wait(10)
+
+
+def backend_environment() -> dict[str, str]:
+    """One thread, and the tests' own modules."""
+    return os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(TESTS)}
+
+
+@contextmanager
+def backend_process(
+    folder: Path, *flags: str, command: Sequence[str] = BACKEND
+) -> Iterator[BackendProcess]:
+    """Serve on a socket under `folder`, with the models under `folder/models`."""
+    listen = ("--listen", f"unix:{folder / 'run' / 'b.sock'}", "--state", str(folder / "state"))
+    models = ("--models-dir", str(folder / "models"), "--threads", "1", "--no-prewarm")
+    begin = time.monotonic()
+    with (
+        (folder / "backend.log").open("a") as log,
+        subprocess.Popen(
+            [*command, "serve", *listen, *models, *flags],
+            stdout=subprocess.PIPE,
+            stderr=log,
+            stdin=subprocess.PIPE,
+            text=True,
+            env=backend_environment(),
+        ) as process,
+    ):
+        assert process.stdout is not None
+        line = process.stdout.readline()
+        backend = BackendProcess(process, time.monotonic() - begin, line)
+        try:
+            yield backend
+        finally:
+            backend.client.channel.close()
+            process.terminate()
+            process.wait(20)

@@ -1,0 +1,60 @@
+"""Small layered scenes with known truth: textured plate, soft discs that cross, exact composite."""
+
+from dataclasses import replace
+
+import cv2
+import numpy as np
+import torch
+from layert2v_model.stack import Layer, Role, Stack
+from torch import Tensor
+
+COLOURS = ((0.85, 0.25, 0.2), (0.2, 0.7, 0.3), (0.25, 0.35, 0.9))
+
+
+def make_scene(
+    num_foregrounds: int = 1, num_frames: int = 3, height: int = 64, width: int = 96
+) -> Stack:
+    """A stack that flattens to its full video: discs moving right over a textured plate."""
+    layers = [_background(num_frames, height, width)]
+    layers += [_disc(k, num_frames, height, width) for k in range(num_foregrounds)]
+    stack = Stack(tuple(layers), layers[0].rgb_TCHW)
+    return replace(stack, full_TCHW=stack.flatten())
+
+
+def _background(num_frames: int, height: int, width: int) -> Layer:
+    noise = np.random.default_rng(7).random((height, width, 3), dtype=np.float32)
+    texture = cv2.GaussianBlur(noise, (0, 0), 1.5)
+    ramp = np.linspace(0.3, 0.6, width, dtype=np.float32)[None, :, None]
+    rgb_HWC = (ramp + (texture - 0.5)).clip(0.05, 0.8)
+    rgb_TCHW = torch.from_numpy(rgb_HWC).permute(2, 0, 1).expand(num_frames, -1, -1, -1).clone()
+    return Layer(Role.BACKGROUND, rgb_TCHW, torch.ones(num_frames, 1, height, width))
+
+
+def _disc(k: int, num_frames: int, height: int, width: int) -> Layer:
+    y, x = torch.meshgrid(torch.arange(height), torch.arange(width), indexing="ij")
+    radius = height / 5
+    frames = []
+    for t in range(num_frames):
+        centre = width * (0.35 + 0.15 * k) + t * width * 0.03, height * (0.4 + 0.12 * k)
+        distance = torch.hypot(x - centre[0], y - centre[1])
+        frames.append(((radius - distance) / 2 + 0.5).clamp(0, 1))
+    alpha_T1HW = torch.stack(frames)[:, None].float()
+    shade = 0.05 * torch.sin(x / 3.0)[None, None]
+    colour = torch.tensor(COLOURS[k % 3])[None, :, None, None]
+    rgb_TCHW = (colour + shade).expand(num_frames, 3, height, width).clone()
+    return Layer(Role.FOREGROUND, rgb_TCHW, alpha_T1HW)
+
+
+def with_layer(
+    stack: Stack, index: int, rgb_TCHW: Tensor, alpha_T1HW: Tensor | None = None
+) -> Stack:
+    """The stack with one layer's pixels replaced, its full video kept."""
+    layers = list(stack.layers)
+    alpha = layers[index].alpha_T1HW if alpha_T1HW is None else alpha_T1HW
+    layers[index] = Layer(layers[index].role, rgb_TCHW, alpha)
+    return replace(stack, layers=tuple(layers))
+
+
+def faded(stack: Stack) -> Stack:
+    """The stack with a background as the published samples have it: brighter and flatter."""
+    return with_layer(stack, 0, stack.background.rgb_TCHW * 0.8 + 0.18)

@@ -1,0 +1,80 @@
+"""A worker process without a model: speaks the worker's protocol and does as its prompt says.
+
+Words of the full prompt: `die` kills it at step 2 of the first attempt, `die-always` in every
+attempt, `hang` stops reporting, `deaf` ignores cancels, `slow` takes 0.05 s a step, `garbage`
+reports nonsense, `leave` exits right after its answer. Prints noise on stdout as libraries do.
+"""
+
+import os
+import signal
+import sys
+import threading
+import time
+from pathlib import Path
+
+from layert2v_backend.artifacts import ArtifactStore
+from layert2v_backend.jobs import (
+    Artifact,
+    ArtifactFormat,
+    ArtifactKind,
+    Finished,
+    JobStage,
+    Progress,
+    Report,
+    Stopped,
+    Task,
+    take_path,
+    to_json,
+)
+from layert2v_backend.worker.pipe import Emit, IsCancelled, serve_pipe
+
+NUM_STEPS = 6
+
+
+class ScriptedRunner:
+    def __init__(self, emit: Emit, is_cancelled: IsCancelled) -> None:
+        self._emit = emit
+        self._is_cancelled = is_cancelled
+
+    def warm(self, folder: Path) -> None:
+        sys.stderr.write(f"warm {folder.name}\n")
+
+    def run(self, task: Task) -> Report:
+        sys.stdout.write("noise that a library prints\n")
+        sys.stdout.flush()
+        words = task.shot.prompt.split()
+        for step in range(NUM_STEPS + 1):
+            if self._is_cancelled(task.job, task.attempt) and "deaf" not in words:
+                return Stopped()
+            self._emit(Progress(JobStage.DENOISING, step, NUM_STEPS))
+            if step == 2:
+                _misbehave(words, task.attempt)
+            time.sleep(0.05 if "slow" in words else 0)
+        if "leave" in words:
+            threading.Timer(0.02, os._exit, [0]).start()
+        return Finished((_frame(task),), None, {"denoising": 0.1})
+
+
+def _misbehave(words: list[str], attempt: int) -> None:
+    if "die-always" in words or ("die" in words and attempt == 1):
+        os.kill(os.getpid(), signal.SIGKILL)
+    if "hang" in words or "deaf" in words:
+        time.sleep(60)
+    if "garbage" in words:
+        os.write(_REPORTS_FD, b"?!\n")
+
+
+def _frame(task: Task) -> Artifact:
+    store = ArtifactStore(Path(task.store))
+    draft = store.draft_folder(task.job, task.attempt) / "frame"
+    draft.write_text(to_json(task.shot))
+    [(sha256, size_bytes)] = store.adopt([draft])
+    kind, form = ArtifactKind.FULL, ArtifactFormat.PNG
+    return Artifact(take_path(kind, form, -1, 0), kind, form, -1, 0, size_bytes, sha256)
+
+
+_REPORTS_FD = os.dup(1)
+"""The pipe itself, for nonsense."""
+
+if __name__ == "__main__":
+    serve_pipe(ScriptedRunner)
