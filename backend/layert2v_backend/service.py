@@ -8,6 +8,7 @@ from typing import Any, BinaryIO, TypeAlias
 
 import google_crc32c
 import grpc
+
 from layert2v.v1 import (
     artifact_pb2,
     artifact_pb2_grpc,
@@ -16,7 +17,6 @@ from layert2v.v1 import (
     system_pb2,
     system_pb2_grpc,
 )
-
 from layert2v_backend.artifacts import free_bytes
 from layert2v_backend.convert import requests, results, shots
 from layert2v_backend.errors import ContentDiffers, DataLoss, InvalidRequest, OffsetPastEnd

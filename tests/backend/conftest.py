@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
 from layert2v_backend.settings import Settings
 from support.running_backend import Client, running_backend, sketch_settings
 from support.scripted_engine import ScriptedEngine

@@ -5,6 +5,7 @@ from typing import Any
 import google_crc32c
 import grpc
 import pytest
+
 from layert2v.v1 import artifact_pb2, job_pb2
 from layert2v_backend.settings import Settings
 from support.running_backend import Client, running_backend

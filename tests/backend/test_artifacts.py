@@ -3,6 +3,7 @@ import os
 from pathlib import Path
 
 import pytest
+
 from layert2v_backend.artifacts import ArtifactStore, free_bytes
 from layert2v_backend.errors import DataLoss
 

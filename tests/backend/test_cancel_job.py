@@ -1,5 +1,6 @@
 import grpc
 import pytest
+
 from layert2v.v1 import artifact_pb2, job_pb2
 from support.running_backend import Client
 from support.scripted_engine import ScriptedEngine

@@ -5,6 +5,7 @@ import sys
 from pathlib import Path
 
 import pytest
+
 from layert2v.v1 import system_pb2
 from support.backend_process import BACKEND, backend_environment, backend_process
 from support.wire_shots import write_sketch_model

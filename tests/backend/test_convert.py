@@ -3,6 +3,7 @@ import base64
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
 from layert2v_backend.convert import requests, shots
 from layert2v_backend.errors import InvalidRequest, InvalidShot, UnknownJob
 from layert2v_backend.models import find_models

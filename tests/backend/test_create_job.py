@@ -9,6 +9,7 @@ import grpc
 import pytest
 from google.rpc import error_details_pb2
 from grpc_status import rpc_status
+
 from layert2v.v1 import job_pb2, shot_pb2
 from layert2v_backend.convert.shots import layer_seed
 from layert2v_backend.settings import Settings

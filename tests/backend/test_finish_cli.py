@@ -2,6 +2,9 @@ import errno
 import json
 import os
 import shutil
+import signal
+import subprocess
+import sys
 from fractions import Fraction
 from pathlib import Path
 
@@ -9,11 +12,12 @@ import numpy as np
 import pytest
 import torch
 from click.testing import Result
+from typer.testing import CliRunner
+
 from layert2v_backend import media
 from layert2v_backend.finish_cli import app
 from layert2v_model.stack import Layer, Role, Stack
 from support.layered_scenes import faded, make_scene
-from typer.testing import CliRunner
 
 SIZE = (48, 72)
 
@@ -304,3 +308,46 @@ def test_a_failed_overwrite_keeps_what_was_there(
 
     _refusal(shot, tmp_path / "out", "--overwrite")
     assert len(list((tmp_path / "out").rglob("*.exr"))) == 4
+
+
+def test_a_folder_that_cannot_be_listed_is_one_sentence(
+    shot: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def forbidden(folder: Path) -> None:
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(folder))
+
+    monkeypatch.setattr(media, "list_frames", forbidden)
+
+    assert "full: Permission denied" in _refusal(shot, tmp_path / "out")
+
+
+def test_a_rename_that_fails_brings_the_old_layers_back(
+    shot: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _finish(shot, tmp_path / "out")
+    rename = Path.rename
+
+    def failing(path: Path, target: Path) -> Path:
+        if path.name.endswith(".draft"):
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+        return rename(path, target)
+
+    monkeypatch.setattr(Path, "rename", failing)
+
+    assert "Input/output error" in _refusal(shot, tmp_path / "out", "--overwrite")
+
+
+@pytest.mark.slow
+def test_a_polite_kill_leaves_nothing_behind(shot: Path, tmp_path: Path) -> None:
+    command = [sys.executable, "-c", "from layert2v_backend.finish_cli import main; main()"]
+    process = subprocess.Popen(
+        [*command, str(shot), "--out", str(tmp_path / "out")], stderr=subprocess.PIPE, text=True
+    )
+    assert process.stderr is not None
+    process.stderr.readline()  # it has begun to read
+    process.send_signal(signal.SIGTERM)
+    process.communicate(timeout=60)
+
+    assert process.returncode in (0, 128 + signal.SIGTERM)
+    left = [path.name for path in tmp_path.iterdir()]
+    assert left == ["shot"] if process.returncode else sorted(left) == ["out", "shot"]

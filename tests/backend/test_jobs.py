@@ -1,6 +1,7 @@
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
 from layert2v_backend.jobs import (
     NEXT_STATES,
     STAGE_SHARES,

@@ -18,6 +18,7 @@ from hypothesis.stateful import (
     rule,
     run_state_machine_as_test,
 )
+
 from layert2v_backend.errors import (
     CannotServe,
     DiskFull,

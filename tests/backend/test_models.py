@@ -3,6 +3,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 from layert2v_backend.errors import ModelDamaged, UnknownModel
 from layert2v_backend.models import find_models, read_limits, shipped_folder
 from support.wire_shots import SKETCH_LIMITS, write_sketch_model

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 from layert2v_backend.errors import WorkerLost
 from layert2v_backend.jobs import (
     Finished,

@@ -5,6 +5,7 @@ from typing import Any
 
 import grpc
 import pytest
+
 from layert2v.v1 import artifact_pb2, job_pb2, system_pb2
 from layert2v_backend import scheduler as scheduler_module
 from layert2v_backend.artifacts import ArtifactStore

@@ -8,6 +8,7 @@ import grpc
 import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
+
 from layert2v_backend.errors import CannotServe
 from layert2v_backend.server import listening
 from layert2v_backend.settings import Settings

@@ -3,6 +3,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import grpc
 import pytest
+
 from layert2v.v1 import job_pb2
 from layert2v_backend.settings import Settings
 from support.running_backend import Client, running_backend

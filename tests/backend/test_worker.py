@@ -4,6 +4,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+
 from layert2v_backend import media
 from layert2v_backend.artifacts import ArtifactStore
 from layert2v_backend.jobs import (

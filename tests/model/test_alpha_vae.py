@@ -3,6 +3,8 @@ import json
 
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
+
 from layert2v_model import codec
 from layert2v_model.alpha_vae import (
     ProjectIn,
@@ -13,7 +15,6 @@ from layert2v_model.alpha_vae import (
     merge_decoder_lora,
     save_alpha_vae,
 )
-from safetensors.torch import load_file, save_file
 from support.toy_model import make_toy_project_in, make_toy_vae
 
 

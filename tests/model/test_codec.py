@@ -1,6 +1,7 @@
 import pytest
 import torch
 from diffusers import AutoencoderKLWan
+
 from layert2v_model import codec
 from support.toy_model import make_toy_vae
 

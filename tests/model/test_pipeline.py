@@ -4,11 +4,12 @@ from typing import Any
 
 import pytest
 import torch
+from torch import Tensor
+
 from layert2v_model.errors import InvalidPlate, InvalidShot
 from layert2v_model.pipeline import LayerT2VPipeline, ShotPrompts, load_pipeline
 from layert2v_model.stack import Stack
 from support.toy_model import make_toy_model_folder, make_toy_pipeline
-from torch import Tensor
 
 PROMPTS = ShotPrompts("", "a beach", ("a red fox", "a blue ball"))
 SEEDS = {"full": 1, "background": 1, "foreground_1": 1, "foreground_2": 1}

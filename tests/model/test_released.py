@@ -6,12 +6,13 @@ from pathlib import Path
 import pytest
 import torch
 from diffusers import AutoencoderKLWan
+from safetensors import safe_open
+from safetensors.torch import save_file
+
 from layert2v_model.errors import InvalidFixture
 from layert2v_model.fixtures import TOLERANCE, differences, main
 from layert2v_model.released import transformer_from_released, vae_from_released
 from layert2v_model.released_names import vae_names
-from safetensors import safe_open
-from safetensors.torch import save_file
 
 DATA = Path(__file__).parents[1] / "data"
 TRANSFORMER = DATA / "official_layered_dit.safetensors"

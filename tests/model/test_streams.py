@@ -2,6 +2,7 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+
 from layert2v_model.errors import InvalidShot
 from layert2v_model.streams import (
     batch_stream_text,

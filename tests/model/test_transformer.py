@@ -3,12 +3,13 @@ import copy
 import pytest
 import torch
 from diffusers import FirstBlockCacheConfig
+from torch import Tensor
+
 from layert2v_model.errors import InvalidShot
 from layert2v_model.streams import batch_stream_text
 from layert2v_model.transformer import LayerT2VTransformer3DModel
 from support.reference import reference_velocity
 from support.toy_model import make_toy_transformer
-from torch import Tensor
 
 
 def _texts(num_streams: int, batch_size: int = 2) -> list[list[Tensor]]:

@@ -5,8 +5,9 @@ from dataclasses import replace
 import cv2
 import numpy as np
 import torch
-from layert2v_model.stack import Layer, Role, Stack
 from torch import Tensor
+
+from layert2v_model.stack import Layer, Role, Stack
 
 COLOURS = ((0.85, 0.25, 0.2), (0.2, 0.7, 0.3), (0.25, 0.35, 0.9))
 

@@ -7,7 +7,6 @@ import re
 import uuid
 
 from layert2v.v1 import shot_pb2
-
 from layert2v_backend.errors import FieldViolation, InvalidRequest
 
 MAX_PAGE_JOBS = 500

@@ -1,8 +1,8 @@
 """What the backend answers, in its wire form: jobs, events, artifacts, models."""
 
 from google.protobuf.timestamp_pb2 import Timestamp
-from layert2v.v1 import artifact_pb2, job_pb2, system_pb2
 
+from layert2v.v1 import artifact_pb2, job_pb2, system_pb2
 from layert2v_backend.convert.shots import shot_to_proto
 from layert2v_backend.jobs import (
     Artifact,

@@ -9,7 +9,6 @@ import unicodedata
 from collections.abc import Mapping, Sequence
 
 from layert2v.v1 import shot_pb2
-
 from layert2v_backend.convert.requests import JOB_NAME
 from layert2v_backend.errors import (
     FieldViolation,

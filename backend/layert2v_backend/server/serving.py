@@ -7,6 +7,7 @@ import grpc
 import structlog
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc  # type: ignore[import-untyped]
 from grpc_reflection.v1alpha import reflection  # type: ignore[import-untyped]
+
 from layert2v.v1 import (
     artifact_pb2,
     artifact_pb2_grpc,
@@ -15,7 +16,6 @@ from layert2v.v1 import (
     system_pb2,
     system_pb2_grpc,
 )
-
 from layert2v_backend import service
 from layert2v_backend.artifacts import ArtifactStore
 from layert2v_backend.engine import Engine

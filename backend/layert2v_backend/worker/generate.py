@@ -10,10 +10,6 @@ from functools import partial
 from pathlib import Path
 
 import torch
-from layert2v_model.errors import DamagedModel, InvalidShot
-from layert2v_model.finish import finish
-from layert2v_model.pipeline import LayerT2VPipeline, ShotPrompts, load_pipeline
-from layert2v_model.stack import Stack
 
 from layert2v_backend.artifacts import ArtifactStore
 from layert2v_backend.jobs import (
@@ -31,6 +27,15 @@ from layert2v_backend.jobs import (
 )
 from layert2v_backend.media import UnreadableMedia
 from layert2v_backend.worker.take import Provenance, read_kept, weights_sha256, write_take
+from layert2v_model.errors import DamagedModel, InvalidShot
+from layert2v_model.finish import finish
+from layert2v_model.pipeline import (
+    LayerT2VPipeline,
+    ShotPrompts,
+    fastest_dtype,
+    load_pipeline,
+)
+from layert2v_model.stack import Stack
 
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _REPORT_INTERVAL_S = 0.1
@@ -115,7 +120,7 @@ class Worker:
     def _load(self, folder: Path) -> LayerT2VPipeline:
         if self._pipeline is None or folder != self._folder:
             self._pipeline = None
-            self._pipeline = load_pipeline(folder, dtype=torch.float32)
+            self._pipeline = load_pipeline(folder, dtype=fastest_dtype())
             self._weights_sha256 = weights_sha256(folder)
             self._folder = folder
         return self._pipeline

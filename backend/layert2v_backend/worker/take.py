@@ -15,7 +15,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from layert2v_model.stack import Stack
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -29,6 +28,7 @@ from layert2v_backend.jobs import (
     Task,
     take_path,
 )
+from layert2v_model.stack import Stack
 
 MANIFEST_VERSION = 1
 CONTRACT = {
