@@ -8,6 +8,7 @@ from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
 
 import pytest
+
 from layert2v_backend.settings import Settings
 from layert2v_client import (
     BackendFull,

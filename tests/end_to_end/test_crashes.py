@@ -10,6 +10,7 @@ from pathlib import Path
 
 import grpc
 import pytest
+
 from layert2v.v1 import job_pb2
 from support import serve_scripted
 from support.backend_process import BackendProcess, backend_process

@@ -4,6 +4,7 @@ import sys
 from pathlib import Path
 
 import pytest
+
 from layert2v.v1 import artifact_pb2, job_pb2
 from layert2v_backend.process_engine import ProcessEngine, ProcessOptions
 from support.running_backend import running_backend, sketch_settings

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 from layert2v.v1 import artifact_pb2, job_pb2
 from layert2v_backend import media
 from layert2v_backend.jobs import JobStage

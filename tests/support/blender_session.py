@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+
 from support import pictures
 
 DEADLINE_S = 20.0

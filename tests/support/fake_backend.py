@@ -15,6 +15,7 @@ from typing import Any, Self
 from grpclib.const import Status
 from grpclib.exceptions import GRPCError
 from grpclib.server import Server, Stream
+
 from layert2v.v1 import artifact_grpc, artifact_pb2, job_grpc, job_pb2, system_grpc, system_pb2
 from layert2v_client.crc32c import crc32c
 from layert2v_client.status import DetailsCodec, StatusDetails, Violation
@@ -66,6 +67,8 @@ class Script:
     """Jobs wait in RUNNING until `FakeBackend.finish`."""
     fail_with: job_pb2.JobError | None = None
     """Jobs end FAILED with this."""
+    manifest_path: str = "manifest.json"
+    """Where the manifest claims to belong."""
     read_offsets: list[int] = field(default_factory=list)
     """Offset of every read, as asked."""
     create_requests: list[job_pb2.CreateJobRequest] = field(default_factory=list)
@@ -137,6 +140,7 @@ class _Jobs(job_grpc.JobServiceBase):
             if layer.HasField("kept")
         }
         job.files = draw_take(job.proto, kept)
+        job.files["manifest.json"].proto.path = self.script.manifest_path
         job.proto.report.recomposition_before = 20.0
         job.proto.report.recomposition_after = 50.0
         job.record(state=job_pb2.JOB_STATE_SUCCEEDED)
@@ -218,6 +222,7 @@ class _Artifacts(artifact_grpc.ArtifactServiceBase):
         await stream.send_message(reply(header=header))
         for offset in range(request.offset, len(file.data), CHUNK_BYTES):
             if remaining == 0:
+                await asyncio.sleep(0.02)  # a reset discards what was not read yet
                 await stream.cancel()
                 return
             chunk = self._chunk(file.data[offset : offset + CHUNK_BYTES], offset)
@@ -339,6 +344,7 @@ class FakeBackend:
         await self._server.start("127.0.0.1", self.port)
 
     async def _close(self, server: _Server) -> None:
+        await asyncio.sleep(0.01)  # asyncio leaks a connection that it is just accepting
         server.drop()
         server.close()
         await server.wait_closed()

@@ -9,8 +9,9 @@ from diffusers.models.transformers.transformer_wan import (
     WanAttnProcessor,
     WanTimeTextImageEmbedding,
 )
-from layert2v_model.transformer import LayerT2VTransformer3DModel
 from torch import Tensor, nn
+
+from layert2v_model.transformer import LayerT2VTransformer3DModel
 
 
 def reference_velocity(

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import grpc
+
 from layert2v.v1 import artifact_pb2_grpc, job_pb2, job_pb2_grpc, system_pb2_grpc
 from layert2v_backend.engine import Engine
 from layert2v_backend.server.serving import serve

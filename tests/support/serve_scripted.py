@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import structlog
+
 from layert2v_backend.process_engine import ProcessEngine, ProcessOptions
 from layert2v_backend.server.serving import serve
 from layert2v_backend.settings import Settings

@@ -4,8 +4,9 @@ import json
 from pathlib import Path
 
 import numpy as np
-from layert2v_training.subjects import PANORAMAS, PHOTOGRAPHS, SUBJECTS
 from PIL import Image
+
+from layert2v_training.subjects import PANORAMAS, PHOTOGRAPHS, SUBJECTS
 
 
 def make_toy_assets(folder: Path) -> Path:

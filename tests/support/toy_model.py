@@ -9,10 +9,11 @@ from typing import Any
 
 import torch
 from diffusers import AutoencoderKLWan, FlowMatchEulerDiscreteScheduler
+from transformers import BertConfig, BertModel, BertTokenizerFast
+
 from layert2v_model.alpha_vae import ProjectIn
 from layert2v_model.pipeline import LayerT2VPipeline, save_pipeline
 from layert2v_model.transformer import LayerT2VTransformer3DModel
-from transformers import BertConfig, BertModel, BertTokenizerFast
 
 TOY_WIDTH = 32
 TOY_HEIGHT = 32

@@ -1,6 +1,7 @@
 from pathlib import Path
 
 import pytest
+
 from support.toy_assets import make_toy_assets
 
 

@@ -1,5 +1,6 @@
 import pytest
 import torch
+
 from layert2v_model import codec
 from layert2v_training.linear_vae import (
     LinearVaeSize,

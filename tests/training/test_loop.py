@@ -3,9 +3,10 @@ from pathlib import Path
 
 import pytest
 import torch
+from torch import nn
+
 from layert2v_training import loop
 from layert2v_training.loop import LoopRecipe, Losses, learning_rate_at, train
-from torch import nn
 
 RECIPE = LoopRecipe(num_steps=12, learning_rate=1e-2, warmup_steps=3, autocast_dtype=None)
 

@@ -1,4 +1,5 @@
 import torch
+
 from layert2v_model.streams import StreamRole, stream_layout
 from layert2v_training.losses import add_noise, flow_matching_loss
 from layert2v_training.noise import NoiseMixture, draw_given, draw_levels, draw_timesteps

@@ -2,6 +2,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+
 from layert2v_training.scenes import SceneRecipe, SceneSource
 from layert2v_training.subjects import HELD_OUT_BACKGROUNDS, is_held_out
 

@@ -2,10 +2,11 @@ from pathlib import Path
 
 import pytest
 import torch
+from typer.testing import CliRunner
+
 from layert2v_model.pipeline import ShotPrompts, load_pipeline
 from layert2v_training.alpha_vae import alpha_loss
 from layert2v_training.cli import app
-from typer.testing import CliRunner
 
 
 @pytest.mark.slow

@@ -12,6 +12,8 @@ from pathlib import Path
 import torch
 from diffusers import AutoencoderKLWan
 from einops import rearrange
+from torch import Tensor, nn
+
 from layert2v_model.alpha_vae import (
     ProjectIn,
     add_decoder_lora,
@@ -19,8 +21,6 @@ from layert2v_model.alpha_vae import (
     merge_decoder_lora,
     save_alpha_vae,
 )
-from torch import Tensor, nn
-
 from layert2v_training.linear_vae import encode_linear
 from layert2v_training.loop import LoopRecipe, Losses, train
 from layert2v_training.scenes import SceneRecipe, SceneSource

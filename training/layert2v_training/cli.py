@@ -13,9 +13,9 @@ import cv2
 import torch
 import typer
 from diffusers import AutoencoderKLWan
+
 from layert2v_model.alpha_vae import load_project_in
 from layert2v_model.transformer import LayerT2VTransformer3DModel
-
 from layert2v_training.alpha_vae import train_alpha_vae
 from layert2v_training.assets import AssetsUnavailable, fetch_assets
 from layert2v_training.captions import CaptionStates

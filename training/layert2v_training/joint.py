@@ -16,6 +16,8 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor, nn
+
 from layert2v_model.alpha_vae import ProjectIn
 from layert2v_model.streams import (
     batch_stream_text,
@@ -25,8 +27,6 @@ from layert2v_model.streams import (
     stream_text,
 )
 from layert2v_model.transformer import LayerT2VTransformer3DModel
-from torch import Tensor, nn
-
 from layert2v_training.captions import CaptionStates
 from layert2v_training.latents import LatentClip
 from layert2v_training.loop import Ema, LoopRecipe, Losses, train

@@ -30,6 +30,10 @@ class LoopRecipe:
     num_steps: int
     learning_rate: float
     """Peak of the schedule: linear warm-up, then cosine to 5 %."""
+    muon_scale: float = 0.0
+    """Where above 0, matrices of repeated blocks learn by Muon at this multiple of the rate, the
+    rest by AdamW. Source: Jordan et al., "Muon", 2024; scaled as in Liu et al., "Muon is scalable
+    for LLM training", 2025, so that the rates of both are comparable."""
     warmup_steps: int = 100
     weight_decay: float = 0.0
     max_grad_norm: float = 1.0
@@ -51,6 +55,35 @@ def learning_rate_at(recipe: LoopRecipe, step: int) -> float:
     warm = min(1.0, (step + 1) / max(1, recipe.warmup_steps))
     progress = min(1.0, step / max(1, recipe.num_steps))
     return recipe.learning_rate * warm * (0.05 + 0.95 * 0.5 * (1 + math.cos(math.pi * progress)))
+
+
+def make_optimizers(model: nn.Module, recipe: LoopRecipe) -> list[torch.optim.Optimizer]:
+    """Make the optimizers of a run; each group says its multiple of the rate as `lr_scale`."""
+    trained = {name: p for name, p in model.named_parameters() if p.requires_grad}
+    matrices = [
+        p for name, p in trained.items() if recipe.muon_scale and "blocks." in name and p.ndim == 2
+    ]
+    chosen = {id(p) for p in matrices}
+    rest = [p for p in trained.values() if id(p) not in chosen]
+    optimizers: list[torch.optim.Optimizer] = [
+        torch.optim.AdamW(
+            [{"params": rest, "lr_scale": 1.0}],
+            recipe.learning_rate,
+            betas=(0.9, 0.99),
+            weight_decay=recipe.weight_decay,
+        )
+    ]
+    if matrices:
+        group = {"params": matrices, "lr_scale": recipe.muon_scale}
+        optimizers.append(
+            torch.optim.Muon(
+                [group],
+                recipe.learning_rate,
+                weight_decay=recipe.weight_decay,
+                adjust_lr_fn="match_rms_adamw",
+            )
+        )
+    return optimizers
 
 
 class Ema:
@@ -118,18 +151,16 @@ def train(
     """
     folder.mkdir(parents=True, exist_ok=True)
     trained = [p for p in model.parameters() if p.requires_grad]
-    optimizer = torch.optim.AdamW(
-        trained, recipe.learning_rate, betas=(0.9, 0.99), weight_decay=recipe.weight_decay
-    )
+    optimizers = make_optimizers(model, recipe)
     ema = Ema(model)
-    first_step = _resume(folder, model, optimizer, ema)
+    first_step = _resume(folder, model, optimizers, ema)
     writer, stop, saved = SummaryWriter(str(folder)), _Stop(), time.monotonic()
     bar = tqdm(
         range(first_step, recipe.num_steps), initial=first_step, total=recipe.num_steps,
         mininterval=20, maxinterval=60, desc=folder.name, ascii=True,
     )  # fmt: skip
     for step in bar:
-        losses = _step(step, trained, optimizer, loss_of, recipe, device)
+        losses = _step(step, trained, optimizers, loss_of, recipe, device)
         ema.update(model, min(recipe.ema_decay, (1 + step) / (10 + step)))
         if step % 20 == 0:
             values = {name: float(value.detach()) for name, value in losses.items()}
@@ -139,11 +170,11 @@ def train(
         if evaluate is not None and (step + 1) % evaluate_every == 0:
             _evaluate(step + 1, model, ema, evaluate, writer)
         if time.monotonic() - saved > recipe.checkpoint_seconds or stop.is_set:
-            _save(folder, step + 1, model, optimizer, ema)
+            _save(folder, step + 1, model, optimizers, ema)
             saved = time.monotonic()
         if stop.is_set:
             raise SystemExit(f"{folder.name}: stopped at step {step + 1}, resumes from there")
-    _save(folder, recipe.num_steps, model, optimizer, ema)
+    _save(folder, recipe.num_steps, model, optimizers, ema)
     writer.close()
     return ema
 
@@ -151,23 +182,25 @@ def train(
 def _step(
     step: int,
     trained: list[nn.Parameter],
-    optimizer: torch.optim.Optimizer,
+    optimizers: list[torch.optim.Optimizer],
     loss_of: Callable[[int], Losses],
     recipe: LoopRecipe,
     device: torch.device | None,
 ) -> Losses:
     torch.manual_seed(seed_of(recipe.seed, step))
-    for group in optimizer.param_groups:
-        group["lr"] = learning_rate_at(recipe, step)
+    for group in (group for optimizer in optimizers for group in optimizer.param_groups):
+        group["lr"] = learning_rate_at(recipe, step) * group["lr_scale"]
     kind = device.type if device else "cpu"
     dtype = recipe.autocast_dtype or torch.float32
     with torch.autocast(kind, dtype=dtype, enabled=recipe.autocast_dtype is not None):
         losses = loss_of(step)
     total = torch.stack(list(losses.values())).sum()
-    optimizer.zero_grad(set_to_none=True)
+    for optimizer in optimizers:
+        optimizer.zero_grad(set_to_none=True)
     total.backward()
     nn.utils.clip_grad_norm_(trained, recipe.max_grad_norm)
-    optimizer.step()
+    for optimizer in optimizers:
+        optimizer.step()
     return losses
 
 
@@ -192,14 +225,14 @@ def _evaluate(
 
 
 def _save(
-    folder: Path, step: int, model: nn.Module, optimizer: torch.optim.Optimizer, ema: Ema
+    folder: Path, step: int, model: nn.Module, optimizers: list[torch.optim.Optimizer], ema: Ema
 ) -> None:
     """Write the checkpoint beside the last one and swap, so that a kill leaves one of them."""
     trained = {name: p for name, p in model.named_parameters() if p.requires_grad}
     state = {
         "step": step,
         "parameters": trained,
-        "optimizer": optimizer.state_dict(),
+        "optimizers": [optimizer.state_dict() for optimizer in optimizers],
         "ema": ema.shadow,
     }
     partial = folder / f"{CHECKPOINT}.part"
@@ -211,7 +244,9 @@ def _save(
 
 
 @torch.no_grad()
-def _resume(folder: Path, model: nn.Module, optimizer: torch.optim.Optimizer, ema: Ema) -> int:
+def _resume(
+    folder: Path, model: nn.Module, optimizers: list[torch.optim.Optimizer], ema: Ema
+) -> int:
     path = folder / CHECKPOINT
     if not path.is_file():
         return 0
@@ -221,6 +256,7 @@ def _resume(folder: Path, model: nn.Module, optimizer: torch.optim.Optimizer, em
         raise ValueError(f"{path} is of another model; use another run folder")
     for name, value in state["parameters"].items():
         parameters[name].copy_(value)
-    optimizer.load_state_dict(state["optimizer"])
+    for optimizer, stored in zip(optimizers, state["optimizers"], strict=True):
+        optimizer.load_state_dict(stored)
     ema.shadow = {name: state["ema"][name].to(p.device) for name, p in parameters.items()}
     return int(state["step"])

@@ -11,7 +11,6 @@ from dataclasses import replace
 from pathlib import Path
 
 from layert2v_model.transformer import LayerT2VTransformer3DModel
-
 from layert2v_training.captions import CaptionStates
 from layert2v_training.joint import train_joint
 from layert2v_training.latents import LatentClip

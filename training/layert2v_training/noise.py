@@ -6,8 +6,9 @@ Shape letters: B batch, S streams, T latent frames.
 from dataclasses import dataclass
 
 import torch
-from layert2v_model.streams import Stream, StreamRole
 from torch import Tensor
+
+from layert2v_model.streams import Stream, StreamRole
 
 
 @dataclass(frozen=True)

@@ -111,6 +111,19 @@ def encode_all(vae: AutoencoderKLWan, pixels_MCTHW: Tensor, batch_size: int = 64
     return torch.cat(encoded)
 
 
+def make_linear_vae(folder: Path, sample_BCTHW: Tensor) -> AutoencoderKLWan:
+    """Fit the linear VAE and write it to `folder`, or read what is there.
+
+    Principal components may change their sign with the number of threads, so they are fitted once
+    per run: everything trained on these latents depends on them.
+    """
+    if not folder.exists():
+        vae = make_vae(LinearVaeSize())
+        set_linear(vae, sample_BCTHW)
+        vae.save_pretrained(folder)
+    return AutoencoderKLWan.from_pretrained(folder)
+
+
 def train_vae(
     assets: Path,
     out: Path,
@@ -129,12 +142,9 @@ def train_vae(
 
     # --- encoder, in closed form ---
     torch.manual_seed(loop.seed)
-    size = LinearVaeSize()
-    vae = make_vae(size)
     sample = _signed(pixels_NSCTHW[:200].flatten(0, 1))
-    set_linear(vae, sample)
-    vae.to(device)
-    log.info("linear floor: %s", pca_floor(sample, held_out, size.z_dim))
+    log.info("linear floor: %s", pca_floor(sample, held_out, LinearVaeSize().z_dim))
+    vae = make_linear_vae(out / "vae", sample).to(device)
     latents = encode_all(vae, pixels_NSCTHW.flatten(0, 1))
 
     # --- decoder ---

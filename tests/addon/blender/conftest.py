@@ -1,0 +1,36 @@
+"""Fixtures inside a bpy module. Skipped, with the reason, where there is none."""
+
+import pytest
+
+from support.blender_session import connect, fresh_blender
+from support.fake_backend import FakeBackend
+
+pytest.importorskip("bpy", reason="needs a bpy module: pip install bpy==4.5.15")
+
+
+def pytest_collection_modifyitems(items):
+    for item in items:
+        if "tests/addon/blender" in item.path.as_posix():
+            item.add_marker(pytest.mark.blender)
+
+
+@pytest.fixture
+def bpy():
+    with fresh_blender() as fresh:
+        yield fresh
+
+
+@pytest.fixture
+def backend():
+    with FakeBackend() as running:
+        yield running
+
+
+@pytest.fixture
+def saved(bpy, backend, tmp_path):
+    """Blender connected to the fake backend, in a saved file whose scene matches the shot."""
+    bpy.ops.wm.save_as_mainfile(filepath=str(tmp_path / "edit.blend"))
+    connect(bpy, backend.address)
+    bpy.ops.layert2v.match_scene(with_range=True)
+    bpy.ops.layert2v.set_view_transform()
+    return bpy

@@ -1,0 +1,351 @@
+import json
+import time
+from dataclasses import replace
+
+import pytest
+from grpclib.const import Status
+from grpclib.exceptions import GRPCError
+
+from blender_addon.core import session as session_module
+from blender_addon.core.board import Board, duration
+from blender_addon.core.journal import Journal
+from blender_addon.core.records import JobRecord, RecordState
+from blender_addon.core.session import Session
+from blender_addon.core.shots import new_shot, regenerated
+from blender_addon.core.takes import UnreadableTake, load_take, takes_of_shot
+from layert2v.v1 import job_pb2
+from layert2v_client import ArtifactFormat, ArtifactKind, JobStage, Progress
+from support.fake_backend import FakeBackend, invalid_shot
+
+SHOT = new_shot("a beach", ("a red ball", "a blue ball"), num_frames=2)
+
+
+@pytest.fixture
+def backend(monkeypatch):
+    monkeypatch.setattr(session_module, "RETRY_DELAY_S", 0.02)
+    monkeypatch.setattr(session_module, "PROBE_WHEN_DOWN_S", 0.02)
+    with FakeBackend() as running:
+        yield running
+
+
+@pytest.fixture
+def session(backend):
+    opened = Session(backend.address)
+    yield opened
+    opened.close()
+
+
+@pytest.fixture
+def journal(tmp_path):
+    return Journal.of_media(tmp_path / "layert2v")
+
+
+def make_record(session, request_id="one", **others):
+    values = {
+        "project_uid": "project",
+        "scene_name": "Scene",
+        "shot_uid": "shot",
+        "asked": SHOT,
+        "frame_start": 1,
+        "shot_folder": "shot_1",
+        "address": session.address,
+        "fps": 8.0,
+    }
+    return JobRecord(request_id=request_id, **{**values, **others})
+
+
+def follow(session, is_done, board=None):
+    """Drain events into a board until something is so."""
+    board = board or Board()
+    deadline = time.monotonic() + 10
+    while not is_done(board):
+        assert time.monotonic() < deadline, board
+        try:
+            board.apply(session.events.get(timeout=0.1))
+        except session_module.queue.Empty:
+            continue
+    return board
+
+
+def state_is(state, request_id="one"):
+    return lambda board: request_id in board.jobs and board.jobs[request_id].record.state is state
+
+
+def run(session, journal, record):
+    session.submit(record, journal)
+    board = follow(session, state_is(RecordState.READY, record.request_id))
+    return board.jobs[record.request_id].record
+
+
+def test_a_request_becomes_a_whole_take(session, journal):
+    record = run(session, journal, make_record(session))
+
+    take = load_take(journal.folder / record.take_folder)
+
+    assert (take.number, take.job, take.shot_uid) == (1, "jobs/job0001", "shot")
+    assert len(take.frames(ArtifactKind.FOREGROUND, 2, ArtifactFormat.PNG)) == 2
+    assert take.asked == SHOT
+    assert (take.made.width, take.made.height) == (96, 64)
+    assert (take.folder / "manifest.json").is_file()
+    assert not list(journal.folder.rglob("*.part"))
+
+
+def test_the_journal_is_written_before_anything_is_sent(session, journal, backend):
+    backend.script.refusals["CreateJob"].append(GRPCError(Status.UNAVAILABLE, "not yet"))
+    session.submit(make_record(session), journal)
+    follow(session, state_is(RecordState.READY))
+
+    lines = [json.loads(line) for line in journal.path.read_bytes().splitlines()]
+
+    assert [line["state"] for line in lines[:2]] == ["submitting", "queued"]
+    assert lines[-1]["state"] == "ready"
+    assert {request.request_id for request in backend.script.create_requests} == {"one"}
+
+
+def test_a_reply_that_was_lost_does_not_make_a_second_job(session, journal, backend):
+    backend.script.refusals["CreateJob.reply"].append(GRPCError(Status.UNAVAILABLE, "lost"))
+
+    run(session, journal, make_record(session))
+
+    assert len(backend.jobs) == 1
+    assert len(backend.script.create_requests) == 2
+
+
+def test_the_models_are_told_when_the_backend_answers(session):
+    board = follow(session, lambda board: board.is_up is True)
+
+    assert board.model("").id == "tiny"
+    assert board.model("none") is None
+    assert board.info.version == "0.1.0"
+
+
+def test_a_backend_that_goes_and_comes_is_noticed(session, backend):
+    board = follow(session, lambda board: board.is_up is True)
+    backend.stop()
+    session.probe()
+    follow(session, lambda board: board.is_up is False, board)
+    assert "No backend answers" in board.message or "lost" in board.message
+    assert "Start the backend" in board.remedy
+
+    backend.start()
+
+    follow(session, lambda board: board.is_up is True, board)
+
+
+def test_a_take_is_fetched_through_broken_streams(session, journal, backend):
+    backend.script.break_watches_after.extend([1, 1])
+    backend.script.break_reads_after.extend([1, 0, 1, 2])
+    backend.script.refusals["ListArtifacts"].append(GRPCError(Status.UNAVAILABLE, "gone"))
+    backend.script.refusals["GetJob"].append(GRPCError(Status.UNAVAILABLE, "gone"))
+
+    record = run(session, journal, make_record(session))
+
+    load_take(journal.folder / record.take_folder)
+
+
+def test_a_refused_shot_fails_with_its_fields(session, journal, backend):
+    backend.script.refusals["CreateJob"].append(invalid_shot("shot.width", "97: choose 96."))
+    session.submit(make_record(session), journal)
+
+    board = follow(session, state_is(RecordState.FAILED))
+
+    assert board.jobs["one"].record.error == "shot.width: 97: choose 96."
+    assert board.failed
+    assert journal.records()["one"].state is RecordState.FAILED
+
+
+def test_a_job_that_fails_says_the_backends_sentence(session, journal, backend):
+    backend.script.fail_with = job_pb2.JobError(reason="DISK_FULL", message="Full: free 2 GB.")
+    session.submit(make_record(session), journal)
+
+    board = follow(session, state_is(RecordState.FAILED))
+
+    assert board.jobs["one"].record.error == "Full: free 2 GB."
+
+
+def test_damaged_files_fail_and_a_second_try_succeeds(session, journal, backend):
+    backend.script.wrong_files = 10**6
+    session.submit(make_record(session), journal)
+    board = follow(session, state_is(RecordState.FAILED))
+    failed = board.jobs["one"].record
+    assert "SHA-256" in failed.error
+    assert "Nothing was imported" in failed.remedy
+
+    backend.script.wrong_files = 0
+    session.submit(replace(failed, state=RecordState.SUBMITTING), journal)
+
+    follow(session, state_is(RecordState.READY))
+    assert len(backend.jobs) == 1
+
+
+def test_a_path_that_leaves_the_folder_fails_and_writes_nothing_outside(
+    session, journal, backend, tmp_path
+):
+    backend.script.manifest_path = "../../../evil.json"
+    session.submit(make_record(session), journal)
+
+    board = follow(session, state_is(RecordState.FAILED))
+
+    assert "cannot be written safely" in board.failed[0].record.error
+    assert not list(tmp_path.parent.glob("evil.json"))
+
+
+def test_a_folder_that_cannot_be_written_is_told(session, tmp_path):
+    (tmp_path / "layert2v").write_text("a file where the folder should be")
+    session.submit(make_record(session), Journal.of_media(tmp_path / "layert2v"))
+
+    board = follow(session, state_is(RecordState.FAILED))
+
+    assert "cannot be written" in board.failed[0].record.error
+    assert board.failed[0].record.remedy
+
+
+def test_a_running_job_is_cancelled_at_the_backend(session, journal, backend):
+    backend.script.hold = True
+    session.submit(make_record(session), journal)
+    follow(session, state_is(RecordState.RUNNING))
+
+    session.cancel("one")
+
+    follow(session, state_is(RecordState.CANCELLED))
+    assert backend.jobs["jobs/job0001"].proto.state == job_pb2.JOB_STATE_CANCELLED
+    assert journal.records()["one"].state is RecordState.CANCELLED
+
+
+def test_a_request_that_no_backend_has_is_cancelled_here(journal):
+    session = Session("127.0.0.1:9")
+    session.submit(make_record(session), journal)
+    follow(session, lambda board: board.is_up is False and board.active)
+
+    session.cancel("one")
+
+    follow(session, state_is(RecordState.CANCELLED))
+    session.cancel("one")
+    session.cancel("unknown")
+    session.close()
+    assert journal.records()["one"].state is RecordState.CANCELLED
+
+
+def test_unfinished_requests_are_taken_up_again(session, journal, backend):
+    backend.script.hold = True
+    session.submit(make_record(session), journal)
+    follow(session, state_is(RecordState.RUNNING))
+    session.close()
+    backend.finish()
+    journal.append(make_record(session, "other", project_uid="another project"))
+    journal.append(make_record(session, "far", address="elsewhere:1"))
+    journal.append(make_record(session, "waiting", state=RecordState.READY))
+
+    again = Session(session.address)
+    again.attach(journal, "project")
+    board = follow(again, state_is(RecordState.READY))
+    follow(again, state_is(RecordState.READY, "waiting"), board)
+    again.close()
+
+    assert set(board.jobs) == {"one", "waiting"}
+    assert len(backend.jobs) == 1
+
+
+def test_what_the_main_thread_did_is_noted(session, journal):
+    record = run(session, journal, make_record(session))
+
+    session.mark(record, journal, RecordState.IMPORTED)
+
+    follow(session, state_is(RecordState.IMPORTED))
+    assert journal.records()["one"].state is RecordState.IMPORTED
+
+
+def test_the_same_request_is_not_run_twice_at_once(session, journal, backend):
+    backend.script.hold = True
+    session.submit(make_record(session), journal)
+    session.submit(make_record(session), journal)
+    follow(session, state_is(RecordState.RUNNING))
+    backend.finish()
+    follow(session, state_is(RecordState.READY))
+
+    assert len(backend.script.create_requests) == 1
+
+
+def test_a_kept_layer_is_linked_from_the_earlier_take(session, journal, backend):
+    first = run(session, journal, make_record(session))
+    backend.script.read_offsets.clear()
+    kept = {0: first.job, 2: first.job}
+    asked = regenerated(SHOT, 1, kept, prompt="a kite", seed=4, full_prompt="")
+
+    second = run(session, journal, make_record(session, "two", asked=asked, layer_index=1))
+
+    takes = takes_of_shot(journal.folder / "shot_1")
+    assert [take.number for take in takes] == [1, 2]
+    assert len(backend.script.read_offsets) == 3 * 2 + 1
+    one, two = (take.frames(ArtifactKind.BACKGROUND, 0, ArtifactFormat.PNG) for take in takes)
+    assert one[0].read_bytes() == two[0].read_bytes()
+    assert second.take_folder.startswith("shot_1/take_0002_")
+
+
+def test_a_take_that_is_there_is_not_fetched_again(session, journal, backend):
+    record = run(session, journal, make_record(session))
+    backend.script.read_offsets.clear()
+
+    again = run(session, journal, replace(record, state=RecordState.FETCHING, take_folder=""))
+
+    assert again.take_folder == record.take_folder
+    assert not backend.script.read_offsets
+
+
+def test_a_take_with_a_missing_file_is_unreadable(session, journal):
+    record = run(session, journal, make_record(session))
+    folder = journal.folder / record.take_folder
+    next(folder.rglob("full_0001.png")).unlink()
+
+    with pytest.raises(UnreadableTake, match=r"has lost 'full/png/full_0001\.png'"):
+        load_take(folder)
+    with pytest.raises(UnreadableTake, match=r"take\.json cannot be read"):
+        load_take(journal.folder)
+    assert takes_of_shot(folder.parent) == []
+
+
+def test_an_address_that_makes_no_sense_is_told():
+    session = Session("nonsense")
+
+    board = follow(session, lambda board: board.is_up is False)
+    session.close()
+    session.close()
+    session.probe()
+
+    assert "nonsense" in board.message
+
+
+def test_an_address_that_makes_no_sense_fails_requests(journal):
+    session = Session("nonsense")
+    session.submit(make_record(session), journal)
+
+    board = follow(session, state_is(RecordState.FAILED))
+    session.close()
+
+    assert board.failed
+
+
+def test_the_caption_says_stage_steps_and_time_left(session, journal, backend):
+    backend.script.hold = True
+    session.submit(make_record(session), journal)
+    board = follow(
+        session, lambda board: "one" in board.jobs and board.jobs["one"].progress is not None
+    )
+    view = board.jobs["one"]
+    view.progress = Progress(JobStage.DENOISING, 3, 24, 0.5, 75.0)
+
+    assert view.caption == "denoising 3/24, 1 min 15 s left"
+    assert view.fraction == pytest.approx(0.475)
+    view.progress = Progress(JobStage.LOADING, 0, 0, 0.0, None)
+    assert view.caption == "loading"
+    view.record = replace(view.record, state=RecordState.SUBMITTING)
+    assert view.caption == "waiting for the backend"
+    view.record = replace(view.record, state=RecordState.FETCHING)
+    view.fetched = 0.5
+    assert view.fraction == pytest.approx(0.975)
+    view.record = replace(view.record, state=RecordState.READY)
+    assert (view.fraction, view.caption) == (1.0, "ready")
+
+
+def test_durations_are_written_for_people():
+    assert [duration(s) for s in (-1, 0.6, 59.6, 61)] == ["0 s", "1 s", "1 min 0 s", "1 min 1 s"]

@@ -1,0 +1,157 @@
+import asyncio
+import errno
+import hashlib
+import uuid
+from pathlib import Path
+
+import pytest
+from grpclib.const import Status
+from grpclib.exceptions import GRPCError
+
+from layert2v_client import (
+    BackendUnreachable,
+    Client,
+    DamagedArtifact,
+    LayerRole,
+    LayerSpec,
+    LocalDiskFull,
+    Shot,
+)
+from layert2v_client import download as download_module
+from support.fake_backend import CHUNK_BYTES, FakeBackend
+
+SHOT = Shot(
+    layers=(
+        LayerSpec(LayerRole.BACKGROUND, "a beach"),
+        LayerSpec(LayerRole.FOREGROUND, "a red ball"),
+    ),
+    num_frames=1,
+    width=480,
+    height=320,
+)
+
+
+@pytest.fixture
+def backend(monkeypatch):
+    monkeypatch.setattr(download_module, "RETRY_DELAY_S", 0.001)
+    with FakeBackend() as running:
+        yield running
+
+
+def fetch(backend, folder, prepare=lambda artifact, path: None):
+    """Download the largest file of a take; give its artifact and where it was written."""
+
+    async def session():
+        async with Client.connect(backend.address) as client:
+            job = await client.create_job(SHOT, str(uuid.uuid4()))
+            artifacts = await client.list_artifacts(job.name)
+            artifact = max(artifacts, key=lambda item: item.size_bytes)
+            assert artifact.size_bytes > 3 * CHUNK_BYTES
+            path = folder / artifact.path
+            prepare(artifact, path)
+            await client.download(artifact, path)
+            return artifact, path
+
+    return asyncio.run(session())
+
+
+def content_of(backend, artifact):
+    for job in backend.jobs.values():
+        if artifact.path in job.files:
+            return job.files[artifact.path].data
+    raise AssertionError(artifact.path)
+
+
+def assert_whole(artifact, path):
+    assert hashlib.sha256(path.read_bytes()).hexdigest() == artifact.sha256
+    assert not list(path.parent.glob("*.part"))
+
+
+def test_a_file_arrives_whole(backend, tmp_path):
+    assert_whole(*fetch(backend, tmp_path))
+
+
+def test_a_broken_stream_is_resumed_where_it_broke(backend, tmp_path):
+    backend.script.break_reads_after.extend([2, 1, 0])
+
+    assert_whole(*fetch(backend, tmp_path))
+
+    offsets = backend.script.read_offsets
+    assert len(offsets) == 4
+    assert offsets == sorted(offsets)
+    assert offsets[-1] > 0
+
+
+def test_what_an_earlier_attempt_left_is_used(backend, tmp_path):
+    def leave_half(artifact, path):
+        path.parent.mkdir(parents=True)
+        half = content_of(backend, artifact)[:5000]
+        Path(f"{path}.part").write_bytes(half)
+
+    assert_whole(*fetch(backend, tmp_path, leave_half))
+
+    assert backend.script.read_offsets == [5000]
+
+
+def test_damaged_bytes_of_an_earlier_attempt_are_fetched_anew(backend, tmp_path):
+    def leave_garbage(artifact, path):
+        path.parent.mkdir(parents=True)
+        Path(f"{path}.part").write_bytes(b"x" * 5000)
+
+    assert_whole(*fetch(backend, tmp_path, leave_garbage))
+
+    assert backend.script.read_offsets == [5000, 0]
+
+
+def test_a_part_longer_than_the_file_is_dropped(backend, tmp_path):
+    def leave_too_much(artifact, path):
+        path.parent.mkdir(parents=True)
+        Path(f"{path}.part").write_bytes(bytes(artifact.size_bytes + 1))
+
+    assert_whole(*fetch(backend, tmp_path, leave_too_much))
+
+
+def test_a_chunk_that_does_not_match_its_crc_is_refused_and_nothing_stays(backend, tmp_path):
+    backend.script.damage_reads = 1
+
+    with pytest.raises(DamagedArtifact, match="damaged at byte 0"):
+        fetch(backend, tmp_path)
+
+    assert not [path for path in tmp_path.rglob("*") if path.is_file()]
+
+
+def test_a_file_that_does_not_match_its_sha256_is_refused_and_nothing_stays(backend, tmp_path):
+    backend.script.wrong_files = 1
+
+    with pytest.raises(DamagedArtifact, match="SHA-256"):
+        fetch(backend, tmp_path)
+
+    assert not [path for path in tmp_path.rglob("*") if path.is_file()]
+
+
+def test_a_backend_that_stays_away_is_unreachable_and_the_part_is_kept(backend, tmp_path):
+    backend.script.break_reads_after.append(2)
+    away = GRPCError(Status.UNAVAILABLE, "gone")
+    backend.script.refusals["ReadArtifact"].clear()
+
+    def go_away_later(artifact, path):
+        backend.script.break_reads_after.extend([0] * 10)
+
+    with pytest.raises(BackendUnreachable):
+        fetch(backend, tmp_path, go_away_later)
+
+    assert away.status is Status.UNAVAILABLE
+    (part,) = tmp_path.rglob("*.part")
+    assert part.stat().st_size == 2 * CHUNK_BYTES
+
+
+def test_a_full_disk_says_so_and_keeps_nothing(backend, tmp_path, monkeypatch):
+    def no_space(descriptor):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(download_module.os, "fsync", no_space)
+
+    with pytest.raises(LocalDiskFull, match=r"No space left for \d+ bytes"):
+        fetch(backend, tmp_path)
+
+    assert not [path for path in tmp_path.rglob("*") if path.is_file()]

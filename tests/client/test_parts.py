@@ -1,0 +1,96 @@
+import subprocess
+import sys
+
+import google_crc32c
+import pytest
+from google.rpc import error_details_pb2, status_pb2
+from grpclib.const import Status
+from hypothesis import given
+from hypothesis import strategies as st
+
+import layert2v_client
+from layert2v_client import BadAddress, default_address, parse_address
+from layert2v_client.crc32c import crc32c_numpy
+from layert2v_client.status import StatusDetails, Violation, pack_details, parse_details
+
+
+@given(st.binary(max_size=3000))
+def test_the_numpy_crc_equals_the_compiled_one(data):
+    assert crc32c_numpy(data) == google_crc32c.value(data)
+
+
+@pytest.mark.parametrize("size", [65535, 65536, 65537, 1 << 20])
+def test_the_numpy_crc_of_long_data_equals_the_compiled_one(size):
+    data = bytes(range(251)) * (size // 251 + 1)
+
+    assert crc32c_numpy(data[:size]) == google_crc32c.value(data[:size])
+
+
+def test_details_are_read_as_google_writes_them():
+    status = status_pb2.Status(code=3, message="no")
+    bad = error_details_pb2.BadRequest()
+    bad.field_violations.add(field="shot.width", description="97 is not offered")
+    for detail in (
+        bad,
+        error_details_pb2.ErrorInfo(reason="INVALID_SHOT", domain="layert2v"),
+        error_details_pb2.RetryInfo(),
+        error_details_pb2.LocalizedMessage(locale="en", message="Choose 96 x 64."),
+    ):
+        status.details.add().Pack(detail)
+
+    details = parse_details(status.SerializeToString())
+
+    assert details == StatusDetails(
+        (Violation("shot.width", "97 is not offered"),), "INVALID_SHOT", "Choose 96 x 64."
+    )
+
+
+def test_packed_details_are_read_back():
+    details = StatusDetails((Violation("a", "b"), Violation("c", "d")), "WHY", "how")
+
+    assert parse_details(pack_details(Status.INVALID_ARGUMENT, "no", details)) == details
+
+
+@pytest.mark.parametrize(
+    ("text", "is_local"),
+    [
+        ("127.0.0.1:50461", True),
+        ("localhost:1", True),
+        ("[::1]:50461", True),
+        ("unix:/run/layert2v.sock", True),
+        ("render.example.org:443", False),
+        ("192.168.0.3:50461", False),
+    ],
+)
+def test_an_address_knows_whether_it_leaves_the_machine(text, is_local):
+    assert parse_address(text).is_local is is_local
+
+
+@pytest.mark.parametrize("text", ["", "host", "host:", ":1", "host:0", "host:70000", "unix:a"])
+def test_an_address_that_makes_no_sense_is_refused_with_the_forms(text):
+    with pytest.raises(BadAddress, match="Use `127"):
+        parse_address(text)
+
+
+def test_the_default_address_is_the_backends_default():
+    settings = pytest.importorskip("layert2v_backend.settings")
+
+    assert default_address() == settings.Settings().address
+
+
+def test_the_public_names_are_these():
+    assert len(layert2v_client.__all__) == len(set(layert2v_client.__all__))
+    for name in layert2v_client.__all__:
+        assert hasattr(layert2v_client, name)
+
+
+def test_the_client_needs_neither_grpcio_nor_bpy_nor_torch():
+    code = (
+        "import sys, layert2v_client;"
+        "heavy = {'grpc', 'bpy', 'torch', 'google.rpc'} & set(sys.modules);"
+        "sys.exit(repr(heavy) if heavy else 0)"
+    )
+
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+
+    assert result.returncode == 0, result.stderr
