@@ -10,6 +10,8 @@ from hypothesis import strategies as st
 
 import layert2v_client
 from layert2v_client import BadAddress, default_address, parse_address
+from layert2v_client import address as address_module
+from layert2v_client import crc32c as crc32c_module
 from layert2v_client.crc32c import crc32c_numpy
 from layert2v_client.status import StatusDetails, Violation, pack_details, parse_details
 
@@ -70,6 +72,29 @@ def test_an_address_knows_whether_it_leaves_the_machine(text, is_local):
 def test_an_address_that_makes_no_sense_is_refused_with_the_forms(text):
     with pytest.raises(BadAddress, match="Use `127"):
         parse_address(text)
+
+
+@pytest.mark.parametrize(
+    ("platform", "start"), [("win32", "127.0.0.1:50461"), ("darwin", "unix:/"), ("linux", "unix:/")]
+)
+def test_every_system_has_a_default_address(platform, start, monkeypatch):
+    monkeypatch.setattr(address_module.sys, "platform", platform)
+
+    assert default_address().startswith(start)
+
+
+def test_windows_has_no_unix_sockets(monkeypatch):
+    monkeypatch.setattr(address_module.sys, "platform", "win32")
+
+    with pytest.raises(BadAddress, match="no Unix sockets"):
+        parse_address("unix:/x")
+
+
+def test_without_the_compiled_crc_numpy_is_used(monkeypatch):
+    monkeypatch.setattr(crc32c_module, "google_crc32c", None)
+
+    # Source: RFC 3720, B.4: 32 bytes of zeroes.
+    assert crc32c_module.crc32c(bytes(32)) == 0x8A9136AA
 
 
 def test_the_default_address_is_the_backends_default():

@@ -53,8 +53,8 @@ class FakeJob:
 class Script:
     """What the backend shall do out of the ordinary."""
 
-    refusals: dict[str, deque[GRPCError]] = field(default_factory=lambda: defaultdict(deque))
-    """Per rpc, errors for the next calls, in order."""
+    refusals: dict[str, deque[GRPCError | None]] = field(default_factory=lambda: defaultdict(deque))
+    """Per rpc, errors for the next calls, in order; None lets one pass."""
     break_reads_after: deque[int] = field(default_factory=deque)
     """For the next reads: reset the stream after so many chunks."""
     break_watches_after: deque[int] = field(default_factory=deque)
@@ -76,8 +76,9 @@ class Script:
 
     def check(self, rpc: str) -> None:
         """Raise the next scripted refusal of this rpc, if any."""
-        if self.refusals[rpc]:
-            raise self.refusals[rpc].popleft()
+        refusal = self.refusals[rpc].popleft() if self.refusals[rpc] else None
+        if refusal is not None:
+            raise refusal
 
 
 class _Jobs(job_grpc.JobServiceBase):
@@ -337,6 +338,14 @@ class FakeBackend:
     def finish(self) -> None:
         """End every job that is held."""
         self._run(self._finish())
+
+    def say(self, message: str) -> None:
+        """Write a sentence into the history of every job."""
+        self._run(self._say(message))
+
+    async def _say(self, message: str) -> None:
+        for job in self._jobs.jobs.values():
+            job.record(message=message)
 
     async def _listen(self) -> None:
         services = [self._jobs, _Artifacts(self.script, self._jobs), _Models(), _System()]

@@ -1,0 +1,89 @@
+"""The typed client of a LayerT2V backend: the only one there is.
+
+Used by the add-on, the command line and the tests. Pure Python (grpclib), asyncio, no bpy, no
+torch; protobuf and grpclib never leave it.
+
+Example:
+    async with Client.connect(default_address()) as client:
+        job = await client.create_job(shot, request_id=str(uuid.uuid4()))
+        async for event in client.watch_job(job.name):
+            ...
+"""
+
+from layert2v_client.address import Address, default_address, parse_address
+from layert2v_client.artifact import Artifact, ArtifactFormat, ArtifactKind
+from layert2v_client.client import Client
+from layert2v_client.errors import (
+    ArtifactNotFound,
+    BackendFailed,
+    BackendFull,
+    BackendTimeout,
+    BackendUnreachable,
+    BadAddress,
+    CallCancelled,
+    ClientError,
+    DamagedArtifact,
+    InvalidRequest,
+    InvalidShot,
+    JobNotFound,
+    LocalDiskFull,
+    NotAuthorised,
+    NotFound,
+    NotReady,
+    RequestConflict,
+    VersionMismatch,
+)
+from layert2v_client.job import (
+    FinishingReport,
+    Job,
+    JobError,
+    JobEvent,
+    JobStage,
+    JobState,
+    Progress,
+)
+from layert2v_client.shot import KeptLayer, LayerRole, LayerSpec, Shot
+from layert2v_client.status import Violation
+from layert2v_client.system import Model, ServerInfo
+
+__all__ = [
+    "Address",
+    "Artifact",
+    "ArtifactFormat",
+    "ArtifactKind",
+    "ArtifactNotFound",
+    "BackendFailed",
+    "BackendFull",
+    "BackendTimeout",
+    "BackendUnreachable",
+    "BadAddress",
+    "CallCancelled",
+    "Client",
+    "ClientError",
+    "DamagedArtifact",
+    "FinishingReport",
+    "InvalidRequest",
+    "InvalidShot",
+    "Job",
+    "JobError",
+    "JobEvent",
+    "JobNotFound",
+    "JobStage",
+    "JobState",
+    "KeptLayer",
+    "LayerRole",
+    "LayerSpec",
+    "LocalDiskFull",
+    "Model",
+    "NotAuthorised",
+    "NotFound",
+    "NotReady",
+    "Progress",
+    "RequestConflict",
+    "ServerInfo",
+    "Shot",
+    "VersionMismatch",
+    "Violation",
+    "default_address",
+    "parse_address",
+]

@@ -1,0 +1,192 @@
+"""Everything that can go wrong when talking to a backend, and the one table of status codes.
+
+ClientError
+    BackendUnreachable      UNAVAILABLE, refused or lost connections
+    BackendTimeout          DEADLINE_EXCEEDED
+    NotAuthorised           UNAUTHENTICATED, PERMISSION_DENIED
+    InvalidRequest          INVALID_ARGUMENT
+        InvalidShot             of create_job, with field paths
+    NotFound                NOT_FOUND
+        JobNotFound, ArtifactNotFound
+    RequestConflict         ALREADY_EXISTS
+    NotReady                FAILED_PRECONDITION
+    BackendFull             RESOURCE_EXHAUSTED
+    DamagedArtifact         DATA_LOSS, OUT_OF_RANGE, checksums that differ
+    VersionMismatch         UNIMPLEMENTED
+    CallCancelled           CANCELLED
+    BackendFailed           INTERNAL, UNKNOWN, ABORTED
+    LocalDiskFull           no space where a download is written
+    BadAddress              an address that cannot be understood
+"""
+
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+
+from grpclib.const import Status
+from grpclib.exceptions import GRPCError, ProtocolError, StreamTerminatedError
+
+from layert2v_client.status import StatusDetails, Violation, details_of
+
+
+class ClientError(Exception):
+    """Raised when a call did not do what it was asked; says what and how to go on."""
+
+    default_remedy = ""
+
+    def __init__(self, message: str, remedy: str = "", violations: tuple[Violation, ...] = ()):
+        super().__init__(message)
+        self.message = message
+        self.remedy = remedy or self.default_remedy
+        self.violations = violations
+
+    def __str__(self) -> str:
+        return " ".join(part for part in (self.message, self.remedy) if part)
+
+
+class BackendUnreachable(ClientError):
+    """Raised when no backend answers at the address, or the connection is lost."""
+
+    default_remedy = "Start the backend or correct its address, then try again."
+
+
+class BackendTimeout(ClientError):
+    """Raised when the backend takes longer than the call's deadline."""
+
+    default_remedy = "The backend may be overloaded: try again in a moment."
+
+
+class NotAuthorised(ClientError):
+    """Raised when the backend does not accept the token, or the token lacks the right."""
+
+    default_remedy = "Check the token in the preferences."
+
+
+class InvalidRequest(ClientError):
+    """Raised when the backend refuses a request as malformed; see `violations`."""
+
+    default_remedy = "Correct what is named and try again."
+
+
+class InvalidShot(InvalidRequest):
+    """Raised when a shot cannot be made as asked; `violations` names each field."""
+
+
+class NotFound(ClientError):
+    """Raised when something named in a request does not exist; the message says what to name."""
+
+
+class JobNotFound(NotFound):
+    """Raised when the backend does not know the job."""
+
+    default_remedy = "It was made by another backend or has been deleted: generate again."
+
+
+class ArtifactNotFound(NotFound):
+    """Raised when the backend no longer has the file."""
+
+    default_remedy = "The take has been deleted there: generate it again."
+
+
+class RequestConflict(ClientError):
+    """Raised when a request id was used before for another shot."""
+
+    default_remedy = "Press Generate again: that makes a new request."
+
+
+class NotReady(ClientError):
+    """Raised when a kept layer's job has not succeeded, or content has changed."""
+
+    default_remedy = "Wait until the other job has finished."
+
+
+class BackendFull(ClientError):
+    """Raised when the backend's disk or queue is full."""
+
+    default_remedy = "Free disk space where the backend stores takes, or wait for its queue."
+
+
+class DamagedArtifact(ClientError):
+    """Raised when bytes do not match their checksum, here or in the backend's store."""
+
+    default_remedy = "Nothing was imported. Fetch again; if it persists, generate again."
+
+
+class VersionMismatch(ClientError):
+    """Raised when the backend does not know a call that this client makes."""
+
+    default_remedy = "Install the same version of the add-on and the backend."
+
+
+class CallCancelled(ClientError):
+    """Raised when the call was cancelled."""
+
+
+class BackendFailed(ClientError):
+    """Raised when the backend met a fault of its own."""
+
+    default_remedy = "See the backend's log; the fault is not in the request."
+
+
+class LocalDiskFull(ClientError):
+    """Raised when there is no space left where a download is written."""
+
+    default_remedy = "Free some space there, then fetch again."
+
+
+class BadAddress(ClientError):
+    """Raised when an address cannot be understood."""
+
+    default_remedy = "Use `127.0.0.1:50461`, `host:port`, or `unix:/path/to/socket`."
+
+
+STATUS_TO_ERROR: Mapping[Status, type[ClientError]] = {
+    Status.CANCELLED: CallCancelled,
+    Status.UNKNOWN: BackendFailed,
+    Status.INVALID_ARGUMENT: InvalidRequest,
+    Status.DEADLINE_EXCEEDED: BackendTimeout,
+    Status.NOT_FOUND: NotFound,
+    Status.ALREADY_EXISTS: RequestConflict,
+    Status.PERMISSION_DENIED: NotAuthorised,
+    Status.RESOURCE_EXHAUSTED: BackendFull,
+    Status.FAILED_PRECONDITION: NotReady,
+    Status.ABORTED: BackendFailed,
+    Status.OUT_OF_RANGE: DamagedArtifact,
+    Status.UNIMPLEMENTED: VersionMismatch,
+    Status.INTERNAL: BackendFailed,
+    Status.UNAVAILABLE: BackendUnreachable,
+    Status.DATA_LOSS: DamagedArtifact,
+    Status.UNAUTHENTICATED: NotAuthorised,
+}
+"""Every status but OK, to exactly one exception."""
+
+JOB_CALL: Mapping[Status, type[ClientError]] = {Status.NOT_FOUND: JobNotFound}
+CREATE_CALL: Mapping[Status, type[ClientError]] = {Status.INVALID_ARGUMENT: InvalidShot}
+ARTIFACT_CALL: Mapping[Status, type[ClientError]] = {Status.NOT_FOUND: ArtifactNotFound}
+
+
+def error_from_status(
+    error: GRPCError, narrower: Mapping[Status, type[ClientError]] | None = None
+) -> ClientError:
+    """Turn a failed call's status into our exception; `narrower` goes before the table."""
+    kind = (narrower or {}).get(error.status) or STATUS_TO_ERROR[error.status]
+    details: StatusDetails = details_of(error.details)
+    message = error.message or f"The backend answered {error.status.name}."
+    return kind(message, details.remedy, details.violations)
+
+
+@asynccontextmanager
+async def translated(
+    address: str, narrower: Mapping[Status, type[ClientError]] | None = None
+) -> AsyncIterator[None]:
+    """Let nothing of grpclib out: every failure inside becomes a `ClientError`."""
+    try:
+        yield
+    except GRPCError as error:
+        raise error_from_status(error, narrower) from None
+    except TimeoutError:
+        raise BackendTimeout(f"The backend at {address} did not answer in time.") from None
+    except (StreamTerminatedError, ProtocolError):
+        raise BackendUnreachable(f"The connection to the backend at {address} was lost.") from None
+    except OSError as error:
+        reason = error.strerror or type(error).__name__
+        raise BackendUnreachable(f"No backend answers at {address} ({reason}).") from None
