@@ -6,8 +6,10 @@ import pytest
 from grpclib.const import Status
 from grpclib.exceptions import GRPCError
 
+from blender_addon.core import fetch as fetch_module
 from blender_addon.core import session as session_module
 from blender_addon.core.board import Board, duration
+from blender_addon.core.events import FetchProgressed, Logged, ProgressChanged
 from blender_addon.core.journal import Journal
 from blender_addon.core.records import JobRecord, RecordState
 from blender_addon.core.session import Session
@@ -349,3 +351,79 @@ def test_the_caption_says_stage_steps_and_time_left(session, journal, backend):
 
 def test_durations_are_written_for_people():
     assert [duration(s) for s in (-1, 0.6, 59.6, 61)] == ["0 s", "1 s", "1 min 0 s", "1 min 1 s"]
+
+
+def test_sentences_of_the_backend_are_kept_for_the_log():
+    board = Board()
+    for number in range(60):
+        board.apply(Logged("one", f"line {number}"))
+    board.apply(ProgressChanged("nobody's", Progress(JobStage.LOADING, 0, 0, 0.0, None)))
+    board.apply(FetchProgressed("nobody's", 0.5))
+
+    assert board.messages[0] == "line 10"
+    assert len(board.messages) == 50
+    assert not board.jobs
+
+
+def test_a_cancel_that_is_not_heard_is_logged(session, journal, backend):
+    backend.script.hold = True
+    session.submit(make_record(session), journal)
+    board = follow(session, state_is(RecordState.RUNNING))
+    backend.script.refusals["CancelJob"].append(GRPCError(Status.INTERNAL, "a fault"))
+
+    session.cancel("one")
+
+    follow(session, lambda board: bool(board.messages), board)
+    assert "Cancel was not heard: a fault" in board.messages[0]
+    assert board.jobs["one"].caption == "cancelling"
+
+
+def test_a_fault_of_the_add_on_itself_reaches_the_artist(session, journal, monkeypatch):
+    def stumble(*_):
+        raise RuntimeError("stumbled")
+
+    monkeypatch.setattr(session_module, "fetch_take", stumble)
+    session.submit(make_record(session), journal)
+
+    board = follow(session, state_is(RecordState.FAILED))
+
+    assert "RuntimeError: stumbled" in board.failed[0].record.error
+
+
+def test_messages_of_a_job_are_passed_on(session, journal, backend):
+    backend.script.hold = True
+    session.submit(make_record(session), journal)
+    board = follow(session, state_is(RecordState.RUNNING))
+    backend.say("the worker was lost, beginning again")
+
+    follow(session, lambda board: bool(board.messages), board)
+
+    assert board.messages == ["the worker was lost, beginning again"]
+
+
+def test_files_are_copied_where_there_are_no_hard_links(session, journal, backend, monkeypatch):
+    first = run(session, journal, make_record(session))
+    backend.script.read_offsets.clear()
+
+    def no_links(*_):
+        raise OSError("no hard links here")
+
+    monkeypatch.setattr(fetch_module.os, "link", no_links)
+    kept = {0: first.job, 2: first.job}
+    asked = regenerated(SHOT, 1, kept, prompt="a kite", seed=4, full_prompt="")
+    run(session, journal, make_record(session, "two", asked=asked, layer_index=1))
+
+    assert len(backend.script.read_offsets) == 3 * 2 + 1
+
+
+def test_a_fetch_goes_on_with_the_files_that_are_whole(session, journal, backend):
+    gone = GRPCError(Status.NOT_FOUND, "gone")
+    backend.script.refusals["ReadArtifact"].extend([None] * 5 + [gone])
+    session.submit(make_record(session), journal)
+    board = follow(session, state_is(RecordState.FAILED))
+    num_read = len(backend.script.read_offsets)
+
+    run(session, journal, replace(board.failed[0].record, state=RecordState.SUBMITTING))
+
+    assert num_read > 1
+    assert len(backend.script.read_offsets) < num_read + 6 * 2 + 1

@@ -1,0 +1,123 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What the panel shows: the link, the models and every request's progress. Main thread only."""
+
+from dataclasses import dataclass, field
+
+from layert2v_client import Model, Progress, ServerInfo
+
+from .events import Event, FetchProgressed, LinkDown, LinkUp, Logged, ProgressChanged, RecordChanged
+from .records import JobRecord, RecordState
+
+GENERATING_SHARE = 0.95
+"""Share of the progress bar for the backend's work; the rest is fetching. Fetching took under
+5 % of a take's time on loopback."""
+MOST_MESSAGES = 50
+"""Log lines kept."""
+
+
+@dataclass
+class JobView:
+    """One request, for drawing."""
+
+    record: JobRecord
+    """As the journal has it."""
+    journal_folder: str
+    """The media root."""
+    progress: Progress | None = None
+    """Of the running job."""
+    fetched: float = 0.0
+    """Share of the take's bytes, 0 to 1."""
+
+    @property
+    def fraction(self) -> float:
+        """Of everything up to the finished fetch, 0 to 1."""
+        state = self.record.state
+        if state is RecordState.FETCHING:
+            return GENERATING_SHARE + (1 - GENERATING_SHARE) * self.fetched
+        if state in (RecordState.READY, RecordState.IMPORTED):
+            return 1.0
+        return GENERATING_SHARE * self.progress.fraction if self.progress else 0.0
+
+    @property
+    def caption(self) -> str:
+        """Say in a few words what is going on: `denoising 3/24, 12 s left`."""
+        if self.record.state is RecordState.SUBMITTING:
+            return "waiting for the backend"
+        if self.record.state is not RecordState.RUNNING or self.progress is None:
+            return str(self.record.state)
+        progress = self.progress
+        steps = f" {progress.step}/{progress.num_steps}" if progress.num_steps else ""
+        left = "" if progress.eta_s is None else f", {duration(progress.eta_s)} left"
+        return f"{progress.stage}{steps}{left}"
+
+
+def duration(seconds: float) -> str:
+    """Write a duration for people: `12 s`, `3 min 5 s`."""
+    whole = max(0, round(seconds))
+    return f"{whole} s" if whole < 60 else f"{whole // 60} min {whole % 60} s"
+
+
+@dataclass
+class Board:
+    """Everything the session has told so far."""
+
+    is_up: bool | None = None
+    """Whether the backend answers; None: not known yet."""
+    message: str = ""
+    """Why it does not answer."""
+    remedy: str = ""
+    """What to do about it."""
+    info: ServerInfo | None = None
+    """What the backend is, once it has answered."""
+    models: tuple[Model, ...] = ()
+    """What it can make."""
+    jobs: dict[str, JobView] = field(default_factory=dict)
+    """Requests of this session by id, oldest first."""
+    messages: list[str] = field(default_factory=list)
+    """Log lines, oldest first."""
+
+    def apply(self, event: Event) -> None:
+        """Take in one event."""
+        match event:
+            case LinkUp():
+                self.is_up, self.message, self.remedy = True, "", ""
+                self.info, self.models = event.info, event.models
+            case LinkDown():
+                self.is_up, self.message, self.remedy = False, event.message, event.remedy
+            case RecordChanged():
+                self._apply_record(event)
+            case ProgressChanged():
+                if event.request_id in self.jobs:
+                    self.jobs[event.request_id].progress = event.progress
+            case FetchProgressed():
+                if event.request_id in self.jobs:
+                    self.jobs[event.request_id].fetched = event.fraction
+            case Logged():
+                self.messages = [*self.messages, event.message][-MOST_MESSAGES:]
+
+    def _apply_record(self, event: RecordChanged) -> None:
+        request_id = event.record.request_id
+        view = self.jobs.setdefault(request_id, JobView(event.record, event.journal_folder))
+        view.record = event.record
+
+    def model(self, model_id: str) -> Model | None:
+        """Give a model; an empty id stands for the backend's first; None: not known."""
+        for model in self.models:
+            if model.id == model_id or not model_id:
+                return model
+        return None
+
+    @property
+    def active(self) -> list[JobView]:
+        """Requests the session is working on, oldest first."""
+        return [view for view in self.jobs.values() if view.record.state.is_active]
+
+    @property
+    def ready(self) -> list[JobView]:
+        """Takes that wait to be imported, oldest first."""
+        return [view for view in self.jobs.values() if view.record.state is RecordState.READY]
+
+    @property
+    def failed(self) -> list[JobView]:
+        """Requests that failed, oldest first."""
+        return [view for view in self.jobs.values() if view.record.state is RecordState.FAILED]

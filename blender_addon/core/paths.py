@@ -1,0 +1,74 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Folders and names of media. Names hold no identity; `take.json` and the journal do.
+
+<media root>/<shot slug>_<uid8>/take_0003_<job8>/foreground_1/png/foreground_1_0001.png
+<media root>/journal.jsonl
+"""
+
+import re
+import unicodedata
+from pathlib import Path
+
+MEDIA_FOLDER = "layert2v"
+"""The media root beside a saved .blend."""
+JOURNAL_NAME = "journal.jsonl"
+TAKE_NAME = "take.json"
+PART_SUFFIX = ".part"
+"""What a take's folder is called until it is whole."""
+LONGEST_SLUG = 32
+"""Characters; keeps whole paths under the 260 of Windows for a .blend in an ordinary folder."""
+
+_TAKE_FOLDER = re.compile(r"take_(\d{4,})_[0-9a-z-]+")
+
+
+def media_root(blend_path: str, unsaved_folder: Path, project_uid: str) -> Path:
+    """Give the folder for media: beside the .blend, or in the user's folder until it is saved."""
+    if blend_path:
+        return Path(blend_path).parent / MEDIA_FOLDER
+    return unsaved_folder / project_uid
+
+
+def slug(text: str) -> str:
+    """Make a file name of a prompt: lower-case ASCII words, at most 32 characters."""
+    ascii_text = unicodedata.normalize("NFKD", text).encode("ascii", "ignore").decode()
+    words = re.sub(r"[^a-z0-9]+", "_", ascii_text.lower()).strip("_")
+    return words[:LONGEST_SLUG].rstrip("_") or "shot"
+
+
+def shot_folder_name(prompt: str, shot_uid: str) -> str:
+    """Name a shot's folder."""
+    return f"{slug(prompt)}_{shot_uid[:8]}"
+
+
+def short_job(job: str) -> str:
+    """Give the last eight characters of a job's id, safe in file names."""
+    return re.sub(r"[^0-9a-z-]", "", job.rpartition("/")[2].lower())[-8:] or "job"
+
+
+def take_folder_name(number: int, job: str) -> str:
+    """Name a take's folder."""
+    return f"take_{number:04d}_{short_job(job)}"
+
+
+def next_take_number(shot_folder: Path) -> int:
+    """Give the number for the next take of a shot, from 1."""
+    if not shot_folder.is_dir():
+        return 1
+    matches = (_TAKE_FOLDER.fullmatch(entry.name) for entry in shot_folder.iterdir())
+    return max((int(match[1]) for match in matches if match), default=0) + 1
+
+
+def safe_path(folder: Path, relative: str) -> Path:
+    """Join a path that a backend named to a take's folder.
+
+    Raises:
+        ValueError: The path leaves the folder, or no file of this name can be on every system.
+    """
+    parts = relative.split("/")
+    for part in parts:
+        if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,99}", part) or part.endswith("."):
+            raise ValueError(
+                f"The backend names a file '{relative}', which cannot be written safely: "
+                "install the same version of the add-on and the backend."
+            )
+    return folder.joinpath(*parts)

@@ -1,0 +1,126 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Shots: checked before they are sent, derived for regeneration, kept as JSON."""
+
+from collections.abc import Mapping
+from dataclasses import asdict, replace
+from typing import Any
+
+from layert2v_client import KeptLayer, LayerRole, LayerSpec, Model, Shot
+
+LARGEST_SEED = 2**63 - 1
+"""Seeds go from 0 to this. Source: `Shot.seed` in layert2v/v1/shot.proto."""
+NUM_RANDOM_SEEDS = 2**31
+"""Random seeds are drawn below this: they fit Blender's 32-bit integer properties."""
+
+
+class ShotProblem(Exception):
+    """Raised when a shot cannot be made as asked; one sentence with value, limit and remedy."""
+
+
+def check_shot(shot: Shot, model: Model | None) -> None:
+    """Check what can be checked without the backend; `model` None: limits are not known yet.
+
+    Raises:
+        ShotProblem: The first thing that is wrong.
+    """
+    num_foregrounds = len(shot.layers) - 1
+    if num_foregrounds < 1:
+        raise ShotProblem("The shot has no foreground: add at least one.")
+    for index, layer in enumerate(shot.layers):
+        if layer.kept is None and not layer.prompt.strip():
+            raise ShotProblem(f"The prompt of {layer_name(index)} is empty: say what it shows.")
+    if not 0 <= shot.seed <= LARGEST_SEED:
+        raise ShotProblem(f"The seed {shot.seed} is not in 0 to {LARGEST_SEED}: choose another.")
+    if model is not None:
+        _check_limits(shot, model)
+
+
+def _check_limits(shot: Shot, model: Model) -> None:
+    num_foregrounds = len(shot.layers) - 1
+    if num_foregrounds > model.max_foregrounds:
+        raise ShotProblem(
+            f"The shot has {num_foregrounds} foregrounds, the model '{model.id}' makes at most "
+            f"{model.max_foregrounds}: remove some."
+        )
+    prompts = [(layer_name(i), layer.prompt) for i, layer in enumerate(shot.layers)]
+    for name, prompt in [("the full picture", shot.prompt), *prompts]:
+        if len(prompt) > model.max_prompt_chars:
+            raise ShotProblem(
+                f"The prompt of {name} has {len(prompt)} characters, the model '{model.id}' "
+                f"reads {model.max_prompt_chars}: shorten it."
+            )
+    if shot.width and (shot.width, shot.height) not in model.sizes:
+        sizes = ", ".join(f"{width} x {height}" for width, height in model.sizes)
+        raise ShotProblem(
+            f"The model '{model.id}' does not make {shot.width} x {shot.height}: choose {sizes}."
+        )
+    if shot.num_frames and shot.num_frames not in model.num_frames:
+        lengths = ", ".join(map(str, model.num_frames))
+        raise ShotProblem(
+            f"The model '{model.id}' does not make {shot.num_frames} frames: choose {lengths}."
+        )
+
+
+def layer_name(layer_index: int) -> str:
+    """Name a layer for people: `background`, `foreground 1`; -1 is `full`."""
+    if layer_index < 0:
+        return "full"
+    return f"foreground {layer_index}" if layer_index else "background"
+
+
+def new_shot(background: str, foregrounds: tuple[str, ...], **others: Any) -> Shot:
+    """Make a shot from prompts, back to front; `others` are fields of `Shot`."""
+    layers = [LayerSpec(LayerRole.BACKGROUND, background)]
+    layers += [LayerSpec(LayerRole.FOREGROUND, prompt) for prompt in foregrounds]
+    return Shot(layers=tuple(layers), **others)
+
+
+def regenerated(
+    asked: Shot,
+    layer_index: int,
+    kept_jobs: Mapping[int, str],
+    *,
+    prompt: str,
+    seed: int,
+    full_prompt: str,
+) -> Shot:
+    """Derive the shot that makes one layer anew and keeps the others bit for bit.
+
+    Args:
+        asked: The shot as it was first asked for.
+        layer_index: The layer to make anew.
+        kept_jobs: For every other layer, the job whose take shows it now.
+        prompt: What the layer shall show; empty: as before.
+        seed: Seed of the layer and of the shot.
+        full_prompt: The full picture; empty: as before, or composed from the layers' prompts
+            when the layer's prompt changes, since the old text would still name the old layer.
+    """
+    layers = []
+    for index, layer in enumerate(asked.layers):
+        if index == layer_index:
+            layers.append(replace(layer, prompt=prompt or layer.prompt, seed=seed, kept=None))
+        else:
+            layers.append(replace(layer, kept=KeptLayer(kept_jobs[index], index)))
+    is_new_prompt = bool(prompt) and prompt != asked.layers[layer_index].prompt
+    unchanged = "" if is_new_prompt else asked.prompt
+    return replace(asked, layers=tuple(layers), prompt=full_prompt or unchanged, seed=seed)
+
+
+def shot_to_json(shot: Shot) -> dict[str, Any]:
+    """Write a shot as plain JSON values."""
+    return asdict(shot)
+
+
+def shot_from_json(values: Mapping[str, Any]) -> Shot:
+    """Read a shot that `shot_to_json` wrote."""
+    return Shot(**{**values, "layers": tuple(_layer_from_json(each) for each in values["layers"])})
+
+
+def _layer_from_json(values: Mapping[str, Any]) -> LayerSpec:
+    kept = values["kept"]
+    return LayerSpec(
+        role=LayerRole(values["role"]),
+        prompt=values["prompt"],
+        seed=values["seed"],
+        kept=KeptLayer(**kept) if kept else None,
+    )

@@ -1,0 +1,154 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Takes on disk: a folder with every layer's frames and a `take.json` that describes them."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from layert2v_client import Artifact, ArtifactFormat, ArtifactKind, Shot
+
+from .paths import TAKE_NAME
+from .shots import shot_from_json, shot_to_json
+
+SCHEMA = 1
+"""Version of `take.json` and of `strip["layert2v"]`."""
+
+
+class UnreadableTake(Exception):
+    """Raised when a folder holds no whole take; says what is missing and the remedy."""
+
+
+@dataclass(frozen=True)
+class TakeFile:
+    """One file of a take."""
+
+    path: str
+    """Relative to the take's folder, with `/`."""
+    sha256: str
+    """Of its content."""
+    kind: ArtifactKind
+    """What it shows."""
+    format: ArtifactFormat
+    """PNG: straight sRGB; EXR: premultiplied, scene-linear Rec. 709."""
+    layer_index: int
+    """0 the background; -1 for full and manifest."""
+    frame_index: int
+    """From 0; -1 where the file is not a frame."""
+
+    @classmethod
+    def of(cls, artifact: Artifact) -> "TakeFile":
+        """Describe a downloaded artifact."""
+        return cls(
+            artifact.path,
+            artifact.sha256,
+            artifact.kind,
+            artifact.format,
+            artifact.layer_index,
+            artifact.frame_index,
+        )
+
+
+@dataclass(frozen=True)
+class Take:
+    """One attempt at a shot, fetched whole."""
+
+    folder: Path
+    """Where it lies."""
+    number: int
+    """From 1, per shot."""
+    job: str
+    """`jobs/{job}` that made it."""
+    shot_uid: str
+    """The shot it belongs to."""
+    asked: Shot
+    """The shot as asked for."""
+    made: Shot
+    """The shot with all defaults filled in."""
+    fps: float
+    """Frames per second; 0: one frame per scene frame."""
+    files: tuple[TakeFile, ...]
+    """In path order."""
+
+    def frames(
+        self, kind: ArtifactKind, layer_index: int, file_format: ArtifactFormat
+    ) -> tuple[Path, ...]:
+        """Give a layer's files in frame order; empty when the take holds none of the format."""
+        found = [
+            file
+            for file in self.files
+            if (file.kind, file.layer_index, file.format) == (kind, layer_index, file_format)
+        ]
+        ordered = sorted(found, key=lambda file: file.frame_index)
+        return tuple(self.folder.joinpath(*file.path.split("/")) for file in ordered)
+
+    def save(self) -> None:
+        """Write `take.json` into the folder."""
+        values: dict[str, Any] = {
+            "schema": SCHEMA,
+            "number": self.number,
+            "job": self.job,
+            "shot_uid": self.shot_uid,
+            "asked": shot_to_json(self.asked),
+            "made": shot_to_json(self.made),
+            "fps": self.fps,
+            "files": [vars(file) for file in self.files],
+        }
+        text = json.dumps(values, indent=1)
+        (self.folder / TAKE_NAME).write_text(text, encoding="utf-8")
+
+
+def load_take(folder: Path) -> Take:
+    """Read a take.
+
+    Raises:
+        UnreadableTake: There is no `take.json`, it cannot be read, or a frame is missing.
+    """
+    path = folder / TAKE_NAME
+    try:
+        take = _take_from_json(folder, json.loads(path.read_text(encoding="utf-8")))
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise UnreadableTake(
+            f"{path} cannot be read ({error}): fetch the take again or generate anew."
+        ) from None
+    for file in take.files:
+        if not folder.joinpath(*file.path.split("/")).is_file():
+            raise UnreadableTake(
+                f"The take in {folder} has lost '{file.path}': fetch it again or generate anew."
+            )
+    return take
+
+
+def _take_from_json(folder: Path, values: Mapping[str, Any]) -> Take:
+    files = [
+        TakeFile(
+            **{
+                **file,
+                "kind": ArtifactKind(file["kind"]),
+                "format": ArtifactFormat(file["format"]),
+            }
+        )
+        for file in values["files"]
+    ]
+    return Take(
+        folder=folder,
+        number=values["number"],
+        job=values["job"],
+        shot_uid=values["shot_uid"],
+        asked=shot_from_json(values["asked"]),
+        made=shot_from_json(values["made"]),
+        fps=values["fps"],
+        files=tuple(files),
+    )
+
+
+def takes_of_shot(shot_folder: Path) -> list[Take]:
+    """List the readable takes of a shot by number."""
+    takes = []
+    for path in sorted(shot_folder.glob(f"take_*/{TAKE_NAME}")):
+        try:
+            takes.append(load_take(path.parent))
+        except UnreadableTake:
+            continue
+    return sorted(takes, key=lambda take: take.number)

@@ -1,0 +1,74 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""`strip["layert2v"]`: where a strip's media come from. A split copies it: it is no identity."""
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from layert2v_client import ArtifactKind
+
+from ..core.takes import SCHEMA, Take
+
+KEY = "layert2v"
+_LARGEST_INT = 2**31 - 1
+
+
+@dataclass(frozen=True)
+class Provenance:
+    """What a strip shows and how it was made."""
+
+    shot: str
+    """Id of the shot; all takes share it."""
+    job: str
+    """`jobs/{job}` that made the take."""
+    take: int
+    """Number of the take, from 1."""
+    layer: int
+    """Place in the stack, 0 the background; -1 for the full video."""
+    role: str
+    """`background`, `foreground`, `matte` or `full`."""
+    prompt: str
+    """What the layer was asked to show."""
+    seed: int
+    """Seed of the layer."""
+    model: str
+    """Model that made it."""
+    path: str
+    """Folder of the take, relative to the .blend where it can be."""
+    format: str
+    """`png` or `exr`."""
+
+
+def write(strip: Any, provenance: Provenance) -> None:
+    """Store a strip's provenance on it."""
+    values = {"schema": SCHEMA, **asdict(provenance)}
+    if provenance.seed > _LARGEST_INT:  # Blender's integers have 32 bits
+        values["seed"] = str(provenance.seed)
+    strip[KEY] = values
+
+
+def read_or_none(strip: Any) -> Provenance | None:
+    """Read a strip's provenance; None where it has none that we understand."""
+    stored = strip.get(KEY) if strip is not None else None
+    if stored is None or stored.get("schema") != SCHEMA:
+        return None
+    names = Provenance.__dataclass_fields__
+    values = {name: stored[name] for name in names}
+    return Provenance(**{**values, "seed": int(values["seed"])})
+
+
+def of_take(take: Take, kind: ArtifactKind, layer: int, path: str, file_format: str) -> Provenance:
+    """Describe one layer of a take."""
+    spec = take.made.layers[layer] if layer >= 0 else None
+    seed = take.made.seed if spec is None or spec.seed is None else spec.seed
+    return Provenance(
+        shot=take.shot_uid,
+        job=take.job,
+        take=take.number,
+        layer=layer,
+        role=str(kind),
+        prompt=spec.prompt if spec else take.made.prompt,
+        seed=seed,
+        model=take.made.model,
+        path=path,
+        format=file_format,
+    )

@@ -1,0 +1,103 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Operators for the link: connect, start and stop a backend on this computer."""
+
+from typing import Any
+
+import bpy
+from bpy.props import StringProperty
+
+from layert2v_client import BadAddress, default_address, parse_address
+
+from ..core.launcher import BackendNotFound, find_command
+from ..scene import project
+from ..scene.runtime import runtime
+from . import preferences
+
+
+class LAYERT2V_OT_connect(bpy.types.Operator):
+    """Look for the backend, and go on with this file's unfinished jobs."""
+
+    bl_idname = "layert2v.connect"
+    bl_label = "Connect"
+
+    address: StringProperty(options={"SKIP_SAVE"})  # type: ignore[valid-type]
+
+    def execute(self, context: bpy.types.Context) -> set[str]:
+        """Connect."""
+        try:
+            parse_address(self.address or preferences.settings().address or default_address())
+        except BadAddress as error:
+            self.report({"ERROR"}, str(error))
+            return {"CANCELLED"}
+        preferences.connect(self.address)
+        project.reattach()
+        return {"FINISHED"}
+
+
+class LAYERT2V_OT_backend_start(bpy.types.Operator):
+    """Start a backend on this computer; it stops when Blender ends."""
+
+    bl_idname = "layert2v.backend_start"
+    bl_label = "Start Backend"
+
+    command: StringProperty(options={"SKIP_SAVE"})  # type: ignore[valid-type]
+    address: StringProperty(options={"SKIP_SAVE"})  # type: ignore[valid-type]
+    state_folder: StringProperty(options={"SKIP_SAVE"})  # type: ignore[valid-type]
+
+    def execute(self, context: bpy.types.Context) -> set[str]:
+        """Start it and connect."""
+        chosen = preferences.settings()
+        address = self.address or chosen.address or default_address()
+        try:
+            if not parse_address(address).is_local:
+                raise BackendNotFound(
+                    f"The backend address {address} is not on this computer: start it there, or "
+                    "clear the address in the preferences."
+                )
+            command = find_command(self.command or chosen.command)
+            runtime.launcher.start(command, address, state_folder=self.state_folder)
+        except (BackendNotFound, BadAddress) as error:
+            self.report({"ERROR"}, str(error))
+            return {"CANCELLED"}
+        return bpy.ops.layert2v.connect(address=address)
+
+
+class LAYERT2V_OT_backend_stop(bpy.types.Operator):
+    """Stop the backend that was started from here; running jobs go on when it is started again."""
+
+    bl_idname = "layert2v.backend_stop"
+    bl_label = "Stop Backend"
+
+    @classmethod
+    def poll(cls, context: bpy.types.Context) -> bool:
+        """Only while it runs."""
+        return runtime.launcher.is_running
+
+    def execute(self, context: bpy.types.Context) -> set[str]:
+        """Ask it to stop."""
+        runtime.launcher.stop()
+        return {"FINISHED"}
+
+
+class LAYERT2V_OT_backend_log(bpy.types.Operator):
+    """Show the end of the local backend's log in the text editor."""
+
+    bl_idname = "layert2v.backend_log"
+    bl_label = "Backend Log"
+
+    def execute(self, context: bpy.types.Context) -> set[str]:
+        """Write the log's tail into a text."""
+        text: Any = bpy.data.texts.get("LayerT2V backend log")
+        text = text or bpy.data.texts.new("LayerT2V backend log")
+        text.clear()
+        text.write(runtime.launcher.log_tail() or "The backend has written nothing.\n")
+        self.report({"INFO"}, f"See the text '{text.name}' in the text editor.")
+        return {"FINISHED"}
+
+
+CLASSES = (
+    LAYERT2V_OT_connect,
+    LAYERT2V_OT_backend_start,
+    LAYERT2V_OT_backend_stop,
+    LAYERT2V_OT_backend_log,
+)

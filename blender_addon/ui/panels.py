@@ -1,0 +1,284 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Panels in the sequencer's sidebar. They draw what the board and the scene say, nothing else."""
+
+from typing import Any
+
+import bpy
+
+from layert2v_client import default_address
+
+from .. import compat
+from ..core.board import JobView
+from ..core.launcher import LaunchState
+from ..core.records import RecordState
+from ..core.shots import layer_name
+from ..scene import project, provenance
+from ..scene.runtime import runtime
+
+_LINE_CHARS = 46
+"""Characters of a sentence per line: the sidebar does not wrap."""
+
+
+def draw_sentence(layout: Any, text: str, icon: str = "NONE") -> None:
+    """Draw a long sentence over as many lines as it needs."""
+    column = layout.column(align=True)
+    line = ""
+    for word in text.split():
+        if line and len(line) + len(word) + 1 > _LINE_CHARS:
+            column.label(text=line, icon=icon)
+            line, icon = "", "BLANK1" if icon != "NONE" else "NONE"
+        line = f"{line} {word}".strip()
+    if line:
+        column.label(text=line, icon=icon)
+
+
+class SidebarPanel:
+    """A panel under LayerT2V in the sequencer's sidebar."""
+
+    bl_space_type = "SEQUENCE_EDITOR"
+    bl_region_type = "UI"
+    bl_category = "LayerT2V"
+
+
+class LAYERT2V_PT_connection(SidebarPanel, bpy.types.Panel):
+    """The link to the backend."""
+
+    bl_label = "Backend"
+    bl_idname = "LAYERT2V_PT_connection"
+
+    def draw(self, context: bpy.types.Context) -> None:
+        """Draw the link's state and its buttons."""
+        layout, board = self.layout, runtime.board
+        address = runtime.session.address if runtime.session else default_address()
+        if board.is_up and board.info:
+            layout.label(text=f"Connected, version {board.info.version}", icon="CHECKMARK")
+        elif runtime.session and board.is_up is False and not runtime.launcher.is_running:
+            draw_sentence(layout, board.message, "ERROR")
+            draw_sentence(layout, board.remedy)
+        else:
+            layout.label(text=str(runtime.launcher.state).capitalize(), icon="UNLINKED")
+        layout.label(text=address if len(address) < _LINE_CHARS else f"...{address[-43:]}")
+        row = layout.row(align=True)
+        row.operator("layert2v.connect")
+        if runtime.launcher.is_running:
+            row.operator("layert2v.backend_stop")
+        else:
+            row.operator("layert2v.backend_start")
+        if runtime.launcher.state is LaunchState.ENDED:
+            lines = runtime.launcher.log_tail().strip().splitlines()
+            code = runtime.launcher.exit_code
+            draw_sentence(layout, f"The backend ended with code {code}.", "ERROR")
+            draw_sentence(layout, lines[-1] if lines else "")
+            layout.operator("layert2v.backend_log")
+
+
+class LAYERT2V_PT_shot(SidebarPanel, bpy.types.Panel):
+    """The next shot."""
+
+    bl_label = "Shot"
+    bl_idname = "LAYERT2V_PT_shot"
+
+    def draw(self, context: bpy.types.Context) -> None:
+        """Draw prompts, seed, size and Generate."""
+        layout = self.layout
+        scene = compat.sequencer_scene(context)
+        if scene is None:
+            layout.label(text="Pick a scene for the sequencer", icon="INFO")
+            layout.template_ID(
+                context.workspace, "sequencer_scene", new="scene.new_sequencer_scene"
+            )
+            return
+        shot = scene.layert2v
+        layout.prop(shot, "prompt")
+        layout.prop(shot, "background")
+        self._draw_foregrounds(layout, shot)
+        layout.prop(shot, "negative_prompt")
+        row = layout.row(align=True)
+        row.prop(shot, "seed")
+        row.operator("layert2v.random_seed", text="", icon="FILE_REFRESH")
+        row.prop(shot, "is_seed_random", text="", icon="MOD_NOISE")
+        self._draw_limits(layout, shot)
+        layout.operator("layert2v.generate", icon="RENDER_ANIMATION")
+        _draw_warnings(layout, scene)
+
+    @staticmethod
+    def _draw_foregrounds(layout: Any, shot: Any) -> None:
+        layout.label(text="Foregrounds, nearest first")
+        for index in reversed(range(len(shot.foregrounds))):
+            row = layout.row(align=True)
+            row.prop(shot.foregrounds[index], "prompt", text=str(index + 1))
+            for step, icon in ((1, "TRIA_UP"), (-1, "TRIA_DOWN")):
+                move = row.operator("layert2v.foreground_move", text="", icon=icon)
+                move.index, move.step = index, step
+            row.operator("layert2v.foreground_remove", text="", icon="X").index = index
+        layout.operator("layert2v.foreground_add", icon="ADD")
+
+    @staticmethod
+    def _draw_limits(layout: Any, shot: Any) -> None:
+        model = runtime.board.model(shot.model)
+        if model is None:
+            layout.label(text="Connect to choose model and size", icon="INFO")
+            return
+        width, height = (shot.width, shot.height) if shot.width else model.sizes[0]
+        if len(runtime.board.models) > 1:
+            layout.menu("LAYERT2V_MT_model", text=model.id)
+        row = layout.row(align=True)
+        row.menu("LAYERT2V_MT_size", text=f"{width} x {height}")
+        frames = shot.num_frames or model.num_frames[0]
+        row.menu("LAYERT2V_MT_frames", text=f"{frames} frames at {model.fps:g} fps")
+
+
+def _draw_warnings(layout: Any, scene: Any) -> None:
+    transform = scene.view_settings.view_transform
+    space = scene.sequencer_colorspace_settings.name
+    if transform != compat.STANDARD or space != compat.SRGB:
+        text = f"View transform {transform}, sequencer {space}: layers will look different."
+        draw_sentence(layout, text, "ERROR")
+        layout.operator("layert2v.set_view_transform")
+    layout.operator("layert2v.match_scene")
+
+
+class _MenuOfLimits(bpy.types.Menu):
+    """A menu of what the shot's model offers."""
+
+    bl_label = ""
+
+    def model(self, context: Any) -> Any:
+        """Give the shot's model, or None."""
+        return runtime.board.model(compat.sequencer_scene(context).layert2v.model)
+
+
+class LAYERT2V_MT_size(_MenuOfLimits):
+    """Picture sizes of the model."""
+
+    bl_idname = "LAYERT2V_MT_size"
+    bl_label = "Size"
+
+    def draw(self, context: bpy.types.Context) -> None:
+        """List them."""
+        for width, height in self.model(context).sizes if self.model(context) else ():
+            item = self.layout.operator("layert2v.set_size", text=f"{width} x {height}")
+            item.width, item.height = width, height
+
+
+class LAYERT2V_MT_frames(_MenuOfLimits):
+    """Lengths of the model."""
+
+    bl_idname = "LAYERT2V_MT_frames"
+    bl_label = "Frames"
+
+    def draw(self, context: bpy.types.Context) -> None:
+        """List them."""
+        for num_frames in self.model(context).num_frames if self.model(context) else ():
+            text = f"{num_frames} frames"
+            self.layout.operator("layert2v.set_frames", text=text).num_frames = num_frames
+
+
+class LAYERT2V_MT_model(bpy.types.Menu):
+    """Models of the backend."""
+
+    bl_idname = "LAYERT2V_MT_model"
+    bl_label = "Model"
+
+    def draw(self, context: bpy.types.Context) -> None:
+        """List them."""
+        for model in runtime.board.models:
+            text = f"{model.id}: {model.description}"
+            self.layout.operator("layert2v.set_model", text=text).model = model.id
+
+
+class LAYERT2V_PT_jobs(SidebarPanel, bpy.types.Panel):
+    """What runs, what failed and what waits."""
+
+    bl_label = "Jobs"
+    bl_idname = "LAYERT2V_PT_jobs"
+
+    @classmethod
+    def poll(cls, context: bpy.types.Context) -> bool:
+        """Only while there is something to say."""
+        board = runtime.board
+        return bool(board.active or board.failed or board.ready)
+
+    def draw(self, context: bpy.types.Context) -> None:
+        """Draw every request that is not settled."""
+        views = list(runtime.board.jobs.values())
+        for view in reversed(views):
+            state = view.record.state
+            if state.is_active:
+                self._draw_active(view)
+            elif state is RecordState.FAILED:
+                self._draw_failed(view)
+            elif state is RecordState.READY and project.scene_of(view.record) is None:
+                text = f"A take for scene '{view.record.scene_name}' of another file is ready."
+                draw_sentence(self.layout, text, "INFO")
+
+    def _draw_active(self, view: JobView) -> None:
+        box = self.layout.box()
+        box.label(text=_title(view))
+        row = box.row(align=True)
+        row.progress(factor=view.fraction, text=view.caption)
+        cancel = row.operator("layert2v.cancel", text="", icon="CANCEL")
+        cancel.request_id = view.record.request_id
+
+    def _draw_failed(self, view: JobView) -> None:
+        box = self.layout.box()
+        box.label(text=_title(view))
+        draw_sentence(box, view.record.error, "ERROR")
+        if view.record.remedy:
+            draw_sentence(box, view.record.remedy)
+        row = box.row(align=True)
+        row.operator("layert2v.retry").request_id = view.record.request_id
+        row.operator("layert2v.dismiss").request_id = view.record.request_id
+
+
+def _title(view: JobView) -> str:
+    record = view.record
+    if record.layer_index >= 0:
+        layer = record.asked.layers[record.layer_index]
+        return f"{layer_name(record.layer_index)}: {layer.prompt}"
+    return record.asked.prompt or ", ".join(layer.prompt for layer in record.asked.layers)
+
+
+class LAYERT2V_PT_layer(SidebarPanel, bpy.types.Panel):
+    """The selected strip's layer and its takes."""
+
+    bl_label = "Layer"
+    bl_idname = "LAYERT2V_PT_layer"
+
+    @classmethod
+    def poll(cls, context: bpy.types.Context) -> bool:
+        """Only with a generated strip selected."""
+        scene = compat.sequencer_scene(context)
+        return scene is not None and _described(scene) is not None
+
+    def draw(self, context: bpy.types.Context) -> None:
+        """Draw the layer's recipe and what can be done with it."""
+        layout = self.layout
+        described = _described(compat.sequencer_scene(context))
+        layout.label(text=f"{layer_name(described.layer).capitalize()}, take {described.take}")
+        draw_sentence(layout, described.prompt)
+        layout.label(text=f"Seed {described.seed}, model {described.model}")
+        row = layout.row(align=True)
+        row.operator("layert2v.step_take", text="Previous Take", icon="TRIA_LEFT").step = -1
+        row.operator("layert2v.step_take", text="Next Take", icon="TRIA_RIGHT").step = 1
+        if described.layer >= 0:
+            layout.operator("layert2v.regenerate", text="Regenerate with New Prompt...")
+            column = layout.column()
+            column.operator_context = "EXEC_DEFAULT"
+            column.operator("layert2v.regenerate", text="Regenerate with New Seed")
+        layout.operator_menu_enum("layert2v.show_format", "format", text="Show Shot from")
+
+
+def _described(scene: Any) -> Any:
+    return provenance.read_or_none(compat.active_strip(scene))
+
+
+CLASSES = (
+    LAYERT2V_MT_size,
+    LAYERT2V_MT_frames,
+    LAYERT2V_MT_model,
+    LAYERT2V_PT_connection,
+    LAYERT2V_PT_jobs,
+    LAYERT2V_PT_layer,
+    LAYERT2V_PT_shot,
+)

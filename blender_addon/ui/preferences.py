@@ -1,0 +1,87 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Preferences of the add-on: which backend, and how to start one on this computer.
+
+The backend's address is the user's to name. Left empty it is this computer's own, so nothing
+reaches a network unless the user says so; hence Blender's online access is not asked for.
+"""
+
+from dataclasses import dataclass
+
+import bpy
+from bpy.props import BoolProperty, StringProperty
+
+from layert2v_client import default_address
+
+from ..scene.runtime import runtime
+
+PACKAGE = __package__.rpartition(".")[0]
+
+
+class LAYERT2V_AP_preferences(bpy.types.AddonPreferences):
+    """Shown under Preferences, Add-ons."""
+
+    bl_idname = PACKAGE
+
+    address: StringProperty(  # type: ignore[valid-type]
+        name="Backend",
+        description="unix:/path or host:port; empty: the backend of this computer",
+    )
+    token: StringProperty(  # type: ignore[valid-type]
+        name="Token",
+        description="What a remote backend asks for; stored in clear text in your preferences",
+        subtype="PASSWORD",
+    )
+    command: StringProperty(  # type: ignore[valid-type]
+        name="Backend command",
+        description=(
+            "Starts a backend on this computer: a command, a Python interpreter or a virtual "
+            "environment's folder; empty: layert2v-backend on PATH"
+        ),
+        subtype="FILE_PATH",
+    )
+    with_masters: BoolProperty(  # type: ignore[valid-type]
+        name="Fetch EXR masters",
+        description="Also fetch half-float EXR for grading; about twice the disk space",
+        default=True,
+    )
+
+    def draw(self, context: bpy.types.Context) -> None:
+        """Draw the preferences."""
+        layout = self.layout
+        layout.use_property_split = True
+        layout.prop(self, "address", placeholder=default_address())
+        layout.prop(self, "token")
+        layout.prop(self, "command")
+        layout.prop(self, "with_masters")
+
+
+@dataclass(frozen=True)
+class Settings:
+    """The preferences, or their defaults where the add-on is not installed (scripts, tests)."""
+
+    address: str = ""
+    """Empty: the backend of this computer."""
+    token: str = ""
+    """Empty: none."""
+    command: str = ""
+    """Empty: `layert2v-backend` on PATH."""
+    with_masters: bool = True
+    """Whether EXR masters are fetched too."""
+
+
+def settings() -> Settings:
+    """Read the preferences."""
+    addon = bpy.context.preferences.addons.get(PACKAGE)
+    if addon is None or addon.preferences is None:
+        return Settings()
+    stored = addon.preferences
+    return Settings(stored.address, stored.token, stored.command, stored.with_masters)
+
+
+def connect(address: str = "") -> None:
+    """Connect to the backend of the preferences, or to `address`."""
+    chosen = settings()
+    runtime.connect(address or chosen.address, chosen.token, with_masters=chosen.with_masters)
+
+
+CLASSES = (LAYERT2V_AP_preferences,)

@@ -1,0 +1,62 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What is stored in the .blend: the recipe of the next shot. Undoable, unlike jobs."""
+
+import bpy
+from bpy.props import (
+    BoolProperty,
+    CollectionProperty,
+    IntProperty,
+    StringProperty,
+)
+
+from ..core.shots import NUM_RANDOM_SEEDS
+
+
+class LAYERT2V_PG_foreground(bpy.types.PropertyGroup):
+    """One foreground of the next shot."""
+
+    prompt: StringProperty(  # type: ignore[valid-type]
+        name="Foreground",
+        description="What this layer shows, such as: a red ball bouncing",
+    )
+
+
+class LAYERT2V_PG_scene(bpy.types.PropertyGroup):
+    """The next shot of a scene, and the scene's place among projects."""
+
+    prompt: StringProperty(  # type: ignore[valid-type]
+        name="Full",
+        description="The full picture; empty: put together from the layers' prompts",
+    )
+    background: StringProperty(  # type: ignore[valid-type]
+        name="Background",
+        description="The farthest layer, without the foregrounds",
+    )
+    foregrounds: CollectionProperty(type=LAYERT2V_PG_foreground)  # type: ignore[valid-type]
+    negative_prompt: StringProperty(  # type: ignore[valid-type]
+        name="Avoid",
+        description="What to avoid in every layer",
+    )
+    seed: IntProperty(  # type: ignore[valid-type]
+        name="Seed",
+        description="Equal shots with equal seeds give equal takes",
+        min=0,
+        max=NUM_RANDOM_SEEDS - 1,
+    )
+    is_seed_random: BoolProperty(  # type: ignore[valid-type]
+        name="Random",
+        description="Draw a new seed each time Generate is pressed",
+        default=True,
+    )
+    model: StringProperty(  # type: ignore[valid-type]
+        name="Model",
+        description="Model that makes the shot; empty: the backend's first",
+    )
+    width: IntProperty(name="Width", min=0)  # type: ignore[valid-type]
+    height: IntProperty(name="Height", min=0)  # type: ignore[valid-type]
+    num_frames: IntProperty(name="Frames", min=0)  # type: ignore[valid-type]
+    project_uid: StringProperty(options={"HIDDEN"})  # type: ignore[valid-type]
+    media_folder: StringProperty(options={"HIDDEN"})  # type: ignore[valid-type]
+
+
+CLASSES = (LAYERT2V_PG_foreground, LAYERT2V_PG_scene)

@@ -1,0 +1,155 @@
+"""Panels cannot be drawn without a window: they are drawn into a layout that checks each call
+against what this Blender's real layout knows."""
+
+import types
+
+from support.blender_session import fill_shot, generate, pump_until, select, strip_named
+from support.fake_backend import invalid_shot
+
+
+class CheckedLayout:
+    """Knows the functions and parameters of Blender's layout and notes labels and operators."""
+
+    def __init__(self, bpy, notes=None):
+        self.__dict__.update(bpy=bpy, notes=[] if notes is None else notes)
+
+    def __getattr__(self, name):
+        functions = self.bpy.types.UILayout.bl_rna.functions
+        assert name in functions, f"UILayout has no {name}"
+        known = set(functions[name].parameters.keys())
+
+        def call(*arguments, **named):
+            unknown = set(named) - known
+            assert not unknown, f"UILayout.{name} has no {unknown}"
+            return self._note(name, arguments, named)
+
+        return call
+
+    def __setattr__(self, name, value):
+        assert name in self.bpy.types.UILayout.bl_rna.properties, f"UILayout has no {name}"
+
+    def _note(self, name, arguments, named):
+        if name == "operator":
+            module, _, operator = arguments[0].partition(".")
+            properties = getattr(getattr(self.bpy.ops, module), operator).get_rna_type().properties
+            self.notes.append(arguments[0])
+            return CheckedOperator(set(properties.keys()))
+        if name == "prop":
+            assert arguments[1] in arguments[0].bl_rna.properties
+        if name in ("menu", "label", "progress"):
+            self.notes.append(named.get("text", ""))
+        return CheckedLayout(self.bpy, self.notes)
+
+
+class CheckedOperator:
+    def __init__(self, known):
+        self.__dict__["known"] = known
+
+    def __setattr__(self, name, value):
+        assert name in self.known, f"the operator has no {name}"
+
+
+def draw(bpy, name):
+    """Draw a panel, a menu or the preferences; give its labels and operators."""
+    from blender_addon.ui import preferences
+
+    drawn = (
+        preferences.LAYERT2V_AP_preferences if name == "preferences" else getattr(bpy.types, name)
+    )
+    methods = {
+        key: value
+        for each in reversed(drawn.__mro__)
+        for key, value in vars(each).items()
+        if isinstance(value, types.FunctionType | staticmethod)
+    }
+    stand_in = type(name, (), {**methods, "bl_rna": drawn.bl_rna})()
+    stand_in.layout = CheckedLayout(bpy)
+    stand_in.draw(bpy.context)
+    return stand_in.layout.notes
+
+
+def test_the_backend_panel_shows_the_link_and_its_version(saved):
+    notes = draw(saved, "LAYERT2V_PT_connection")
+
+    assert "Connected, version 0.1.0" in notes
+    assert "layert2v.backend_start" in notes
+
+
+def test_the_backend_panel_says_why_there_is_no_link(saved, backend):
+    from blender_addon.scene.runtime import runtime
+
+    backend.stop()
+    runtime.session.probe()
+    pump_until(lambda: runtime.board.is_up is False, "the lost link")
+
+    assert "Start the backend or correct its" in " ".join(draw(saved, "LAYERT2V_PT_connection"))
+
+
+def test_the_shot_panel_shows_prompts_limits_and_generate(saved):
+    fill_shot(saved, "a red ball", "a blue ball")
+
+    notes = draw(saved, "LAYERT2V_PT_shot")
+
+    assert "96 x 64" in notes
+    assert "9 frames at 8 fps" in notes
+    assert notes.count("layert2v.foreground_move") == 4
+    assert "layert2v.generate" in notes
+    assert "layert2v.set_view_transform" not in notes
+
+
+def test_the_shot_panel_warns_of_a_view_that_changes_colours_and_offers_the_remedy(saved):
+    saved.context.scene.view_settings.view_transform = "AgX"
+
+    notes = draw(saved, "LAYERT2V_PT_shot")
+
+    assert any("View transform AgX" in note for note in notes)
+    assert "layert2v.set_view_transform" in notes
+
+
+def test_menus_list_what_the_model_offers(saved):
+    draw(saved, "LAYERT2V_MT_size")
+    draw(saved, "LAYERT2V_MT_frames")
+
+    assert draw(saved, "LAYERT2V_MT_model") == ["layert2v.set_model"]
+
+
+def test_a_running_job_shows_progress_and_cancel(saved, backend):
+    from blender_addon.scene.runtime import runtime
+
+    backend.script.hold = True
+    fill_shot(saved, "a red ball")
+    saved.ops.layert2v.generate()
+    pump_until(
+        lambda: any(view.progress and view.progress.step == 2 for view in runtime.board.active),
+        "progress",
+    )
+
+    notes = draw(saved, "LAYERT2V_PT_jobs")
+
+    assert "denoising 2/2, 1 s left" in notes
+    assert "layert2v.cancel" in notes
+
+
+def test_a_failed_job_shows_its_sentence_and_what_to_do(saved, backend):
+    backend.script.refusals["CreateJob"].append(invalid_shot("shot.width", "97: choose 96."))
+    generate(saved, "a red ball")
+
+    notes = draw(saved, "LAYERT2V_PT_jobs")
+
+    assert "shot.width: 97: choose 96." in notes
+    assert "layert2v.retry" in notes
+
+
+def test_the_layer_panel_shows_the_recipe_of_the_selected_strip(saved):
+    generate(saved, "a red ball", seed=41)
+    select(saved, strip_named(saved, "Foreground 1"))
+
+    notes = draw(saved, "LAYERT2V_PT_layer")
+
+    assert notes[:3] == ["Foreground 1, take 1", "a red ball", "Seed 41, model tiny"]
+    assert notes.count("layert2v.regenerate") == 2
+    assert saved.types.LAYERT2V_PT_layer.poll(saved.context)
+
+
+def test_the_preferences_can_be_drawn(saved):
+    draw(saved, "preferences")
