@@ -39,10 +39,16 @@ def tiny() -> Recipe:
         name="tiny",
         scene=SceneRecipe(96, 64, 9, (1, 2)),
         vae=LoopRecipe(num_steps=2500, learning_rate=6e-4),
-        alpha_vae=AlphaVaeRecipe(LoopRecipe(num_steps=300, learning_rate=1e-3, warmup_steps=20)),
-        joint=JointRecipe(LoopRecipe(num_steps=2600, learning_rate=8e-4), noise=stage_2),
+        alpha_vae=AlphaVaeRecipe(LoopRecipe(num_steps=240, learning_rate=1e-3, warmup_steps=20)),
+        joint=JointRecipe(
+            LoopRecipe(num_steps=2000, learning_rate=8e-4, muon_scale=2.0, weight_decay=0.01),
+            noise=stage_2,
+        ),
         multi_foreground=JointRecipe(
-            LoopRecipe(num_steps=1800, learning_rate=5e-4, seed=3), noise=stage_3
+            LoopRecipe(
+                num_steps=1800, learning_rate=5e-4, muon_scale=2.0, weight_decay=0.01, seed=3
+            ),
+            noise=stage_3,
         ),
         num_clips=3000,
     )
