@@ -159,6 +159,7 @@ class Client:
         delay_s = FIRST_DELAY_S
         lost = False
         while True:
+            seen = after_sequence
             try:
                 async with aclosing(self._watch_once(name, after_sequence)) as events:
                     async for event in events:
@@ -171,12 +172,19 @@ class Client:
                         yield event
                         if event.state is not None and event.state.is_terminal:
                             return
+                # A stream without news was closed to be resumed, unless the job had already ended.
+                if after_sequence == seen and await self._has_ended(name, after_sequence):
+                    return
             except BackendUnreachable as error:
                 lost = True
                 if on_link:
                     on_link(error)
             await asyncio.sleep(delay_s)
             delay_s = min(delay_s * 2, LONGEST_DELAY_S)
+
+    async def _has_ended(self, name: str, after_sequence: int) -> bool:
+        job = await self.get_job(name)
+        return job.state.is_terminal and job.last_sequence <= after_sequence
 
     async def _watch_once(self, name: str, after_sequence: int) -> AsyncGenerator[JobEvent, None]:
         message = job_pb2.WatchJobRequest(name=name, after_sequence=after_sequence)

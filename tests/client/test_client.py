@@ -198,6 +198,17 @@ def test_a_watch_survives_a_restart_of_the_backend(backend):
     assert [event.sequence for event in events] == [1, 2, 3, 4, 5]
 
 
+def test_a_watch_after_the_last_event_of_an_ended_job_ends(backend):
+    async def question(client):
+        job = await client.create_job(SHOT, str(uuid.uuid4()))
+        events = await collect(client.watch_job(job.name))
+        return await asyncio.wait_for(
+            collect(client.watch_job(job.name, events[-1].sequence)), timeout=5
+        )
+
+    assert ask(backend, question) == []
+
+
 def test_a_watch_of_an_unknown_job_is_not_repeated(backend):
     with pytest.raises(JobNotFound):
         ask(backend, lambda client: collect(client.watch_job("jobs/none")))

@@ -175,8 +175,8 @@ class _Jobs(job_grpc.JobServiceBase):
                     return
                 await stream.send_message(job_pb2.WatchJobResponse(event=event))
                 sequence, remaining = event.sequence, remaining - 1
-                if event.state in TERMINAL:
-                    return
+            if job.proto.state in TERMINAL and sequence >= job.proto.last_sequence:
+                return
             await job.changed.wait()
 
     async def CancelJob(self, stream: Stream[Any, Any]) -> None:
