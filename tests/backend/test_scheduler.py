@@ -157,7 +157,7 @@ def test_a_disk_that_is_full_for_a_while_delays_the_end_of_a_job(
     store = ArtifactStore(tmp_path / "artifacts")
     scheduler = Scheduler(journal, store, catalogue, engine, settings)
 
-    async def limit_pages(pages: int) -> None:
+    def limit_pages(pages: int) -> None:
         journal._db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
         (used,) = journal._db.execute("PRAGMA page_count").fetchone()
         journal._db.execute(f"PRAGMA max_page_count = {used + pages}")
@@ -172,11 +172,11 @@ def test_a_disk_that_is_full_for_a_while_delays_the_end_of_a_job(
         long = replace(SHOT, num_frames=60)  # more rows than the last page has room for
         job = await scheduler.create(long, "hash", None)
         await wait_for(JobState.RUNNING)
-        await limit_pages(0)
+        await scheduler._on_journal(limit_pages, 0)
         engine.may_go_on.set()
         await asyncio.sleep(0.3)
         assert (await scheduler.get(job.id)).state is JobState.RUNNING
-        await limit_pages(1000)
+        await scheduler._on_journal(limit_pages, 1000)
         await wait_for(JobState.SUCCEEDED)
         await scheduler.drain()
         await scheduler.close()

@@ -35,6 +35,12 @@ def test_all_stages_of_the_debug_recipe_make_a_model_that_generates(
     assert len(stack.layers) == 3
     assert torch.isfinite(stack.flatten()).all()
 
+    onward = tmp_path / "onward"
+    arguments = ["multi-foreground", "--recipe", "debug", "--assets", str(assets)]
+    result = CliRunner().invoke(app, [*arguments, "--out", str(onward), "--init", str(model)])
+    assert result.exit_code == 0, (result.output, result.exception)
+    assert (onward / "alpha_vae" / "project_in.safetensors").is_file()
+
 
 def test_a_stage_without_its_predecessor_says_what_to_run(tmp_path: Path) -> None:
     result = CliRunner().invoke(app, ["alpha-vae", "--out", str(tmp_path)])

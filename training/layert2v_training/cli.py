@@ -4,6 +4,7 @@ Every command resumes what its output folder holds. Sources are in `docs/trainin
 """
 
 import logging
+import shutil
 from dataclasses import replace
 from enum import StrEnum
 from pathlib import Path
@@ -15,6 +16,7 @@ import typer
 from diffusers import AutoencoderKLWan
 
 from layert2v_model.alpha_vae import load_project_in
+from layert2v_model.folder import read_transformer
 from layert2v_model.transformer import LayerT2VTransformer3DModel
 from layert2v_training.alpha_vae import train_alpha_vae
 from layert2v_training.assets import AssetsUnavailable, fetch_assets
@@ -49,6 +51,10 @@ Out = Annotated[Path, typer.Option(help="Folder of the run: checkpoints, VAEs, e
 Named = Annotated[RecipeName, typer.Option("--recipe", help="Which recipe.")]
 Steps = Annotated[int | None, typer.Option(min=1, help="Override the stage's number of steps.")]
 
+Init = Annotated[
+    Path | None,
+    typer.Option(help="Model folder to go on from: its VAEs, and its transformer at step 0."),
+]
 Compiled = Annotated[
     bool, typer.Option("--compile", help="Compile the blocks: faster after a minute; needs g++.")
 ]
@@ -101,6 +107,13 @@ def alpha_vae(
     train_alpha_vae(_fetched(assets), out, model, scene, chosen.alpha_vae)
 
 
+def _adopt_vaes(init: Path | None, out: Path) -> None:
+    """Copy the VAEs of a model folder to a run that has none yet."""
+    for name in ("vae", "alpha_vae"):
+        if init is not None and not (out / name).exists():
+            shutil.copytree(_needs(init / name, "export"), out / name)
+
+
 def _latents(
     assets: Path, out: Path, scene: SceneRecipe, chosen: Recipe
 ) -> tuple[list[LatentClip], CaptionStates]:
@@ -110,10 +123,15 @@ def _latents(
     return project_alphas(clips, project_in), CaptionStates(text_encoder_folder())
 
 
-def _transformer(chosen: Recipe, checkpoint: Path | None) -> LayerT2VTransformer3DModel:
+def _transformer(
+    chosen: Recipe, checkpoint: Path | None, init: Path | None = None
+) -> LayerT2VTransformer3DModel:
     torch.manual_seed(chosen.joint.loop.seed)
     model = make_transformer(chosen.transformer)
-    if checkpoint is not None:
+    if init is not None:
+        shipped = read_transformer(init, torch.float32)
+        model.load_state_dict(shipped.state_dict(), strict=True)
+    elif checkpoint is not None:
         state = torch.load(checkpoint, weights_only=True)
         model.load_state_dict(state["ema"], strict=True)
     return model
@@ -126,13 +144,15 @@ def joint(
     recipe: Named = DEFAULT_RECIPE,
     steps: Steps = None,
     compiled: Compiled = False,
+    init: Init = None,
 ) -> None:
     """Stage 2: joint layers with one foreground."""
     chosen = _recipe(recipe)
+    _adopt_vaes(init, out)
     scene = replace(chosen.scene, foregrounds=(1,), is_core=chosen.is_core, seed=11)
     clips, captions = _latents(_fetched(assets), out, scene, chosen)
     loop = replace(chosen.joint.loop, num_steps=steps or chosen.joint.loop.num_steps)
-    model = _transformer(chosen, None)
+    model = _transformer(chosen, None, init)
     if compiled:
         model.compile_repeated_blocks(dynamic=False)
     train_joint(out, model, clips, captions, replace(chosen.joint, loop=loop), JOINT_RUN)
@@ -145,11 +165,14 @@ def multi_foreground(
     recipe: Named = DEFAULT_RECIPE,
     steps: Steps = None,
     compiled: Compiled = False,
+    init: Init = None,
 ) -> None:
-    """Stage 3: several foregrounds and given layers, going on from stage 2."""
+    """Stage 3: several foregrounds and given layers, going on from stage 2 or from --init."""
     chosen = _recipe(recipe)
+    _adopt_vaes(init, out)
     clips, captions = _latents(_fetched(assets), out, multi_foreground_scene(chosen), chosen)
-    model = _transformer(chosen, _needs(out / JOINT_RUN / CHECKPOINT, "joint"))
+    before = None if init else _needs(out / JOINT_RUN / CHECKPOINT, "joint")
+    model = _transformer(chosen, before, init)
     if compiled:
         model.compile_repeated_blocks(dynamic=False)
     stage = chosen.multi_foreground
