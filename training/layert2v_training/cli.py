@@ -1,6 +1,6 @@
 """`layert2v-train`: the stages one by one, or all of them.
 
-Every command resumes what its output folder holds. Sources are in `docs/training.md`.
+Every command resumes what its output folder holds. What was learned is in `docs/log.md`.
 """
 
 import logging
