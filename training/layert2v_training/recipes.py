@@ -32,7 +32,7 @@ class Recipe:
 
 
 def tiny() -> Recipe:
-    """The shipped model: about three hours on two CPU cores."""
+    """The shipped model: hours on two CPU cores; its first weights stopped short of these steps."""
     stage_2 = NoiseMixture(shift=2.0)
     stage_3 = NoiseMixture(shift=2.0, synchronous=0.6, given_layers=0.3)
     return Recipe(
