@@ -225,6 +225,7 @@ class LayerT2VTransformer3DModel(WanTransformer3DModel):
         foreground_fill: str = "black",
         per_stream_timesteps: bool = False,
         cross_stream_window: int | None = None,
+        prediction_type: str = "velocity",
     ) -> None:
         """Build the network; names shared with Wan mean what they mean there.
 
@@ -252,11 +253,20 @@ class LayerT2VTransformer3DModel(WanTransformer3DModel):
                 (premultiplied, as released) or `bleed` (straight colour, extended).
             per_stream_timesteps: Whether it was trained with a timestep per stream and frame.
             cross_stream_window: Must be None: every stream attends to every instant of all.
+            prediction_type: What the head says: `velocity`, as released, or `preconditioned`, a
+                mixture that tends to the picture where t is near 1 and to the noise near 0, from
+                which `forward` makes the velocity (see `velocity_of_preconditioned`).
 
         Raises:
             ValueError: A setting has a value that is not supported.
         """
-        _check_settings(prompt_visibility, stream_positions, foreground_fill, cross_stream_window)
+        _check_settings(
+            prompt_visibility=(prompt_visibility, PROMPT_VISIBILITIES),
+            stream_positions=(stream_positions, ("released",)),
+            foreground_fill=(foreground_fill, ("black", "bleed")),
+            cross_stream_window=(cross_stream_window, (None,)),
+            prediction_type=(prediction_type, ("velocity", "preconditioned")),
+        )
         if image_dim is not None or added_kv_proj_dim is not None:
             raise ValueError("image conditions are not supported; leave image_dim out")
         super().__init__(
@@ -326,6 +336,10 @@ class LayerT2VTransformer3DModel(WanTransformer3DModel):
             else:
                 tokens_BSLD = block(tokens_BSLD, *arguments)
         velocity_BSCTHW = self._unpatchify(self._head(tokens_BSLD, time_BSFD), grid)
+        if self.config.prediction_type == "preconditioned":
+            t_BSF = (timestep[:, None, None] if timestep.ndim == 1 else timestep) / 1000
+            t_BSF = t_BSF.repeat_interleave(hidden_states.shape[3] // t_BSF.shape[2], dim=2)
+            velocity_BSCTHW = velocity_of_preconditioned(velocity_BSCTHW, hidden_states, t_BSF)
         if not return_dict:
             return (velocity_BSCTHW,)
         return Transformer2DModelOutput(sample=velocity_BSCTHW)
@@ -363,6 +377,30 @@ class LayerT2VTransformer3DModel(WanTransformer3DModel):
         )  # fmt: skip
 
 
+def velocity_of_preconditioned(head_BSCTHW: Tensor, noisy_BSCTHW: Tensor, t_BST: Tensor) -> Tensor:
+    """Turn a preconditioned head's output F into the velocity noise - x0, in float32.
+
+    x_t = (1 - t) x0 + t noise, latents of unit variance. The head learns F = (t x0 - (1 - t) noise)
+    / sqrt(D), D = (1 - t)^2 + t^2, which has unit variance at every t: near t = 1, where a shot is
+    composed, that is the picture alone. A small network whose tokens hold nearly as many numbers
+    as it is wide then need not carry the noise through all blocks to its output.
+
+    Args:
+        head_BSCTHW: F.
+        noisy_BSCTHW: x_t.
+        t_BST: In [0, 1], per stream and latent frame.
+
+    Source:
+        Karras et al., "Elucidating the Design Space of Diffusion-Based Generative Models", 2022,
+        equation 7 and table 1 with sigma_data = 1, carried over to rectified flow: the denoised
+        picture is c_skip x_t + c_out F with c_skip = (1 - t) / D and c_out = t / sqrt(D), and the
+        velocity (x_t - picture) / t, in which t cancels.
+    """
+    t = t_BST.float()[:, :, None, :, None, None]
+    density = (1 - t) ** 2 + t**2
+    return ((2 * t - 1) * noisy_BSCTHW.float() - density.sqrt() * head_BSCTHW.float()) / density
+
+
 def time_waves(timestep_M: Tensor, num_channels: int) -> Tensor:
     """Embed timesteps as cosines, then sines: (M, `num_channels`), float32.
 
@@ -379,18 +417,7 @@ def _dtype_of(module: nn.Module) -> torch.dtype:
     return next(module.parameters()).dtype
 
 
-def _check_settings(
-    prompt_visibility: str,
-    stream_positions: str,
-    foreground_fill: str,
-    cross_stream_window: int | None,
-) -> None:
-    allowed: list[tuple[str, object, tuple[object, ...]]] = [
-        ("prompt_visibility", prompt_visibility, PROMPT_VISIBILITIES),
-        ("stream_positions", stream_positions, ("released",)),
-        ("foreground_fill", foreground_fill, ("black", "bleed")),
-        ("cross_stream_window", cross_stream_window, (None,)),
-    ]
-    for name, value, values in allowed:
+def _check_settings(**settings: tuple[object, tuple[object, ...]]) -> None:
+    for name, (value, values) in settings.items():
         if value not in values:
             raise ValueError(f"{name} is {value!r}, supported: {', '.join(map(repr, values))}")

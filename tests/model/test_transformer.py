@@ -7,7 +7,7 @@ from torch import Tensor
 
 from layert2v_model.errors import InvalidShot
 from layert2v_model.streams import batch_stream_text
-from layert2v_model.transformer import LayerT2VTransformer3DModel
+from layert2v_model.transformer import LayerT2VTransformer3DModel, velocity_of_preconditioned
 from support.reference import reference_velocity
 from support.toy_model import make_toy_transformer
 
@@ -209,6 +209,32 @@ def test_more_time_positions_than_the_table_has_is_an_invalid_shot() -> None:
         model(torch.randn(1, 4, 4, 2, 4, 4), torch.tensor([1.0]), torch.randn(1, 4, 3, 16))
 
 
+def test_a_head_that_knows_picture_and_noise_gives_the_exact_velocity_at_every_t() -> None:
+    picture, noise = torch.randn(1, 4, 2, 3, 4, 4), torch.randn(1, 4, 2, 3, 4, 4)
+    t_BST = torch.tensor([0.0, 0.4, 1.0]).expand(1, 4, 3)
+    t = t_BST[:, :, None, :, None, None]
+    head = (t * picture - (1 - t) * noise) / ((1 - t) ** 2 + t**2).sqrt()
+
+    velocity = velocity_of_preconditioned(head, (1 - t) * picture + t * noise, t_BST)
+
+    torch.testing.assert_close(velocity, noise - picture)
+
+
+def test_a_preconditioned_model_treats_one_timestep_and_one_per_frame_alike() -> None:
+    model = make_toy_transformer(prediction_type="preconditioned").eval()
+    plain = make_toy_transformer().eval()
+    plain.load_state_dict(model.state_dict())
+    latents, texts = torch.randn(2, 6, 4, 2, 4, 4), _texts(6)
+    timestep = torch.tensor([900.0, 0.0])
+
+    shared = _run(model, latents, timestep, texts)
+    per_frame = _run(model, latents, timestep[:, None, None].expand(2, 6, 2), texts)
+
+    torch.testing.assert_close(shared, per_frame)
+    at_zero = -latents[1] - _run(plain, latents, timestep, texts)[1]
+    torch.testing.assert_close(shared[1], at_zero)
+
+
 def test_latents_that_do_not_fill_patches_are_an_invalid_shot() -> None:
     model = make_toy_transformer(patch_size=(3, 2, 2))
 
@@ -223,6 +249,7 @@ def test_latents_that_do_not_fill_patches_are_an_invalid_shot() -> None:
         {"stream_positions": "shared"},
         {"foreground_fill": "green"},
         {"cross_stream_window": 2},
+        {"prediction_type": "noise"},
         {"image_dim": 8},
     ],
 )

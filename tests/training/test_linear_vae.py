@@ -4,6 +4,7 @@ import torch
 from layert2v_model import codec
 from layert2v_training.linear_vae import (
     LinearVaeSize,
+    channel_weights,
     decode_at_once,
     encode_linear,
     make_vae,
@@ -68,3 +69,19 @@ def test_every_decoder_branch_gets_a_gradient(vae, videos: torch.Tensor) -> None
         if "conv2" in name and (parameter.grad is None or not parameter.grad.any())
     ]
     assert silent == []
+
+
+@torch.no_grad()
+def test_channel_weights_follow_the_pixels_a_channel_moves(vae, videos: torch.Tensor) -> None:
+    latents = codec.encode(vae, videos)
+    before = codec.decode_raw(vae, latents)
+    moved = []
+    for channel in (0, SIZE.z_dim - 1):
+        changed = latents.clone()
+        changed[:, channel] += 1
+        moved.append((codec.decode_raw(vae, changed) - before).square().mean().sqrt())
+
+    weights = channel_weights(vae)
+
+    assert float(weights.mean()) == pytest.approx(1.0)
+    assert float(weights[0] / weights[-1]) == pytest.approx(float(moved[0] / moved[1]), rel=0.05)

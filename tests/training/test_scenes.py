@@ -71,3 +71,17 @@ def test_colour_is_straight_and_extended_beyond_the_matte(assets: Path) -> None:
     edge = layer.rgb_THWC[(layer.alpha_THW > 0.1) & (layer.alpha_THW < 0.5)].mean(0)
 
     np.testing.assert_allclose(edge, inside, atol=0.06)
+
+
+def test_a_recipe_limits_motions_heights_and_centres(assets: Path) -> None:
+    recipe = SceneRecipe(
+        48, 32, 5, (1,), motions=("still",), subject_height=(0.5, 0.5), subject_centre=(0.5, 0.5)
+    )
+    source = SceneSource(assets, recipe)
+
+    for index in range(5):
+        alpha_THW = source.clip(index).foregrounds[0].alpha_THW
+        rows = np.flatnonzero(alpha_THW[0].max(1) > 0.5)
+        np.testing.assert_array_equal(alpha_THW[0], alpha_THW[-1])
+        assert rows.min() >= 8
+        assert rows.max() < 24

@@ -24,6 +24,7 @@ from layert2v_training.captions import CaptionStates
 from layert2v_training.export import export, text_encoder_folder
 from layert2v_training.joint import make_transformer, project_alphas, train_joint
 from layert2v_training.latents import LatentClip, load_latents
+from layert2v_training.linear_vae import channel_weights
 from layert2v_training.loop import CHECKPOINT
 from layert2v_training.multi_foreground import (
     RUN,
@@ -114,10 +115,14 @@ def _adopt_vaes(init: Path | None, out: Path) -> None:
             shutil.copytree(_needs(init / name, "export"), out / name)
 
 
+def _vae(out: Path) -> AutoencoderKLWan:
+    return AutoencoderKLWan.from_pretrained(_needs(out / "vae", "vae"), torch_dtype=torch.float32)
+
+
 def _latents(
     assets: Path, out: Path, scene: SceneRecipe, chosen: Recipe
 ) -> tuple[list[LatentClip], CaptionStates]:
-    model = AutoencoderKLWan.from_pretrained(_needs(out / "vae", "vae"))
+    model = _vae(out)
     clips = load_latents(out / "latents", model, assets, scene, chosen.num_clips)
     project_in = load_project_in(_needs(out / "alpha_vae", "alpha-vae"))
     return project_alphas(clips, project_in), CaptionStates(text_encoder_folder())
@@ -129,8 +134,13 @@ def _transformer(
     torch.manual_seed(chosen.joint.loop.seed)
     model = make_transformer(chosen.transformer)
     if init is not None:
-        shipped = read_transformer(init, torch.float32)
-        model.load_state_dict(shipped.state_dict(), strict=True)
+        before = read_transformer(init, torch.float32)
+        model.load_state_dict(before.state_dict(), strict=True)
+        if before.config.prediction_type != model.config.prediction_type:
+            # A head that said noise - picture and is to say the picture: right but for the noise.
+            with torch.no_grad():
+                model.proj_out.weight.neg_()
+                model.proj_out.bias.neg_()
     elif checkpoint is not None:
         state = torch.load(checkpoint, weights_only=True)
         model.load_state_dict(state["ema"], strict=True)
@@ -149,13 +159,14 @@ def joint(
     """Stage 2: joint layers with one foreground."""
     chosen = _recipe(recipe)
     _adopt_vaes(init, out)
-    scene = replace(chosen.scene, foregrounds=(1,), is_core=chosen.is_core, seed=11)
+    scene = replace(chosen.joint_scene, foregrounds=(1,), seed=11)
     clips, captions = _latents(_fetched(assets), out, scene, chosen)
     loop = replace(chosen.joint.loop, num_steps=steps or chosen.joint.loop.num_steps)
     model = _transformer(chosen, None, init)
     if compiled:
         model.compile_repeated_blocks(dynamic=False)
-    train_joint(out, model, clips, captions, replace(chosen.joint, loop=loop), JOINT_RUN)
+    stage = replace(chosen.joint, loop=loop)
+    train_joint(out, model, clips, captions, stage, JOINT_RUN, channel_weights(_vae(out)))
 
 
 @app.command("multi-foreground")
@@ -178,7 +189,8 @@ def multi_foreground(
     stage = chosen.multi_foreground
     loop = replace(stage.loop, num_steps=steps or stage.loop.num_steps)
     shortened = replace(chosen, multi_foreground=replace(stage, loop=loop))
-    train_multi_foreground(out, model, clips, captions, shortened)
+    weights = channel_weights(_vae(out))
+    train_multi_foreground(out, model, clips, captions, shortened, weights)
 
 
 @app.command("export")

@@ -59,12 +59,13 @@ TINY_TRANSFORMER: Mapping[str, Any] = {
     "max_foregrounds": 3,
     "foreground_fill": "black",
     "per_stream_timesteps": True,
+    "prediction_type": "preconditioned",
 }
 """The shipped model's network: 15 M parameters; a token is 3 frames of 16x16 pixels."""
 
 
 def make_transformer(config: Mapping[str, Any]) -> LayerT2VTransformer3DModel:
-    """Make a network whose first velocity is 0 everywhere, so that training starts calmly."""
+    """Make a network whose head first says 0 everywhere, so that training starts calmly."""
     model = LayerT2VTransformer3DModel(**config)
     nn.init.zeros_(model.proj_out.weight)
     nn.init.zeros_(model.proj_out.bias)
@@ -91,17 +92,19 @@ class JointLoss:
         clips: Sequence[LatentClip],
         captions: CaptionStates,
         recipe: JointRecipe,
-        visibility: str,
+        channel_weights_C: Tensor | None = None,
     ) -> None:
-        self.model, self.recipe, self.captions, self.visibility = (
-            model, recipe, captions, visibility,
-        )  # fmt: skip
+        self.model, self.recipe, self.captions = model, recipe, captions
+        self.visibility = model.config.prompt_visibility
         self.groups: dict[int, list[LatentClip]] = {}
         for clip in clips:
             self.groups.setdefault(len(clip.latents_SCTHW), []).append(clip)
             captions.encode([clip.background_caption, *clip.foreground_captions])
             captions.encode([_full_caption(clip)])
         self.device = next(model.parameters()).device
+        self.channel_weights_C = (
+            None if channel_weights_C is None else channel_weights_C.to(self.device)
+        )
 
     def __call__(self, step: int) -> Losses:
         """Draw a batch, levels and noise from PyTorch's generator, and compare velocities."""
@@ -122,7 +125,8 @@ class JointLoss:
         noisy = add_noise(latents, noise, t_BSF.repeat_interleave(frames_per_token, dim=2))
         velocity = self.model(noisy, 1000 * t_BSF, text, mask, return_dict=False)[0]
         given_BS = given_BS.to(self.device)
-        return {"flow": flow_matching_loss(velocity, latents, noise, given_BS)}
+        loss = flow_matching_loss(velocity, latents, noise, given_BS, self.channel_weights_C)
+        return {"flow": loss}
 
     def _text(self, clips: Sequence[LatentClip]) -> tuple[Tensor, Tensor]:
         texts = []
@@ -169,8 +173,9 @@ def train_joint(
     captions: CaptionStates,
     recipe: JointRecipe,
     run: str,
+    channel_weights_C: Tensor | None = None,
 ) -> Ema:
     """Train `model` in place on `clips`; the run's folder is `out/run`."""
-    loss = JointLoss(model, clips, captions, recipe, model.config.prompt_visibility)
+    loss = JointLoss(model, clips, captions, recipe, channel_weights_C)
     device = next(model.parameters()).device
     return train(out / run, model, loss, recipe.loop, device=device)

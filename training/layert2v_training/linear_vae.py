@@ -159,6 +159,22 @@ def encode_linear(vae: AutoencoderKLWan, pixels_BCTHW: Tensor) -> Tensor:
     return codes + conv.bias[:count, None, None, None]
 
 
+@torch.no_grad()
+def channel_weights(vae: AutoencoderKLWan) -> Tensor:
+    """Weigh latent channels between all alike and by their share in the pixels' squared error.
+
+    The components are orthogonal, so an error e of a channel whose encoder's row has the norm g
+    makes a squared error (e / g)^2 in the pixels. The weights are the square root of that share:
+    the first components are learned first, and the last still count.
+
+    Returns:
+        (z_dim,), float32, 1 in the mean.
+    """
+    rows_KD = vae.encoder.conv_in.weight[: vae.config.z_dim, :, 2, 1, 1].float()
+    weights_K = 1 / rows_KD.norm(dim=1)
+    return weights_K / weights_K.mean()
+
+
 def decode_at_once(vae: AutoencoderKLWan, latents_BCTHW: Tensor) -> Tensor:
     """Decode all frames in one call, for training: around [-1, 1], not clamped.
 

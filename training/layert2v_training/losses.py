@@ -18,12 +18,26 @@ def add_noise(latents_BSCTHW: Tensor, noise_BSCTHW: Tensor, t_BST: Tensor) -> Te
 
 
 def flow_matching_loss(
-    velocity_BSCTHW: Tensor, latents_BSCTHW: Tensor, noise_BSCTHW: Tensor, given_BS: Tensor
+    velocity_BSCTHW: Tensor,
+    latents_BSCTHW: Tensor,
+    noise_BSCTHW: Tensor,
+    given_BS: Tensor,
+    channel_weights_C: Tensor | None = None,
 ) -> Tensor:
-    """Mean squared error of the velocity eps - x0 over the streams that are not given."""
-    error_BS = (
-        (velocity_BSCTHW.float() - (noise_BSCTHW - latents_BSCTHW)).square().mean((2, 3, 4, 5))
-    )
+    """Mean squared error of the velocity eps - x0 over the streams that are not given.
+
+    Args:
+        velocity_BSCTHW: The model's.
+        latents_BSCTHW: Pictures, x0.
+        noise_BSCTHW: eps.
+        given_BS: True where a stream is given and counts for nothing.
+        channel_weights_C: How much each latent channel counts, 1 in the mean; None: alike. They
+            move no optimum, only what a small network learns first.
+    """
+    error_BSCTHW = (velocity_BSCTHW.float() - (noise_BSCTHW - latents_BSCTHW)).square()
+    if channel_weights_C is not None:
+        error_BSCTHW = error_BSCTHW * channel_weights_C.view(1, 1, -1, 1, 1, 1)
+    error_BS = error_BSCTHW.mean((2, 3, 4, 5))
     wanted_BS = (~given_BS).float()
     return (error_BS * wanted_BS).sum() / wanted_BS.sum().clamp_min(1)
 

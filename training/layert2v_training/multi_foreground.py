@@ -10,6 +10,8 @@ and the table that tells foregrounds apart starts at zero.
 from dataclasses import replace
 from pathlib import Path
 
+from torch import Tensor
+
 from layert2v_model.transformer import LayerT2VTransformer3DModel
 from layert2v_training.captions import CaptionStates
 from layert2v_training.joint import train_joint
@@ -23,7 +25,7 @@ RUN = "run-multi-foreground"
 
 def multi_foreground_scene(recipe: Recipe) -> SceneRecipe:
     """Scenes with one or two foregrounds, two twice as often."""
-    return replace(recipe.scene, foregrounds=(1, 2, 2), is_core=recipe.is_core, seed=12)
+    return replace(recipe.joint_scene, foregrounds=(1, 2, 2), seed=12)
 
 
 def train_multi_foreground(
@@ -32,6 +34,8 @@ def train_multi_foreground(
     clips: list[LatentClip],
     captions: CaptionStates,
     recipe: Recipe,
+    channel_weights_C: Tensor,
 ) -> Ema:
     """Train `model`, which holds stage 2's parameters, in place."""
-    return train_joint(out, model, clips, captions, recipe.multi_foreground, RUN)
+    stage = recipe.multi_foreground
+    return train_joint(out, model, clips, captions, stage, RUN, channel_weights_C)

@@ -34,6 +34,12 @@ MOTIONS: dict[str, tuple[str, ...]] = {
 }
 """Kinds of motion and the words for them."""
 
+MOTION_WEIGHTS = {
+    "still": 0.2, "right": 0.2, "left": 0.2, "up": 0.08, "down": 0.08, "bounce": 0.1,
+    "grow": 0.07, "shrink": 0.07,
+}  # fmt: skip
+"""How often a motion is chosen, before those a recipe leaves out."""
+
 CAMERAS: dict[str, str] = {
     "still": "",
     "left": ", the camera pans left",
@@ -63,6 +69,12 @@ class SceneRecipe:
     """Use only the photographs that training never shows, with any subject."""
     is_core: bool = False
     """Use only the subjects and backgrounds of a short run."""
+    subject_height: tuple[float, float] = (0.42, 0.68)
+    """Smallest and largest height of a sprite, as shares of the picture's."""
+    subject_centre: tuple[float, float] = (0.42, 0.68)
+    """Highest and lowest vertical centre of a sprite, as shares of the height from the top."""
+    motions: tuple[str, ...] = ()
+    """Keys of `MOTIONS` to choose from; empty: all."""
     seed: int = 0
 
 
@@ -176,13 +188,15 @@ class SceneSource:
 
     def _foreground(self, rng: Generator, subject: str, place: float) -> ClipForeground:
         sprite = self._sprites[subject]
-        motion = str(rng.choice(list(MOTIONS), p=[0.2, 0.2, 0.2, 0.08, 0.08, 0.1, 0.07, 0.07]))
+        motions = self.recipe.motions or tuple(MOTIONS)
+        weights = np.array([MOTION_WEIGHTS[motion] for motion in motions])
+        motion = str(rng.choice(motions, p=weights / weights.sum()))
         if motion == "right":
             sprite = sprite[:, ::-1]
         width, height, frames = self.recipe.width, self.recipe.height, self.recipe.num_frames
-        size = rng.uniform(0.42, 0.68) * height
+        size = rng.uniform(*self.recipe.subject_height) * height
         x0 = (place + rng.uniform(-0.06, 0.06)) * width
-        y0 = rng.uniform(0.42, 0.68) * height
+        y0 = rng.uniform(*self.recipe.subject_centre) * height
         travel = rng.uniform(0.15, 0.35) * width
         rgb, alpha = [], []
         for phase in np.linspace(-0.5, 0.5, frames):
