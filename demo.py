@@ -58,16 +58,19 @@ def pump_until(is_done: Callable[[], bool], what: str) -> None:
             time.sleep(0.005)
 
 
-def start_backend(out: Path, socket_folder: str) -> float:
-    """Start the backend through the add-on; seconds until it answers with its models."""
+def start_backend(out: Path, socket_folder: str) -> tuple[float, float]:
+    """Start the backend through the add-on; seconds until it answers, and until it is loaded."""
     begun = time.monotonic()
     command = Path(sys.executable).parent
     address = f"unix:{socket_folder}/backend.sock"
     bpy.ops.layert2v.backend_start(
         command=str(command), address=address, state_folder=str(out / "state")
     )
-    pump_until(lambda: bool(runtime.board.models), "the backend")
-    return time.monotonic() - begun
+    board = runtime.board
+    pump_until(lambda: bool(board.models), "the backend")
+    answered = time.monotonic() - begun
+    pump_until(lambda: bool(board.info and board.info.is_model_loaded), "the model")
+    return answered, time.monotonic() - begun
 
 
 def fill_shot(arguments: argparse.Namespace) -> None:
@@ -182,7 +185,9 @@ def run(arguments: argparse.Namespace, socket_folder: str) -> dict[str, Any]:
     report: dict[str, Any] = {"blender": bpy.app.version_string}
 
     bpy.ops.wm.save_as_mainfile(filepath=str(out / "shot.blend"))
-    report["seconds_backend_start"] = start_backend(out, socket_folder)
+    report["seconds_backend_start"], report["seconds_model_loaded"] = start_backend(
+        out, socket_folder
+    )
     address = runtime.session.address if runtime.session else ""
     fill_shot(arguments)
 

@@ -9,6 +9,10 @@ from layert2v_backend.jobs import Report, Task
 class Engine(Protocol):
     """One slot in which tasks run, somewhere else than in the front door. Keeps no truth."""
 
+    @property
+    def is_model_loaded(self) -> bool:
+        """Whether a worker holds a model, so that a task starts at once."""
+
     async def warm(self, model_folder: str) -> None:
         """Make ready for tasks with this model; returns at once, failures show in the task."""
 

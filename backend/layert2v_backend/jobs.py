@@ -330,6 +330,14 @@ class Stopped:
     """A worker stopped because it was asked to."""
 
 
+@dataclass(frozen=True)
+class Warmed:
+    """A worker has tried to load a model ahead of its first task."""
+
+    error: str = ""
+    """Why it could not; the task will say it again."""
+
+
 Report = Progress | Finished | Failed | Stopped
 """What a worker says about a task; all but `Progress` are its last word."""
 

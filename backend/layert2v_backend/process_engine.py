@@ -11,9 +11,10 @@ import statistics
 import sys
 import time
 from asyncio.subprocess import PIPE, Process
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 import structlog
 
@@ -26,13 +27,14 @@ from layert2v_backend.jobs import (
     Report,
     Stopped,
     Task,
+    Warmed,
     from_json,
     to_json,
 )
 
 WORKER_COMMAND = (sys.executable, "-m", "layert2v_backend.worker")
-_REPORTS: dict[str, type[Report]] = {
-    kind.__name__: kind for kind in (Progress, Finished, Failed, Stopped)
+_REPORTS: dict[str, type[Report | Warmed]] = {
+    kind.__name__: kind for kind in (Progress, Finished, Failed, Stopped, Warmed)
 }
 _MAX_LINE_BYTES = 1 << 26
 """`Finished` lists every file: 300 bytes each, for 15 layers of 257 frames in two formats."""
@@ -42,6 +44,8 @@ _USUAL_STEPS = 10
 reliability section of docs/design.md."""
 _MANY = 5
 """Reports before their median says anything: the first one waits for torch to load."""
+
+T = TypeVar("T")
 
 log = structlog.get_logger()
 
@@ -72,6 +76,8 @@ class ProcessEngine:
         self._running: tuple[str, int] | None = None
         self._cancelled: tuple[str, int] | None = None
         self._killers: set[asyncio.Task[None]] = set()
+        self._warming: asyncio.Task[None] | None = None
+        self._is_model_loaded = False
         self._is_closed = False
 
     @property
@@ -79,10 +85,27 @@ class ProcessEngine:
         """Process id of the worker; None where there is none."""
         return self._child.pid if self._child else None
 
+    @property
+    def is_model_loaded(self) -> bool:
+        """Whether the worker holds a model, so that a task starts at once."""
+        return self._is_model_loaded and self._child is not None
+
     async def warm(self, model_folder: str) -> None:
         """Start the worker and let it load a model meanwhile."""
         child = await self._living_child()
+        if self._warming is not None:
+            return
         await self._send(child, "warm", json.dumps(model_folder))
+        self._warming = asyncio.create_task(self._hear_warmed(child))
+
+    async def _hear_warmed(self, child: Process) -> None:
+        assert child.stdout is not None
+        line = await child.stdout.readline()
+        # A worker that died leaves an empty line: the next task finds that out.
+        if line.endswith(b"\n"):
+            report = _report(line)
+            assert isinstance(report, Warmed)
+            self._is_model_loaded = not report.error
 
     async def run(self, task: Task) -> AsyncGenerator[Report, None]:
         """Run one task; see `Engine.run`."""
@@ -108,21 +131,31 @@ class ProcessEngine:
     async def _reports(self, child: Process) -> AsyncGenerator[Report, None]:
         assert child.stdout is not None
         intervals: list[float] = []
+        if self._warming is not None:
+            # Its answer comes before the task's first report, and it is what reads the pipe.
+            await self._within(self._options.hang_timeout_s, self._warming)
         while True:
             usual_s = statistics.median(intervals) if len(intervals) >= _MANY else 0.0
             bound_s = max(self._options.hang_timeout_s, _USUAL_STEPS * usual_s)
             begin = time.monotonic()
-            try:
-                line = await asyncio.wait_for(child.stdout.readline(), bound_s)
-            except TimeoutError as timeout:
-                await self._kill()
-                raise WorkerLost(
-                    f"the worker reported nothing for {bound_s:.0f} s and was killed"
-                ) from timeout
+            line = await self._within(bound_s, child.stdout.readline())
             intervals.append(time.monotonic() - begin)
             if not line.endswith(b"\n"):
                 raise WorkerLost(_death(await child.wait()))
-            yield _report(line)
+            report = _report(line)
+            assert not isinstance(report, Warmed)
+            self._is_model_loaded |= isinstance(report, Finished)
+            yield report
+
+    async def _within(self, bound_s: float, hearing: Awaitable[T]) -> T:
+        """Wait for the worker; kill it after `bound_s` seconds of silence."""
+        try:
+            return await asyncio.wait_for(hearing, bound_s)
+        except TimeoutError as timeout:
+            await self._kill()
+            raise WorkerLost(
+                f"the worker reported nothing for {bound_s:.0f} s and was killed"
+            ) from timeout
 
     async def cancel(self, job: str, attempt: int) -> None:
         """Ask the worker to stop this attempt; kill it if it does not."""
@@ -145,6 +178,8 @@ class ProcessEngine:
         self._is_closed = True
         for killer in self._killers:
             killer.cancel()
+        if self._warming is not None:
+            self._warming.cancel()
         await self._kill()
 
     async def _living_child(self) -> Process:
@@ -154,6 +189,7 @@ class ProcessEngine:
             child = self._child
             is_dead = child is None or child.returncode is not None
             if is_dead or (child and child.stdout and child.stdout.at_eof()):
+                self._is_model_loaded, self._warming = False, None
                 self._child = child = await self._spawn()
             assert child is not None
             return child
@@ -188,6 +224,7 @@ class ProcessEngine:
 
     async def _kill(self) -> None:
         child, self._child = self._child, None
+        self._is_model_loaded = False
         if child is None:
             return
         if child.returncode is None:
@@ -202,7 +239,7 @@ def _num_processors() -> int:
     return os.cpu_count() or 1
 
 
-def _report(line: bytes) -> Report:
+def _report(line: bytes) -> Report | Warmed:
     kind, _, body = line.partition(b" ")
     try:
         return from_json(_REPORTS[kind.decode()], body)

@@ -105,6 +105,11 @@ class Scheduler:
             if failure:
                 log.error("work_failed", why=repr(failure))
 
+    @property
+    def is_model_loaded(self) -> bool:
+        """Whether a worker holds a model, so that a job starts at once."""
+        return self._engine.is_model_loaded
+
     async def close(self) -> None:
         """Close the journal; to be called after `drain`, when nobody reads any more."""
         await self._on_journal(self._journal.close)

@@ -211,4 +211,5 @@ class SystemService(system_pb2_grpc.SystemServiceServicer):
             num_queued=await self._scheduler.count(JobState.QUEUED),
             num_running=await self._scheduler.count(*running),
             free_bytes=free_bytes(self._scheduler.store.root),
+            is_model_loaded=self._scheduler.is_model_loaded,
         )

@@ -34,7 +34,8 @@ that is being started serves after 0.8 s."""
 PROBE_WHEN_DOWN_S = 2.0
 """Most seconds between two looks for a backend that does not answer."""
 PROBE_WHEN_UP_S = 15.0
-"""Seconds between two looks at a backend that answers."""
+"""Seconds between two looks at a backend that answers. While its model loads it is looked at after
+`FIRST_PROBE_S` and then after twice as long each time."""
 RETRY_DELAY_S = 1.0
 """Seconds before a request that met no backend is sent again."""
 
@@ -136,15 +137,18 @@ class Session:
         self._client.close()
 
     async def _monitor(self) -> None:
-        down_s = FIRST_PROBE_S
+        down_s = loading_s = FIRST_PROBE_S
         while True:
             try:
                 info = await self._client.server_info()
                 self.events.put(LinkUp(info, await self._client.list_models()))
-                delay_s, down_s = PROBE_WHEN_UP_S, FIRST_PROBE_S
+                delay_s = PROBE_WHEN_UP_S if info.is_model_loaded else loading_s
+                loading_s = min(2 * delay_s, PROBE_WHEN_UP_S)
+                down_s = FIRST_PROBE_S
             except ClientError as error:
                 self.events.put(LinkDown(error.message, error.remedy))
                 delay_s, down_s = down_s, min(down_s * 2, PROBE_WHEN_DOWN_S)
+                loading_s = FIRST_PROBE_S
             try:
                 await asyncio.wait_for(self._wake.wait(), delay_s)
                 down_s = FIRST_PROBE_S

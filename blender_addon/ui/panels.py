@@ -51,7 +51,9 @@ class LAYERT2V_PT_connection(SidebarPanel, bpy.types.Panel):
         layout, board = self.layout, runtime.board
         address = runtime.session.address if runtime.session else default_address()
         if board.is_up and board.info:
-            layout.label(text=f"Connected, version {board.info.version}", icon="CHECKMARK")
+            loading = "" if board.info.is_model_loaded else ", model not loaded yet"
+            text = f"Connected, version {board.info.version}{loading}"
+            layout.label(text=text, icon="CHECKMARK")
         elif runtime.session and board.is_up is False and not runtime.launcher.is_running:
             draw_sentence(layout, board.message, "ERROR")
             draw_sentence(layout, board.remedy)

@@ -192,4 +192,5 @@ def server_info_from_proto(message: system_pb2.GetServerInfoResponse) -> ServerI
         num_queued=message.num_queued,
         num_running=message.num_running,
         free_bytes=message.free_bytes,
+        is_model_loaded=message.is_model_loaded,
     )

@@ -41,3 +41,5 @@ class ServerInfo:
     """Jobs a worker has."""
     free_bytes: int
     """Free bytes where takes are stored."""
+    is_model_loaded: bool
+    """Whether a worker holds a model, so that a job starts at once."""

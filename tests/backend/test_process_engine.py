@@ -84,6 +84,37 @@ def test_the_worker_stays_warm_between_tasks(tmp_path: Path) -> None:
     run(test)
 
 
+def test_it_says_when_a_warmed_worker_holds_its_model(tmp_path: Path) -> None:
+    async def test() -> None:
+        async with process_engine(tmp_path) as engine:
+            assert not engine.is_model_loaded
+            await engine.warm(str(tmp_path / "some-model"))
+            assert engine._warming is not None
+            await engine._warming
+            assert engine.is_model_loaded
+
+            with pytest.raises(WorkerLost):
+                await reports(engine, task(tmp_path, "die"))
+            assert not engine.is_model_loaded
+
+    run(test)
+
+
+def test_a_damaged_model_is_not_loaded_and_the_worker_still_takes_tasks(tmp_path: Path) -> None:
+    async def test() -> None:
+        async with process_engine(tmp_path) as engine:
+            await engine.warm(str(tmp_path / "damaged"))
+            assert engine._warming is not None
+            await engine._warming
+            assert not engine.is_model_loaded
+
+            last = (await reports(engine, task(tmp_path)))[-1]
+            assert isinstance(last, Finished)
+            assert engine.is_model_loaded
+
+    run(test)
+
+
 @pytest.mark.parametrize(("prompt", "words"), [("die", "signal 9"), ("garbage", "cannot be read")])
 def test_a_worker_that_breaks_is_lost_and_the_next_task_gets_another(
     tmp_path: Path, prompt: str, words: str

@@ -272,6 +272,7 @@ def test_models_and_server_info_are_read(backend):
     assert model.sizes == ((96, 64), (48, 32))
     assert model.max_foregrounds == 3
     assert info.api_version == "layert2v.v1"
+    assert info.is_model_loaded
 
 
 def test_a_fault_of_the_backend_is_not_blamed_on_the_request(backend):

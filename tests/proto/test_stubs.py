@@ -1,7 +1,12 @@
+import importlib
+import os
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
+from google.protobuf import descriptor_pb2, descriptor_pool
 
 STUBS = Path(__file__).parents[2] / "proto/layert2v/v1"
 OLDEST_RUNTIME = (5, 29, 0)
@@ -27,3 +32,33 @@ def test_the_generator_is_pinned() -> None:
     script = (STUBS.parents[1] / "generate.sh").read_text()
 
     assert '"grpcio-tools==1.71.2"' in script
+
+
+def test_the_stubs_are_those_of_the_protos() -> None:
+    root = STUBS.parents[2]
+    command = [
+        "buf",
+        "build",
+        "--as-file-descriptor-set",
+        "--exclude-source-info",
+        "--exclude-imports",
+        "-o",
+        "-",
+    ]
+    environment = {**os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
+    built = subprocess.run(command, cwd=root, env=environment, capture_output=True, check=True)
+
+    protos = descriptor_pb2.FileDescriptorSet.FromString(built.stdout).file
+
+    assert len(protos) == 4
+    for proto in protos:
+        stub = descriptor_pb2.FileDescriptorProto()
+        pool = descriptor_pool.Default()
+        importlib.import_module(proto.name.replace("/", ".").removesuffix(".proto") + "_pb2")
+        pool.FindFileByName(proto.name).CopyToProto(stub)
+        assert _without_json_names(stub) == _without_json_names(proto), proto.name
+
+
+def _without_json_names(proto: descriptor_pb2.FileDescriptorProto) -> str:
+    lines = str(proto).splitlines()
+    return "\n".join(line for line in lines if "json_name" not in line)

@@ -53,6 +53,7 @@ class FakeJob:
 class Script:
     """What the backend shall do out of the ordinary."""
 
+    is_model_loaded: bool = True
     refusals: dict[str, deque[GRPCError | None]] = field(default_factory=lambda: defaultdict(deque))
     """Per rpc, errors for the next calls, in order; None lets one pass."""
     break_reads_after: deque[int] = field(default_factory=deque)
@@ -263,10 +264,16 @@ class _Models(system_grpc.ModelServiceBase):
 
 
 class _System(system_grpc.SystemServiceBase):
+    def __init__(self, script: Script) -> None:
+        self._script = script
+
     async def GetServerInfo(self, stream: Stream[Any, Any]) -> None:
         await stream.recv_message()
         info = system_pb2.GetServerInfoResponse(
-            version="0.1.0", api_version="layert2v.v1", free_bytes=10**9
+            version="0.1.0",
+            api_version="layert2v.v1",
+            free_bytes=10**9,
+            is_model_loaded=self._script.is_model_loaded,
         )
         await stream.send_message(info)
 
@@ -348,7 +355,12 @@ class FakeBackend:
             job.record(message=message)
 
     async def _listen(self) -> None:
-        services = [self._jobs, _Artifacts(self.script, self._jobs), _Models(), _System()]
+        services = [
+            self._jobs,
+            _Artifacts(self.script, self._jobs),
+            _Models(),
+            _System(self.script),
+        ]
         self._server = _Server(services, status_details_codec=DetailsCodec())
         await self._server.start("127.0.0.1", self.port)
 

@@ -41,12 +41,13 @@ class ScriptedEngine:
         self.endings: list[Failed | WorkerLost] = []
         """How the next tasks end, instead of well."""
         self.cancelled: list[tuple[str, int]] = []
+        self.is_model_loaded = False
         self.full_bytes = 100
         """Size of each file of the full video; other files have 100 bytes."""
         self._is_closed = False
 
     async def warm(self, model_folder: str) -> None:
-        return
+        self.is_model_loaded = True
 
     async def run(self, task: Task) -> AsyncGenerator[Report, None]:
         self.tasks.append(task)

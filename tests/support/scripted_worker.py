@@ -23,6 +23,7 @@ from layert2v_backend.jobs import (
     Report,
     Stopped,
     Task,
+    Warmed,
     take_path,
     to_json,
 )
@@ -36,8 +37,9 @@ class ScriptedRunner:
         self._emit = emit
         self._is_cancelled = is_cancelled
 
-    def warm(self, folder: Path) -> None:
+    def warm(self, folder: Path) -> Warmed:
         sys.stderr.write(f"warm {folder.name}\n")
+        return Warmed("it is damaged" if folder.name == "damaged" else "")
 
     def run(self, task: Task) -> Report:
         sys.stdout.write("noise that a library prints\n")

@@ -23,6 +23,7 @@ from layert2v_backend.jobs import (
     Shot,
     Stopped,
     Task,
+    Warmed,
     from_json,
 )
 from layert2v_backend.media import UnreadableMedia
@@ -97,12 +98,14 @@ class Worker:
         self._pipeline: LayerT2VPipeline | None = None
         self._weights_sha256 = ""
 
-    def warm(self, folder: Path) -> None:
+    def warm(self, folder: Path) -> Warmed:
         """Load a model ahead of its first task; what is wrong with it, that task will say."""
         try:
             self._load(folder)
         except DamagedModel as failure:
             sys.stderr.write(f"model not loaded: {failure}\n")
+            return Warmed(str(failure))
+        return Warmed()
 
     def run(self, task: Task) -> Report:
         """Run a task to its end; the answer is its last report."""

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import BinaryIO, Protocol, TextIO
 
-from layert2v_backend.jobs import Report, Task, from_json, to_json
+from layert2v_backend.jobs import Report, Task, Warmed, from_json, to_json
 
 Emit = Callable[[Report], None]
 IsCancelled = Callable[[str, int], bool]
@@ -23,7 +23,7 @@ IsCancelled = Callable[[str, int], bool]
 class Runner(Protocol):
     """What does the work at this end."""
 
-    def warm(self, folder: Path) -> None:
+    def warm(self, folder: Path) -> Warmed:
         """Load a model ahead of its first task."""
 
     def run(self, task: Task) -> Report:
@@ -67,7 +67,7 @@ def serve_pipe(make_runner: Callable[[Emit, IsCancelled], Runner]) -> None:
     commands = Commands(sys.stdin.buffer)
     commands.listen()
 
-    def emit(report: Report) -> None:
+    def emit(report: Report | Warmed) -> None:
         reports.write(f"{type(report).__name__} {to_json(report)}\n")
         reports.flush()
 
@@ -75,7 +75,7 @@ def serve_pipe(make_runner: Callable[[Emit, IsCancelled], Runner]) -> None:
     while True:
         command, body = commands.next()
         if command == "warm":
-            runner.warm(Path(json.loads(body)))
+            emit(runner.warm(Path(json.loads(body))))
         else:
             emit(runner.run(from_json(Task, body)))
 

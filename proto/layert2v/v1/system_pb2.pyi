@@ -143,6 +143,7 @@ class GetServerInfoResponse(google.protobuf.message.Message):
     NUM_QUEUED_FIELD_NUMBER: builtins.int
     NUM_RUNNING_FIELD_NUMBER: builtins.int
     FREE_BYTES_FIELD_NUMBER: builtins.int
+    IS_MODEL_LOADED_FIELD_NUMBER: builtins.int
     version: builtins.str
     """Version of the layert2v distribution."""
     api_version: builtins.str
@@ -153,6 +154,8 @@ class GetServerInfoResponse(google.protobuf.message.Message):
     """Jobs a worker has."""
     free_bytes: builtins.int
     """Free bytes where takes are stored."""
+    is_model_loaded: builtins.bool
+    """Whether a worker holds a model, so that a job starts at once. False while the first one loads."""
     def __init__(
         self,
         *,
@@ -161,7 +164,8 @@ class GetServerInfoResponse(google.protobuf.message.Message):
         num_queued: builtins.int = ...,
         num_running: builtins.int = ...,
         free_bytes: builtins.int = ...,
+        is_model_loaded: builtins.bool = ...,
     ) -> None: ...
-    def ClearField(self, field_name: typing.Literal["api_version", b"api_version", "free_bytes", b"free_bytes", "num_queued", b"num_queued", "num_running", b"num_running", "version", b"version"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["api_version", b"api_version", "free_bytes", b"free_bytes", "is_model_loaded", b"is_model_loaded", "num_queued", b"num_queued", "num_running", b"num_running", "version", b"version"]) -> None: ...
 
 global___GetServerInfoResponse = GetServerInfoResponse

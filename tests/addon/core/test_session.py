@@ -121,6 +121,16 @@ def test_the_models_are_told_when_the_backend_answers(session):
     assert board.info.version == "0.1.0"
 
 
+def test_a_model_that_has_loaded_is_noticed_soon(session, backend):
+    backend.script.is_model_loaded = False
+    board = follow(session, lambda board: board.is_up is True)
+    assert not board.info.is_model_loaded
+
+    backend.script.is_model_loaded = True
+
+    follow(session, lambda board: board.info.is_model_loaded, board)
+
+
 def test_a_backend_that_goes_and_comes_is_noticed(session, backend):
     board = follow(session, lambda board: board.is_up is True)
     backend.stop()
