@@ -1,3 +1,4 @@
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -6,7 +7,11 @@ from typer.testing import CliRunner
 
 from layert2v_model.pipeline import ShotPrompts, load_pipeline
 from layert2v_training.alpha_vae import alpha_loss
+from layert2v_training.captions import CaptionStates
 from layert2v_training.cli import app
+from layert2v_training.export import text_encoder_folder
+from layert2v_training.joint import TINY_TRANSFORMER, JointLoss, JointRecipe, make_transformer
+from layert2v_training.loop import LoopRecipe
 
 
 @pytest.mark.slow
@@ -60,3 +65,18 @@ def test_the_alpha_loss_weighs_edges_more() -> None:
 
     assert float(edge["reconstruction"]) == pytest.approx(float(flat["reconstruction"]))
     assert float(edge["edge"]) > 1.5 * float(flat["edge"])
+
+
+def test_a_window_of_token_frames_is_cut_where_a_token_begins() -> None:
+    model = make_transformer({**TINY_TRANSFORMER, "num_layers": 0, "ffn_dim": 8})
+    loop = LoopRecipe(num_steps=1, learning_rate=1e-3)
+    loss = JointLoss(model, (), CaptionStates(text_encoder_folder()), JointRecipe(loop))
+    short = replace(loss.recipe, num_token_frames=1)
+    frames = torch.arange(9.0).view(1, 1, 1, 9, 1, 1)
+
+    whole = loss._window(frames)
+    loss.recipe = short
+    starts = {tuple(loss._window(frames).flatten().tolist()) for _ in range(50)}
+
+    assert whole.equal(frames)
+    assert starts == {(0, 1, 2), (3, 4, 5), (6, 7, 8)}

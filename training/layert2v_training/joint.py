@@ -40,6 +40,9 @@ class JointRecipe:
 
     loop: LoopRecipe
     batch_size: int = 8
+    num_token_frames: int | None = None
+    """Length of the window of a clip that is seen, in frames of tokens; None: all of it. What
+    layers look like shows in one frame of tokens and costs a third."""
     caption_dropout: float = 0.1
     """Share of clips seen without any caption, for guidance."""
     noise: NoiseMixture = field(default_factory=NoiseMixture)
@@ -113,7 +116,7 @@ class JointLoss:
         group = self.groups[sizes[int(torch.multinomial(weights, 1))]]
         chosen = torch.randint(len(group), (self.recipe.batch_size,)).tolist()
         clips = [group[i] for i in chosen]
-        latents = torch.stack([clip.latents_SCTHW.float() for clip in clips])
+        latents = self._window(torch.stack([clip.latents_SCTHW.float() for clip in clips]))
         text, mask = self._text(clips)
         layout = stream_layout(num_foregrounds_of(latents.shape[1]))
         frames_per_token = self.model.config.patch_size[0]
@@ -127,6 +130,14 @@ class JointLoss:
         given_BS = given_BS.to(self.device)
         loss = flow_matching_loss(velocity, latents, noise, given_BS, self.channel_weights_C)
         return {"flow": loss}
+
+    def _window(self, latents_BSCTHW: Tensor) -> Tensor:
+        """Cut the frames that are seen, at a random frame of tokens."""
+        length, patch = self.recipe.num_token_frames, self.model.config.patch_size[0]
+        if length is None:
+            return latents_BSCTHW
+        first = int(torch.randint(latents_BSCTHW.shape[3] // patch - length + 1, ()))
+        return latents_BSCTHW[:, :, :, first * patch : (first + length) * patch]
 
     def _text(self, clips: Sequence[LatentClip]) -> tuple[Tensor, Tensor]:
         texts = []

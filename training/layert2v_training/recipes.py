@@ -40,8 +40,9 @@ def tiny() -> Recipe:
     joint_scene = replace(
         scene,
         is_core=True,
-        subject_height=(0.55, 0.72),
+        subject_height=(0.58, 0.7),
         subject_centre=(0.5, 0.6),
+        panorama_yaw=1.0,
         motions=("still", "right", "left", "up", "down", "bounce"),
     )
     return Recipe(
@@ -52,6 +53,8 @@ def tiny() -> Recipe:
         alpha_vae=AlphaVaeRecipe(LoopRecipe(num_steps=240, learning_rate=1e-3, warmup_steps=20)),
         joint=JointRecipe(
             LoopRecipe(num_steps=2000, learning_rate=8e-4, muon_scale=2.0, weight_decay=0.01),
+            batch_size=24,
+            num_token_frames=1,
             noise=stage_2,
         ),
         multi_foreground=JointRecipe(
@@ -60,7 +63,7 @@ def tiny() -> Recipe:
             ),
             noise=stage_3,
         ),
-        num_clips=6000,
+        num_clips=4000,
     )
 
 

@@ -73,6 +73,8 @@ class SceneRecipe:
     """Smallest and largest height of a sprite, as shares of the picture's."""
     subject_centre: tuple[float, float] = (0.42, 0.68)
     """Highest and lowest vertical centre of a sprite, as shares of the height from the top."""
+    panorama_yaw: float = 2 * np.pi
+    """Radians: how far a panorama's camera may look aside."""
     motions: tuple[str, ...] = ()
     """Keys of `MOTIONS` to choose from; empty: all."""
     seed: int = 0
@@ -155,7 +157,7 @@ class SceneSource:
 
     def _panorama_shot(self, rng: Generator, picture: Pixels, camera: str) -> Pixels:
         """Look into a panorama with a turning or zooming pinhole camera."""
-        yaw = rng.uniform(0, 2 * np.pi)
+        yaw = rng.uniform(0, self.recipe.panorama_yaw)
         pitch = rng.uniform(-0.12, 0.1)
         field = rng.uniform(1.2, 1.5)
         shot = []

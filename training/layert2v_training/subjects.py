@@ -154,21 +154,14 @@ def is_held_out(subject: str, background: str) -> bool:
 
 
 CORE_SUBJECTS = (
-    "a dog", "a cat", "a fox", "a lion", "a tiger", "an elephant", "a giraffe", "a zebra",
-    "a horse", "a cow", "a pig", "a rabbit", "a panda", "a penguin", "a duck", "an owl",
-    "a parrot", "a frog", "a turtle", "a whale", "a tropical fish", "an octopus", "a crab",
-    "a butterfly", "a bee", "a dinosaur", "a red car", "a bus", "a tractor", "a train",
-    "an airplane", "a rocket", "a sailboat", "a red balloon", "a robot", "a ghost",
+    "a cat", "a fox", "a lion", "a tiger", "an elephant", "a cow", "a pig", "a rabbit", "a panda",
+    "a penguin", "a frog", "a red car", "a tractor", "a sailboat", "a red balloon", "a robot",
     "a snowman", "a pumpkin", "a tree", "a soccer ball",
 )  # fmt: skip
 CORE_BACKGROUNDS = (
-    "a pyramid in the desert", "a castle behind a green lawn", "the Eiffel Tower",
-    "a white castle in the mountains", "a red canyon with a river", "an orange rock wall",
+    "a pyramid in the desert", "a white castle in the mountains", "a red canyon with a river",
     "the Colosseum", "green hills with a long wall", "mountain ruins",
-    "a golden temple on a lake", "a glowing gate at night", "a windmill under a blue sky",
-    "a steaming blue lake", "solar panels", "an empty room", "a green meadow",
-    "clouds over a calm sea", "a pine forest", "a rocky desert at dawn", "a ballroom",
-    "a forest path", "a dark field at night", "a meadow at sunrise",
-    "a waterfront at sunset",
+    "a windmill under a blue sky", "a green meadow", "clouds over a calm sea", "a pine forest",
+    "a rocky desert at dawn", "a waterfront at sunset",
 )  # fmt: skip
-"""What a model learns in an hour or two of two CPU cores; the rest is for longer runs."""
+"""What a model learns in two hours of two CPU cores; the rest is for longer runs."""
