@@ -11,6 +11,7 @@ from layert2v_training.captions import CaptionStates
 from layert2v_training.cli import app
 from layert2v_training.export import text_encoder_folder
 from layert2v_training.joint import TINY_TRANSFORMER, JointLoss, JointRecipe, make_transformer
+from layert2v_training.latents import LatentClip
 from layert2v_training.loop import LoopRecipe
 
 
@@ -67,16 +68,20 @@ def test_the_alpha_loss_weighs_edges_more() -> None:
     assert float(edge["edge"]) > 1.5 * float(flat["edge"])
 
 
-def test_a_window_of_token_frames_is_cut_where_a_token_begins() -> None:
+def test_a_windowed_step_sees_one_frame_of_tokens_of_three_times_as_many_clips() -> None:
     model = make_transformer({**TINY_TRANSFORMER, "num_layers": 0, "ffn_dim": 8})
-    loop = LoopRecipe(num_steps=1, learning_rate=1e-3)
-    loss = JointLoss(model, (), CaptionStates(text_encoder_folder()), JointRecipe(loop))
-    short = replace(loss.recipe, num_token_frames=1)
-    frames = torch.arange(9.0).view(1, 1, 1, 9, 1, 1)
+    recipe = JointRecipe(LoopRecipe(num_steps=1, learning_rate=1e-3), batch_size=2)
+    clip = LatentClip(torch.zeros(4, 24, 9, 2, 2), "a beach", ("a fox",))
+    shapes: list[torch.Size] = []
+    model.register_forward_pre_hook(lambda _, inputs: shapes.append(inputs[0].shape))
 
-    whole = loss._window(frames)
-    loss.recipe = short
-    starts = {tuple(loss._window(frames).flatten().tolist()) for _ in range(50)}
+    for share in (0.0, 1.0):
+        loss = JointLoss(
+            model,
+            [clip],
+            CaptionStates(text_encoder_folder()),
+            replace(recipe, windowed_share=share),
+        )
+        loss(0)
 
-    assert whole.equal(frames)
-    assert starts == {(0, 1, 2), (3, 4, 5), (6, 7, 8)}
+    assert shapes == [(2, 4, 24, 9, 2, 2), (6, 4, 24, 3, 2, 2)]

@@ -40,9 +40,9 @@ class JointRecipe:
 
     loop: LoopRecipe
     batch_size: int = 8
-    num_token_frames: int | None = None
-    """Length of the window of a clip that is seen, in frames of tokens; None: all of it. What
-    layers look like shows in one frame of tokens and costs a third."""
+    windowed_share: float = 0.0
+    """Share of steps that see one frame of tokens of each clip instead of all, and as many more
+    clips: what layers look like shows in one, and subjects and scenes come by more often."""
     caption_dropout: float = 0.1
     """Share of clips seen without any caption, for guidance."""
     noise: NoiseMixture = field(default_factory=NoiseMixture)
@@ -111,33 +111,35 @@ class JointLoss:
 
     def __call__(self, step: int) -> Losses:
         """Draw a batch, levels and noise from PyTorch's generator, and compare velocities."""
-        sizes = sorted(self.groups)
-        weights = torch.tensor([float(len(self.groups[size])) for size in sizes])
-        group = self.groups[sizes[int(torch.multinomial(weights, 1))]]
-        chosen = torch.randint(len(group), (self.recipe.batch_size,)).tolist()
-        clips = [group[i] for i in chosen]
-        latents = self._window(torch.stack([clip.latents_SCTHW.float() for clip in clips]))
+        clips, latents = self._draw()
         text, mask = self._text(clips)
         layout = stream_layout(num_foregrounds_of(latents.shape[1]))
-        frames_per_token = self.model.config.patch_size[0]
+        patch = self.model.config.patch_size[0]
         t_BSF, given_BS = draw_timesteps(
-            len(clips), layout, latents.shape[3] // frames_per_token, self.recipe.noise
+            len(clips), layout, latents.shape[3] // patch, self.recipe.noise
         )
         noise = torch.randn_like(latents)
         latents, noise, t_BSF = (x.to(self.device) for x in (latents, noise, t_BSF))
-        noisy = add_noise(latents, noise, t_BSF.repeat_interleave(frames_per_token, dim=2))
+        noisy = add_noise(latents, noise, t_BSF.repeat_interleave(patch, dim=2))
         velocity = self.model(noisy, 1000 * t_BSF, text, mask, return_dict=False)[0]
         given_BS = given_BS.to(self.device)
         loss = flow_matching_loss(velocity, latents, noise, given_BS, self.channel_weights_C)
         return {"flow": loss}
 
-    def _window(self, latents_BSCTHW: Tensor) -> Tensor:
-        """Cut the frames that are seen, at a random frame of tokens."""
-        length, patch = self.recipe.num_token_frames, self.model.config.patch_size[0]
-        if length is None:
-            return latents_BSCTHW
-        first = int(torch.randint(latents_BSCTHW.shape[3] // patch - length + 1, ()))
-        return latents_BSCTHW[:, :, :, first * patch : (first + length) * patch]
+    def _draw(self) -> tuple[list[LatentClip], Tensor]:
+        """Draw clips with equally many foregrounds, and their latents or a window of them."""
+        sizes = sorted(self.groups)
+        weights = torch.tensor([float(len(self.groups[size])) for size in sizes])
+        group = self.groups[sizes[int(torch.multinomial(weights, 1))]]
+        is_windowed = float(torch.rand(())) < self.recipe.windowed_share
+        patch = self.model.config.patch_size[0]
+        windows = group[0].latents_SCTHW.shape[2] // patch if is_windowed else 1
+        chosen = torch.randint(len(group), (self.recipe.batch_size * windows,)).tolist()
+        clips = [group[i] for i in chosen]
+        latents_BSCTHW = torch.stack([clip.latents_SCTHW.float() for clip in clips])
+        if is_windowed:
+            latents_BSCTHW = latents_BSCTHW.split(patch, 3)[int(torch.randint(windows, ()))]
+        return clips, latents_BSCTHW
 
     def _text(self, clips: Sequence[LatentClip]) -> tuple[Tensor, Tensor]:
         texts = []

@@ -53,14 +53,14 @@ def tiny() -> Recipe:
         alpha_vae=AlphaVaeRecipe(LoopRecipe(num_steps=240, learning_rate=1e-3, warmup_steps=20)),
         joint=JointRecipe(
             LoopRecipe(num_steps=2000, learning_rate=8e-4, muon_scale=2.0, weight_decay=0.01),
-            batch_size=24,
-            num_token_frames=1,
+            windowed_share=1.0,
             noise=stage_2,
         ),
         multi_foreground=JointRecipe(
             LoopRecipe(
                 num_steps=1800, learning_rate=5e-4, muon_scale=2.0, weight_decay=0.01, seed=3
             ),
+            windowed_share=0.5,
             noise=stage_3,
         ),
         num_clips=4000,
