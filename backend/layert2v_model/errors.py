@@ -5,6 +5,7 @@ ValueError
         InvalidPlate     pixels or mattes given as input
     DamagedModel         a model folder that is not whole
     InvalidFixture       a file that `layert2v_model.released` cannot check
+    InvalidCheckpoint    released files that `layert2v-import` cannot turn into a model folder
 
 Each message is one sentence with the value, the limit and the remedy.
 """
@@ -24,3 +25,7 @@ class DamagedModel(ValueError):
 
 class InvalidFixture(ValueError):
     """Raised when a fixture file cannot be read or is of no known kind."""
+
+
+class InvalidCheckpoint(ValueError):
+    """Raised when files of a release miss something, or hold what is broken or unknown."""
