@@ -16,8 +16,10 @@ from layert2v_model.alpha_vae import ProjectIn, low_rank_change
 from layert2v_model.errors import InvalidFixture
 from layert2v_model.released_names import project_in_names, transformer_names, vae_names
 from layert2v_model.transformer import LayerT2VTransformer3DModel
+from layert2v_model.weight_files import names_in_short
 
 Module = TypeVar("Module", bound=nn.Module)
+Value = TypeVar("Value")
 Names = Callable[[Iterable[str]], dict[str, str]]
 """Renames all names of a state dict; raises KeyError at an unknown one."""
 
@@ -37,28 +39,40 @@ def transformer_from_released(
         InvalidFixture: A name is unknown or missing, or a shape does not fit.
     """
     model = LayerT2VTransformer3DModel(
-        **_transformer_settings(state, config), max_foregrounds=max_foregrounds
+        **transformer_settings(state, config), max_foregrounds=max_foregrounds
     )
-    renamed = _rename(state, transformer_names, "transformer")
+    ours = renamed(state, transformer_names, "the transformer")
     own = model.layer_adaln.state_dict(prefix="layer_adaln.")
-    return _loaded(model, own | renamed, "transformer")
+    return _loaded(model, own | ours, "transformer")
 
 
-def _transformer_settings(state: Mapping[str, Tensor], config: Mapping[str, Any]) -> dict[str, Any]:
-    patch = _tensor(state, "patch_embedding.weight")
-    dim, num_heads = patch.shape[0], int(config["num_heads"])
-    head = _tensor(state, "head.head.weight")
+def transformer_settings(state: Mapping[str, Tensor], config: Mapping[str, Any]) -> dict[str, Any]:
+    """Read a released transformer's sizes off its config, and off its tensors what that lacks.
+
+    Raises:
+        InvalidFixture: What tells a size is missing.
+    """
+    if "num_heads" not in config:
+        raise InvalidFixture("the transformer's config lacks num_heads; use the released one")
+
+    def size(setting: str, name: str, axis: int) -> int:
+        return int(config[setting]) if setting in config else _tensor(state, name).shape[axis]
+
+    blocks = [int(name.split(".")[1]) for name in state if name.startswith("blocks.")]
+    dim = size("dim", "patch_embedding.weight", 0)
+    patch_size = config.get("patch_size") or _tensor(state, "patch_embedding.weight").shape[2:]
+    num_outputs = size("out_dim", "head.head.weight", 0)
     return {
-        "patch_size": tuple(patch.shape[2:]),
-        "num_attention_heads": num_heads,
-        "attention_head_dim": dim // num_heads,
-        "in_channels": patch.shape[1],
-        "out_channels": head.shape[0] // math.prod(patch.shape[2:]),
-        "text_dim": _tensor(state, "text_embedding.0.weight").shape[1],
-        "freq_dim": _tensor(state, "time_embedding.0.weight").shape[1],
-        "ffn_dim": _tensor(state, "blocks.0.ffn.0.weight").shape[0],
-        "num_layers": 1 + max(int(k.split(".")[1]) for k in state if k.startswith("blocks.")),
-        "cross_attn_norm": "blocks.0.norm3.weight" in state,
+        "patch_size": tuple(patch_size),
+        "num_attention_heads": int(config["num_heads"]),
+        "attention_head_dim": dim // int(config["num_heads"]),
+        "in_channels": size("in_dim", "patch_embedding.weight", 1),
+        "out_channels": num_outputs // (1 if "out_dim" in config else math.prod(patch_size)),
+        "text_dim": size("text_dim", "text_embedding.0.weight", 1),
+        "freq_dim": size("freq_dim", "time_embedding.0.weight", 1),
+        "ffn_dim": size("ffn_dim", "blocks.0.ffn.0.weight", 0),
+        "num_layers": int(config.get("num_layers", 1 + max(blocks, default=-1))),
+        "cross_attn_norm": any(name.startswith("blocks.0.norm3.") for name in state),
         "eps": float(config.get("eps", 1e-6)),
         "prompt_visibility": "released",
         "foreground_fill": "black",
@@ -86,7 +100,7 @@ def vae_from_released(state: Mapping[str, Tensor], settings: Mapping[str, Any]) 
         scale_factor_temporal=2 ** sum(downsample or []),
         scale_factor_spatial=2 ** (len(settings["dim_mult"]) - 1),
     )
-    return _loaded(vae, _rename(state, _vae_names_for(vae), "VAE"), "VAE")
+    return _loaded(vae, renamed(state, _vae_names_for(vae), "the VAE"), "VAE")
 
 
 def _vae_names_for(vae: AutoencoderKLWan) -> Names:
@@ -105,10 +119,12 @@ def merge_released_lora(
     weights = dict(vae.named_parameters())
     places = sorted({name.rpartition(".lora_")[0] for name in lora})
     plain = {f"{place.removeprefix('model.')}.weight": lora for place in places}
-    targets = list(_rename(plain, _vae_names_for(vae), "decoder LoRA"))
+    targets = list(renamed(plain, _vae_names_for(vae), "the decoder LoRA"))
     for place, target in zip(places, targets, strict=True):
-        up_OR = _tensor(lora, f"{place}.lora_up.weight").flatten(1)
-        change = low_rank_change(up_OR, _tensor(lora, f"{place}.lora_down.weight"))
+        up, down = (_tensor(lora, f"{place}.lora_{end}.weight") for end in ("up", "down"))
+        if (up.ndim, down.ndim, up.shape[1:2], down.shape[:1]) != (5, 5, (rank,), (rank,)):
+            raise InvalidFixture(f"the decoder LoRA's {place} is no convolution of rank {rank}")
+        change = low_rank_change(up.flatten(1), down)
         if target not in weights or weights[target].shape != change.shape:
             raise InvalidFixture(f"the decoder LoRA's {place} fits no convolution of the VAE")
         weights[target].data += alpha / rank * change
@@ -126,7 +142,7 @@ def project_in_from_released(state: Mapping[str, Tensor], settings: Mapping[str,
         res_blocks=settings["res_blocks"],
         use_attention=settings["use_attention"],
     )
-    return _loaded(project_in, _rename(state, project_in_names, "projector"), "projector")
+    return _loaded(project_in, renamed(state, project_in_names, "the projector"), "projector")
 
 
 def _tensor(state: Mapping[str, Tensor], name: str) -> Tensor:
@@ -135,14 +151,24 @@ def _tensor(state: Mapping[str, Tensor], name: str) -> Tensor:
     return state[name]
 
 
-def _rename(state: Mapping[str, Any], names: Names, what: str) -> dict[str, Any]:
-    try:
-        renamed = names(state)
-    except KeyError as error:
+def renamed(state: Mapping[str, Value], names: Names, what: str) -> dict[str, Value]:
+    """Give a state dict our names.
+
+    Raises:
+        InvalidFixture: Names are unknown; lists them.
+    """
+    ours, unknown = {}, []
+    for name, value in state.items():
+        try:
+            ours[names([name])[name]] = value
+        except KeyError:
+            unknown.append(name)
+    if unknown:
         raise InvalidFixture(
-            f"the {what} holds an unknown parameter {error}; use a file of the released model"
-        ) from None
-    return {renamed[name]: value for name, value in state.items()}
+            f"{what} holds {len(unknown)} unknown parameters ({names_in_short(sorted(unknown))}); "
+            f"use a file of the released model"
+        )
+    return ours
 
 
 def _loaded(module: Module, state: Mapping[str, Tensor], what: str) -> Module:
