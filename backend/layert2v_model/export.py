@@ -38,6 +38,11 @@ def save_pipeline(
         parts |= {"text_encoder": None, "tokenizer": None}
     type(pipeline)(**parts).save_pretrained(folder, safe_serialization=True)
     save_project_in(_cast(pipeline.project_in, dtype), folder / "alpha_vae")
+    write_card(folder, card)
+
+
+def write_card(folder: Path, card: Mapping[str, Any]) -> None:
+    """Write `layert2v.json` with the SHA-256 of all weights that lie in `folder` by now."""
     weights = sorted(folder.glob("*/*.safetensors"))
     hashes = {path.relative_to(folder).as_posix(): file_sha256(path) for path in weights}
     (folder / CARD_FILE).write_text(json.dumps({**card, "files": hashes}, indent=2) + "\n")

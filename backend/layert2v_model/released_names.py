@@ -53,6 +53,29 @@ PROJECT_IN_RULES: tuple[tuple[str, str], ...] = (
 )
 """The projector of the mask VAE to `ProjectIn`."""
 
+TEXT_ENCODER_RULES: tuple[tuple[str, str], ...] = (
+    (r"token_embedding\.", r"shared."),
+    (r"norm\.", r"encoder.final_layer_norm."),
+    (r"blocks\.(\d+)\.norm1\.", r"encoder.block.\1.layer.0.layer_norm."),
+    (r"blocks\.(\d+)\.norm2\.", r"encoder.block.\1.layer.1.layer_norm."),
+    (r"blocks\.(\d+)\.attn\.([qkvo])\.", r"encoder.block.\1.layer.0.SelfAttention.\2."),
+    (
+        r"blocks\.(\d+)\.pos_embedding\.embedding\.",
+        r"encoder.block.\1.layer.0.SelfAttention.relative_attention_bias.",
+    ),
+    (r"blocks\.(\d+)\.ffn\.gate\.0\.", r"encoder.block.\1.layer.1.DenseReluDense.wi_0."),
+    (r"blocks\.(\d+)\.ffn\.fc1\.", r"encoder.block.\1.layer.1.DenseReluDense.wi_1."),
+    (r"blocks\.(\d+)\.ffn\.fc2\.", r"encoder.block.\1.layer.1.DenseReluDense.wo."),
+)
+"""Wan's umT5 encoder to transformers' `UMT5EncoderModel`; the gate's GELU acts on `wi_0`."""
+
+_BLOCK_LINEAR_MAPS: tuple[str, ...] = (
+    *(f"self_attn.{name}" for name in "qkvo"),
+    *(f"cross_attn.{name}" for name in "qkvo"),
+    "ffn.0",
+    "ffn.2",
+)
+
 RESIDUAL_RULES: tuple[tuple[str, str], ...] = (
     (r"\.residual\.0\.gamma$", r".norm1.gamma"),
     (r"\.residual\.2\.", r".conv1."),
@@ -95,6 +118,21 @@ def vae_names(names: Iterable[str], num_stages: int, num_res_blocks: int) -> dic
 def project_in_names(names: Iterable[str]) -> dict[str, str]:
     """Map released names of the projector to ours."""
     return {name: _renamed_residual(_renamed(name, PROJECT_IN_RULES)) for name in names}
+
+
+def text_encoder_names(names: Iterable[str]) -> dict[str, str]:
+    """Map names of Wan's umT5 encoder to those of transformers."""
+    return {name: _renamed(name, TEXT_ENCODER_RULES) for name in names}
+
+
+def linear_maps(num_blocks: int) -> list[str]:
+    """Name the linear maps of WanModel in the order in which it registers them.
+
+    An average of parameters is stored without names, so its order is all that is known of it.
+    """
+    before = [f"{part}_embedding.{index}" for part in ("text", "time") for index in (0, 2)]
+    inside = [f"blocks.{k}.{name}" for k in range(num_blocks) for name in _BLOCK_LINEAR_MAPS]
+    return [*before, "time_projection.1", *inside, "head.head"]
 
 
 def _renamed(name: str, rules: tuple[tuple[str, str], ...]) -> str:

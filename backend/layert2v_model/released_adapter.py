@@ -1,0 +1,194 @@
+"""What the authors' training adds to a Wan transformer: LoRA, LayerAdaLN and their average.
+
+Names are the release's; nothing is renamed here. Shape letters: O out, I in, R rank.
+"""
+
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+
+from layert2v_model.errors import InvalidCheckpoint
+from layert2v_model.weight_files import (
+    check_names,
+    is_state_dict,
+    read_json,
+    read_pickled,
+    read_safetensors,
+)
+
+CONFIG_FILE = "adapter_config.json"
+WEIGHTS_FILE = "adapter_model.safetensors"
+EMA_FILE = "ema/ema_model.pt"
+
+LAYER_MODULATION = "layer_adaln.layer_modulation"
+"""The one parameter that is trained whole."""
+
+_PREFIX = "base_model.model."
+_DOWN, _UP = ".lora_A.weight", ".lora_B.weight"
+
+_PLAIN_LORA: Mapping[str, tuple[object, ...]] = {
+    "peft_type": ("LORA",),
+    "bias": ("none",),
+    "modules_to_save": (["layer_adaln"],),
+    "use_dora": (False, None),
+    "use_rslora": (False, None),
+    "use_bdlora": (False, None),
+    "lora_bias": (False, None),
+    "fan_in_fan_out": (False, None),
+    "rank_pattern": ({}, None),
+    "alpha_pattern": ({}, None),
+    "exclude_modules": (None,),
+    "layers_to_transform": (None,),
+    "layer_replication": (None,),
+    "trainable_token_indices": (None,),
+    "target_parameters": (None,),
+}
+"""Settings of peft that change what the tensors mean, and the values of plain LoRA."""
+
+
+@dataclass(frozen=True, eq=False)
+class Adapter:
+    """A trained addition to a Wan transformer."""
+
+    scale: float
+    """LoRA's alpha over its rank."""
+    factors: Mapping[str, tuple[Tensor, Tensor]]
+    """Down (R, I) and up (O, R) of each adapted linear map, by its released name, in the order of
+    the model's parameters."""
+    layer_modulation: Tensor
+    """LayerAdaLN's table, (4, 6, D)."""
+
+    def merged(self, module: str, weight_OI: Tensor) -> Tensor:
+        """Return a linear map's weight with its LoRA folded in, computed in float32."""
+        down_RI, up_OR = self.factors[module]
+        return weight_OI.float() + (up_OR.float() @ down_RI.float()) * self.scale
+
+
+def read_adapter(folder: Path, linear_maps: Iterable[str], *, use_ema: bool) -> Adapter:
+    """Read the adapter of a training output.
+
+    Args:
+        folder: Holds `adapter_config.json` and `adapter_model.safetensors`.
+        linear_maps: Released names of the base transformer's linear maps, in its own order.
+        use_ema: Whether to take the averaged values of `ema/ema_model.pt`.
+
+    Raises:
+        InvalidCheckpoint: A file is broken, a setting is not plain LoRA's, or tensors are missing
+            or unexpected.
+    """
+    config = read_json(folder / CONFIG_FILE)
+    _check_plain(config, folder / CONFIG_FILE)
+    path = folder / WEIGHTS_FILE
+    state = read_safetensors([path])
+    modules = _targets(config, linear_maps)
+    names = [f"{_PREFIX}{module}{end}" for module in modules for end in (_DOWN, _UP)]
+    check_names(state, [*names, _PREFIX + LAYER_MODULATION], str(path))
+    adapter = Adapter(
+        scale=float(config["lora_alpha"]) / int(config["r"]),
+        factors={
+            module: (state[f"{_PREFIX}{module}{_DOWN}"], state[f"{_PREFIX}{module}{_UP}"])
+            for module in modules
+        },
+        layer_modulation=state[_PREFIX + LAYER_MODULATION],
+    )
+    _check_rank(adapter, int(config["r"]), path)
+    return _averaged(adapter, folder / EMA_FILE) if use_ema else adapter
+
+
+def _check_plain(config: Mapping[str, Any], path: Path) -> None:
+    lacking = [name for name in ("r", "lora_alpha", "target_modules") if not config.get(name)]
+    if lacking:
+        raise InvalidCheckpoint(f"{path} lacks {', '.join(lacking)}; give the file peft wrote")
+    for name, values in _PLAIN_LORA.items():
+        if name in config and config[name] not in values:
+            raise InvalidCheckpoint(
+                f"{path} sets {name} to {config[name]!r}, but only {values[0]!r} is known, as in "
+                f"the authors' training; merge this adapter with peft first"
+            )
+
+
+def _targets(config: Mapping[str, Any], linear_maps: Iterable[str]) -> list[str]:
+    """Find the adapted maps: `target_modules` are ends of names, or one pattern."""
+    targets = config["target_modules"]
+    if isinstance(targets, str):
+        is_target = re.compile(targets).fullmatch
+    else:
+        is_target = re.compile("|".join(rf"(.*\.)?{re.escape(end)}" for end in targets)).fullmatch
+    return [module for module in linear_maps if is_target(module)]
+
+
+def _check_rank(adapter: Adapter, rank: int, path: Path) -> None:
+    for module, (down_RI, up_OR) in adapter.factors.items():
+        ranks = {down_RI.shape[0], up_OR.shape[-1]}
+        if ranks != {rank}:
+            raise InvalidCheckpoint(
+                f"{path} has rank {sorted(ranks)} at {module}, its config says {rank}; give the "
+                f"two files of one training output"
+            )
+
+
+def _averaged(adapter: Adapter, path: Path) -> Adapter:
+    """Replace an adapter's values by the average that training kept of them.
+
+    The file is a bare list in the order of the model's parameters. Training also averages the
+    untouched copy of LayerAdaLN that peft keeps before the trained one: with one tensor too many,
+    the last but one is not ours. Reading the list index by index over both copies, as the release
+    does, would put that copy's zeros in place of the trained table.
+    """
+    values = _shadow_params(path)
+    num_expected = 2 * len(adapter.factors) + 1
+    if len(values) == num_expected + 1:
+        values = [*values[:-2], values[-1]]
+    if len(values) != num_expected:
+        raise InvalidCheckpoint(
+            f"{path} holds {len(values)} tensors, the adapter has {num_expected} (or one more, a "
+            f"second LayerAdaLN); give the two of one training output, or leave --ema out"
+        )
+    pairs = zip(values[:-1:2], values[1:-1:2], strict=True)
+    factors = dict(zip(adapter.factors, pairs, strict=True))
+    for module, averaged in factors.items():
+        _check_shapes(averaged, adapter.factors[module], module, path)
+    _check_shapes(values[-1:], [adapter.layer_modulation], LAYER_MODULATION, path)
+    return replace(adapter, factors=factors, layer_modulation=values[-1])
+
+
+def _shadow_params(path: Path) -> list[Tensor]:
+    content = read_pickled(path)
+    values = content.get("shadow_params") if isinstance(content, dict) else None
+    if not isinstance(values, list) or not all(isinstance(value, Tensor) for value in values):
+        raise InvalidCheckpoint(
+            f"{path} has no list shadow_params of tensors; give the file the training wrote"
+        )
+    return values
+
+
+def _check_shapes(
+    values: Iterable[Tensor], trained: Iterable[Tensor], name: str, path: Path
+) -> None:
+    for value, other in zip(values, trained, strict=True):
+        if value.shape != other.shape:
+            raise InvalidCheckpoint(
+                f"{path} has {tuple(value.shape)} where {name} has {tuple(other.shape)}; give the "
+                f"two of one training output, or leave --ema out"
+            )
+
+
+def read_mask_vae_lora(path: Path) -> Mapping[str, Any]:
+    """Read `mask_vae_lora.pt`: `project_in`, `decoder_lora` and `config`.
+
+    Raises:
+        InvalidCheckpoint: It is broken, or lacks a part or a setting.
+    """
+    content = read_pickled(path)
+    parts = content if isinstance(content, dict) else {}
+    check_names(parts, ("project_in", "decoder_lora", "config"), str(path))
+    is_whole = is_state_dict(parts["project_in"]) and is_state_dict(parts["decoder_lora"])
+    if not is_whole or not isinstance(parts["config"], dict):
+        raise InvalidCheckpoint(f"{path} holds no tensors by name; give the file training wrote")
+    wanted = {"lora_rank", "lora_alpha", "proj_hidden", "proj_res_blocks", "proj_use_attention"}
+    check_names(parts["config"].keys() - {"proj_dropout"}, wanted, f"{path}, its config")
+    return parts
