@@ -1,15 +1,41 @@
-"""Two processors that flatten streams around the library's Wan attention.
+"""Two processors around the library's Wan attention: joint over streams, and each stream's text.
 
-Shape letters: B batch, S streams, L visual tokens of a stream, N text tokens, D width.
+Shape letters: B batch, S streams, L visual tokens of a stream, F frames of tokens, P tokens of one
+frame, M keys of one query, N text tokens, D width, A heads, E width of a head.
 """
 
-from diffusers.models.transformers.transformer_wan import WanAttention, WanAttnProcessor
+from typing import NamedTuple
+
+import torch
+from diffusers.models.attention_dispatch import dispatch_attention_fn
+from diffusers.models.embeddings import apply_rotary_emb
+from diffusers.models.transformers.transformer_wan import (
+    WanAttention,
+    WanAttnProcessor,
+    _get_qkv_projections,
+)
 from einops import rearrange
 from torch import Tensor, nn
 from torch.nn.functional import rms_norm
 
 Rotary = tuple[Tensor, Tensor]
 """Cosines and sines, each (1, S, L, 1, head width)."""
+
+KeyValue = tuple[Tensor, Tensor]
+"""Keys, normalised, and values of each stream's text, each (B, S, N, D)."""
+
+
+class FrameWindow(NamedTuple):
+    """Which instants of the other streams a token sees; of its own stream it sees all."""
+
+    num_frames: int
+    """Frames of tokens in every stream, F."""
+    reach: int
+    """Frames seen to either side of the token's own instant, from 0."""
+
+    def around(self, frame: int) -> slice:
+        """Return the frames seen from `frame`, cut at both ends of the shot."""
+        return slice(max(0, frame - self.reach), frame + self.reach + 1)
 
 
 class QueryKeyNorm(nn.RMSNorm):
@@ -22,7 +48,7 @@ class QueryKeyNorm(nn.RMSNorm):
 
 
 class JointSelfAttnProcessor(WanAttnProcessor):
-    """Attend over all tokens of all streams at once, as released."""
+    """Attend over all tokens of all streams at once, as released, or within a window."""
 
     def __call__(
         self,
@@ -31,14 +57,86 @@ class JointSelfAttnProcessor(WanAttnProcessor):
         encoder_hidden_states: Tensor | None = None,
         attention_mask: Tensor | None = None,
         rotary_emb: Rotary | None = None,
+        window: FrameWindow | None = None,
     ) -> Tensor:
-        """Map tokens (B, S, L, D) to the same shape."""
+        """Map tokens (B, S, L, D) to the same shape.
+
+        Args:
+            attn: The block's self-attention.
+            hidden_states: Tokens (B, S, L, D), a stream's frames one after another.
+            encoder_hidden_states: Not used.
+            attention_mask: Not used: no mask over visual tokens is ever built.
+            rotary_emb: Cosines and sines.
+            window: None: every token sees every token.
+
+        Raises:
+            ValueError: A window is asked for under context parallel.
+        """
         assert rotary_emb is not None
         num_streams = hidden_states.shape[1]
         rotary = tuple(rearrange(table, "b s l h d -> b (s l) h d") for table in rotary_emb)
         joint_BLD = rearrange(hidden_states, "b s l d -> b (s l) d")
+        if window is not None:
+            return self._windowed(attn, joint_BLD, rotary, num_streams, window)
         out_BLD = super().__call__(attn, joint_BLD, None, None, rotary)
         return rearrange(out_BLD, "b (s l) d -> b s l d", s=num_streams)
+
+    def _windowed(
+        self,
+        attn: WanAttention,
+        joint_BLD: Tensor,
+        rotary: tuple[Tensor, ...],
+        num_streams: int,
+        window: FrameWindow,
+    ) -> Tensor:
+        """Attend frame by frame, all streams of an instant in one call of the ordinary kernel."""
+        if self._parallel_config is not None:
+            raise ValueError(
+                "cross_stream_window does not work with context parallel; load with "
+                "cross_stream_window=None, or use one device"
+            )
+        query, key, value = _get_qkv_projections(attn, joint_BLD, None)
+        query, key = attn.norm_q(query), attn.norm_k(key)
+        query_BSFPAE, key_BSFPAE, value_BSFPAE = (
+            rearrange(x, "b (s f p) a e -> b s f p a e", s=num_streams, f=window.num_frames)
+            for x in (
+                _rotated(query, attn.heads, rotary),
+                _rotated(key, attn.heads, rotary),
+                value.unflatten(-1, (attn.heads, -1)),
+            )
+        )
+        frames = [
+            dispatch_attention_fn(
+                query_BSFPAE[:, :, frame].flatten(0, 1),
+                _seen_from(frame, key_BSFPAE, window),
+                _seen_from(frame, value_BSFPAE, window),
+                backend=self._attention_backend,
+            )
+            for frame in range(window.num_frames)
+        ]
+        out_BSLD = rearrange(torch.stack(frames), "f (b s) p a e -> b s (f p) (a e)", s=num_streams)
+        return attn.to_out[1](attn.to_out[0](out_BSLD.type_as(query)))
+
+
+def _rotated(projected_BLD: Tensor, num_heads: int, rotary: tuple[Tensor, ...]) -> Tensor:
+    heads_BLAE = projected_BLD.unflatten(-1, (num_heads, -1))
+    cos_LE, sin_LE = (table[0, :, 0] for table in rotary)
+    return apply_rotary_emb(heads_BLAE, (cos_LE, sin_LE), sequence_dim=1)
+
+
+def _seen_from(frame: int, tokens_BSFPAE: Tensor, window: FrameWindow) -> Tensor:
+    """Gather what each stream sees from a frame: ((B S), M, A, E).
+
+    The window of all streams, its own among them, then the rest of its own stream: one copy, and
+    the order of keys changes no softmax.
+    """
+    near = window.around(frame)
+    num_streams = tokens_BSFPAE.shape[1]
+    near_BMAE = rearrange(tokens_BSFPAE[:, :, near], "b s f p a e -> b (s f p) a e")
+    near_BSMAE = near_BMAE[:, None].expand(-1, num_streams, -1, -1, -1)
+    before = tokens_BSFPAE[:, :, : near.start].flatten(2, 3)
+    after = tokens_BSFPAE[:, :, near.stop :].flatten(2, 3)
+    return torch.cat([near_BSMAE, before, after], dim=2).flatten(0, 1)
 
 
 class StreamCrossAttnProcessor(WanAttnProcessor):
@@ -48,7 +146,7 @@ class StreamCrossAttnProcessor(WanAttnProcessor):
         self,
         attn: WanAttention,
         hidden_states: Tensor,
-        encoder_hidden_states: Tensor | None = None,
+        encoder_hidden_states: Tensor | KeyValue | None = None,
         attention_mask: Tensor | None = None,
         rotary_emb: Rotary | None = None,
     ) -> Tensor:
@@ -57,15 +155,31 @@ class StreamCrossAttnProcessor(WanAttnProcessor):
         Args:
             attn: The block's cross-attention.
             hidden_states: Visual tokens (B, S, L, D).
-            encoder_hidden_states: Text (B, S, N, D).
+            encoder_hidden_states: Text (B, S, N, D), or what `text_key_value` made of it.
             attention_mask: None, or a boolean (B, S, N), true on real text tokens.
             rotary_emb: Not used: text has no position.
         """
         assert encoder_hidden_states is not None
+        if isinstance(encoder_hidden_states, Tensor):
+            encoder_hidden_states = text_key_value(attn, encoder_hidden_states)
         batch_size = hidden_states.shape[0]
-        visual_BLD = rearrange(hidden_states, "b s l d -> (b s) l d")
-        text_BND = rearrange(encoder_hidden_states, "b s n d -> (b s) n d")
+        query = attn.norm_q(attn.to_q(rearrange(hidden_states, "b s l d -> (b s) l d")))
+        key, value = (rearrange(x, "b s n d -> (b s) n d") for x in encoder_hidden_states)
         if attention_mask is not None:
             attention_mask = rearrange(attention_mask, "b s n -> (b s) 1 1 n")
-        out_BLD = super().__call__(attn, visual_BLD, text_BND, attention_mask, None)
+        out_BLAE = dispatch_attention_fn(
+            *(x.unflatten(-1, (attn.heads, -1)) for x in (query, key, value)),
+            attn_mask=attention_mask,
+            backend=self._attention_backend,
+        )
+        out_BLD = attn.to_out[1](attn.to_out[0](out_BLAE.flatten(2).type_as(query)))
         return rearrange(out_BLD, "(b s) l d -> b s l d", b=batch_size)
+
+
+def text_key_value(attn: WanAttention, text: Tensor) -> KeyValue:
+    """Make a cross-attention's keys, normalised, and values of text (..., N, D)."""
+    if attn.fused_projections:
+        key, value = attn.to_kv(text).chunk(2, dim=-1)
+    else:
+        key, value = attn.to_k(text), attn.to_v(text)
+    return attn.norm_k(key), value

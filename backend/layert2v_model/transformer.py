@@ -12,72 +12,24 @@ from typing import Any, ClassVar
 import torch
 import torch.nn.functional as F
 from diffusers.configuration_utils import register_to_config
-from diffusers.hooks._helpers import TransformerBlockMetadata, TransformerBlockRegistry
+from diffusers.hooks.group_offloading import _is_group_offload_enabled
 from diffusers.models._modeling_parallel import ContextParallelInput, ContextParallelOutput
 from diffusers.models.modeling_outputs import Transformer2DModelOutput
 
 # `DiffusionPipeline.from_pretrained` looks in a part's module for the class that can load it.
 from diffusers.models.modeling_utils import ModelMixin  # noqa: F401
-from diffusers.models.transformers.transformer_wan import (
-    WanRotaryPosEmbed,
-    WanTransformer3DModel,
-    WanTransformerBlock,
-)
+from diffusers.models.transformers.transformer_wan import WanTransformer3DModel
 from diffusers.utils import apply_lora_scale
+from diffusers.utils.accelerate_utils import apply_forward_hook
 from einops import rearrange
 from torch import Tensor, nn
 
-from layert2v_model.attention import (
-    JointSelfAttnProcessor,
-    QueryKeyNorm,
-    Rotary,
-    StreamCrossAttnProcessor,
-)
+from layert2v_model.attention import FrameWindow, text_key_value
+from layert2v_model.block import LayerT2VTransformerBlock, modulated
 from layert2v_model.errors import InvalidShot
+from layert2v_model.positions import JointRotaryPosEmbed
 from layert2v_model.streams import PROMPT_VISIBILITIES, StreamRole, num_foregrounds_of
-
-
-class JointRotaryPosEmbed(WanRotaryPosEmbed):
-    """Native 3D positions whose time index runs through all streams: s * T + t.
-
-    Source: LayerT2V's release with `use_4d_rope: false`, the setting of all its recipes.
-    """
-
-    def __init__(self, attention_head_dim: int, patch_size: tuple[int, ...], max_seq_len: int):
-        super().__init__(attention_head_dim, patch_size, max_seq_len)
-        self._tables: dict[tuple[Any, ...], Rotary] = {}
-
-    def forward(self, hidden_states: Tensor) -> Rotary:
-        """Return float32 cosines and sines (1, S, L, 1, head) for latents (B, S, C, T, H, W)."""
-        _, num_streams, _, num_frames, height, width = hidden_states.shape
-        key = (num_streams, num_frames, height, width, hidden_states.device)
-        if key not in self._tables:
-            self._tables[key] = self._joint_tables(hidden_states)
-        return self._tables[key]
-
-    def _joint_tables(self, latents_BSCTHW: Tensor) -> Rotary:
-        _, num_streams, channels, num_frames, height, width = latents_BSCTHW.shape
-        if any(n % p for n, p in zip((num_frames, height, width), self.patch_size, strict=True)):
-            raise InvalidShot(
-                f"latents of {num_frames} frames, {height} x {width}, do not fill patches of "
-                f"{tuple(self.patch_size)}; use a multiple of each"
-            )
-        num_positions = num_streams * num_frames // self.patch_size[0]
-        if num_positions > self.max_seq_len:
-            raise InvalidShot(
-                f"{num_streams} streams of {num_frames} latent frames need {num_positions} "
-                f"positions, the model has {self.max_seq_len}; ask for fewer frames or foregrounds"
-            )
-        with torch.inference_mode(False), torch.no_grad():
-            joint = latents_BSCTHW.new_empty(
-                (1, channels, num_streams * num_frames, height, width), device="meta"
-            )
-            cos, sin = super().forward(joint)
-            return self._per_stream(cos, latents_BSCTHW), self._per_stream(sin, latents_BSCTHW)
-
-    def _per_stream(self, table: Tensor, latents_BSCTHW: Tensor) -> Tensor:
-        streams = rearrange(table, "b (s l) h d -> b s l h d", s=latents_BSCTHW.shape[1])
-        return streams.to(latents_BSCTHW.device, torch.float32)
+from layert2v_model.text import TextStates, distinct_texts
 
 
 class LayerAdaLN(nn.Module):
@@ -105,69 +57,6 @@ class LayerAdaLN(nn.Module):
         numbers_K6D = F.pad(nearer_K6D, (0, 0, 0, 0, 1, 0))
         pairs_KR6D = roles_R6D[StreamRole.FOREGROUND :] + numbers_K6D[:, None]
         return torch.cat([roles_R6D[: StreamRole.FOREGROUND], pairs_KR6D.flatten(0, 1)])
-
-
-class LayerT2VTransformerBlock(WanTransformerBlock):
-    """Wan's block on tokens (B, S, L, D) with modulation per stream, or per stream and frame."""
-
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        self.attn1.set_processor(JointSelfAttnProcessor())
-        self.attn2.set_processor(StreamCrossAttnProcessor())
-        for attention in (self.attn1, self.attn2):
-            attention.norm_q = QueryKeyNorm(attention.inner_dim, eps=attention.norm_q.eps)
-            attention.norm_k = QueryKeyNorm(attention.inner_dim, eps=attention.norm_k.eps)
-
-    def forward(
-        self,
-        hidden_states: Tensor,
-        encoder_hidden_states: Tensor,
-        temb: Tensor,
-        rotary_emb: Rotary,
-        encoder_attention_mask: Tensor | None = None,
-    ) -> Tensor:
-        """Map tokens to tokens.
-
-        Args:
-            hidden_states: Tokens (B, S, L, D).
-            encoder_hidden_states: Text after its MLP (B, S, N, D).
-            temb: Time and layer modulation (B, S, F, 6, D), float32; F divides L.
-            rotary_emb: Cosines and sines (1, S, L, 1, head width).
-            encoder_attention_mask: None, or a boolean (B, S, N), true on real text tokens.
-        """
-        # Order of the six: Wan's, for self-attention and then for the feed-forward.
-        shift_1, scale_1, gate_1, shift_2, scale_2, gate_2 = (
-            self.scale_shift_table.float() + temb
-        ).unbind(dim=-2)
-
-        normed = _modulated(self.norm1, hidden_states, shift_1, scale_1)
-        hidden_states = _gated(hidden_states, self.attn1(normed, None, None, rotary_emb), gate_1)
-
-        normed = self.norm2(hidden_states.float()).type_as(hidden_states)
-        text = self.attn2(normed, encoder_hidden_states, encoder_attention_mask, None)
-        hidden_states = hidden_states + text
-
-        normed = _modulated(self.norm3, hidden_states, shift_2, scale_2)
-        return _gated(hidden_states, self.ffn(normed), gate_2)
-
-
-def _modulated(
-    norm: nn.Module, tokens_BSLD: Tensor, shift_BSFD: Tensor, scale_BSFD: Tensor
-) -> Tensor:
-    frames = (shift_BSFD.shape[2], -1)
-    normed = norm(tokens_BSLD.float()).unflatten(2, frames)
-    modulated = normed * (1 + scale_BSFD[:, :, :, None]) + shift_BSFD[:, :, :, None]
-    return modulated.flatten(2, 3).type_as(tokens_BSLD)
-
-
-def _gated(tokens_BSLD: Tensor, update_BSLD: Tensor, gate_BSFD: Tensor) -> Tensor:
-    update = update_BSLD.float().unflatten(2, (gate_BSFD.shape[2], -1)) * gate_BSFD[:, :, :, None]
-    return (tokens_BSLD.float() + update.flatten(2, 3)).type_as(tokens_BSLD)
-
-
-TransformerBlockRegistry.register(
-    LayerT2VTransformerBlock, TransformerBlockMetadata(return_hidden_states_index=0)
-)
 
 
 class LayerT2VTransformer3DModel(WanTransformer3DModel):
@@ -252,7 +141,9 @@ class LayerT2VTransformer3DModel(WanTransformer3DModel):
             foreground_fill: What foreground streams hold beyond their matte: `black`
                 (premultiplied, as released) or `bleed` (straight colour, extended).
             per_stream_timesteps: Whether it was trained with a timestep per stream and frame.
-            cross_stream_window: Must be None: every stream attends to every instant of all.
+            cross_stream_window: None, as released: every stream attends to every instant of all.
+                Or, from 0: it attends to all of itself and, in the other streams, to the frames of
+                tokens at most that far from its own instant. May be changed when loading.
             prediction_type: What the head says: `velocity`, as released, or `preconditioned`, a
                 mixture that tends to the picture where t is near 1 and to the noise near 0, from
                 which `forward` makes the velocity (see `velocity_of_preconditioned`).
@@ -264,9 +155,12 @@ class LayerT2VTransformer3DModel(WanTransformer3DModel):
             prompt_visibility=(prompt_visibility, PROMPT_VISIBILITIES),
             stream_positions=(stream_positions, ("released",)),
             foreground_fill=(foreground_fill, ("black", "bleed")),
-            cross_stream_window=(cross_stream_window, (None,)),
             prediction_type=(prediction_type, ("velocity", "preconditioned")),
         )
+        if cross_stream_window is not None and cross_stream_window < 0:
+            raise ValueError(
+                f"cross_stream_window is {cross_stream_window}, supported: None, 0, 1, 2, ..."
+            )
         if image_dim is not None or added_kv_proj_dim is not None:
             raise ValueError("image conditions are not supported; leave image_dim out")
         super().__init__(
@@ -300,7 +194,7 @@ class LayerT2VTransformer3DModel(WanTransformer3DModel):
         self,
         hidden_states: Tensor,
         timestep: Tensor,
-        encoder_hidden_states: Tensor,
+        encoder_hidden_states: Tensor | TextStates,
         encoder_attention_mask: Tensor | None = None,
         return_dict: bool = True,
         attention_kwargs: dict[str, Any] | None = None,
@@ -311,8 +205,10 @@ class LayerT2VTransformer3DModel(WanTransformer3DModel):
             hidden_states: Noisy latents (B, S, C, T, H, W), normalised as the VAE's config says.
             timestep: In [0, 1000], 0 for given streams: (B,), (B, S, 1) or (B, S, F) with one for
                 each frame of tokens.
-            encoder_hidden_states: Text states of each stream (B, S, N, text_dim).
-            encoder_attention_mask: None, or a boolean (B, S, N), true on real text tokens.
+            encoder_hidden_states: Text states of each stream (B, S, N, text_dim), or what
+                `read_text` made of them, which spares reading them in every step.
+            encoder_attention_mask: None, or a boolean (B, S, N), true on real text tokens; not
+                used after `read_text`, which has it.
             return_dict: Whether to wrap the result as the library does.
             attention_kwargs: Only `scale`, for LoRA.
 
@@ -327,10 +223,16 @@ class LayerT2VTransformer3DModel(WanTransformer3DModel):
         ]
         rotary = self.rope(hidden_states)
         time_BSFD, modulation_BSF6D = self._modulation(timestep, hidden_states.shape[1])
-        text_BSND = self.condition_embedder.text_embedder(encoder_hidden_states)
+        text, mask_BSN = encoder_hidden_states, encoder_attention_mask
+        if isinstance(text, TextStates):
+            mask_BSN = text.mask_BSN
+        else:
+            text = self.condition_embedder.text_embedder(text)
+        window = self._window(grid[0])
         tokens_BSLD = self._patchify(hidden_states)
-        for block in self.blocks:
-            arguments = (text_BSND, modulation_BSF6D, rotary, encoder_attention_mask)
+        for index, block in enumerate(self.blocks):
+            read = text.for_block(index) if isinstance(text, TextStates) else text
+            arguments = (read, modulation_BSF6D, rotary, mask_BSN, window)
             if torch.is_grad_enabled() and self.gradient_checkpointing:
                 tokens_BSLD = self._gradient_checkpointing_func(block, tokens_BSLD, *arguments)
             else:
@@ -343,6 +245,36 @@ class LayerT2VTransformer3DModel(WanTransformer3DModel):
         if not return_dict:
             return (velocity_BSCTHW,)
         return Transformer2DModelOutput(sample=velocity_BSCTHW)
+
+    @apply_forward_hook
+    @apply_lora_scale("attention_kwargs")
+    def read_text(
+        self,
+        encoder_hidden_states: Tensor,
+        encoder_attention_mask: Tensor | None = None,
+        attention_kwargs: dict[str, Any] | None = None,
+    ) -> TextStates:
+        """Run the text MLP and every block's cross-attention keys and values once for a job.
+
+        Each distinct text is read once, whichever streams see it. For inference: the result
+        belongs to these weights and this LoRA scale, and gradients through it end with one step.
+
+        Args:
+            encoder_hidden_states: Text states of each stream (B, S, N, text_dim).
+            encoder_attention_mask: None, or a boolean (B, S, N), true on real text tokens.
+            attention_kwargs: Only `scale`, for LoRA; the same as in `forward`.
+        """
+        texts_UND, row_BS = distinct_texts(encoder_hidden_states, encoder_attention_mask)
+        read_UND = self.condition_embedder.text_embedder(texts_UND)
+        # Offloaded by groups, a block's weights are at hand only inside its own forward.
+        blocks = () if _is_group_offload_enabled(self) else self.blocks
+        key_values = tuple(text_key_value(block.attn2, read_UND) for block in blocks)
+        return TextStates(read_UND, row_BS, encoder_attention_mask, key_values)
+
+    def _window(self, num_frames: int) -> FrameWindow | None:
+        """Return None where the window would hold every frame: then full attention is the same."""
+        reach = self.config.cross_stream_window
+        return None if reach is None or reach >= num_frames - 1 else FrameWindow(num_frames, reach)
 
     def _modulation(self, timestep: Tensor, num_streams: int) -> tuple[Tensor, Tensor]:
         """Embed time in float32: (B, S or 1, F, D), and with the layer rows (B, S, F, 6, D)."""
@@ -365,7 +297,7 @@ class LayerT2VTransformer3DModel(WanTransformer3DModel):
 
     def _head(self, tokens_BSLD: Tensor, time_BSFD: Tensor) -> Tensor:
         shift, scale = (self.scale_shift_table.float() + time_BSFD[..., None, :]).unbind(dim=-2)
-        return self.proj_out(_modulated(self.norm_out, tokens_BSLD, shift, scale))
+        return self.proj_out(modulated(self.norm_out, tokens_BSLD, shift, scale))
 
     def _unpatchify(self, patches_BSLP: Tensor, grid: list[int]) -> Tensor:
         t, h, w = grid

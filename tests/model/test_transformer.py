@@ -248,7 +248,7 @@ def test_latents_that_do_not_fill_patches_are_an_invalid_shot() -> None:
         {"prompt_visibility": "open"},
         {"stream_positions": "shared"},
         {"foreground_fill": "green"},
-        {"cross_stream_window": 2},
+        {"cross_stream_window": -1},
         {"prediction_type": "noise"},
         {"image_dim": 8},
     ],

@@ -19,11 +19,13 @@ def reference_velocity(
     latents_BSCTHW: Tensor,
     timestep_BST: Tensor,
     texts: list[list[Tensor]],
+    window: int | None = None,
 ) -> Tensor:
     """Compute the velocity with diffusers' own, unmodified forward pass.
 
     Streams become one long video, time and layer modulation a row per token, and each stream's
-    text is read in a loop over shots and streams, without padding or masks.
+    text is read in a loop over shots and streams, without padding or masks. A window across
+    streams is a dense mask.
     """
     batch_size, num_streams, _, num_frames, height, width = latents_BSCTHW.shape
     patch_frames, patch_height, patch_width = model.config.patch_size
@@ -36,11 +38,22 @@ def reference_velocity(
     )
     for block in plain.blocks:
         block.attn2.set_processor(_OneStreamAtATime(texts, num_streams))
+        if window is not None:
+            frames = torch.arange(num_frames // patch_frames).repeat_interleave(tokens_per_frame)
+            block.attn1.set_processor(_Masked(_window_mask(frames, num_streams, window)))
     video = torch.cat(list(latents_BSCTHW.unbind(1)), dim=2)
     timestep_BN = timestep_BST.reshape(batch_size, -1).repeat_interleave(tokens_per_frame, dim=1)
     unread = torch.zeros(batch_size, 1, model.config.text_dim)
     (velocity,) = plain(video, timestep_BN, unread, return_dict=False)
     return torch.stack(velocity.split(num_frames, dim=2), dim=1)
+
+
+def _window_mask(frame_of_token: Tensor, num_streams: int, window: int) -> Tensor:
+    """Return (S L, S L), true where a token of the row may see the token of the column."""
+    instant = frame_of_token.repeat(num_streams)
+    stream = torch.arange(num_streams).repeat_interleave(len(frame_of_token))
+    is_own = stream[:, None] == stream
+    return is_own | ((instant[:, None] - instant).abs() <= window)
 
 
 def _plain_model(model: LayerT2VTransformer3DModel) -> WanTransformer3DModel:
@@ -88,3 +101,14 @@ class _OneStreamAtATime(WanAttnProcessor):
             ]
             shots.append(torch.cat(read, dim=1))
         return torch.cat(shots)
+
+
+class _Masked(WanAttnProcessor):
+    def __init__(self, mask: Tensor) -> None:
+        super().__init__()
+        self.mask = mask
+
+    def __call__(
+        self, attn: WanAttention, tokens: Tensor, text: None, mask: None, rotary: tuple[Tensor, ...]
+    ) -> Tensor:
+        return super().__call__(attn, tokens, None, self.mask, rotary)
