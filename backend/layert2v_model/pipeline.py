@@ -49,7 +49,7 @@ from layert2v_model.streams import (
     stream_seed,
     stream_text,
 )
-from layert2v_model.text import encode_prompt
+from layert2v_model.text import TextStates, encode_prompt
 from layert2v_model.transformer import LayerT2VTransformer3DModel
 
 __all__ = [
@@ -274,6 +274,7 @@ class LayerT2VPipeline(DiffusionPipeline):
         sigmas = np.linspace(1, 0, shot.num_inference_steps + 1)[:-1]
         self.scheduler.set_timesteps(sigmas=sigmas, device=noise_BSCTHW.device)
 
+        read = self.transformer.read_text(*text)
         latents_BSCTHW = noise_BSCTHW
         report("denoising", 0, shot.num_inference_steps)
         for step, timestep in enumerate(self.scheduler.timesteps):
@@ -283,7 +284,7 @@ class LayerT2VPipeline(DiffusionPipeline):
             latents_BSCTHW = torch.where(is_given, held_BSCTHW, latents_BSCTHW)
             timestep_BS1 = self._stream_timesteps(timestep, is_given_S)
             velocity_BSCTHW = self._velocity(
-                latents_BSCTHW, timestep_BS1, text, shot.guidance_scale
+                latents_BSCTHW, timestep_BS1, read, shot.guidance_scale
             )
             (latents_BSCTHW,) = self.scheduler.step(
                 velocity_BSCTHW, timestep, latents_BSCTHW, return_dict=False
@@ -301,17 +302,15 @@ class LayerT2VPipeline(DiffusionPipeline):
         self,
         latents_BSCTHW: Tensor,
         timestep_BS1: Tensor,
-        text: tuple[Tensor, Tensor | None],
+        text: TextStates,
         guidance_scale: float,
     ) -> Tensor:
         """Predict the velocity, the negative prompt's in the same batch under guidance."""
-        text_BSND, mask_BSN = text
-        batch_size = text_BSND.shape[0]
+        batch_size = text.batch_size
         (velocity_BSCTHW,) = self.transformer(
             latents_BSCTHW.expand(batch_size, -1, -1, -1, -1, -1).to(self.transformer.dtype),
             timestep_BS1.expand(batch_size, -1, -1),
-            text_BSND,
-            mask_BSN,
+            text,
             return_dict=False,
         )
         if batch_size == 1:
