@@ -1,12 +1,9 @@
 """Two processors around the library's Wan attention: joint over streams, and each stream's text.
 
 Shape letters: B batch, S streams, L visual tokens of a stream, F frames of tokens, P tokens of one
-frame, M keys of one query, N text tokens, D width, A heads, E width of a head.
+frame, N text tokens, D width, A heads, E width of a head.
 """
 
-from typing import NamedTuple
-
-import torch
 from diffusers.models.attention_dispatch import dispatch_attention_fn
 from diffusers.models.embeddings import apply_rotary_emb
 from diffusers.models.transformers.transformer_wan import (
@@ -18,24 +15,13 @@ from einops import rearrange
 from torch import Tensor, nn
 from torch.nn.functional import rms_norm
 
+from layert2v_model.window import FrameWindow, attend_windowed
+
 Rotary = tuple[Tensor, Tensor]
 """Cosines and sines, each (1, S, L, 1, head width)."""
 
 KeyValue = tuple[Tensor, Tensor]
 """Keys, normalised, and values of each stream's text, each (B, S, N, D)."""
-
-
-class FrameWindow(NamedTuple):
-    """Which instants of the other streams a token sees; of its own stream it sees all."""
-
-    num_frames: int
-    """Frames of tokens in every stream, F."""
-    reach: int
-    """Frames seen to either side of the token's own instant, from 0."""
-
-    def around(self, frame: int) -> slice:
-        """Return the frames seen from `frame`, cut at both ends of the shot."""
-        return slice(max(0, frame - self.reach), frame + self.reach + 1)
 
 
 class QueryKeyNorm(nn.RMSNorm):
@@ -89,7 +75,6 @@ class JointSelfAttnProcessor(WanAttnProcessor):
         num_streams: int,
         window: FrameWindow,
     ) -> Tensor:
-        """Attend frame by frame, all streams of an instant in one call of the ordinary kernel."""
         if self._parallel_config is not None:
             raise ValueError(
                 "cross_stream_window does not work with context parallel; load with "
@@ -105,16 +90,10 @@ class JointSelfAttnProcessor(WanAttnProcessor):
                 value.unflatten(-1, (attn.heads, -1)),
             )
         )
-        frames = [
-            dispatch_attention_fn(
-                query_BSFPAE[:, :, frame].flatten(0, 1),
-                _seen_from(frame, key_BSFPAE, window),
-                _seen_from(frame, value_BSFPAE, window),
-                backend=self._attention_backend,
-            )
-            for frame in range(window.num_frames)
-        ]
-        out_BSLD = rearrange(torch.stack(frames), "f (b s) p a e -> b s (f p) (a e)", s=num_streams)
+        out_BSFPAE = attend_windowed(
+            query_BSFPAE, key_BSFPAE, value_BSFPAE, window, self._attention_backend
+        )
+        out_BSLD = rearrange(out_BSFPAE, "b s f p a e -> b s (f p) (a e)")
         return attn.to_out[1](attn.to_out[0](out_BSLD.type_as(query)))
 
 
@@ -122,21 +101,6 @@ def _rotated(projected_BLD: Tensor, num_heads: int, rotary: tuple[Tensor, ...]) 
     heads_BLAE = projected_BLD.unflatten(-1, (num_heads, -1))
     cos_LE, sin_LE = (table[0, :, 0] for table in rotary)
     return apply_rotary_emb(heads_BLAE, (cos_LE, sin_LE), sequence_dim=1)
-
-
-def _seen_from(frame: int, tokens_BSFPAE: Tensor, window: FrameWindow) -> Tensor:
-    """Gather what each stream sees from a frame: ((B S), M, A, E).
-
-    The window of all streams, its own among them, then the rest of its own stream: one copy, and
-    the order of keys changes no softmax.
-    """
-    near = window.around(frame)
-    num_streams = tokens_BSFPAE.shape[1]
-    near_BMAE = rearrange(tokens_BSFPAE[:, :, near], "b s f p a e -> b (s f p) a e")
-    near_BSMAE = near_BMAE[:, None].expand(-1, num_streams, -1, -1, -1)
-    before = tokens_BSFPAE[:, :, : near.start].flatten(2, 3)
-    after = tokens_BSFPAE[:, :, near.stop :].flatten(2, 3)
-    return torch.cat([near_BSMAE, before, after], dim=2).flatten(0, 1)
 
 
 class StreamCrossAttnProcessor(WanAttnProcessor):

@@ -12,13 +12,13 @@ from diffusers.models.transformers.transformer_wan import WanTransformerBlock
 from torch import Tensor, nn
 
 from layert2v_model.attention import (
-    FrameWindow,
     JointSelfAttnProcessor,
     KeyValue,
     QueryKeyNorm,
     Rotary,
     StreamCrossAttnProcessor,
 )
+from layert2v_model.window import FrameWindow
 
 
 class LayerT2VTransformerBlock(WanTransformerBlock):

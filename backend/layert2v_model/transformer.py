@@ -24,12 +24,13 @@ from diffusers.utils.accelerate_utils import apply_forward_hook
 from einops import rearrange
 from torch import Tensor, nn
 
-from layert2v_model.attention import FrameWindow, text_key_value
+from layert2v_model.attention import text_key_value
 from layert2v_model.block import LayerT2VTransformerBlock, modulated
 from layert2v_model.errors import InvalidShot
 from layert2v_model.positions import JointRotaryPosEmbed
 from layert2v_model.streams import PROMPT_VISIBILITIES, StreamRole, num_foregrounds_of
 from layert2v_model.text import TextStates, distinct_texts
+from layert2v_model.window import FrameWindow
 
 
 class LayerAdaLN(nn.Module):
