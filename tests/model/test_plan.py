@@ -1,0 +1,61 @@
+from dataclasses import replace
+
+import pytest
+
+from layert2v_model.estimate import Device, ModelSize, ShotSize
+from layert2v_model.plan import plan
+
+GIB = 2**30
+MODEL = ModelSize(
+    transformer={
+        "patch_size": (1, 2, 2),
+        "num_attention_heads": 12,
+        "attention_head_dim": 128,
+        "in_channels": 16,
+        "ffn_dim": 8960,
+        "num_layers": 30,
+        "cross_stream_window": None,
+    },
+    vae={
+        "base_dim": 96,
+        "dim_mult": [1, 2, 4, 4],
+        "num_res_blocks": 2,
+        "temperal_downsample": [False, True, True],
+    },
+    weights_bytes={
+        "transformer": 3 * GIB,
+        "vae": GIB // 2,
+        "alpha_vae": GIB // 2,
+        "text_encoder": 22 * GIB,
+    },
+    transformer_bytes=2,
+)
+SHOT = ShotSize(832, 480, 33, num_foregrounds=2, num_inference_steps=50)
+
+
+@pytest.mark.parametrize(("gib", "offload"), [(80, "none"), (24, "model"), (8, "group")])
+def test_what_does_not_fit_waits_on_the_host(gib: int, offload: str) -> None:
+    chosen = plan(SHOT, MODEL, Device("a GPU", gib * GIB, 1e14))
+
+    assert (chosen.fits, chosen.offload) == (True, offload)
+    assert chosen.peak_bytes <= gib * GIB
+    assert "a GPU" in chosen.sentence
+
+
+def test_a_shot_that_fits_in_no_way_is_refused_with_what_would_fit() -> None:
+    device = Device("a GPU", 6 * GIB, 1e14)
+    large = replace(SHOT, num_frames=81)
+
+    refused = plan(large, MODEL, device)
+
+    assert not refused.fits
+    assert "a GPU has 6.0 GiB; use at most" in refused.sentence
+    frames = int(refused.sentence.split(" frames")[0].split()[-1])
+    assert plan(replace(large, num_frames=frames), MODEL, device).fits
+    assert not plan(replace(large, num_frames=frames + 4), MODEL, device).fits
+
+
+def test_where_neither_fewer_layers_nor_frames_help_the_picture_must_be_smaller() -> None:
+    refused = plan(SHOT, MODEL, Device("a GPU", GIB // 8, 1e14))
+
+    assert refused.sentence.endswith("make the picture smaller")

@@ -1,0 +1,73 @@
+"""Measure peaks of a random model of middling size; prints one line of JSON. Run by a test."""
+
+import json
+import sys
+from typing import Any
+
+import torch
+from diffusers import AutoencoderKLWan
+
+from benchmarks.memory import extra_peak_bytes
+from layert2v_model import codec
+from layert2v_model.estimate import ModelSize, ShotSize
+from layert2v_model.transformer import LayerT2VTransformer3DModel
+
+SHOT = ShotSize(384, 256, 9, num_foregrounds=2, num_inference_steps=1, num_text_tokens=20)
+
+
+def make_vae() -> AutoencoderKLWan:
+    """Build a random VAE of Wan's layout, a sixth as wide."""
+    return AutoencoderKLWan(
+        base_dim=16,
+        z_dim=16,
+        dim_mult=[1, 2, 4, 4],
+        num_res_blocks=2,
+        temperal_downsample=[False, True, True],
+    ).eval()
+
+
+def make_transformer(window: int | None) -> LayerT2VTransformer3DModel:
+    """Build a random transformer of Wan's proportions, a quarter as wide."""
+    settings: dict[str, Any] = {"num_layers": 2, "text_dim": 64, "freq_dim": 64}
+    model = LayerT2VTransformer3DModel(
+        num_attention_heads=3,
+        attention_head_dim=128,
+        ffn_dim=2240 if window is None else 256,
+        cross_stream_window=window,
+        **settings,
+    )
+    return model.eval()
+
+
+def model_size(window: int | None, dtype: torch.dtype) -> ModelSize:
+    """Describe it to `estimate`; weights are left out."""
+    with torch.device("meta"):
+        transformer, vae = make_transformer(window), make_vae()
+    return ModelSize(transformer.config, vae.config, {"transformer": 0}, dtype.itemsize)
+
+
+@torch.inference_mode()
+def _denoise_peak(window: int | None, dtype: torch.dtype) -> int:
+    model = make_transformer(window).to(dtype)
+    latents = torch.randn(1, SHOT.num_streams, 16, 3, 32, 48).to(dtype)
+    text = torch.randn(1, SHOT.num_streams, SHOT.num_text_tokens, 64).to(dtype)
+    return extra_peak_bytes(lambda: model(latents, torch.tensor([500.0]), text))
+
+
+@torch.inference_mode()
+def _decode_peak() -> int:
+    vae, latents = make_vae(), torch.randn(2, 16, 3, 32, 48)
+    return extra_peak_bytes(
+        lambda: torch.cat([codec.to_unit(raw) for raw in codec.decode_chunks(vae, latents)], dim=2)
+    )
+
+
+if __name__ == "__main__":
+    torch.manual_seed(0)
+    cases = {
+        "full": lambda: _denoise_peak(None, torch.float32),
+        "windowed": lambda: _denoise_peak(1, torch.float32),
+        "half": lambda: _denoise_peak(None, torch.bfloat16),
+        "decode": _decode_peak,
+    }
+    json.dump({name: measure() for name, measure in cases.items()}, sys.stdout)
