@@ -1,20 +1,28 @@
-"""Peak memory of one call, by the process's high-water mark, which Linux lets a process reset.
+"""Peak memory of one call, by the process's high-water mark, which Linux lets a process reset."""
 
-Freed memory that the allocator keeps hides later peaks; `KEPT_BACK` in the environment of a
-process, set before it starts, lets large tensors go back to the system at once.
-"""
-
+import ctypes
 import gc
 from collections.abc import Callable
 from pathlib import Path
 
-KEPT_BACK = {"MALLOC_MMAP_THRESHOLD_": "262144", "MALLOC_TRIM_THRESHOLD_": "262144"}
-"""glibc: tensors of 256 KiB and more are mapped by themselves."""
+M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3
+"""Source: glibc's malloc.h."""
+
+MAPPED_BYTES = 256 * 1024
+"""Tensors of this size and more are mapped by themselves while a peak is measured."""
 
 
 def extra_peak_bytes(call: Callable[[], object]) -> int:
-    """Return how far resident memory rose above what it was while `call` ran (VmHWM - VmRSS)."""
+    """Return how far resident memory rose above what it was while `call` ran (VmHWM - VmRSS).
+
+    From then on the process gives freed memory back at once: what the allocator keeps would hide
+    peaks. That costs page faults, so measure times before peaks.
+    """
     gc.collect()
+    libc = ctypes.CDLL(None)
+    for option in (M_TRIM_THRESHOLD, M_MMAP_THRESHOLD):
+        libc.mallopt(option, MAPPED_BYTES)
+    libc.malloc_trim(0)
     # Source: proc(5), clear_refs: 5 resets the peak of the resident set.
     Path("/proc/self/clear_refs").write_text("5")
     before = _status_bytes("VmRSS")

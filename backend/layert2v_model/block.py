@@ -20,12 +20,17 @@ from layert2v_model.attention import (
 )
 from layert2v_model.window import FrameWindow
 
+FEED_FORWARD_BYTES = 128 * 2**20
+"""Most that a hidden tensor of the feed-forward takes: thousands of tokens of the largest model, so
+that its matrices stay as fast as whole ones."""
+
 
 class LayerT2VTransformerBlock(WanTransformerBlock):
     """Wan's block on tokens (B, S, L, D) with modulation per stream, or per stream and frame."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
+        self.ffn_dim = self.ffn.net[-1].in_features
         self.attn1.set_processor(JointSelfAttnProcessor())
         self.attn2.set_processor(StreamCrossAttnProcessor())
         for attention in (self.attn1, self.attn2):
@@ -56,16 +61,46 @@ class LayerT2VTransformerBlock(WanTransformerBlock):
             self.scale_shift_table.float() + temb
         ).unbind(dim=-2)
 
-        normed = modulated(self.norm1, hidden_states, shift_1, scale_1)
-        update = self.attn1(normed, None, None, rotary_emb, window=window)
-        hidden_states = _gated(hidden_states, update, gate_1)
+        # Nothing between has a name: a name would keep a tensor as large as the tokens alive.
+        hidden_states = _gated(
+            hidden_states,
+            self.attn1(
+                modulated(self.norm1, hidden_states, shift_1, scale_1),
+                None,
+                None,
+                rotary_emb,
+                window=window,
+            ),
+            gate_1,
+        )
+        hidden_states = hidden_states + self.attn2(
+            self.norm2(hidden_states.float()).type_as(hidden_states),
+            encoder_hidden_states,
+            encoder_attention_mask,
+            None,
+        )
+        return _gated(
+            hidden_states,
+            self._fed_forward(modulated(self.norm3, hidden_states, shift_2, scale_2)),
+            gate_2,
+        )
 
-        normed = self.norm2(hidden_states.float()).type_as(hidden_states)
-        text = self.attn2(normed, encoder_hidden_states, encoder_attention_mask, None)
-        hidden_states = hidden_states + text
+    def _fed_forward(self, tokens_BSLD: Tensor) -> Tensor:
+        """Run the feed-forward a part at a time, where nothing is to be differentiated.
 
-        normed = modulated(self.norm3, hidden_states, shift_2, scale_2)
-        return _gated(hidden_states, self.ffn(normed), gate_2)
+        Its hidden tensors would be the largest of the whole network: at Wan's width twelve times
+        as large as the tokens, and twice that under guidance.
+        """
+        if torch.is_grad_enabled() or torch.compiler.is_compiling():
+            return self.ffn(tokens_BSLD)
+        parts = tokens_BSLD.flatten(0, 2).split(self._tokens_per_part(tokens_BSLD.dtype))
+        # A part's result takes the place of its input.
+        for part_ND in parts:
+            part_ND.copy_(self.ffn(part_ND))
+        return tokens_BSLD
+
+    def _tokens_per_part(self, dtype: torch.dtype) -> int:
+        return max(1, FEED_FORWARD_BYTES // (self.ffn_dim * dtype.itemsize))
 
 
 def modulated(
@@ -80,7 +115,8 @@ def modulated(
 
 def _gated(tokens_BSLD: Tensor, update_BSLD: Tensor, gate_BSFD: Tensor) -> Tensor:
     frames = (gate_BSFD.shape[2], -1)
-    tokens, update = (x.float().unflatten(2, frames) for x in (tokens_BSLD, update_BSLD))
+    tokens, update = (x.unflatten(2, frames) for x in (tokens_BSLD, update_BSLD))
+    # The gate is float32, so all of it is computed in float32, without copies of the two.
     result = torch.addcmul(tokens, update, gate_BSFD[:, :, :, None])
     return result.flatten(2, 3).type_as(tokens_BSLD)
 

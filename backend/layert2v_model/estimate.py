@@ -23,6 +23,9 @@ STEP_SHARE, DECODE_SHARE = 0.85, 0.6
 float32, November 2026: steps of width 384 at 11 520 tokens 0.93, within a window 0.79; decoding
 0.64. No GPU was measured."""
 
+FEED_FORWARD_BYTES = 128 * 2**20
+"""As `block.FEED_FORWARD_BYTES`, which must not be imported here: it brings torch."""
+
 PIXELS_PER_DECODE = 512 * 512
 """As `decoding.PIXELS_PER_DECODE`, which must not be imported here: it brings torch."""
 
@@ -198,19 +201,22 @@ def denoise_bytes(shot: ShotSize, model: ModelSize) -> int:
     texts = 2 + shot.num_foregrounds + (shot.batch_size - 1)
     text = 2 * model.transformer["num_layers"] * texts * shot.num_text_tokens * model.dim
     rotary = 2 * tokens * model.transformer["attention_head_dim"] * FLOAT32_BYTES
-    block = shot.batch_size * tokens * _block_bytes_per_token(shot, model)
+    block = _block_bytes(shot.batch_size * tokens, model, is_windowed=is_windowed(shot, model))
     return latents + text * model.transformer_bytes + rotary + block
 
 
-def _block_bytes_per_token(shot: ShotSize, model: ModelSize) -> int:
+def _block_bytes(tokens: int, model: ModelSize, *, is_windowed: bool) -> int:
     """The fullest moment of a block: in its modulation, its attention or its feed-forward."""
-    size, dim = model.transformer_bytes, model.dim
-    modulation = 2 * size * dim + 2 * FLOAT32_BYTES * dim
+    size = model.transformer_bytes
+    # Tokens, normed and modulated in float32, and rounded.
+    modulation = 2 * size + 2 * FLOAT32_BYTES
     # Residual, normed, query, key, value, output; a window also keeps query and key before their
     # rotation, key and value by frames, and three outputs.
-    attention = (13 if is_windowed(shot, model) else 6) * size * dim
-    feed_forward = 2 * size * (dim + model.transformer["ffn_dim"])
-    return int(max(modulation, attention, feed_forward))
+    attention = (13 if is_windowed else 6) * size
+    hidden = min(tokens * model.transformer["ffn_dim"] * size, FEED_FORWARD_BYTES)
+    # Residual, the block's input, normed.
+    feed_forward = 3 * size * tokens * model.dim + 2 * hidden
+    return int(max(tokens * model.dim * max(modulation, attention), feed_forward))
 
 
 def is_windowed(shot: ShotSize, model: ModelSize) -> bool:

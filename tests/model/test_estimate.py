@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from benchmarks.memory import KEPT_BACK
+from layert2v_model import block, decoding
+from layert2v_model import estimate as estimates
 from layert2v_model.estimate import (
     Device,
     ModelSize,
@@ -75,6 +76,11 @@ def test_a_folder_is_measured_without_loading_it(tmp_path: Path) -> None:
     assert toy.peak_bytes > toy.weights_bytes
 
 
+def test_it_knows_the_limits_of_the_parts_that_it_must_not_import() -> None:
+    assert estimates.FEED_FORWARD_BYTES == block.FEED_FORWARD_BYTES
+    assert estimates.PIXELS_PER_DECODE == decoding.PIXELS_PER_DECODE
+
+
 def test_this_machine_has_memory_and_a_rate() -> None:
     device = measure_device("cpu", size=64)
 
@@ -87,7 +93,7 @@ def test_this_machine_has_memory_and_a_rate() -> None:
 def test_estimated_peaks_are_within_a_third_of_measured_ones() -> None:
     result = subprocess.run(
         [sys.executable, measured_peaks.__file__],
-        env={**os.environ, **KEPT_BACK, "PYTHONPATH": os.pathsep.join(sys.path)},
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
         check=True,
         capture_output=True,
         timeout=300,

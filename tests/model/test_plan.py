@@ -43,13 +43,13 @@ def test_what_does_not_fit_waits_on_the_host(gib: int, offload: str) -> None:
 
 
 def test_a_shot_that_fits_in_no_way_is_refused_with_what_would_fit() -> None:
-    device = Device("a GPU", 6 * GIB, 1e14)
+    device = Device("a GPU", 4 * GIB, 1e14)
     large = replace(SHOT, num_frames=81)
 
     refused = plan(large, MODEL, device)
 
     assert not refused.fits
-    assert "a GPU has 6.0 GiB; use at most" in refused.sentence
+    assert "a GPU has 4.0 GiB; use at most" in refused.sentence
     frames = int(refused.sentence.split(" frames")[0].split()[-1])
     assert plan(replace(large, num_frames=frames), MODEL, device).fits
     assert not plan(replace(large, num_frames=frames + 4), MODEL, device).fits

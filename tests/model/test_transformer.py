@@ -5,6 +5,7 @@ import torch
 from diffusers import FirstBlockCacheConfig
 from torch import Tensor
 
+from layert2v_model import block
 from layert2v_model.errors import InvalidShot
 from layert2v_model.streams import batch_stream_text
 from layert2v_model.transformer import LayerT2VTransformer3DModel, velocity_of_preconditioned
@@ -128,6 +129,18 @@ def test_gradient_checkpointing_changes_no_gradient() -> None:
 
     for plain, checkpointed in zip(*gradients, strict=True):
         torch.testing.assert_close(plain, checkpointed, atol=0, rtol=0)
+
+
+def test_a_feed_forward_in_parts_equals_a_whole_one(monkeypatch) -> None:
+    model = make_toy_transformer().eval()
+    latents, texts = torch.randn(2, 6, 4, 3, 4, 4), _texts(6)
+    timestep = torch.rand(2, 6, 3) * 1000
+    whole = _run(model, latents, timestep, texts)
+
+    monkeypatch.setattr(block, "FEED_FORWARD_BYTES", 7 * 4 * model.config.ffn_dim)
+    in_parts = _run(model, latents, timestep, texts)
+
+    torch.testing.assert_close(in_parts, whole, atol=1e-6, rtol=1e-6)
 
 
 def test_bfloat16_autocast_trains_close_to_float32() -> None:
