@@ -6,7 +6,7 @@ DEBIAN := libx11-6 libxi6 libxkbcommon0 libsm6 libice6 libgl1 libxxf86vm1 libxfi
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export HF_HUB_OFFLINE := 1
 
-.PHONY: help demo test check addon proto verify train-tiny test-bpy clean
+.PHONY: help demo test check addon proto verify bench train-tiny test-bpy clean
 
 help:  ## Print this menu
 	@grep -hE '^[a-z-]+:.*##' Makefile | sed -E 's/:.*## /\t/' | expand -t 16
@@ -40,6 +40,9 @@ proto:  ## Generate the stubs again after a change of the protos
 
 verify: $(VENV)/installed  ## Check the model against ground truth from the authors' modules
 	$(RUN)/python -m layert2v_model.released verify tests/data/*.safetensors
+
+bench: $(VENV)/installed  ## Measure speed and memory against the plain model and the release (quiet cores, 15 min)
+	$(RUN)/python -m benchmarks $(BENCH)
 
 train-tiny: $(VENV)/installed  ## Train the shipped model from nothing into runs/tiny (hours; resumes)
 	$(RUN)/layert2v-train tiny --assets cache/assets --out runs/tiny

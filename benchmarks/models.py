@@ -3,6 +3,7 @@
 Shape letters: B batch, S streams, C channels, T frames, H, W of latents, N text tokens, D width.
 """
 
+import copy
 import inspect
 from typing import Any
 
@@ -39,8 +40,24 @@ def make_ours(
     ).eval()
 
 
-def plain_twin(ours: LayerT2VTransformer3DModel) -> WanTransformer3DModel:
-    """Return the library's unmodified model on the very same weights, shared and not copied."""
+def halve(ours: LayerT2VTransformer3DModel) -> LayerT2VTransformer3DModel:
+    """Turn weights to bfloat16 in place, as loading does: modulation and norms stay float32."""
+    kept = set(ours._keep_in_fp32_modules)
+    for name, parameter in ours.named_parameters():
+        if not kept & set(name.split(".")):
+            parameter.data = parameter.data.bfloat16()
+    return ours
+
+
+def plain_twin(
+    ours: LayerT2VTransformer3DModel, *, half_time: bool = False
+) -> WanTransformer3DModel:
+    """Return the library's unmodified model on the very same weights, shared and not copied.
+
+    Args:
+        ours: The weights.
+        half_time: Copy the time projection in bfloat16: the library's does not keep it float32.
+    """
     names = inspect.signature(WanTransformer3DModel.__init__).parameters
     with torch.device("meta"):
         plain = WanTransformer3DModel(**{k: v for k, v in ours.config.items() if k in names})
@@ -50,6 +67,10 @@ def plain_twin(ours: LayerT2VTransformer3DModel) -> WanTransformer3DModel:
     plain.rope = type(plain.rope)(
         ours.config.attention_head_dim, ours.config.patch_size, ours.config.rope_max_seq_len
     ).to(ours.device)
+    if half_time:
+        plain.condition_embedder.time_proj = copy.deepcopy(
+            ours.condition_embedder.time_proj
+        ).bfloat16()
     return plain.eval()
 
 

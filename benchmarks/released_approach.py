@@ -29,8 +29,8 @@ PADDED_TEXT = 512
 class ReleasedApproach:
     """A step with guidance for one foreground, on the weights of ours."""
 
-    def __init__(self, ours: LayerT2VTransformer3DModel) -> None:
-        self.plain = plain_twin(ours)
+    def __init__(self, ours: LayerT2VTransformer3DModel, *, half_time: bool = False) -> None:
+        self.plain = plain_twin(ours, half_time=half_time)
         self.rows_SND = ours.layer_adaln(4)
         self.visible = visible_prompts("released", 1)
 

@@ -1,5 +1,6 @@
 """What a benchmark says: rows of ours against a baseline, measured in the same run."""
 
+import math
 import statistics
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -30,23 +31,29 @@ class Row:
 
     @property
     def is_met(self) -> bool | None:
-        """Whether the target is met; None without one."""
-        return None if self.target is None else self.ratio <= self.target
+        """Whether the target is met; None without one, or where nothing was measured."""
+        return None if self.target is None or math.isnan(self.ratio) else self.ratio <= self.target
 
 
-def median_seconds(calls: Calls, rounds: int, *, is_warm: bool = False) -> dict[str, float]:
+def median_seconds(
+    calls: Calls, rounds: int, *, is_warm: bool = False, budget_s: float = 120.0
+) -> dict[str, float]:
     """Time calls in turn, round after round, so that a slow moment of the machine meets them all.
 
     Args:
         calls: What to time, by name.
         rounds: Timed calls of each; the median is returned.
         is_warm: Leave out the first, untimed round.
+        budget_s: Seconds after which no further round begins; there is always one.
     """
     if not is_warm:
         for call in calls.values():
             call()
     times: dict[str, list[float]] = {name: [] for name in calls}
-    for _ in range(rounds):
+    begun = time.perf_counter()
+    for done in range(rounds):
+        if done and time.perf_counter() - begun > budget_s:
+            break
         for name, call in calls.items():
             start = time.perf_counter()
             call()

@@ -1,0 +1,209 @@
+"""Steps of Wan2.1-1.3B's size on one GPU, random weights in bfloat16: `python benchmarks/gpu.py`.
+
+Seconds, share of the card's own matrix rate and peak memory, for one to three foregrounds at 33 and
+81 frames of 832x480 as memory allows: ours against plain Wan on as many tokens, against the
+release's approach re-created, within a window, and compiled. `--toy` only checks on a CPU that it
+runs. Prints the table and writes build/benchmarks_gpu.json.
+"""
+
+import argparse
+import json
+import statistics
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import torch
+
+# As a script its own folder is on the path, not the one above.
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+from benchmarks.models import TOY, WAN_1_3B, halve, make_ours, one_video, plain_twin
+from benchmarks.released_approach import ReleasedApproach
+from benchmarks.rows import Row, table
+from layert2v_model.estimate import ModelSize, ShotSize, measure_device, step_flops
+from layert2v_model.streams import batch_stream_text, stream_text
+from layert2v_model.window import FrameWindow, attend_windowed
+
+NEEDS = """This benchmark needs a GPU that torch can use: torch built for CUDA 12 or later, bfloat16
+(Ampere or newer), and about 24 GiB of free memory for all cases; smaller cards skip what does not
+fit. Run it there as: python benchmarks/gpu.py. `--toy` checks on a CPU that it runs."""
+
+WAN_VAE = {
+    "base_dim": 96,
+    "dim_mult": [1, 2, 4, 4],
+    "num_res_blocks": 2,
+    "temperal_downsample": [False, True, True],
+}
+PROMPT_TOKENS, NEGATIVE_TOKENS, GUIDANCE_SCALE = (70, 40, 30), 126, 5.0
+"""As in `against_release`."""
+
+
+class Bench:
+    """One model on one device, and what was measured with it."""
+
+    def __init__(self, device: str, *, toy: bool) -> None:
+        self.device, self.toy = device, toy
+        ours = make_ours(TOY if toy else WAN_1_3B, num_blocks=2 if toy else 30)
+        self.ours = halve(ours).to(device)
+        self.size = ModelSize(self.ours.config, WAN_VAE, {}, transformer_bytes=2)
+        self.rate = measure_device(device, is_half=True, size=64 if toy else 8192).flops_per_s
+        self.rows: list[Row] = []
+
+    @torch.inference_mode()
+    def case(self, num_foregrounds: int, num_frames: int) -> None:
+        """Measure all variants of one size."""
+        width, height = (64, 32) if self.toy else (832, 480)
+        shot = ShotSize(width, height, num_frames, num_foregrounds, 1, num_text_tokens=140)
+        frames = self.size.grid(shot)[0]
+        name = f"S = {shot.num_streams}, {num_frames} frames"
+        latents = self._random(1, shot.num_streams, 16, frames, height // 8, width // 8)
+        text = self._random(1, shot.num_streams, 140, self.ours.config.text_dim)
+        timestep = torch.tensor([500.0], device=self.device)
+        read = self.ours.read_text(text)
+        video = one_video(latents)
+        plain = plain_twin(self.ours, half_time=True)
+        calls: dict[str, Callable[[], object]] = {
+            "plain": lambda: plain(video, timestep, text[:, 0], return_dict=False),
+            "ours": lambda: self.ours(latents, timestep, read, return_dict=False),
+        }
+        seconds, peaks = self._measured(calls)
+        self._add(f"{name}, against plain Wan", seconds, peaks, "ours", "plain", (1.05, 1.1))
+        achieved = step_flops(shot, self.size) / seconds["ours"] / 1e12
+        share = f"{name}, against the card's matrix rate (wanted: at least half)"
+        self.rows.append(Row("gpu", share, "TFLOP/s", achieved, self.rate / 1e12))
+        self._window(name, calls["ours"])
+        if num_foregrounds == 1:
+            self._release(name, latents, timestep)
+
+    def _window(self, name: str, step: Callable[[], object]) -> None:
+        """Within a window of 1, against full attention."""
+        seconds, peaks = self._measured({"full": step})
+        self.ours.register_to_config(cross_stream_window=1)
+        for measured, found in zip((seconds, peaks), self._measured({"near": step}), strict=True):
+            measured.update(found)
+        self.ours.register_to_config(cross_stream_window=None)
+        self._add(f"{name}, window 1 against full", seconds, peaks, "near", "full", (None, None))
+
+    def _release(self, name: str, latents: torch.Tensor, timestep: torch.Tensor) -> None:
+        """With guidance, against the release's approach."""
+        release = ReleasedApproach(self.ours, half_time=True)
+        dim = self.ours.config.text_dim
+        prompts = [self._random(n, dim) for n in PROMPT_TOKENS]
+        negative = self._random(NEGATIVE_TOKENS, dim)
+        by_name = dict(zip(("full", "background", "foreground_1"), prompts, strict=True))
+        shots = [stream_text(by_name, "released", 1), (negative,) * 4]
+        read = self.ours.read_text(*batch_stream_text(shots))
+        both, times = latents.expand(2, -1, -1, -1, -1, -1), timestep.expand(2)
+        calls: dict[str, Callable[[], object]] = {
+            "release": lambda: release.guided(latents, timestep, prompts, negative, GUIDANCE_SCALE),
+            "ours": lambda: self.ours(both, times, read, return_dict=False),
+        }
+        seconds, peaks = self._measured(calls)
+        self._add(
+            f"{name}, guided, against the release",
+            seconds,
+            peaks,
+            "ours",
+            "release",
+            (1 / 1.5, 0.6),
+        )
+
+    @torch.inference_mode()
+    def compiled(self) -> None:
+        """With blocks compiled, against not, for one foreground at 33 frames; kept compiled."""
+        shape = (1, 4, 16, 3, 4, 8) if self.toy else (1, 4, 16, 9, 60, 104)
+        latents, timestep = self._random(*shape), torch.tensor([500.0], device=self.device)
+        read = self.ours.read_text(self._random(1, 4, 140, self.ours.config.text_dim))
+        step = lambda: self.ours(latents, timestep, read, return_dict=False)  # noqa: E731
+        seconds, peaks = self._measured({"eager": step})
+        self.ours.compile_repeated_blocks(fullgraph=True)
+        for measured, found in zip((seconds, peaks), self._measured({"fast": step}), strict=True):
+            measured.update(found)
+        self._add("S = 4, 33 frames, compiled", seconds, peaks, "fast", "eager", (None, None))
+
+    @torch.inference_mode()
+    def window_agrees(self) -> None:
+        """Compare the two formulations of a window on this device's own kernels."""
+        query, key, value = (self._random(1, 6, 5, 64, 4, 128) for _ in range(3))
+        joined = attend_windowed(query, key, value, FrameWindow(5, 1)).float()
+        gathered = attend_windowed(query, key, value, FrameWindow(5, 1), "native").float()
+        far = (joined - gathered).abs().max().item()
+        case = "window: joined less gathered, against what bfloat16 allows"
+        self.rows.append(Row("gpu", case, "largest", far, 0.02, 1.0))
+
+    def _measured(
+        self, calls: dict[str, Callable[[], object]]
+    ) -> tuple[dict[str, float], dict[str, float]]:
+        """Return median seconds of interleaved calls, and peak GiB beyond what was allocated."""
+        peaks = {name: self._peak(call) for name, call in calls.items()}
+        times: dict[str, list[float]] = {name: [] for name in calls}
+        for _ in range(1 if self.toy else 5):
+            for name, call in calls.items():
+                begun = time.perf_counter()
+                call()
+                self._wait()
+                times[name].append(time.perf_counter() - begun)
+        return {name: statistics.median(values) for name, values in times.items()}, peaks
+
+    def _peak(self, call: Callable[[], object]) -> float:
+        """Warm up, and return the peak."""
+        if self.device == "cpu":
+            call()
+            return float("nan")
+        call()
+        torch.cuda.reset_peak_memory_stats()
+        before = torch.cuda.memory_allocated()
+        call()
+        self._wait()
+        return (torch.cuda.max_memory_allocated() - before) / 2**30
+
+    def _wait(self) -> None:
+        if self.device != "cpu":
+            torch.cuda.synchronize()
+
+    def _random(self, *shape: int) -> torch.Tensor:
+        return torch.randn(shape, device=self.device, dtype=torch.bfloat16)
+
+    def _add(
+        self,
+        case: str,
+        seconds: dict[str, float],
+        peaks: dict[str, float],
+        ours: str,
+        baseline: str,
+        targets: tuple[float | None, float | None],
+    ) -> None:
+        pairs: list[tuple[str, dict[str, Any]]] = [("step, s", seconds), ("extra peak, GiB", peaks)]
+        for (measure, values), target in zip(pairs, targets, strict=True):
+            self.rows.append(Row("gpu", case, measure, values[ours], values[baseline], target))
+
+
+def main() -> None:
+    """Measure, or say what is needed."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--toy", action="store_true", help="toy sizes on the CPU")
+    toy = parser.parse_args().toy
+    if not toy and not torch.cuda.is_available():
+        sys.exit(NEEDS)
+    bench = Bench("cpu" if toy else "cuda", toy=toy)
+    bench.window_agrees()
+    for num_frames in (33, 81):
+        for num_foregrounds in (1, 2, 3):
+            try:
+                bench.case(num_foregrounds, 9 if toy else num_frames)
+            except torch.OutOfMemoryError:
+                print(f"{num_foregrounds} foregrounds at {num_frames} frames do not fit: skipped")
+    bench.compiled()
+    card = "a CPU" if toy else torch.cuda.get_device_name()
+    print(table(bench.rows), f"\n{card}, torch {torch.__version__}, {time.strftime('%Y-%m-%d')}")
+    Path("build").mkdir(exist_ok=True)
+    record = {"device": card, "toy": toy, "rows": [asdict(row) for row in bench.rows]}
+    Path("build/benchmarks_gpu.json").write_text(json.dumps(record, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,23 @@
+"""Regenerating one foreground of two against generating all, on the shipped model."""
+
+from benchmarks.rows import Row, median_seconds
+from benchmarks.shipped import load_shipped, shot
+
+
+def rows(*, toy: bool) -> list[Row]:
+    """Compare with everything but foreground 2 and the full video given."""
+    pipeline = load_shipped()
+    steps = 1 if toy else 24
+    take = pipeline(**shot(1))
+    given = {
+        "background": take.background.rgb_TCHW,
+        "foreground_1": take.foregrounds[0].rgb_TCHW,
+        "alpha_1": take.foregrounds[0].alpha_T1HW,
+    }
+    calls = {
+        "all": lambda: pipeline(**shot(steps)),
+        "one": lambda: pipeline(**shot(steps, given)),
+    }
+    seconds = median_seconds(calls, rounds=1 if toy else 3)
+    case = f"one foreground of two against all, {steps} steps"
+    return [Row("regenerate", case, "take, s", seconds["one"], seconds["all"], 0.75)]

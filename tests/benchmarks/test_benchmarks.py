@@ -1,0 +1,80 @@
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from benchmarks.models import TOY, make_ours, one_video, plain_twin
+from benchmarks.rows import Row, median_seconds, table
+
+ROOT = Path(__file__).parents[2]
+
+
+def _run(*command: str) -> subprocess.CompletedProcess[str]:
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    return subprocess.run(
+        [sys.executable, *command], cwd=ROOT, env=environment, capture_output=True, text=True
+    )
+
+
+def test_a_fresh_model_and_the_librarys_on_its_weights_make_the_same() -> None:
+    ours = make_ours(TOY, num_blocks=1)
+    latents, text = torch.randn(1, 6, 16, 3, 4, 4), torch.randn(1, 5, 32)
+    timestep = torch.tensor([400.0])
+
+    with torch.no_grad():
+        plain = plain_twin(ours)(one_video(latents), timestep, text).sample
+        layered = ours(latents, timestep, text[:, None].expand(-1, 6, -1, -1)).sample
+
+    torch.testing.assert_close(one_video(layered), plain, atol=1e-5, rtol=1e-5)
+    assert plain_twin(ours).proj_out.weight.data_ptr() == ours.proj_out.weight.data_ptr()
+
+
+def test_calls_are_timed_in_turn() -> None:
+    called: list[str] = []
+    calls = {name: lambda name=name: called.append(name) for name in ("ours", "plain")}
+
+    seconds = median_seconds(calls, rounds=2)
+
+    assert called == ["ours", "plain"] * 3
+    assert seconds.keys() == calls.keys()
+
+
+def test_no_round_begins_after_the_budget() -> None:
+    called: list[str] = []
+
+    median_seconds({"ours": lambda: called.append("ours")}, 9, is_warm=True, budget_s=0.0)
+
+    assert called == ["ours"]
+
+
+def test_the_table_says_whether_a_target_is_met() -> None:
+    page = table([Row("growth", "case", "s", 1.0, 2.0, 0.4), Row("growth", "case", "s", 1.0, 2.0)])
+
+    assert "| 1 | 2 | 0.500 | 0.40 | no |" in page
+    assert "| 1 | 2 | 0.500 |  |  |" in page
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not Path("/proc/self/clear_refs").exists(), reason="peaks need Linux")
+def test_benchmarks_run_and_leave_a_json_copy(tmp_path: Path) -> None:
+    names = ("layers_price", "against_release", "growth")
+
+    result = _run("-m", "benchmarks", *names, "--toy", "--out", str(tmp_path))
+
+    assert result.returncode == 0, result.stderr
+    found = json.loads((tmp_path / "benchmarks.json").read_text())
+    assert {row["benchmark"] for row in found["rows"]} == set(names)
+    assert found["toy"]
+    assert (tmp_path / "benchmarks.md").read_text() in result.stdout
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="says what it needs only where it lacks it")
+def test_the_gpu_benchmark_says_what_it_needs() -> None:
+    result = _run("benchmarks/gpu.py")
+
+    assert result.returncode == 1
+    assert "needs a GPU" in result.stderr
