@@ -86,18 +86,18 @@ class LayerT2VTransformerBlock(WanTransformerBlock):
         )
 
     def _fed_forward(self, tokens_BSLD: Tensor) -> Tensor:
-        """Run the feed-forward a part at a time, where nothing is to be differentiated.
+        """Run the feed-forward, a part at a time and in place where nothing is differentiated.
 
         Its hidden tensors would be the largest of the whole network: at Wan's width twelve times
         as large as the tokens, and twice that under guidance.
         """
         if torch.is_grad_enabled() or torch.compiler.is_compiling():
             return self.ffn(tokens_BSLD)
-        parts = tokens_BSLD.flatten(0, 2).split(self._tokens_per_part(tokens_BSLD.dtype))
+        joint_ND = tokens_BSLD.flatten(0, 2)
         # A part's result takes the place of its input.
-        for part_ND in parts:
+        for part_ND in joint_ND.split(self._tokens_per_part(tokens_BSLD.dtype)):
             part_ND.copy_(self.ffn(part_ND))
-        return tokens_BSLD
+        return joint_ND.view(tokens_BSLD.shape)
 
     def _tokens_per_part(self, dtype: torch.dtype) -> int:
         return max(1, FEED_FORWARD_BYTES // (self.ffn_dim * dtype.itemsize))

@@ -173,7 +173,7 @@ class Estimate:
 def estimate(shot: ShotSize, model: ModelSize, device: Device) -> Estimate:
     """Estimate what a shot costs with all parts on the device."""
     frames, tokens_per_frame = model.grid(shot)
-    denoise, decode = denoise_bytes(shot, model), decode_bytes(shot, model, PIXELS_PER_DECODE)
+    denoise, decode = denoise_bytes(shot, model), decode_bytes(shot, model)
     weights = sum(model.weights_bytes.values())
     steps = shot.num_inference_steps * step_flops(shot, model)
     flops = steps / STEP_SHARE + decode_flops(shot, model) / DECODE_SHARE
@@ -225,22 +225,26 @@ def is_windowed(shot: ShotSize, model: ModelSize) -> bool:
     return reach is not None and reach < model.grid(shot)[0] - 1
 
 
-def decode_bytes(shot: ShotSize, model: ModelSize, pixels: int) -> int:
-    """One chunk of one batch of streams in the decoder, its caches, and the frames made.
+def decode_bytes(shot: ShotSize, model: ModelSize, tile_pixels: int | None = None) -> int:
+    """One chunk of one batch of streams in the decoder, its caches, and all frames made.
 
     A causal convolution keeps two frames of its input. A residual block holds its input, its
     normed input, the same with two cached frames in front, that once more padded, and its output.
+
+    Args:
+        shot: Its size.
+        model: Its VAE.
+        tile_pixels: Pixels of a tile; None: whole frames.
     """
     frame = shot.width * shot.height
-    batch = max(1, min(shot.num_streams, pixels // frame))
-    batch_pixels = batch * min(frame, max(pixels, 1))
+    batch = max(1, min(2 + shot.num_foregrounds, PIXELS_PER_DECODE // frame))
+    at_once = batch * min(frame, tile_pixels or frame)
     levels = _decoder_levels(model)
     caches = sum(2 * convs * channels * share for channels, convs, share, _ in levels)
     live = max((5 * chunk + 4) * channels * share for channels, _, share, chunk in levels)
-    pictures = (
-        2 * 3 * shot.num_frames * batch * frame + 4 * shot.num_streams * shot.num_frames * frame
-    )
-    return int(FLOAT32_BYTES * (batch_pixels * (caches + live) + pictures))
+    # As the decoder leaves them and joined, for this batch; three colours of every stream at most.
+    pictures = 3 * (2 * batch + shot.num_streams) * shot.num_frames * frame
+    return int(FLOAT32_BYTES * (at_once * (caches + live) + pictures))
 
 
 def _decoder_levels(model: ModelSize) -> list[tuple[int, int, float, int]]:

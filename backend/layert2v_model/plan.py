@@ -5,7 +5,6 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from layert2v_model.estimate import (
-    PIXELS_PER_DECODE,
     Device,
     ModelSize,
     ShotSize,
@@ -57,7 +56,7 @@ def peak_bytes(shot: ShotSize, model: ModelSize, offload: Offload, *, tile_decod
     """Estimate the most that is on the device at any time."""
     weights = model.weights_bytes
     denoise = denoise_bytes(shot, model)
-    decode = decode_bytes(shot, model, TILE_PIXELS if tile_decode else PIXELS_PER_DECODE)
+    decode = decode_bytes(shot, model, TILE_PIXELS if tile_decode else None)
     if offload == "none":
         return sum(weights.values()) + max(denoise, decode)
     transformer = weights["transformer"]
@@ -65,8 +64,9 @@ def peak_bytes(shot: ShotSize, model: ModelSize, offload: Offload, *, tile_decod
         # One block at work and the next on its way.
         transformer = 2 * transformer // model.transformer["num_layers"]
     decoders = max(weights["vae"], weights["alpha_vae"])
-    text_encoder = weights["text_encoder"]
-    return max(transformer + denoise, decoders + decode, 0 if offload == "group" else text_encoder)
+    # The text encoder goes by groups too, and its activations are small.
+    text_encoder = 0 if offload == "group" else weights["text_encoder"]
+    return max(transformer + denoise, decoders + decode, text_encoder)
 
 
 def _said(peak: int, offload: Offload, device: Device, *, tiles: bool) -> str:
@@ -88,8 +88,12 @@ def _refusal(shot: ShotSize, model: ModelSize, device: Device, peak: int) -> str
     shorter = _largest(
         (replace(shot, num_frames=n) for n in range(shot.num_frames - 4, 0, -4)), model, device
     )
-    remedies = [f"{fewer_layers.num_foregrounds} foregrounds"] if fewer_layers else []
-    remedies += [f"{shorter.num_frames} frames"] if shorter else []
+    remedies = []
+    if fewer_layers:
+        count = fewer_layers.num_foregrounds
+        remedies.append(f"{count} foreground{'s' if count > 1 else ''}")
+    if shorter:
+        remedies.append(f"{shorter.num_frames} frames")
     remedy = f"use at most {' or '.join(remedies)}" if remedies else "make the picture smaller"
     return (
         f"the shot needs {_gib(peak)} even offloaded and in tiles, {device.name} has "
