@@ -14,6 +14,9 @@ from torch import Tensor
 Weighed = tuple[Tensor, ...]
 """What attention made (..., A, E), and the log of each query's sum of exponentials (..., A, 1)."""
 
+JOINING_BACKENDS = (None, "native", "_native_flash")
+"""Those of the library whose kernels are the ones that joining calls."""
+
 
 class FrameWindow(NamedTuple):
     """Which instants of the other streams a token sees; of its own stream it sees all."""
@@ -47,10 +50,10 @@ def attend_windowed(
         key_BSFPAE: Keys with their positions.
         value_BSFPAE: Values.
         window: What is seen; its `num_frames` is F.
-        backend: One of the library's attention backends, for gathering; None: the default one.
+        backend: One of the library's attention backends; one that was chosen is used, by gathering.
     """
     is_trained = torch.is_grad_enabled() and query_BSFPAE.requires_grad
-    if backend is None and not is_trained and _kernel_weighs(query_BSFPAE):
+    if backend in JOINING_BACKENDS and not is_trained and _kernel_weighs(query_BSFPAE):
         return _merged(query_BSFPAE, key_BSFPAE, value_BSFPAE, window)
     frames = [
         dispatch_attention_fn(

@@ -24,7 +24,7 @@ def _inputs(scale: float = 1.0) -> tuple[Tensor, Tensor, Tensor]:
 
 
 @pytest.mark.parametrize("reach", [0, 1, 2, 4])
-@pytest.mark.parametrize("backend", [None, "native"])
+@pytest.mark.parametrize("backend", [None, "_native_math"])
 def test_gathered_and_joined_windows_equal_a_dense_mask(backend: str | None, reach: int) -> None:
     inputs = _inputs()
 
