@@ -6,9 +6,11 @@ import pytest
 import torch
 from torch import Tensor
 
+from layert2v_model.decoding import decode_streams
 from layert2v_model.errors import InvalidPlate, InvalidShot
 from layert2v_model.pipeline import LayerT2VPipeline, ShotPrompts, load_pipeline
 from layert2v_model.stack import Stack
+from support.reference import reference_latents
 from support.toy_model import make_toy_model_folder, make_toy_pipeline
 
 PROMPTS = ShotPrompts("", "a beach", ("a red fox", "a blue ball"))
@@ -58,6 +60,16 @@ def test_a_take_has_all_layers_in_range(take: Stack) -> None:
         assert frames.shape == (5, 1 if name.startswith("alpha") else 3, 32, 32)
         assert 0 <= frames.min() <= frames.max() <= 1
         assert frames.std() > 0
+
+
+def test_a_take_of_which_nothing_is_given_is_that_of_the_plain_loop_bit_for_bit(
+    pipeline: LayerT2VPipeline, take: Stack
+) -> None:
+    latents = reference_latents(pipeline, PROMPTS, 1, 2, 2.0, (5, 32, 32))
+
+    expected = decode_streams(pipeline.vae, pipeline.alpha_vae, latents, lambda *_: None)
+
+    assert all(torch.equal(frames, expected[name]) for name, frames in _streams(take).items())
 
 
 def test_the_same_shot_gives_the_same_take(pipeline: LayerT2VPipeline, take: Stack) -> None:

@@ -2,6 +2,7 @@
 
 import inspect
 
+import numpy as np
 import torch
 from diffusers import WanTransformer3DModel
 from diffusers.models.transformers.transformer_wan import (
@@ -11,6 +12,10 @@ from diffusers.models.transformers.transformer_wan import (
 )
 from torch import Tensor, nn
 
+from layert2v_model.codec import num_latent_frames, spatial_factor
+from layert2v_model.pipeline import LayerT2VPipeline
+from layert2v_model.shot import ShotPrompts
+from layert2v_model.streams import batch_stream_text, stream_names, stream_seed, stream_text
 from layert2v_model.transformer import LayerT2VTransformer3DModel
 
 
@@ -112,3 +117,45 @@ class _Masked(WanAttnProcessor):
         self, attn: WanAttention, tokens: Tensor, text: None, mask: None, rotary: tuple[Tensor, ...]
     ) -> Tensor:
         return super().__call__(attn, tokens, None, self.mask, rotary)
+
+
+@torch.inference_mode()
+def reference_latents(
+    pipeline: LayerT2VPipeline,
+    prompts: ShotPrompts,
+    seed: int,
+    num_inference_steps: int,
+    guidance_scale: float,
+    frames_THW: tuple[int, int, int],
+) -> dict[str, Tensor]:
+    """Denoise a shot of which nothing is given: one plain loop, one scale for all streams."""
+    names = stream_names(len(prompts.foregrounds))
+    latents_BSCTHW = torch.stack([_noise(pipeline, name, seed, frames_THW) for name in names], 1)
+    states = {name: pipeline.encode_prompt(text) for name, text in prompts.by_name().items()}
+    visibility = pipeline.transformer.config.prompt_visibility
+    negative_ND = pipeline.encode_prompt(prompts.negative)
+    wanted = stream_text(states, visibility, len(prompts.foregrounds))
+    text, mask = batch_stream_text([wanted, (negative_ND,) * len(names)])
+    sigmas = np.linspace(1, 0, num_inference_steps + 1)[:-1]
+    pipeline.scheduler.set_timesteps(sigmas=sigmas, device="cpu")
+    for timestep in pipeline.scheduler.timesteps:
+        both = latents_BSCTHW.expand(2, -1, -1, -1, -1, -1)
+        timestep_BS1 = timestep.expand(2, len(names), 1)
+        (velocity,) = pipeline.transformer(both, timestep_BS1, text, mask, return_dict=False)
+        with_text, without = velocity.chunk(2)
+        velocity = without + guidance_scale * (with_text - without)
+        (latents_BSCTHW,) = pipeline.scheduler.step(
+            velocity, timestep, latents_BSCTHW, return_dict=False
+        )
+    return dict(zip(names, latents_BSCTHW.unbind(1), strict=True))
+
+
+def _noise(
+    pipeline: LayerT2VPipeline, name: str, seed: int, frames_THW: tuple[int, int, int]
+) -> Tensor:
+    num_frames, height, width = frames_THW
+    factor = spatial_factor(pipeline.vae)
+    latents = num_latent_frames(pipeline.vae, num_frames)
+    shape = (1, pipeline.vae.config.z_dim, latents, height // factor, width // factor)
+    generator = torch.Generator("cpu").manual_seed(stream_seed(seed, name))
+    return torch.randn(shape, generator=generator)
