@@ -4,6 +4,7 @@ Shape letters: T frames, H, W. All pixels are float32, display-referred sRGB in 
 straight. Shapes are checked once, at construction.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -46,7 +47,8 @@ class Stack:
     layers: tuple[Layer, ...]
     """Index 0 is the background; foregrounds follow, the last nearest the camera."""
     full_TCHW: Tensor
-    """The full video as the model made it, (T, 3, H, W), sRGB in [0, 1]."""
+    """The full video as the model made it, or what a changed stack flattens to: (T, 3, H, W),
+    sRGB in [0, 1]."""
 
     def __post_init__(self) -> None:
         roles = [layer.role for layer in self.layers]
@@ -74,3 +76,50 @@ class Stack:
         """Composite the layers: (T, 3, H, W), sRGB, not clipped."""
         pairs = [(layer.rgb_TCHW, layer.alpha_T1HW) for layer in self.foregrounds]
         return flatten(self.background.rgb_TCHW, pairs)
+
+    def reordered(self, order: Sequence[int]) -> "Stack":
+        """Put the foregrounds in another order.
+
+        Args:
+            order: Every index of a foreground (from 1) once, back to front.
+
+        Returns:
+            A stack of the same layer objects. Its full video is what it now flattens to, clipped
+            to [0, 1]: the model's shows the old order. The old order gives this very stack.
+
+        Raises:
+            ValueError: `order` is not a permutation of the foregrounds.
+        """
+        indices = list(range(1, len(self.layers)))
+        if sorted(order) != indices:
+            raise ValueError(
+                f"the order is {list(order)}, this stack has foregrounds {indices}; "
+                f"name each of them once, back to front"
+            )
+        return self if list(order) == indices else self._of(order)
+
+    def without(self, index: int) -> "Stack":
+        """Drop a foreground.
+
+        Args:
+            index: Of the foreground, from 1.
+
+        Returns:
+            A stack of the other layer objects; its full video is what it now flattens to, clipped
+            to [0, 1].
+
+        Raises:
+            ValueError: There is no such foreground, or it is the only one.
+        """
+        indices = list(range(1, len(self.layers)))
+        if index not in indices or len(indices) == 1:
+            raise ValueError(
+                f"layer {index} cannot be dropped from foregrounds {indices}; name one of them, "
+                f"and keep at least 1"
+            )
+        return self._of([other for other in indices if other != index])
+
+    def _of(self, order: Sequence[int]) -> "Stack":
+        layers = (self.background, *(self.layers[index] for index in order))
+        changed = Stack(layers, self.full_TCHW)
+        return Stack(layers, changed.flatten().clamp(0, 1))
