@@ -1,30 +1,28 @@
-"""LayerT2V's pipeline: a shot in, a stack out; any subset of streams may be given.
+"""LayerT2V's pipeline: a shot in, a stack out; any part of its streams may be given.
 
-Shape letters: B batch (1, or 2 with guidance), S streams, C channels, T frames, H, W, N tokens,
+Shape letters: B batch (1, up to 3 with guidance), S streams, C channels, T frames, H, W, N tokens,
 D width. Pixels are display-referred sRGB in [0, 1], RGB straight.
 """
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
-import numpy as np
 import torch
 from diffusers import AutoencoderKLWan, DiffusionPipeline, FlowMatchEulerDiscreteScheduler
 from torch import Tensor
 
 from layert2v_model import codec
 from layert2v_model.alpha import premultiply, unpremultiply
-from layert2v_model.alpha_vae import (
-    PROJECT_IN_FILE,
-    ProjectIn,
-    encode_alpha,
-)
+from layert2v_model.alpha_vae import PROJECT_IN_FILE, ProjectIn, encode_alpha
+from layert2v_model.conditioning import Conditioning, condition, fill_unknown
 from layert2v_model.decoding import OnProgress, decode_streams
+from layert2v_model.denoising import denoise
 from layert2v_model.errors import DamagedModel, InvalidPlate, InvalidShot
 from layert2v_model.export import save_pipeline
 from layert2v_model.folder import (
+    CARD_FILE,
     check_hashes,
     read_card,
     read_project_in,
@@ -33,27 +31,26 @@ from layert2v_model.folder import (
     read_transformer,
     read_vae,
 )
+from layert2v_model.given import Given, Plate, StreamGiven, check_given, check_looped
+from layert2v_model.grid import LatentGrid, latent_grid
+from layert2v_model.guidance import Guidance, StreamGuidance, check_guidance, check_hidden
 from layert2v_model.shot import (
     ShotFormat,
     ShotPrompts,
     check_format,
-    check_given,
+    check_num_foregrounds,
     check_prompts,
     check_seeds,
     seed_source,
 )
 from layert2v_model.stack import Layer, Role, Stack
-from layert2v_model.streams import (
-    batch_stream_text,
-    stream_names,
-    stream_seed,
-    stream_text,
-)
-from layert2v_model.text import TextStates, encode_prompt
+from layert2v_model.streams import batch_stream_text, stream_names, stream_seed, stream_text
+from layert2v_model.text import encode_prompt
 from layert2v_model.transformer import LayerT2VTransformer3DModel
 
 __all__ = [
     "DamagedModel",
+    "Given",
     "InvalidPlate",
     "InvalidShot",
     "LayerT2VPipeline",
@@ -92,6 +89,8 @@ class LayerT2VPipeline(DiffusionPipeline):
             tokenizer=tokenizer,
         )
         self.project_in: ProjectIn | None = None
+        self.is_distilled: bool = False
+        """Whether the model was trained to run without guidance; it then refuses any."""
 
     @classmethod
     def from_pretrained(cls, folder: Path | str, **settings: Any) -> "LayerT2VPipeline":
@@ -99,6 +98,8 @@ class LayerT2VPipeline(DiffusionPipeline):
         pipeline = super().from_pretrained(folder, **settings)
         if (Path(folder) / "alpha_vae" / PROJECT_IN_FILE).is_file():
             pipeline.project_in = read_project_in(Path(folder))
+        if (Path(folder) / CARD_FILE).is_file():
+            pipeline.is_distilled = bool(read_card(Path(folder)).get("is_distilled", False))
         return pipeline
 
     @property
@@ -106,9 +107,31 @@ class LayerT2VPipeline(DiffusionPipeline):
         """Whether given streams are only clamped, which is much worse than being trained for.
 
         True for checkpoints without a timestep per stream, such as the authors' release; takes
-        with given streams should then be marked.
+        with given streams should then be marked. Other checkpoints too clamp what is not a whole
+        frame of tokens: see `clamped_streams`.
         """
         return not self.transformer.config.per_stream_timesteps
+
+    def clamped_streams(
+        self, given: Mapping[str, StreamGiven], *, width: int, height: int, num_frames: int
+    ) -> tuple[str, ...]:
+        """Name the given streams of which some part is only clamped; takes should be marked.
+
+        Those are all where `clamps_given`, else those with a region, or with a range of frames
+        whose ends are not ends of frames of tokens.
+
+        Raises:
+            InvalidPlate: A given stream does not fit.
+        """
+        grid = latent_grid(width, height, num_frames, self.transformer, self.vae)
+        plates = check_given(given, grid, self.transformer.config.max_foregrounds)
+        return self._clamped(plates, grid)
+
+    def _clamped(self, plates: Mapping[str, Plate], grid: LatentGrid) -> tuple[str, ...]:
+        return tuple(
+            name for name, plate in plates.items()
+            if self.clamps_given or not plate.fills_tokens(grid)
+        )  # fmt: skip
 
     @torch.inference_mode()
     def __call__(
@@ -121,7 +144,10 @@ class LayerT2VPipeline(DiffusionPipeline):
         num_inference_steps: int,
         guidance_scale: float,
         stream_seeds: Mapping[str, int],
-        given: Mapping[str, Tensor] | None = None,
+        given: Mapping[str, StreamGiven] | None = None,
+        layer_guidance_scales: Mapping[str, float] | None = None,
+        given_guidance_scale: float = 1.0,
+        looped: Collection[str] = (),
         on_progress: OnProgress | None = None,
     ) -> Stack:
         """Make a take.
@@ -132,60 +158,97 @@ class LayerT2VPipeline(DiffusionPipeline):
             height: As `width`.
             num_frames: 4 k + 1.
             num_inference_steps: From 1.
-            guidance_scale: From 1, which turns guidance off and halves the work.
+            guidance_scale: On the prompts, from 1, which turns it off and halves the work; a
+                distilled model takes 1 only.
             stream_seeds: A seed per stream to be made (`full`, `background`, `foreground_k`;
                 `alpha_k` shares its foreground's if it has none). Each stream's noise depends on
                 its own seed and name only.
-            given: Whole streams that are inputs, by name: (T, 3, H, W) straight sRGB, or
-                (T, 1, H, W) alpha, in [0, 1]. A foreground given without its alpha is taken as
-                it stands.
+            given: What is an input, by stream: a whole stream as a tensor, (T, 3, H, W) straight
+                sRGB or (T, 1, H, W) alpha, in [0, 1]; or a `Given`, or several, for some frames,
+                a region, or latents. The rest is made. Frames of tokens that are given completely
+                sit at t = 0; smaller parts are clamped, which is worse and is logged. A
+                foreground given without its alpha is taken as it stands.
+            layer_guidance_scales: In place of `guidance_scale` for some streams; a foreground's
+                is its alpha's too.
+            given_guidance_scale: On what is given, from 1, which is off; above it every step also
+                computes the shot without the givens, half as much again (twice as much where the
+                prompts' is off).
+            looped: Layers (`full`, `background`, `foreground_k` with its alpha) whose last latent
+                frame is kept equal to the first. With a VAE that does not shorten time the last
+                frame then shows what the first does: play all but the last in a circle. A causal
+                VAE decodes the last with its past, so that it comes near the first only.
             on_progress: Called between steps; an exception raised in it ends the run and leaves
                 the pipeline ready for the next.
 
         Returns:
-            Float32 layers on the CPU, RGB straight, in [0, 1]; given streams are the tensors that
-            came in. Equal inputs give equal outputs on one machine.
+            Float32 layers on the CPU, RGB straight, in [0, 1]; given pixels come back bit for bit
+            (as float32), whole given streams as the tensors that came in. Equal inputs give equal
+            outputs on one machine.
 
         Raises:
             InvalidShot: The model cannot make this shot.
             InvalidPlate: A given stream does not fit.
         """
-        given = dict(given or {})
-        shot = ShotFormat(width, height, num_frames, num_inference_steps, guidance_scale)
-        names = self._checked_streams(prompts, shot, stream_seeds, given)
+        shot = ShotFormat(width, height, num_frames, num_inference_steps)
+        guidance = Guidance(guidance_scale, dict(layer_guidance_scales or {}), given_guidance_scale)
+        self._check_shot(prompts, shot, guidance)
+        names = stream_names(len(prompts.foregrounds))
+        grid = latent_grid(width, height, num_frames, self.transformer, self.vae)
+        plates = self._checked_plates(prompts, given or {}, grid, stream_seeds)
+        tied = check_looped(looped, plates, names)
+        check_hidden(guidance, is_held=self._holds(plates, grid))
         report = on_progress or _silent
         try:
-            text = self._encode_prompts(prompts, guidance_scale, report, len(given) + 1)
-            clean = self._encode_given(given, report)
-            noise = {name: self._noise(name, shot, stream_seeds) for name in names}
-            latents = self._denoise(noise, clean, text, shot, report)
-            made = {name: latent for name, latent in latents.items() if name not in given}
+            scales = guidance.by_stream(names, self._execution_device)
+            text = self._encode_prompts(prompts, scales, report, len(plates) + 1)
+            conditioning = self._condition(names, plates, grid, stream_seeds, report)
+            latents_BSCTHW = denoise(
+                self.transformer, self.scheduler, conditioning, text, scales,
+                [names.index(name) for name in tied], num_inference_steps, report,
+            )  # fmt: skip
+            latents = dict(zip(names, latents_BSCTHW.unbind(1), strict=True))
+            shown = {name for name, plate in plates.items() if plate.is_pinned}
+            made = {name: latent for name, latent in latents.items() if name not in shown}
             decoded = decode_streams(self.vae, self.alpha_vae, made, report)
         finally:
             self.transformer._reset_stateful_cache()
-        return self._stack(given, decoded, len(prompts.foregrounds))
+        return self._stack(plates, decoded, grid, len(prompts.foregrounds))
 
-    def _checked_streams(
+    def _holds(self, plates: Mapping[str, Plate], grid: LatentGrid) -> bool:
+        """Whether anything given will sit at t = 0."""
+        held = (bool(plate.held_tokens(grid).any()) for plate in plates.values())
+        return not self.clamps_given and any(held)
+
+    def _check_shot(self, prompts: ShotPrompts, shot: ShotFormat, guidance: Guidance) -> None:
+        check_format(shot, self.transformer, self.vae)
+        check_num_foregrounds(prompts, self.transformer.config.max_foregrounds)
+        names = stream_names(len(prompts.foregrounds))
+        check_guidance(guidance, names, is_distilled=self.is_distilled)
+
+    def _checked_plates(
         self,
         prompts: ShotPrompts,
-        shot: ShotFormat,
+        given: Mapping[str, StreamGiven],
+        grid: LatentGrid,
         seeds: Mapping[str, int],
-        given: Mapping[str, Tensor],
-    ) -> tuple[str, ...]:
-        check_format(shot, self.transformer, self.vae)
-        check_prompts(prompts, given, self.transformer.config.max_foregrounds)
-        check_given(given, shot, len(prompts.foregrounds))
+    ) -> dict[str, Plate]:
+        plates = check_given(given, grid, len(prompts.foregrounds))
+        whole = {name for name, plate in plates.items() if plate.is_whole}
+        check_prompts(prompts, whole)
         names = stream_names(len(prompts.foregrounds))
-        check_seeds(seeds, tuple(name for name in names if name not in given))
-        if self.project_in is None and any(name.startswith("alpha_") for name in given):
+        check_seeds(seeds, tuple(name for name in names if name not in whole))
+        if self.project_in is None and any(name.startswith("alpha_") for name in plates):
             raise InvalidShot(
                 "this model has no project_in, so no alpha can be given; leave it out"
             )
-        if given and self.clamps_given:
+        if clamped := self._clamped(plates, grid):
             logger.warning(
-                "the model has no timestep per stream: given streams are clamped, which is worse"
-            )
-        return names
+                "given parts of %s are clamped, which is worse than being trained for: %s",
+                ", ".join(clamped),
+                "the model has no timestep per stream" if self.clamps_given
+                else "they do not fill frames of tokens",
+            )  # fmt: skip
+        return plates
 
     # -----------------------------------------------------------------------------------------
     # Encoding
@@ -195,145 +258,113 @@ class LayerT2VPipeline(DiffusionPipeline):
         return encode_prompt(self.tokenizer, self.text_encoder, prompt)
 
     def _encode_prompts(
-        self, prompts: ShotPrompts, guidance_scale: float, report: OnProgress, num_steps: int
+        self, prompts: ShotPrompts, guidance: StreamGuidance, report: OnProgress, num_steps: int
     ) -> tuple[Tensor, Tensor | None]:
-        """Encode the text of every stream, and once more the negative prompt under guidance."""
+        """Encode the text of every stream once; lay it out for every entry of guidance."""
         report("encoding", 0, num_steps)
         num_foregrounds = len(prompts.foregrounds)
         states = {name: self.encode_prompt(text) for name, text in prompts.by_name().items()}
         visibility = self.transformer.config.prompt_visibility
-        batch = [stream_text(states, visibility, num_foregrounds)]
-        if guidance_scale > 1:
+        wanted = stream_text(states, visibility, num_foregrounds)
+        batch = [wanted]
+        if guidance.has_negative:
             negative_ND = self.encode_prompt(prompts.negative)
             # One copy per stream, not one per visible prompt: equal keys change no softmax.
-            batch.append((negative_ND,) * len(batch[0]))
+            batch.append((negative_ND,) * len(wanted))
+        if guidance.hides_given:
+            batch.append(wanted)
         text_BSND, mask_BSN = batch_stream_text(batch)
         report("encoding", 1, num_steps)
         device = self._execution_device
         text_BSND = text_BSND.to(device, self.transformer.dtype)
         return text_BSND, None if mask_BSN is None else mask_BSN.to(device)
 
-    def _encode_given(self, given: Mapping[str, Tensor], report: OnProgress) -> dict[str, Tensor]:
-        clean = {}
-        for step, (name, frames_TCHW) in enumerate(given.items(), start=2):
-            clean[name] = self._encode_plate(name, frames_TCHW, given)
-            report("encoding", step, len(given) + 1)
-        return clean
+    @torch.inference_mode()
+    def encode_stream(
+        self, name: str, frames_TCHW: Tensor, alpha_T1HW: Tensor | None = None
+    ) -> Tensor:
+        """Encode a stream once, to be given to several takes as `Given(latents_CTHW=...)`.
 
-    def _encode_plate(self, name: str, frames_TCHW: Tensor, given: Mapping[str, Tensor]) -> Tensor:
+        Args:
+            name: `full`, `background`, `foreground_k` or `alpha_k`.
+            frames_TCHW: 4 k + 1 frames, straight sRGB or alpha, in [0, 1].
+            alpha_T1HW: A foreground's alpha, which models that keep it on black need.
+
+        Returns:
+            Latents (C, T, H, W) as the network sees them, float32.
+        """
         pixels_TCHW = frames_TCHW.float()
-        alpha_TCHW = given.get(name.replace("foreground_", "alpha_"))
-        if name.startswith("foreground_") and alpha_TCHW is not None and self._fills_black:
-            pixels_TCHW = premultiply(pixels_TCHW, alpha_TCHW.float())
+        if name.startswith("foreground_") and alpha_T1HW is not None and self._fills_black:
+            pixels_TCHW = premultiply(pixels_TCHW, alpha_T1HW.float())
         pixels_BCTHW = pixels_TCHW.to(self._execution_device).transpose(0, 1)[None]
-        if name.startswith("alpha_"):
-            assert self.project_in is not None
-            project_in = self.project_in.to(pixels_BCTHW.device)
-            return encode_alpha(self.alpha_vae, project_in, pixels_BCTHW)
-        return codec.encode(self.vae, pixels_BCTHW)
+        if not name.startswith("alpha_"):
+            return codec.encode(self.vae, pixels_BCTHW)[0]
+        assert self.project_in is not None
+        project_in = self.project_in.to(pixels_BCTHW.device)
+        return encode_alpha(self.alpha_vae, project_in, pixels_BCTHW)[0]
+
+    def _condition(
+        self,
+        names: Sequence[str],
+        plates: Mapping[str, Plate],
+        grid: LatentGrid,
+        seeds: Mapping[str, int],
+        report: OnProgress,
+    ) -> Conditioning:
+        clean, covered = {}, {}
+        for step, (name, plate) in enumerate(plates.items(), start=2):
+            clean[name] = self._encode_plate(name, plates, grid)[None]
+            covered[name] = grid.covered_latents(plate.known_T1HW)
+            report("encoding", step, len(plates) + 1)
+        noise = {name: self._noise(name, grid, seeds) for name in names}
+        return condition(noise, clean, covered, grid, can_hold=not self.clamps_given)
+
+    def _encode_plate(self, name: str, plates: Mapping[str, Plate], grid: LatentGrid) -> Tensor:
+        plate = plates[name]
+        latents_CTHW = torch.zeros(grid.latent_shape, device=self._execution_device)
+        if plate.pinned_T1HW.any():
+            frames_TCHW = plate.pinned_frames(grid).float()
+            alpha = plates.get(name.replace("foreground_", "alpha_"))
+            if self._fills_black and name.startswith("foreground_") and alpha is not None:
+                frames_TCHW = premultiply(frames_TCHW, alpha.pinned_frames(grid, fill=1).float())
+            if not plate.is_pinned:
+                frames_TCHW = fill_unknown(frames_TCHW, plate.pinned_T1HW)
+            latents_CTHW = self.encode_stream(name, frames_TCHW)
+        return plate.put_latents(latents_CTHW, grid)
 
     @property
     def _fills_black(self) -> bool:
         return bool(self.transformer.config.foreground_fill == "black")
 
-    # -----------------------------------------------------------------------------------------
-    # Denoising
-
-    def _noise(
-        self,
-        name: str,
-        shot: ShotFormat,
-        seeds: Mapping[str, int],
-    ) -> Tensor:
-        # A given stream needs noise only where it is clamped; its seed may then be missing.
+    def _noise(self, name: str, grid: LatentGrid, seeds: Mapping[str, int]) -> Tensor:
+        # What is given whole needs noise only to be clamped or hidden; its seed may be missing.
         seed = seed_source(seeds, name) or 0
         generator = torch.Generator("cpu").manual_seed(stream_seed(seed, name))
-        factor = codec.spatial_factor(self.vae)
-        shape = (
-            1,
-            self.transformer.config.in_channels,
-            codec.num_latent_frames(self.vae, shot.num_frames),
-            shot.height // factor,
-            shot.width // factor,
-        )
-        return torch.randn(shape, generator=generator).to(self._execution_device)
-
-    def _denoise(
-        self,
-        noise: Mapping[str, Tensor],
-        clean: Mapping[str, Tensor],
-        text: tuple[Tensor, Tensor | None],
-        shot: ShotFormat,
-        report: OnProgress,
-    ) -> dict[str, Tensor]:
-        """Integrate the flow from noise at t = 1 to pictures at t = 0 for all streams at once."""
-        noise_BSCTHW = torch.stack(list(noise.values()), dim=1)
-        clean_BSCTHW = torch.stack([clean.get(k, v) for k, v in noise.items()], dim=1)
-        is_given_S = torch.tensor([name in clean for name in noise], device=noise_BSCTHW.device)
-        is_given = is_given_S.view(1, -1, 1, 1, 1, 1)
-        sigmas = np.linspace(1, 0, shot.num_inference_steps + 1)[:-1]
-        self.scheduler.set_timesteps(sigmas=sigmas, device=noise_BSCTHW.device)
-
-        read = self.transformer.read_text(*text)
-        latents_BSCTHW = noise_BSCTHW
-        report("denoising", 0, shot.num_inference_steps)
-        for step, timestep in enumerate(self.scheduler.timesteps):
-            held_BSCTHW = clean_BSCTHW
-            if self.clamps_given:
-                held_BSCTHW = torch.lerp(clean_BSCTHW, noise_BSCTHW, self.scheduler.sigmas[step])
-            latents_BSCTHW = torch.where(is_given, held_BSCTHW, latents_BSCTHW)
-            timestep_BS1 = self._stream_timesteps(timestep, is_given_S)
-            velocity_BSCTHW = self._velocity(
-                latents_BSCTHW, timestep_BS1, read, shot.guidance_scale
-            )
-            (latents_BSCTHW,) = self.scheduler.step(
-                velocity_BSCTHW, timestep, latents_BSCTHW, return_dict=False
-            )
-            report("denoising", step + 1, shot.num_inference_steps)
-        return dict(zip(noise, latents_BSCTHW.unbind(1), strict=True))
-
-    def _stream_timesteps(self, timestep: Tensor, is_given_S: Tensor) -> Tensor:
-        """Return t for every stream, 0 where it is given: (1, S, 1)."""
-        if self.clamps_given:
-            return timestep.expand(1, len(is_given_S), 1)
-        return torch.where(is_given_S, 0, timestep)[None, :, None]
-
-    def _velocity(
-        self,
-        latents_BSCTHW: Tensor,
-        timestep_BS1: Tensor,
-        text: TextStates,
-        guidance_scale: float,
-    ) -> Tensor:
-        """Predict the velocity, the negative prompt's in the same batch under guidance."""
-        batch_size = text.batch_size
-        (velocity_BSCTHW,) = self.transformer(
-            latents_BSCTHW.expand(batch_size, -1, -1, -1, -1, -1).to(self.transformer.dtype),
-            timestep_BS1.expand(batch_size, -1, -1),
-            text,
-            return_dict=False,
-        )
-        if batch_size == 1:
-            return velocity_BSCTHW.float()
-        wanted, unwanted = velocity_BSCTHW.float().chunk(2)
-        return unwanted + guidance_scale * (wanted - unwanted)
+        noise_BCTHW = torch.randn((1, *grid.latent_shape), generator=generator)
+        return noise_BCTHW.to(self._execution_device)
 
     # -----------------------------------------------------------------------------------------
     # The take
 
     def _stack(
-        self, given: Mapping[str, Tensor], decoded: Mapping[str, Tensor], num_foregrounds: int
+        self,
+        plates: Mapping[str, Plate],
+        decoded: Mapping[str, Tensor],
+        grid: LatentGrid,
+        num_foregrounds: int,
     ) -> Stack:
-        streams = {**decoded, **given}
-        background_TCHW = streams["background"]
+        def shown(name: str) -> Tensor:
+            return plates[name].show(made.get(name), grid) if name in plates else made[name]
+
+        made = dict(decoded)
+        background_TCHW = shown("background")
         layers = [Layer(Role.BACKGROUND, background_TCHW, torch.ones_like(background_TCHW[:, :1]))]
         for number in range(1, num_foregrounds + 1):
-            name = f"foreground_{number}"
-            rgb_TCHW, alpha_T1HW = streams[name], streams[f"alpha_{number}"]
-            if name in decoded and self._fills_black:
-                rgb_TCHW = unpremultiply(rgb_TCHW, alpha_T1HW).clamp(0, 1)
-            layers.append(Layer(Role.FOREGROUND, rgb_TCHW, alpha_T1HW))
-        return Stack(tuple(layers), streams["full"])
+            name, alpha_T1HW = f"foreground_{number}", shown(f"alpha_{number}")
+            if name in made and self._fills_black:
+                made[name] = unpremultiply(made[name], alpha_T1HW).clamp(0, 1)
+            layers.append(Layer(Role.FOREGROUND, shown(name), alpha_T1HW))
+        return Stack(tuple(layers), shown("full"))
 
 
 def _silent(stage: str, step: int, num_steps: int) -> None:
@@ -375,6 +406,7 @@ def load_pipeline(folder: Path, dtype: torch.dtype = torch.float32) -> LayerT2VP
         tokenizer=tokenizer,
     )
     pipeline.project_in = read_project_in(folder)
+    pipeline.is_distilled = bool(card.get("is_distilled", False))
     _check_fit(pipeline, folder)
     return pipeline
 

@@ -1,20 +1,13 @@
-"""What a shot asks of the model, checked before anything is computed.
+"""What a shot asks of the model, checked before anything is computed."""
 
-Shape letters: T frames, C channels, H, W. Pixels are display-referred sRGB in [0, 1], RGB
-straight.
-"""
-
-import math
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
-import torch
 from diffusers import AutoencoderKLWan
-from torch import Tensor
 
 from layert2v_model import codec
-from layert2v_model.errors import InvalidPlate, InvalidShot
-from layert2v_model.streams import StreamRole, compose_full_prompt, stream_layout
+from layert2v_model.errors import InvalidShot
+from layert2v_model.streams import compose_full_prompt
 from layert2v_model.transformer import LayerT2VTransformer3DModel
 
 
@@ -56,14 +49,12 @@ class ShotFormat:
     """4 k + 1, and such that latent frames fill whole patches."""
     num_inference_steps: int
     """Steps of denoising, from 1."""
-    guidance_scale: float
-    """Classifier-free guidance, from 1 (off)."""
 
 
 def check_format(
     shot: ShotFormat, transformer: LayerT2VTransformer3DModel, vae: AutoencoderKLWan
 ) -> None:
-    """Check sizes, frames, steps and guidance.
+    """Check sizes, frames and steps.
 
     Raises:
         InvalidShot: Names the value, the limit and the nearest that works.
@@ -82,10 +73,6 @@ def check_format(
     _check_num_frames(shot.num_frames, transformer, vae)
     if shot.num_inference_steps < 1:
         raise InvalidShot(f"{shot.num_inference_steps} steps are too few; use at least 1")
-    if not 1 <= shot.guidance_scale < math.inf:
-        raise InvalidShot(
-            f"guidance {shot.guidance_scale} is out of range; use 1 (off) or more, such as 3"
-        )
 
 
 def _check_num_frames(
@@ -105,11 +92,11 @@ def _check_num_frames(
         )
 
 
-def check_prompts(prompts: ShotPrompts, given: Mapping[str, Tensor], max_foregrounds: int) -> None:
-    """Check that every layer to be made has words, and that there are not too many layers.
+def check_num_foregrounds(prompts: ShotPrompts, max_foregrounds: int) -> None:
+    """Check that there are not too many layers.
 
     Raises:
-        InvalidShot: Names the layer, the limit and the remedy.
+        InvalidShot: Names the number, the limit and the remedy.
     """
     count = len(prompts.foregrounds)
     if not 1 <= count <= max_foregrounds:
@@ -117,43 +104,21 @@ def check_prompts(prompts: ShotPrompts, given: Mapping[str, Tensor], max_foregro
             f"{count} foregrounds are asked for, the model makes 1 to {max_foregrounds}; "
             f"{'add one' if count < 1 else 'remove some'}"
         )
-    for name, text in prompts.by_name().items():
-        if name != "full" and name not in given and not text.strip():
-            raise InvalidShot(f"the prompt of {name} is empty; say what it shows")
 
 
-def check_given(given: Mapping[str, Tensor], shot: ShotFormat, num_foregrounds: int) -> None:
-    """Check given streams: known names, shapes, finite values in [0, 1], something left to make.
+def check_prompts(prompts: ShotPrompts, whole: Collection[str]) -> None:
+    """Check that every layer has words, but those of which nothing is left to make.
+
+    Args:
+        prompts: Of the shot.
+        whole: Streams that are given whole.
 
     Raises:
-        InvalidPlate: Names the stream, its value and the remedy.
+        InvalidShot: Names the layer and the remedy.
     """
-    streams = {stream.name: stream for stream in stream_layout(num_foregrounds)}
-    for name, frames_TCHW in given.items():
-        if name not in streams:
-            raise InvalidPlate(f"{name} is no stream of this shot; use {', '.join(streams)}")
-        channels = 1 if streams[name].role is StreamRole.ALPHA else 3
-        _check_plate(name, frames_TCHW, (shot.num_frames, channels, shot.height, shot.width))
-    if given.keys() == streams.keys():
-        raise InvalidPlate("every stream is given, so nothing is left to make; leave one out")
-
-
-def _check_plate(name: str, frames_TCHW: Tensor, shape: tuple[int, ...]) -> None:
-    if tuple(frames_TCHW.shape) != shape:
-        raise InvalidPlate(
-            f"{name} is {tuple(frames_TCHW.shape)}, the shot needs {shape} "
-            f"(frames, channels, height, width); resize or trim it"
-        )
-    if not frames_TCHW.is_floating_point():
-        raise InvalidPlate(f"{name} holds {frames_TCHW.dtype}; give floating point in [0, 1]")
-    if not torch.isfinite(frames_TCHW).all():
-        raise InvalidPlate(f"{name} holds values that are not numbers; repair those frames")
-    lowest, highest = frames_TCHW.min().item(), frames_TCHW.max().item()
-    if lowest < 0 or highest > 1:
-        raise InvalidPlate(
-            f"{name} reaches from {lowest:g} to {highest:g}, allowed is 0 to 1; "
-            f"convert it to display-referred sRGB and clip it"
-        )
+    for name, text in prompts.by_name().items():
+        if name != "full" and name not in whole and not text.strip():
+            raise InvalidShot(f"the prompt of {name} is empty; say what it shows")
 
 
 def check_seeds(seeds: Mapping[str, int], generated: tuple[str, ...]) -> None:

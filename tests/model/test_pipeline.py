@@ -11,6 +11,7 @@ from layert2v_model.errors import InvalidPlate, InvalidShot
 from layert2v_model.pipeline import LayerT2VPipeline, ShotPrompts, load_pipeline
 from layert2v_model.stack import Stack
 from support.reference import reference_latents
+from support.spying import spy_on_network
 from support.toy_model import make_toy_model_folder, make_toy_pipeline
 
 PROMPTS = ShotPrompts("", "a beach", ("a red fox", "a blue ball"))
@@ -117,7 +118,7 @@ def test_a_given_stream_steers_the_others(pipeline: LayerT2VPipeline, take: Stac
 def test_given_streams_sit_at_timestep_0_with_clean_latents(
     pipeline: LayerT2VPipeline, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    seen = _spy(pipeline, monkeypatch)
+    seen = spy_on_network(pipeline, monkeypatch)
 
     pipeline(PROMPTS, **{**FORMAT, "given": {"background": torch.rand(5, 3, 32, 32)}})
 
@@ -131,7 +132,7 @@ def test_without_training_for_it_given_streams_are_clamped_and_it_is_said(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     pipeline = make_toy_pipeline(tmp_path, per_stream_timesteps=False)
-    seen = _spy(pipeline, monkeypatch)
+    seen = spy_on_network(pipeline, monkeypatch)
     plate = torch.rand(5, 3, 32, 32)
 
     with caplog.at_level(logging.WARNING):
@@ -144,24 +145,10 @@ def test_without_training_for_it_given_streams_are_clamped_and_it_is_said(
     assert not torch.equal(seen[0][0][:, 1], seen[1][0][:, 1])
 
 
-def _spy(
-    pipeline: LayerT2VPipeline, monkeypatch: pytest.MonkeyPatch
-) -> list[tuple[Tensor, Tensor]]:
-    seen: list[tuple[Tensor, Tensor]] = []
-    forward = pipeline.transformer.forward
-
-    def spying(latents: Tensor, timesteps: Tensor, *args: Any, **kwargs: Any) -> Any:
-        seen.append((latents.clone(), timesteps.clone()))
-        return forward(latents, timesteps, *args, **kwargs)
-
-    monkeypatch.setattr(pipeline.transformer, "forward", spying)
-    return seen
-
-
 def test_guidance_1_runs_one_shot_and_guidance_above_runs_two(
     pipeline: LayerT2VPipeline, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    seen = _spy(pipeline, monkeypatch)
+    seen = spy_on_network(pipeline, monkeypatch)
 
     pipeline(PROMPTS, **{**FORMAT, "guidance_scale": 1.0})
     pipeline(PROMPTS, **FORMAT)
@@ -247,7 +234,7 @@ def test_a_given_foreground_is_premultiplied_for_a_black_filled_model(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     pipeline = make_toy_pipeline(tmp_path, foreground_fill="black")
-    seen = _spy(pipeline, monkeypatch)
+    seen = spy_on_network(pipeline, monkeypatch)
     rgb, alpha = torch.rand(5, 3, 32, 32), torch.zeros(5, 1, 32, 32)
     given = {"foreground_1": rgb, "alpha_1": alpha}
 
