@@ -26,6 +26,7 @@ from torch import Tensor
 
 from layert2v_backend import media
 from layert2v_model.alpha import unpremultiply
+from layert2v_model.fill import pixels_per_unit
 from layert2v_model.finish import Finished, finish
 from layert2v_model.report import psnr, spill
 from layert2v_model.rim import colour_beyond
@@ -237,9 +238,10 @@ def _form_of(pixels_THWC: media.Pixels, matte_THW: media.Pixels) -> tuple[Form, 
     errors = np.zeros(2)
     for pixels_HWC, alpha_HW in zip(pixels_THWC, matte_THW, strict=True):
         soft_HW = (alpha_HW > 0.05) & (alpha_HW < 0.95)
-        beyond_NC = colour_beyond(pixels_HWC, alpha_HW)[soft_HW]
-        scaled_NC = beyond_NC * alpha_HW[soft_HW][:, None]
-        errors += [np.square(pixels_HWC[soft_HW] - guess).sum() for guess in (beyond_NC, scaled_NC)]
+        pixels_CHW, unit = _planar(pixels_HWC), pixels_per_unit(len(alpha_HW))
+        beyond_CN = colour_beyond(pixels_CHW, alpha_HW, unit)[:, soft_HW]
+        stored_CN, scaled_CN = pixels_CHW[:, soft_HW], beyond_CN * alpha_HW[soft_HW]
+        errors += [np.square(stored_CN - guess_CN).sum() for guess_CN in (beyond_CN, scaled_CN)]
     if errors[0] < _CLEARLY * errors[1]:
         return Form.STRAIGHT, "colour does not fade to black along the soft edge"
     return Form.PREMULTIPLIED, f"colour fades to black ({fill * 255:.0f}/255) outside the matte"
@@ -261,7 +263,12 @@ def _stack(source: _Source, forms: list[Form]) -> Stack:
 
 
 def _tensor(pixels_THWC: media.Pixels) -> Tensor:
-    return torch.from_numpy(np.ascontiguousarray(pixels_THWC.transpose(0, 3, 1, 2)))
+    return torch.from_numpy(_planar(pixels_THWC))
+
+
+def _planar(pixels: media.Pixels) -> media.Pixels:
+    """(T, H, W, C) to (T, C, H, W), and (H, W, C) to (C, H, W)."""
+    return np.ascontiguousarray(np.moveaxis(pixels, -1, -3))
 
 
 def _with_facts_of_the_files(
@@ -273,7 +280,7 @@ def _with_facts_of_the_files(
     """
     before = psnr(_stack(source, [Form.STRAIGHT] * len(forms)))
     stored = [
-        (pixels_THWC[..., :3], matte_THW)
+        (_planar(pixels_THWC[..., :3]), matte_THW)
         for pixels_THWC, matte_THW, form in zip(
             source.foregrounds, source.mattes, forms, strict=True
         )

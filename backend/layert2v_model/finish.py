@@ -4,21 +4,20 @@ What separates the full video from the composite is shared: the background takes
 clearly uncovered, each foreground in its interior and edge, and what is hidden gets the visible
 correction extended smoothly (`docs/finishing.md`).
 
-Shape letters: T frames, C channels, H, W. Inside, frames are numpy (T, H, W, C), float32,
-display-referred sRGB, RGB straight; k counts foregrounds from 0, back to front.
+Shape letters: T frames, C channels, H, W, N picked pixels. Inside, frames are numpy (T, C, H, W),
+float32, display-referred sRGB, RGB straight; k counts foregrounds from 0, back to front.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-import cv2
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from layert2v_model.fill import Box, Floats, box_around, distance_to, extend, ramp
-from layert2v_model.plate import correct_plate
+from layert2v_model.fill import Box, Floats, box_around, distance_to, extend, pixels_per_unit, ramp
+from layert2v_model.frames import at, clear, composite, each_frame, frames_of
+from layert2v_model.plate import COVERED, correct_plate
 from layert2v_model.report import FinishReport, measure
 from layert2v_model.rim import (
     GROWTH_TO,
@@ -29,15 +28,21 @@ from layert2v_model.rim import (
     explain,
     faint,
     is_wrong,
+    mix,
     noise,
+    solved_colour,
     visible_colour,
 )
 from layert2v_model.stack import Layer, Stack
 
 _READABLE_FROM, _READABLE_TO = 0.9, 0.98
 """Visible weights between which a layer's colour begins to be read off the full video."""
-_MARGIN = 3 * GROWTH_TO
-"""Units around a foreground in which it is worked on: its colour is extended that far."""
+_MARGIN = GROWTH_TO + 2
+"""Units around a foreground in which it is worked on: farther away only the plate changes."""
+_REACH = 2 * GROWTH_TO
+"""Units up to which the distance to a matte matters."""
+_SOLID = 0.995
+"""Alpha that does not grow: the pixel is explained by colour alone."""
 _HIDDEN = 0.5
 """What is in front lets so much through; a foreground of which less is seen owns no pixel."""
 
@@ -56,25 +61,31 @@ class Finished:
 class _Shot:
     """The stack while it is worked on: own arrays, written in place."""
 
-    full_THWC: Floats
-    background_THWC: Floats
+    full_TCHW: Floats
+    background_TCHW: Floats
     colours: list[Floats]
-    """Straight colour (T, H, W, 3) per foreground."""
+    """Straight colour (T, 3, H, W) per foreground."""
     alphas: list[Floats]
     """Alpha (T, H, W) per foreground."""
+    distances: list[Floats]
+    """Distance (T, H, W) to the matte per foreground, in units, at most `_REACH`."""
     free: tuple[int, ...]
     """Foregrounds that may change."""
     is_plate_free: bool
     """Whether the background may change."""
 
 
-def finish(stack: Stack, kept: frozenset[int] = frozenset()) -> Finished:
+def finish(
+    stack: Stack, kept: frozenset[int] = frozenset(), num_threads: int | None = None
+) -> Finished:
     """Give a stack straight colour and share out what separates it from its full video.
 
     Args:
         stack: Straight sRGB in [0, 1]; not modified.
         kept: Indices of layers that get no share (0 is the background): they come back as the
             same objects, and the others take what they can.
+        num_threads: Frames worked on at once; default: as many as torch uses threads. It changes
+            no value.
 
     Returns:
         The finished stack, float32 in [0, 1] on the device of the input, and its report.
@@ -88,187 +99,203 @@ def finish(stack: Stack, kept: frozenset[int] = frozenset()) -> Finished:
         raise ValueError(
             f"kept names layer {unknown[0]}; the last layer is {len(stack.layers) - 1}"
         )
-    shot = _shot_of(stack, kept)
-    for k in shot.free:
-        _correct_colour(shot, k)
+    shot, num_frames = _shot_of(stack, kept), len(stack.full_TCHW)
+    each_frame(lambda t: _correct_colours(shot, t), num_frames, num_threads)
     if shot.is_plate_free:
-        _correct_background(shot)
-    for t in range(len(shot.full_THWC)):
-        _finish_frame(shot, t)
+        _correct_background(shot, num_threads)
+    each_frame(lambda t: _finish_frame(shot, t), num_frames, num_threads)
     finished = _stack_of(shot, stack)
-    return Finished(finished, measure(stack, finished))
+    return Finished(finished, measure(stack, finished, num_threads))
 
 
 def _shot_of(stack: Stack, kept: frozenset[int]) -> _Shot:
-    alphas = [_frames(layer.alpha_T1HW)[..., 0] for layer in stack.foregrounds]
+    alphas = [_own(layer.alpha_T1HW)[:, 0] for layer in stack.foregrounds]
     free = tuple(k for k, alpha in enumerate(alphas) if k + 1 not in kept and alpha.any())
     return _Shot(
-        full_THWC=_frames(stack.full_TCHW),
-        background_THWC=_frames(stack.background.rgb_TCHW),
-        colours=[_frames(layer.rgb_TCHW) for layer in stack.foregrounds],
+        full_TCHW=frames_of(stack.full_TCHW),
+        background_TCHW=_own(stack.background.rgb_TCHW),
+        colours=[_own(layer.rgb_TCHW) for layer in stack.foregrounds],
         alphas=alphas,
+        distances=[np.empty_like(alpha) for alpha in alphas],
         free=free,
         is_plate_free=0 not in kept,
     )
 
 
-def _frames(pixels_TCHW: Tensor) -> Floats:
-    """An own numpy copy as (T, H, W, C), clipped to [0, 1]."""
-    pixels_THWC = pixels_TCHW.detach().float().cpu().permute(0, 2, 3, 1)
-    frames_THWC = np.array(pixels_THWC.numpy(), dtype=np.float32, order="C")
-    return np.clip(frames_THWC, 0, 1, out=frames_THWC)
+def _own(pixels_TCHW: Tensor) -> Floats:
+    """An own copy, clipped to [0, 1]."""
+    return np.clip(frames_of(pixels_TCHW), 0, 1, order="C")
 
 
 def _stack_of(shot: _Shot, stack: Stack) -> Stack:
     """The stack with the free layers replaced by what the shot holds now."""
-    layers = list(stack.layers)
+    layers, device = list(stack.layers), stack.full_TCHW.device
     if shot.is_plate_free:
-        layers[0] = replace(layers[0], rgb_TCHW=_tensor(shot.background_THWC, stack))
+        rgb_TCHW = torch.from_numpy(shot.background_TCHW).to(device)
+        layers[0] = replace(layers[0], rgb_TCHW=rgb_TCHW)
     for k in shot.free:
-        rgb_TCHW = _tensor(shot.colours[k], stack)
-        alpha_T1HW = _tensor(shot.alphas[k][..., None], stack)
+        rgb_TCHW = torch.from_numpy(shot.colours[k]).to(device)
+        alpha_T1HW = torch.from_numpy(shot.alphas[k][:, None]).to(device)
         layers[k + 1] = Layer(layers[k + 1].role, rgb_TCHW, alpha_T1HW)
     return replace(stack, layers=tuple(layers))
 
 
-def _tensor(pixels_THWC: Floats, stack: Stack) -> Tensor:
-    pixels_TCHW = torch.from_numpy(pixels_THWC).permute(0, 3, 1, 2).contiguous()
-    return pixels_TCHW.to(stack.full_TCHW.device)
+def _unit(shot: _Shot) -> float:
+    return pixels_per_unit(shot.full_TCHW.shape[2])
 
 
-def _correct_colour(shot: _Shot, k: int) -> None:
+def _box(alpha_HW: Floats) -> Box | None:
+    """Where a foreground is worked on; noise in the empty part of a matte does not count."""
+    return box_around(alpha_HW > COVERED, _MARGIN)
+
+
+def _correct_colours(shot: _Shot, t: int) -> None:
+    """Remove the noise of empty mattes; correct foregrounds where they are plainly seen."""
+    alphas = at(shot.alphas, t)
+    for k, alpha_HW in enumerate(alphas):
+        shot.distances[k][t] = distance_to(alpha_HW > MATTE, _REACH)
+    composite_CHW = composite(shot.background_TCHW[t], at(shot.colours, t), alphas)
+    wrong_HW = is_wrong(shot.full_TCHW[t] - composite_CHW)
+    for k in shot.free:
+        box = _box(alphas[k])
+        if box is not None:
+            _correct_colour(shot, t, k, box)
+        haze_HW = noise(alphas[k], shot.distances[k][t]) * wrong_HW
+        haze_HW *= clear(alphas[k + 1 :], alphas[k])
+        alphas[k] *= 1 - haze_HW
+
+
+def _correct_colour(shot: _Shot, t: int, k: int, box: Box) -> None:
     """Correct a foreground where it is plainly seen; extend that over its edge and hidden parts.
 
     Where alpha is faint and the composite wrong, its colour is noise divided by almost nothing:
-    the picture's own colour makes such a haze invisible, and far from the matte it is removed.
+    the picture's own colour makes such a haze invisible.
     """
-    for t in range(len(shot.full_THWC)):
-        box = box_around(shot.alphas[k][t] > VISIBLE, _MARGIN)
-        if box is None:
-            continue
-        colours, alphas = _at(shot.colours, t, box), _at(shot.alphas, t, box)
-        seen_HW = _clear(alphas[k + 1 :], like=alphas[k])
-        weight_HW = alphas[k] * seen_HW
-        known_HW = ramp(weight_HW, _READABLE_FROM, _READABLE_TO)
-        composite_HWC = _composite(shot.background_THWC[t][box], colours, alphas)
-        miss_HWC = shot.full_THWC[t][box] - composite_HWC
-        wanted_HWC = miss_HWC / np.maximum(weight_HW, np.float32(_READABLE_FROM))[..., None]
-        wrong_HW = seen_HW * is_wrong(miss_HWC)
-        haze_HW = faint(alphas[k]) * wrong_HW
-        colours[k] += extend(wanted_HWC, known_HW)
-        colours[k] += haze_HW[..., None] * (shot.full_THWC[t][box] - colours[k])
-        np.clip(colours[k], 0, 1, out=colours[k])
-        alphas[k] -= alphas[k] * noise(alphas[k]) * wrong_HW
+    colours, alphas = at(shot.colours, t, box), at(shot.alphas, t, box)
+    full_CHW = shot.full_TCHW[t][:, *box]
+    seen_HW = clear(alphas[k + 1 :], alphas[k])
+    weight_HW = alphas[k] * seen_HW
+    known_HW = ramp(weight_HW, _READABLE_FROM, _READABLE_TO)
+    miss_CHW = full_CHW - composite(shot.background_TCHW[t][:, *box], colours, alphas)
+    haze_HW = faint(alphas[k]) * seen_HW * is_wrong(miss_CHW)
+    miss_CHW /= np.maximum(weight_HW, np.float32(_READABLE_FROM))
+    corrected_CHW = extend(miss_CHW, known_HW, _unit(shot))
+    corrected_CHW += colours[k]
+    corrected_CHW += haze_HW * (full_CHW - corrected_CHW)
+    np.clip(corrected_CHW, 0, 1, out=colours[k])
 
 
-def _correct_background(shot: _Shot) -> None:
-    target_THWC = shot.background_THWC.copy()
-    coverage_THW = np.empty(target_THWC.shape[:3], np.float32)
-    for t, background_HWC in enumerate(shot.background_THWC):
-        alphas = _at(shot.alphas, t)
-        clear_HW = _clear(alphas, like=alphas[0])
-        miss_HWC = shot.full_THWC[t] - _composite(background_HWC, _at(shot.colours, t), alphas)
-        target_THWC[t] += miss_HWC / np.maximum(clear_HW, np.float32(_READABLE_FROM))[..., None]
-        coverage_THW[t] = 1 - clear_HW
-    shot.background_THWC[:] = correct_plate(shot.background_THWC, target_THWC, coverage_THW)
+def _correct_background(shot: _Shot, num_threads: int | None) -> None:
+    difference_TCHW = np.empty_like(shot.background_TCHW)
+    coverage_THW = np.empty_like(shot.alphas[0])
+
+    def compare(t: int) -> None:
+        alphas = at(shot.alphas, t)
+        clear_HW = clear(alphas, alphas[0])
+        composite_CHW = composite(shot.background_TCHW[t], at(shot.colours, t), alphas)
+        np.subtract(shot.full_TCHW[t], composite_CHW, out=difference_TCHW[t])
+        difference_TCHW[t] /= np.maximum(clear_HW, np.float32(_READABLE_FROM))
+        np.subtract(1, clear_HW, out=coverage_THW[t])
+
+    each_frame(compare, len(coverage_THW), num_threads)
+    correct_plate(shot.background_TCHW, difference_TCHW, coverage_THW, num_threads)
 
 
 def _finish_frame(shot: _Shot, t: int) -> None:
     """Let the foreground that owns a pixel explain it; what is left far away is the plate's."""
-    found = {k: box_around(shot.alphas[k][t] > VISIBLE, _MARGIN) for k in shot.free}
+    found = {k: _box(shot.alphas[k][t]) for k in shot.free}
     boxes = {k: box for k, box in found.items() if box is not None}
     beyond = {k: _extend_colour(shot, t, k, box) for k, box in boxes.items()}
-    owner_HW, nearest_HW = _owners(shot.free, _at(shot.alphas, t))
-    solved = {k: explain(_edge(shot, t, k, box, beyond[k])) for k, box in boxes.items()}
+    owner_HW, nearest_HW = _owners(shot, t)
     for k, box in boxes.items():
-        alpha_HW, rgb_HWC, plate_HWC = solved[k]
-        is_own_HW = owner_HW[box] == k
-        np.copyto(shot.alphas[k][t][box], alpha_HW, where=is_own_HW)
-        np.copyto(shot.colours[k][t][box], rgb_HWC, where=is_own_HW[..., None])
-        if shot.is_plate_free:
-            shot.background_THWC[t][box] += is_own_HW[..., None] * plate_HWC
+        _explain(shot, t, k, box, beyond[k], owner_HW[box] == k)
     if shot.is_plate_free:
-        np.clip(shot.background_THWC[t], 0, 1, out=shot.background_THWC[t])
         _give_rest_to_background(shot, t, nearest_HW >= GROWTH_TO)
 
 
 def _extend_colour(shot: _Shot, t: int, k: int, box: Box) -> Floats:
     """Extend a foreground's solid colour to the picture's borders; return it inside the box."""
-    colour_HWC, alpha_HW = shot.colours[k][t], shot.alphas[k][t]
-    beyond_HWC = colour_beyond(colour_HWC[box], alpha_HW[box])
-    height, width = alpha_HW.shape
-    rows, columns = box
-    margins = (rows.start, height - rows.stop, columns.start, width - columns.stop)
-    everywhere_HWC = cv2.copyMakeBorder(beyond_HWC, *margins, cv2.BORDER_REPLICATE)
-    colour_HWC[:] = visible_colour(colour_HWC, everywhere_HWC, alpha_HW)
-    return beyond_HWC
+    colour_CHW, alpha_HW = shot.colours[k][t], shot.alphas[k][t]
+    beyond_CHW = colour_beyond(colour_CHW[:, *box], alpha_HW[box], _unit(shot))
+    margins = [(x.start, size - x.stop) for x, size in zip(box, alpha_HW.shape, strict=True)]
+    everywhere_CHW = np.pad(beyond_CHW, [(0, 0), *margins], mode="edge")
+    colour_CHW[:] = visible_colour(colour_CHW, everywhere_CHW, alpha_HW)
+    return beyond_CHW
 
 
-def _owners(free: Sequence[int], alphas: Sequence[Floats]) -> tuple[Floats, Floats]:
+def _owners(shot: _Shot, t: int) -> tuple[NDArray[np.int8], Floats]:
     """Which free foreground explains each pixel (-1 none), and the distance to any matte."""
-    shape = alphas[0].shape
-    owner_HW, best_HW = np.full(shape, -1, np.float32), np.full(shape, np.inf, np.float32)
-    nearest_HW = np.full(shape, np.inf, np.float32)
-    for k in range(len(alphas)):
-        distance_HW = distance_to(alphas[k] > MATTE)
-        nearest_HW = np.minimum(nearest_HW, distance_HW)
-        if k not in free:
-            continue
-        seen_HW = _clear(alphas[k + 1 :], like=alphas[k])
+    alphas, distances = at(shot.alphas, t), at(shot.distances, t)
+    owner_HW = np.full(alphas[0].shape, -1, np.int8)
+    best_HW = np.full(alphas[0].shape, np.inf, np.float32)
+    for k in shot.free:
+        seen_HW = clear(alphas[k + 1 :], alphas[k])
         # The nearest matte, and among those that are equally near the one that is seen most.
-        rank_HW = np.minimum(distance_HW, 2 * GROWTH_TO) - 2 * alphas[k] * seen_HW
+        rank_HW = distances[k] - 2 * alphas[k] * seen_HW
         wins_HW = (rank_HW < best_HW) & (seen_HW > _HIDDEN)
-        owner_HW[wins_HW], best_HW[wins_HW] = k, rank_HW[wins_HW]
-    return owner_HW, nearest_HW
+        owner_HW[wins_HW] = k
+        np.copyto(best_HW, rank_HW, where=wins_HW)
+    return owner_HW, np.minimum.reduce(distances)
 
 
-def _edge(shot: _Shot, t: int, k: int, box: Box, beyond_HWC: Floats) -> Edge:
-    """What foreground k should show past those in front of it, and what it stands before."""
-    colours, alphas = _at(shot.colours, t, box), _at(shot.alphas, t, box)
-    seen_HW = _clear(alphas[k + 1 :], like=alphas[k])
-    front_HWC = _composite(np.zeros_like(beyond_HWC), colours[k + 1 :], alphas[k + 1 :])
-    target_HWC = shot.full_THWC[t][box] - front_HWC
-    clear_HW = _clear(alphas[:k], like=alphas[k])
-    return Edge(
-        target_HWC=(target_HWC / np.maximum(seen_HW, np.float32(_HIDDEN))[..., None]).clip(0, 1),
-        behind_HWC=_composite(shot.background_THWC[t][box], colours[:k], alphas[:k]),
-        rgb_HWC=colours[k],
-        beyond_HWC=beyond_HWC,
-        alpha_HW=alphas[k],
-        has_plate_HW=((clear_HW > _READABLE_TO) & shot.is_plate_free).astype(np.float32),
+def _explain(
+    shot: _Shot, t: int, k: int, box: Box, beyond_CHW: Floats, is_own_HW: NDArray[np.bool_]
+) -> None:
+    """Let foreground k explain what it owns in the box: its edge by all means, the rest by colour.
+
+    Picking the few pixels of the edge saves most of the time.
+    """
+    colours, alphas = at(shot.colours, t, box), at(shot.alphas, t, box)
+    alpha_HW, background_CHW = alphas[k], shot.background_TCHW[t][:, *box]
+    target_CHW = _target(shot, t, k, box)
+    behind_CHW = composite(background_CHW, colours[:k], alphas[:k])
+    mix_HW = mix(target_CHW, behind_CHW, beyond_CHW)
+    has_plate_HW = (clear(alphas[:k], alpha_HW) > _READABLE_TO) & shot.is_plate_free
+    solid_CHW = solved_colour(target_CHW, behind_CHW, alpha_HW)
+    np.copyto(colours[k], solid_CHW, where=is_own_HW & (alpha_HW > _SOLID))
+    distance_HW = shot.distances[k][t][box]
+    has_edge_HW = (alpha_HW <= _SOLID) & ((distance_HW < GROWTH_TO) | (alpha_HW > VISIBLE))
+    index_N = np.flatnonzero(is_own_HW & has_edge_HW)
+    edge = Edge(
+        target_CN=_picked(target_CHW, index_N),
+        behind_CN=_picked(behind_CHW, index_N),
+        rgb_CN=_picked(colours[k], index_N),
+        beyond_CN=_picked(beyond_CHW, index_N),
+        alpha_N=_picked(alpha_HW, index_N),
+        mix_N=_picked(mix_HW, index_N),
+        distance_N=_picked(distance_HW, index_N),
+        has_plate_N=_picked(has_plate_HW.astype(np.float32), index_N),
     )
+    rows_N, columns_N = np.divmod(index_N, alpha_HW.shape[1])
+    alpha_N, rgb_CN, plate_CN = explain(edge)
+    alpha_HW[rows_N, columns_N] = alpha_N
+    colours[k][:, rows_N, columns_N] = rgb_CN
+    if shot.is_plate_free:
+        background_CHW[:, rows_N, columns_N] += plate_CN
+
+
+def _picked(values: Floats, index_N: NDArray[np.intp]) -> Floats:
+    """The pixels of (H, W) or (C, H, W) with these flat numbers."""
+    return values.reshape(*values.shape[:-2], -1).take(index_N, axis=-1)
+
+
+def _target(shot: _Shot, t: int, k: int, box: Box) -> Floats:
+    """What foreground k over what is behind it should show: the full video less what is before."""
+    full_CHW = shot.full_TCHW[t][:, *box]
+    colours, alphas = at(shot.colours, t, box)[k + 1 :], at(shot.alphas, t, box)[k + 1 :]
+    if not alphas:
+        return full_CHW
+    target_CHW = full_CHW - composite(np.zeros_like(full_CHW), colours, alphas)
+    target_CHW /= np.maximum(clear(alphas, alphas[0]), np.float32(_HIDDEN))
+    return np.clip(target_CHW, 0, 1, out=target_CHW)
 
 
 def _give_rest_to_background(shot: _Shot, t: int, is_far_HW: NDArray[np.bool_]) -> None:
     """Far from every matte, where no alpha may grow, the background takes what it still can."""
-    colours, alphas = _at(shot.colours, t), _at(shot.alphas, t)
-    clear_HW = _clear(alphas, like=alphas[0])
-    miss_HWC = shot.full_THWC[t] - _composite(shot.background_THWC[t], colours, alphas)
-    share_HW = is_far_HW * (clear_HW > _HIDDEN) / np.maximum(clear_HW, np.float32(_HIDDEN))
-    moved_HWC = shot.background_THWC[t] + miss_HWC * share_HW.astype(np.float32)[..., None]
-    shot.background_THWC[t] = moved_HWC.clip(0, 1)
-
-
-def _at(frames: Sequence[Floats], t: int, box: Box = (slice(None), slice(None))) -> list[Floats]:
-    """Views of one frame of each, inside a box."""
-    return [frames_T[t][box] for frames_T in frames]
-
-
-def _composite(
-    background_HWC: Floats, colours: Sequence[Floats], alphas: Sequence[Floats]
-) -> Floats:
-    """One frame of `alpha.flatten`, in numpy."""
-    composite_HWC = background_HWC.copy()
-    for rgb_HWC, alpha_HW in zip(colours, alphas, strict=True):
-        step_HWC = rgb_HWC - composite_HWC  # in place: memory traffic is most of the time
-        step_HWC *= alpha_HW[..., None]
-        composite_HWC += step_HWC
-    return composite_HWC
-
-
-def _clear(alphas: Sequence[Floats], *, like: Floats) -> Floats:
-    """Share of light that passes all of these alphas; ones where there are none."""
-    clear_HW = np.ones_like(like)
-    for alpha_HW in alphas:
-        clear_HW = clear_HW * (1 - alpha_HW)
-    return clear_HW
+    alphas, background_CHW = at(shot.alphas, t), shot.background_TCHW[t]
+    np.clip(background_CHW, 0, 1, out=background_CHW)
+    clear_HW = clear(alphas, alphas[0])
+    miss_CHW = shot.full_TCHW[t] - composite(background_CHW, at(shot.colours, t), alphas)
+    miss_CHW *= is_far_HW * (clear_HW > _HIDDEN) / np.maximum(clear_HW, np.float32(_HIDDEN))
+    background_CHW += miss_CHW
+    np.clip(background_CHW, 0, 1, out=background_CHW)

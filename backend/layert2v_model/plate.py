@@ -3,15 +3,30 @@
 It equals the full video where it is clearly uncovered and is seamless below and beside the
 foregrounds.
 
-Shape letters: T frames, H, W, C channels. Arrays are float32 numpy, display-referred sRGB.
+Shape letters: T frames, C channels, H, W, N samples. Arrays are float32 numpy,
+display-referred sRGB.
 Lengths are units of `fill.LINES`. Constants were chosen on the ten published samples (336x192,
 `docs/finishing.md`) by outline ratio and by eye.
 """
 
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
 import cv2
 import numpy as np
 
-from layert2v_model.fill import Floats, box_around, distance_to, extend, ramp, summed
+from layert2v_model.fill import (
+    Box,
+    Floats,
+    box_around,
+    distance_to,
+    enlarged,
+    extend,
+    pixels_per_unit,
+    ramp,
+    reduced,
+)
+from layert2v_model.frames import each_frame
 
 COVERED = 0.05
 """Coverage above which a pixel counts as covered; H.264 noise in empty mattes stays below."""
@@ -32,98 +47,160 @@ _FEWEST_SAMPLES = 64
 """Pixels without which there is no tone fit: five times its unknowns."""
 
 
-def known_plate(coverage_HW: Floats) -> Floats:
-    """How clearly each pixel of a frame shows the background, in [0, 1]."""
-    clear_HW = coverage_HW <= COVERED
-    return ramp(distance_to(~clear_HW), KNOWN_FROM, KNOWN_TO) * clear_HW
+@dataclass(frozen=True, eq=False)
+class _Seen:
+    """What a frame shows of the background around the foregrounds, reduced to about units."""
+
+    background_CHW: Floats
+    """As generated."""
+    difference_CHW: Floats
+    """What it lacks where known."""
+    known_HW: Floats
+    """How clearly it is seen (`known_plate`)."""
+    distance_HW: Floats
+    """To the covered region, in units, at most `_SAFE_TO`."""
 
 
-def correct_plate(background_THWC: Floats, target_THWC: Floats, coverage_THW: Floats) -> Floats:
-    """Extend the difference between background and target smoothly under the foregrounds.
+def known_plate(coverage_HW: Floats) -> tuple[Floats, Floats]:
+    """How clearly each pixel of a frame shows the background, in [0, 1]; distance to what covers.
+
+    The distance is in units and at most `_SAFE_TO`.
+    """
+    distance_HW = distance_to(coverage_HW > COVERED, _SAFE_TO)
+    return ramp(distance_HW, KNOWN_FROM, KNOWN_TO), distance_HW
+
+
+def correct_plate(
+    background_TCHW: Floats,
+    difference_TCHW: Floats,
+    coverage_THW: Floats,
+    num_threads: int | None = None,
+) -> None:
+    """Extend the difference between background and full video smoothly under the foregrounds.
 
     The difference is first explained by one colour transform for the shot, which also restores
     contrast below the foregrounds; what remains is extended by a membrane per frame around a part
     that is smooth in time, so that lifting a foreground shows neither a seam nor a flicker.
 
     Args:
-        background_THWC: The background as generated.
-        target_THWC: What it would have to be; read only where it is uncovered.
+        background_TCHW: The background as generated; corrected in place around and below the
+            foregrounds. Beyond that nothing is hidden and nothing is done. Stays in [0, 1].
+        difference_TCHW: What it lacks; read only where it is uncovered.
         coverage_THW: Union of all foregrounds' alphas.
-
-    Returns:
-        The plate (T, H, W, 3) in [0, 1]: the target where clearly uncovered, elsewhere the
-        background with the extended correction.
+        num_threads: As for `each_frame`.
     """
-    known_THW = np.stack([known_plate(coverage_HW) for coverage_HW in coverage_THW])
-    plate_THWC = target_THWC.clip(0, 1)
+    num_frames, _, height, _ = background_TCHW.shape
     box = box_around((coverage_THW > COVERED).any(axis=0), _SAFE_TO + KNOWN_TO)
-    if box is not None:
-        inside = (slice(None), *box)
-        move_43 = _tone_match(background_THWC, target_THWC, known_THW)
-        toned_THWC = _toned(background_THWC[inside], move_43)
-        difference_THWC = target_THWC[inside] - toned_THWC
-        fill_THWC = _hidden_correction(difference_THWC, coverage_THW[inside], known_THW[inside])
-        plate_THWC[inside] = (toned_THWC + fill_THWC).clip(0, 1)
-    return plate_THWC
+    if box is None:
+        return
+    unit = pixels_per_unit(height)
+    backgrounds, differences = background_TCHW[..., *box], difference_TCHW[..., *box]
+    looks = each_frame(
+        lambda t: _look(backgrounds[t], differences[t], coverage_THW[t], box, unit),
+        num_frames,
+        num_threads,
+    )
+    move_34 = _tone_match([seen for _, seen in looks])
+    fill_TCHW = _hidden_correction([_after_tone(seen, move_34) for _, seen in looks], num_threads)
+
+    def correct(t: int) -> None:
+        known_HW = looks[t][0]
+        correction_CHW = _tone_moves(backgrounds[t], move_34)
+        correction_CHW += enlarged(fill_TCHW[t], *known_HW.shape)
+        correction_CHW += known_HW * (differences[t] - correction_CHW)
+        correction_CHW += backgrounds[t]
+        np.clip(correction_CHW, 0, 1, out=backgrounds[t])
+
+    each_frame(correct, num_frames, num_threads)
 
 
-def _hidden_correction(difference_THWC: Floats, coverage_THW: Floats, known_THW: Floats) -> Floats:
-    """The difference where known, elsewhere a membrane around its part that is smooth in time."""
-    frames = range(len(known_THW))
-    trust = [_trust(difference_THWC[t], coverage_THW[t], known_THW[t]) for t in frames]
-    fill_THWC = np.stack([extend(difference_THWC[t], trust[t]) for t in frames])
-    if len(frames) > 1:
-        fill_THWC = _blurred_in_time(fill_THWC)
-        for t in frames:
-            fill_THWC[t] += extend(difference_THWC[t] - fill_THWC[t], trust[t])
-    fill_THWC += known_THW[..., None] * (difference_THWC - fill_THWC)
-    return fill_THWC
+def _look(
+    background_CHW: Floats, difference_CHW: Floats, coverage_HW: Floats, box: Box, unit: float
+) -> tuple[Floats, _Seen]:
+    """The weight of what is known inside the box, and all that the fit and the membrane need."""
+    known_HW, distance_HW = known_plate(coverage_HW)
+    known_HW, shrink = np.ascontiguousarray(known_HW[box]), max(1, int(unit))
+    weights_HW = reduced(known_HW, shrink)
+    mean_CHW = reduced(difference_CHW * known_HW, shrink) / np.maximum(weights_HW, np.float32(1e-6))
+    distance_HW = reduced(np.ascontiguousarray(distance_HW[box]), shrink)
+    background_CHW = reduced(np.ascontiguousarray(background_CHW), shrink)
+    return known_HW, _Seen(background_CHW, mean_CHW, weights_HW, distance_HW)
 
 
-def _trust(difference_HWC: Floats, coverage_HW: Floats, known_HW: Floats) -> Floats:
+def _after_tone(seen: _Seen, move_34: Floats) -> _Seen:
+    """What is still lacking after the colour transform."""
+    moves_CHW = _tone_moves(seen.background_CHW, move_34)
+    return replace(seen, difference_CHW=seen.difference_CHW - moves_CHW)
+
+
+def _hidden_correction(frames: Sequence[_Seen], num_threads: int | None) -> Floats:
+    """A membrane through the differences that are believed, around what is smooth in time."""
+    trust = each_frame(lambda t: _trust(frames[t]), len(frames), num_threads)
+
+    def membrane(t: int) -> Floats:
+        return extend(frames[t].difference_CHW, trust[t])
+
+    fill_TCHW = np.stack(each_frame(membrane, len(frames), num_threads))
+    if len(frames) == 1:
+        return fill_TCHW
+    steady_TCHW = _blurred_in_time(fill_TCHW)
+
+    def meet_surroundings(t: int) -> Floats:
+        return steady_TCHW[t] + extend(frames[t].difference_CHW - steady_TCHW[t], trust[t])
+
+    return np.stack(each_frame(meet_surroundings, len(frames), num_threads))
+
+
+def _trust(seen: _Seen) -> Floats:
     """Weight of each known difference as a source for the hidden ones."""
-    distance_HW = distance_to(coverage_HW > COVERED)
-    safe_HW = ramp(distance_HW, _SAFE_FROM, _SAFE_TO)
+    safe_HW = ramp(seen.distance_HW, _SAFE_FROM, _SAFE_TO)
     if not safe_HW.any():
-        return known_HW
-    deviation_HWC = difference_HWC - extend(difference_HWC, safe_HW)
-    deviation_HW = cv2.blur(summed(deviation_HWC**2) / 3, (3, 3))
-    return known_HW * np.maximum(safe_HW, np.exp(-deviation_HW / np.float32(_CONTAMINATION**2)))
+        return seen.known_HW
+    deviation_CHW = seen.difference_CHW - extend(seen.difference_CHW, safe_HW)
+    deviation_CHW *= deviation_CHW
+    deviation_HW = cv2.blur(deviation_CHW.sum(axis=0) / 3, (3, 3))
+    fits_HW = np.exp(-deviation_HW / np.float32(_CONTAMINATION**2))
+    return seen.known_HW * np.maximum(safe_HW, fits_HW)
 
 
-def _tone_match(background_THWC: Floats, target_THWC: Floats, known_THW: Floats) -> Floats:
-    """The affine colour move, (4, 3), that best takes background to target where known.
+def _tone_match(frames: Sequence[_Seen]) -> Floats:
+    """The affine colour move, (3, 4), that best takes the background to the full video.
 
     Source:
         Iteratively reweighted least squares towards the L1 norm (Lawson 1961), with a ridge of
         1e-3 per sample towards no move, so that few or flat samples change little.
     """
-    indices = np.flatnonzero(known_THW.reshape(-1) > 0.99)
-    indices = indices[:: max(1, len(indices) // _TONE_SAMPLES)]
-    if len(indices) < _FEWEST_SAMPLES:
-        return np.zeros((4, 3), np.float32)
-    samples_N4 = np.ones((len(indices), 4))
-    samples_N4[:, :3] = background_THWC.reshape(-1, 3)[indices]
-    wanted_N3 = target_THWC.reshape(-1, 3)[indices] - samples_N4[:, :3]
-    ridge_44 = 1e-3 * len(indices) * np.diag([1.0, 1.0, 1.0, 0.0])
-    weights_N1 = np.ones((len(indices), 1))
+    known = [np.flatnonzero(seen.known_HW > 0.99) for seen in frames]
+    step = max(1, sum(len(indices) for indices in known) // _TONE_SAMPLES)
+    pairs = list(zip(frames, (indices[::step] for indices in known), strict=True))
+    background_3N = np.hstack([x.background_CHW.reshape(3, -1)[:, i] for x, i in pairs])
+    wanted_N3 = np.hstack([x.difference_CHW.reshape(3, -1)[:, i] for x, i in pairs]).T
+    num_samples = len(wanted_N3)
+    if num_samples < _FEWEST_SAMPLES:
+        return np.zeros((3, 4), np.float32)
+    samples_N4 = np.hstack([background_3N.T.astype(np.float64), np.ones((num_samples, 1))])
+    ridge_44 = 1e-3 * num_samples * np.diag([1.0, 1.0, 1.0, 0.0])
+    weights_N1 = np.ones((num_samples, 1))
     for _ in range(4):
         normal_44 = (samples_N4 * weights_N1).T @ samples_N4 + ridge_44
         move_43 = np.linalg.solve(normal_44, (samples_N4 * weights_N1).T @ wanted_N3)
         errors_N1 = np.linalg.norm(wanted_N3 - samples_N4 @ move_43, axis=1, keepdims=True)
         weights_N1 = 1 / np.maximum(errors_N1, 0.02)
-    return move_43.astype(np.float32)
+    return np.float32(move_43.T)
 
 
-def _toned(background_THWC: Floats, move_43: Floats) -> Floats:
-    moved_THWC = background_THWC @ move_43[:3] + move_43[3]
-    return background_THWC + moved_THWC.clip(-_MAX_TONE, _MAX_TONE)
+def _tone_moves(background_CHW: Floats, move_34: Floats) -> Floats:
+    """How far the colour transform moves each value."""
+    moves_3N = move_34[:, :3] @ background_CHW.reshape(3, -1)
+    moves_3N += move_34[:, 3:]
+    np.clip(moves_3N, -_MAX_TONE, _MAX_TONE, out=moves_3N)
+    return moves_3N.reshape(background_CHW.shape)
 
 
-def _blurred_in_time(frames_THWC: Floats) -> Floats:
+def _blurred_in_time(frames_TCHW: Floats) -> Floats:
     """Gaussian over frames; at the ends of the shot over the frames there are."""
-    num_frames = len(frames_THWC)
+    num_frames = len(frames_TCHW)
     steps = np.arange(num_frames)
     weights_TT = np.exp(-((steps[:, None] - steps) ** 2) / (2 * _STEADY_FRAMES**2))
     weights_TT = np.float32(weights_TT / weights_TT.sum(axis=1, keepdims=True))
-    return (weights_TT @ frames_THWC.reshape(num_frames, -1)).reshape(frames_THWC.shape)
+    return (weights_TT @ frames_TCHW.reshape(num_frames, -1)).reshape(frames_TCHW.shape)

@@ -1,6 +1,6 @@
 """What finishing reports: how well a stack flattens to its full video, and at what price.
 
-Shape letters: T frames, C channels, H, W. Frames are numpy (T, H, W, C), float32,
+Shape letters: T frames, C channels, H, W. Frames are numpy (T, C, H, W), float32,
 display-referred sRGB, RGB straight; mattes are alpha (T, H, W). Every figure is finite for every
 input: where it is undefined (an empty or full matte, a flat picture) it takes its clean value.
 Definitions: `docs/finishing.md`.
@@ -13,10 +13,9 @@ from dataclasses import asdict, dataclass
 import cv2
 import numpy as np
 from numpy.typing import NDArray
-from torch import Tensor
 
-from layert2v_model.alpha import flatten
-from layert2v_model.fill import Floats, distance_to, pixels_per_unit, summed
+from layert2v_model.fill import Box, Floats, box_around, pixels_per_unit
+from layert2v_model.frames import WHOLE, at, clear, composite, each_frame, frames_of
 from layert2v_model.stack import Stack
 
 MOST_DB = 100.0
@@ -62,53 +61,67 @@ class FinishReport:
         return {**asdict(self), "empty_mattes": list(self.empty_mattes)}
 
 
-def measure(generated: Stack, finished: Stack) -> FinishReport:
+def measure(generated: Stack, finished: Stack, num_threads: int | None = None) -> FinishReport:
     """Measure a finished stack against the one it was made from; both hold the same full video."""
-    errors_T = _squared_error(finished)
-    mattes = [_frames(layer.alpha_T1HW)[..., 0] for layer in generated.foregrounds]
-    after = [_frames(layer.alpha_T1HW)[..., 0] for layer in finished.foregrounds]
-    coverage_THW = np.float32(1) - np.prod([1 - matte_THW for matte_THW in mattes], axis=0)
-    plate_THWC = _frames(finished.background.rgb_TCHW)
-    soft = [(matte > _SOFT_FROM) & (matte < _SOFT_TO) for matte in mattes]
-    changes = [np.abs(new - old).mean() for new, old in zip(after, mattes, strict=True)]
+    errors_T = _squared_error(finished, num_threads)
+    mattes = [frames_of(layer.alpha_T1HW)[:, 0] for layer in generated.foregrounds]
+    after = [frames_of(layer.alpha_T1HW)[:, 0] for layer in finished.foregrounds]
+    num_frames, plate_TCHW = len(errors_T), frames_of(finished.background.rgb_TCHW)
+
+    def covered(t: int) -> Floats:
+        return np.float32(1) - clear(at(mattes, t), mattes[0][t])
+
+    def changed_and_soft(t: int) -> tuple[float, float]:
+        pairs = zip(at(after, t), at(mattes, t), strict=True)
+        changes = [np.abs(new_HW - old_HW).mean() for new_HW, old_HW in pairs]
+        soft = [((a > _SOFT_FROM) & (a < _SOFT_TO)).mean() for a in at(mattes, t)]
+        return float(np.mean(changes)), float(np.mean(soft))
+
+    coverage_THW = np.stack(each_frame(covered, num_frames, num_threads))
+    change, soft = np.mean(each_frame(changed_and_soft, num_frames, num_threads), axis=0)
     return FinishReport(
-        recomposition_before=psnr(generated),
+        recomposition_before=psnr(generated, num_threads),
         recomposition_after=_decibel(float(errors_T.mean())),
         recomposition_worst=_decibel(float(errors_T.max())),
         worst_frame=int(errors_T.argmax()),
-        outline_ratio=outline_ratio(plate_THWC, coverage_THW),
-        matte_change=float(np.mean(changes)),
-        ghost_slope=ghost_slope(plate_THWC, _frames(finished.full_TCHW), coverage_THW),
+        outline_ratio=outline_ratio(plate_TCHW, coverage_THW, num_threads),
+        matte_change=float(change),
+        ghost_slope=ghost_slope(plate_TCHW, frames_of(finished.full_TCHW), coverage_THW),
         spill=0.0,
-        soft_share=float(np.mean(soft)),
+        soft_share=float(soft),
         empty_mattes=tuple(k for k, matte in enumerate(mattes, 1) if matte.max() < _EMPTY),
     )
 
 
-def _frames(pixels_TCHW: Tensor) -> Floats:
-    return np.ascontiguousarray(pixels_TCHW.detach().float().cpu().permute(0, 2, 3, 1).numpy())
-
-
-def psnr(stack: Stack) -> float:
+def psnr(stack: Stack, num_threads: int | None = None) -> float:
     """PSNR in dB over all frames of the 8-bit stack, flattened, against its full video.
 
     At most `MOST_DB`.
     """
-    return _decibel(float(_squared_error(stack).mean()))
+    return _decibel(float(_squared_error(stack, num_threads).mean()))
 
 
-def _squared_error(stack: Stack) -> NDArray[np.float64]:
+def _squared_error(stack: Stack, num_threads: int | None) -> NDArray[np.float64]:
     """Mean squared error per frame, with every layer rounded to 8 bits as its PNG is."""
-    errors = []
-    for t in range(len(stack.full_TCHW)):  # a frame at a time, or memory traffic is most of it
-        pairs = [(_coded(x.rgb_TCHW[t]), _coded(x.alpha_T1HW[t])) for x in stack.foregrounds]
-        composite_CHW = flatten(_coded(stack.background.rgb_TCHW[t]), pairs)
-        errors.append((composite_CHW - stack.full_TCHW[t].float()).square_().mean().item())
-    return np.array(errors, np.float64)
+    full_TCHW = frames_of(stack.full_TCHW)
+    colours = [frames_of(layer.rgb_TCHW) for layer in stack.layers]
+    alphas = [frames_of(layer.alpha_T1HW)[:, 0] for layer in stack.foregrounds]
+
+    def error(t: int) -> float:
+        background_CHW, *foregrounds = [_coded(rgb_CHW) for rgb_CHW in at(colours, t)]
+        mattes = [_coded(alpha_HW) for alpha_HW in at(alphas, t)]
+        error_CHW = composite(background_CHW, foregrounds, mattes) - full_TCHW[t]
+        error_CHW *= error_CHW
+        return float(error_CHW.mean(dtype=np.float64))
+
+    return np.array(each_frame(error, len(full_TCHW), num_threads))
 
 
-def _coded(pixels: Tensor) -> Tensor:
-    return (pixels.float() * 255).round_().clamp_(0, 255).div_(255)
+def _coded(pixels: Floats) -> Floats:
+    coded = pixels * np.float32(255)
+    np.rint(coded, out=coded)
+    coded *= np.float32(1 / 255)
+    return coded
 
 
 def _decibel(squared_error: float) -> float:
@@ -116,68 +129,88 @@ def _decibel(squared_error: float) -> float:
     return -10 * math.log10(max(squared_error, least))
 
 
-def outline_ratio(plate_THWC: Floats, coverage_THW: Floats) -> float:
+def outline_ratio(
+    plate_TCHW: Floats, coverage_THW: Floats, num_threads: int | None = None
+) -> float:
     """Gradient of a plate within 3 units of the 0.5 contour, over that 6 to 14 units outside.
 
     Units are pixels at 192 lines. 1 where there is no contour or nothing around it.
     """
-    sums = np.zeros(4)
-    for plate_HWC, coverage_HW in zip(plate_THWC, coverage_THW, strict=True):
-        inside_HW = coverage_HW > 0.5
-        outward_HW, inward_HW = distance_to(inside_HW), distance_to(~inside_HW)
-        contour_HW = np.maximum(outward_HW, inward_HW) <= max(
-            _CONTOUR_WIDTH, 1 / pixels_per_unit(inside_HW.shape[0])
-        )
-        ring_HW = (outward_HW >= _RING_FROM) & (outward_HW <= _RING_TO)
-        gradient_HW = _gradient(summed(plate_HWC) / 3)
-        for index, region_HW in ((0, contour_HW), (2, ring_HW)):
-            sums[index] += gradient_HW[region_HW].sum()
-            sums[index + 1] += region_HW.sum()
-    if sums[1] == 0 or sums[3] == 0:
+
+    def sums(t: int) -> list[float]:
+        return _contour_sums(plate_TCHW[t], coverage_THW[t] > 0.5)
+
+    at_contour, contour, around, ring = np.sum(each_frame(sums, len(plate_TCHW), num_threads), 0)
+    if contour == 0 or ring == 0:
         return 1.0
-    return float((sums[0] / sums[1] + _FLAT) / (sums[2] / sums[3] + _FLAT))
+    return float((at_contour / contour + _FLAT) / (around / ring + _FLAT))
 
 
-def _gradient(picture_HW: Floats) -> Floats:
-    """Absolute differences to the next pixel along x and y, added."""
+def _contour_sums(plate_CHW: Floats, inside_HW: NDArray[np.bool_]) -> list[float]:
+    """Sum of the gradient and number of pixels, at the contour and in the ring around it."""
+    box = box_around(inside_HW, _RING_TO + 1)
+    if box is None:
+        return [0.0] * 4
+    unit = pixels_per_unit(len(inside_HW))
+    outward_HW, inward_HW = _exact_distance(inside_HW[box]), _exact_distance(~inside_HW[box])
+    # Just wide enough that rounding does not decide about whole pixels.
+    contour = max(_CONTOUR_WIDTH * unit, 1) + 1e-3
+    ring_from, ring_to = _RING_FROM * unit - 1e-3, _RING_TO * unit + 1e-3
+    is_contour_HW = np.maximum(outward_HW, inward_HW) <= contour
+    is_ring_HW = (outward_HW >= ring_from) & (outward_HW <= ring_to)
+    gradient_HW = _gradient(plate_CHW.mean(axis=0), box)
+    pairs = [(gradient_HW[x].sum(dtype=np.float64), x.sum()) for x in (is_contour_HW, is_ring_HW)]
+    return [float(number) for pair in pairs for number in pair]
+
+
+def _exact_distance(region_HW: NDArray[np.bool_]) -> Floats:
+    """Distance to the region in pixels, large where it is empty."""
+    outside = (~region_HW).astype(np.uint8)
+    return np.asarray(cv2.distanceTransform(outside, cv2.DIST_L2, cv2.DIST_MASK_PRECISE))
+
+
+def _gradient(picture_HW: Floats, box: Box = WHOLE) -> Floats:
+    """Absolute differences to the next pixel along x and y, added; inside the box."""
     gradient_HW = np.zeros_like(picture_HW)
     gradient_HW[:, :-1] += np.abs(np.diff(picture_HW, axis=1))
     gradient_HW[:-1] += np.abs(np.diff(picture_HW, axis=0))
-    return gradient_HW
+    return gradient_HW[box]
 
 
-def ghost_slope(plate_THWC: Floats, full_THWC: Floats, coverage_THW: Floats) -> float:
+def ghost_slope(plate_TCHW: Floats, full_TCHW: Floats, coverage_THW: Floats) -> float:
     """Share of the foregrounds' luma, against the bare plate, that stands in the plate.
 
     The bare plate is the median over the frames in which a pixel is uncovered (camera at rest).
     0 where no covered pixel is ever uncovered.
     """
-    plate_THW, full_THW = plate_THWC @ _REC601, full_THWC @ _REC601
-    radius = max(1, round(4 * pixels_per_unit(full_THW.shape[1])))
+    radius = max(1, round(4 * pixels_per_unit(full_TCHW.shape[2])))
     square = np.ones((2 * radius + 1, 2 * radius + 1), np.uint8)
     core_THW = np.stack([cv2.erode(np.uint8(u_HW > 0.98), square) for u_HW in coverage_THW]) > 0
     bare_THW = coverage_THW < 0.02
     core_THW &= bare_THW.any(axis=0)
-    if not core_THW.any():
-        return 0.0
     wanted_HW = core_THW.any(axis=0)
-    bare_TN = np.where(bare_THW[:, wanted_HW], plate_THW[:, wanted_HW], np.nan)
-    reference_HW = np.zeros_like(plate_THW[0])
-    reference_HW[wanted_HW] = np.nanmedian(bare_TN, axis=0)
-    light_THW = (full_THW - reference_HW) * core_THW
-    left_THW = (plate_THW - reference_HW) * core_THW
-    return float((left_THW * light_THW).sum() / max(float((light_THW**2).sum()), 1e-6))
+    if not wanted_HW.any():
+        return 0.0
+    plate_TN, full_TN = _luma(plate_TCHW, wanted_HW), _luma(full_TCHW, wanted_HW)
+    core_TN = core_THW[:, wanted_HW]
+    reference_N = np.nanmedian(np.where(bare_THW[:, wanted_HW], plate_TN, np.nan), axis=0)
+    light_TN = (full_TN - reference_N) * core_TN
+    left_TN = (plate_TN - reference_N) * core_TN
+    return float((left_TN * light_TN).sum() / max(float((light_TN**2).sum()), 1e-6))
+
+
+def _luma(frames_TCHW: Floats, wanted_HW: NDArray[np.bool_]) -> Floats:
+    return np.stack([_REC601 @ frame_CHW[:, wanted_HW] for frame_CHW in frames_TCHW])
 
 
 def spill(colours: Sequence[Floats], alphas: Sequence[Floats]) -> float:
     """Colour outside the mattes over that inside, for foregrounds stored on black; 0 if all black.
 
     Args:
-        colours: (T, H, W, 3) per foreground, as stored.
+        colours: (T, 3, H, W) per foreground, as stored.
         alphas: (T, H, W) per foreground.
     """
-    outside = sum(
-        float(((1 - a)[..., None] * c).sum()) for c, a in zip(colours, alphas, strict=True)
-    )
-    inside = sum(float((a[..., None] * c).sum()) for c, a in zip(colours, alphas, strict=True))
+    pairs = list(zip(colours, alphas, strict=True))
+    outside = sum(float(((1 - a)[:, None] * c).sum(dtype=np.float64)) for c, a in pairs)
+    inside = sum(float((a[:, None] * c).sum(dtype=np.float64)) for c, a in pairs)
     return outside / inside if inside > 0 else 0.0
