@@ -111,8 +111,7 @@ class _StreamwiseHook(FBCHeadBlockHook):
     ) -> None:
         super().__init__(state, cache.threshold)
         self.cache = cache
-        # In a tuple: torch would register the model as a part of its own block otherwise.
-        self.owner = (transformer,)
+        self.transformer = transformer
 
     @torch.compiler.disable
     def _should_compute_remaining_blocks(self, hidden_states_residual: Tensor) -> bool:
@@ -120,7 +119,7 @@ class _StreamwiseHook(FBCHeadBlockHook):
         if last_BSLD is None or last_BSLD.shape != hidden_states_residual.shape:
             return self.cache.decide(math.inf)
         change = largest_change(hidden_states_residual, last_BSLD)
-        group = _token_group(self.owner[0])
+        group = _token_group(self.transformer)
         if group is not None:
             distributed.all_reduce(change, distributed.ReduceOp.MAX, group)
         return self.cache.decide(change.item())

@@ -1,0 +1,111 @@
+"""Two processes on one CPU that share the tokens of a shot; each writes what it saw."""
+
+import datetime
+import json
+import time
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, distributed, multiprocessing
+
+from layert2v_model.caching import enable_step_cache
+from layert2v_model.errors import InvalidShot
+from layert2v_model.parallel import enable_context_parallel
+from layert2v_model.transformer import LayerT2VTransformer3DModel
+from support.toy_inputs import toy_inputs
+from support.toy_model import make_toy_transformer
+
+NUM_PROCESSES = 2
+
+SIZES = [(s, *size) for s in (4, 6) for size in ((2, 4, 6), (3, 4, 6), (3, 2, 6))]
+"""Streams, latent frames, rows and columns: tokens fall into 6 and 6, 9 and 9, 5 and 4."""
+
+
+def run(scratch: Path, deadline_s: float) -> list[dict[str, Any]]:
+    """Do all that this module knows in every process and return what each saw, by rank.
+
+    Raises:
+        TimeoutError: They were not done in time; they are killed.
+    """
+    processes = multiprocessing.spawn(
+        _process, (str(scratch), deadline_s), nprocs=NUM_PROCESSES, join=False
+    )
+    end = time.monotonic() + deadline_s
+    try:
+        while not processes.join(timeout=1.0):
+            if time.monotonic() > end:
+                raise TimeoutError(f"{NUM_PROCESSES} processes were not done in {deadline_s} s")
+    finally:
+        for process in processes.processes:
+            process.kill()
+    return [json.loads((scratch / f"{rank}.json").read_text()) for rank in range(NUM_PROCESSES)]
+
+
+def _process(rank: int, scratch: str, deadline_s: float) -> None:
+    torch.set_num_threads(1)
+    # The library asks for accelerators even where the processes share a CPU.
+    torch.accelerator.device_count = lambda: 1  # type: ignore[assignment]
+    distributed.all_gather = _all_gather
+    distributed.init_process_group(
+        "gloo",
+        init_method=f"file://{scratch}/meeting",
+        rank=rank,
+        world_size=NUM_PROCESSES,
+        timeout=datetime.timedelta(seconds=deadline_s),
+    )
+    try:
+        with torch.no_grad():
+            seen = {"differences": differences(), "cached": cached(), "refusal": refusal()}
+        (Path(scratch) / f"{rank}.json").write_text(json.dumps(seen))
+        distributed.barrier()
+    finally:
+        distributed.destroy_process_group()
+
+
+def _all_gather(gathered: list[Tensor], own: Tensor, group: Any = None) -> None:
+    """Gather tensors of unequal sizes, as NCCL does and gloo does not."""
+    for rank, tensor in enumerate(gathered):
+        if rank == distributed.get_rank():
+            tensor.copy_(own)
+        distributed.broadcast(tensor, rank, group)
+
+
+def _transformer() -> LayerT2VTransformer3DModel:
+    torch.manual_seed(0)
+    return make_toy_transformer(num_layers=3).eval()
+
+
+def differences() -> list[float]:
+    """Return the largest difference from one process alone, for each size."""
+    transformer = _transformer()
+    wanted = [transformer(*toy_inputs(*size), return_dict=False)[0] for size in SIZES]
+    enable_context_parallel(transformer, NUM_PROCESSES)
+    found = [transformer(*toy_inputs(*size), return_dict=False)[0] for size in SIZES]
+    pairs = zip(found, wanted, strict=True)
+    return [(ours - theirs).abs().max().item() for ours, theirs in pairs]
+
+
+def cached() -> dict[str, Any]:
+    """Move the tokens of the last process only, more each step, and tell what was skipped."""
+    transformer = _transformer()
+    cache = enable_step_cache(transformer, threshold=0.1)
+    enable_context_parallel(transformer, NUM_PROCESSES)
+    latents, timestep, text = toy_inputs(4, 2)
+    total = 0.0
+    for step in range(6):
+        latents[:, :, :, 1] *= 1 + 0.1 * step
+        total += transformer(latents, timestep, text, return_dict=False)[0].sum().item()
+    return {"changes": cache.changes, "num_skipped": cache.num_skipped, "total": total}
+
+
+def refusal() -> str:
+    """Ask for a timestep per frame and return what the model says."""
+    transformer = _transformer()
+    enable_context_parallel(transformer, NUM_PROCESSES)
+    latents, timestep, text = toy_inputs(4, 2)
+    try:
+        transformer(latents, timestep.expand(-1, -1, 2), text, return_dict=False)
+    except InvalidShot as refused:
+        return str(refused)
+    return ""
