@@ -30,6 +30,12 @@ LAYER_MODULATION = "layer_adaln.layer_modulation"
 _PREFIX = "base_model.model."
 _DOWN, _UP = ".lora_A.weight", ".lora_B.weight"
 
+_NEEDED: Mapping[str, type | tuple[type, ...]] = {
+    "r": int,
+    "lora_alpha": (int, float),
+    "target_modules": (list, str),
+}
+
 _PLAIN_LORA: Mapping[str, tuple[object, ...]] = {
     "peft_type": ("LORA",),
     "bias": ("none",),
@@ -100,9 +106,15 @@ def read_adapter(folder: Path, linear_maps: Iterable[str], *, use_ema: bool) -> 
 
 
 def _check_plain(config: Mapping[str, Any], path: Path) -> None:
-    lacking = [name for name in ("r", "lora_alpha", "target_modules") if not config.get(name)]
+    lacking = [
+        name
+        for name, kind in _NEEDED.items()
+        if not isinstance(config.get(name), kind) or not config[name]
+    ]
     if lacking:
-        raise InvalidCheckpoint(f"{path} lacks {', '.join(lacking)}; give the file peft wrote")
+        raise InvalidCheckpoint(
+            f"{path} has no usable {', '.join(lacking)}; give the file that peft wrote"
+        )
     for name, values in _PLAIN_LORA.items():
         if name in config and config[name] not in values:
             raise InvalidCheckpoint(
@@ -189,6 +201,8 @@ def read_mask_vae_lora(path: Path) -> Mapping[str, Any]:
     is_whole = is_state_dict(parts["project_in"]) and is_state_dict(parts["decoder_lora"])
     if not is_whole or not isinstance(parts["config"], dict):
         raise InvalidCheckpoint(f"{path} holds no tensors by name; give the file training wrote")
+    if not all(isinstance(value, int | float) for value in parts["config"].values()):
+        raise InvalidCheckpoint(f"{path} has settings that are no numbers; give the file again")
     wanted = {"lora_rank", "lora_alpha", "proj_hidden", "proj_res_blocks", "proj_use_attention"}
     check_names(parts["config"].keys() - {"proj_dropout"}, wanted, f"{path}, its config")
     return parts

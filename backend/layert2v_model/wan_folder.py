@@ -32,6 +32,12 @@ TOKENIZER_FOLDER = "google/umt5-xxl"
 _WAN = {"patch_size": (1, 2, 2), "text_dim": 4096}
 """Source: Wan2.1, defaults of its `WanModel`."""
 
+_SIZES = (
+    *("dim", "ffn_dim", "freq_dim", "in_dim", "out_dim", "text_dim"),
+    *("num_heads", "num_layers"),
+)
+"""Counts in the config of Wan's own layout."""
+
 _TIED_EMBEDDING = "encoder.embed_tokens.weight"
 
 _DIFFUSERS_SETTINGS = (
@@ -97,6 +103,11 @@ def _read_original(folder: Path) -> WanFolder:
         raise InvalidCheckpoint(
             f"{folder} is a Wan model of type {config['model_type']}; give a t2v one"
         )
+    sizes = [config.get(name, 1) for name in _SIZES]
+    if not all(isinstance(size, int) and size > 0 for size in sizes):
+        raise InvalidCheckpoint(
+            f"{folder / 'config.json'} has sizes that are no counts; give the unchanged file"
+        )
     text_encoder = renamed(
         _pickled_state(folder / TEXT_ENCODER_FILE),
         text_encoder_names,
@@ -137,16 +148,20 @@ def _read_diffusers(folder: Path) -> WanFolder:
     tied = text_encoder.pop(_TIED_EMBEDDING, None)
     if tied is not None:
         text_encoder.setdefault("shared.weight", tied)
+    text_settings = read_json(folder / "text_encoder/config.json")
     try:
         vae = read_vae(folder, "vae")
+        text_config = UMT5Config(**text_settings)
     except DamagedModel as error:
         raise InvalidCheckpoint(str(error)) from None
+    except (TypeError, ValueError) as error:
+        raise unreadable(folder / "text_encoder/config.json", error) from None
     return WanFolder(
         transformer=read_safetensors(paths[f"transformer/{TRANSFORMER_FILES}"]),
         settings={name: config[name] for name in _DIFFUSERS_SETTINGS if name in config},
         vae=vae,
         text_encoder=text_encoder,
-        text_config=UMT5Config(**read_json(folder / "text_encoder/config.json")),
+        text_config=text_config,
         tokenizer=folder / "tokenizer",
     )
 

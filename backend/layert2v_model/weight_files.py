@@ -15,7 +15,7 @@ from torch import Tensor
 from layert2v_model.errors import InvalidCheckpoint
 
 MAX_SHARD_BYTES = 2 * 2**30
-"""Of one file: the library copies a file's tensors once while it writes it."""
+"""Of one file, whose tensors are merged and in memory together while it is written."""
 
 _LISTED = 20
 """Names spelled out in a message before the rest is only counted."""

@@ -111,6 +111,7 @@ def test_both_layouts_give_the_same_model(originals: Path, imported: Path, tmp_p
     assert names == json.loads((tmp_path / "released" / "layert2v.json").read_text())["files"]
 
 
+@pytest.mark.slow
 def test_the_average_is_read_in_the_order_of_parameters(originals: Path, tmp_path: Path) -> None:
     peft_model = make_peft_model()
     average = torch.load(originals / "trained" / "ema" / "ema_model.pt", weights_only=True)
@@ -124,6 +125,7 @@ def test_the_average_is_read_in_the_order_of_parameters(originals: Path, tmp_pat
     assert _largest_difference(tmp_path / "averaged", _merged_by_peft(peft_model)) < 1e-6
 
 
+@pytest.mark.slow
 def test_the_average_keeps_layer_identity(originals: Path, tmp_path: Path) -> None:
     average = torch.load(originals / "trained" / "ema" / "ema_model.pt", weights_only=True)
 
@@ -181,6 +183,7 @@ def test_prompts_are_encoded_by_the_folders_own_umt5(originals: Path, imported: 
     assert all(torch.equal(ours[name], value) for name, value in diffusers_state.items())
 
 
+@pytest.mark.slow
 def test_an_imported_model_makes_a_take(imported: Path) -> None:
     pipeline = load_pipeline(imported)
 
@@ -202,12 +205,14 @@ def _take(pipeline: LayerT2VPipeline):
     )
 
 
+@pytest.mark.slow
 def test_an_imported_model_is_an_ordinary_diffusers_folder(imported: Path) -> None:
     pipeline = LayerT2VPipeline.from_pretrained(imported)
 
     assert torch.equal(_take(pipeline).full_TCHW, _take(load_pipeline(imported)).full_TCHW)
 
 
+@pytest.mark.slow
 def test_the_card_says_what_was_told(originals: Path, tmp_path: Path) -> None:
     options = ["--width", "672", "--height", "384", "--num-frames", "41", "--fps", "16"]
 
@@ -219,6 +224,7 @@ def test_the_card_says_what_was_told(originals: Path, tmp_path: Path) -> None:
     assert (card["default_num_inference_steps"], card["default_guidance_scale"]) == (50, 5)
 
 
+@pytest.mark.slow
 def test_half_precision_spares_what_is_sensitive(originals: Path, tmp_path: Path) -> None:
     _import(originals, tmp_path / "half", "--dtype", "bfloat16")
 
@@ -260,6 +266,7 @@ def test_all_missing_files_are_named_at_once(folder: Path) -> None:
     assert "vae/config.json, text_encoder/config.json, text_encoder/model*.safet" in sentence
 
 
+@pytest.mark.slow
 def test_a_missing_average_is_asked_for_only_with_ema(folder: Path) -> None:
     shutil.rmtree(folder / "trained" / "ema")
 
@@ -376,6 +383,7 @@ def test_a_decoder_lora_that_leaves_out_a_convolution_is_refused(folder: Path) -
         ("modules_to_save", None),
         ("r", 5),
         ("lora_alpha", None),
+        ("lora_alpha", "six"),
     ],
 )
 def test_an_adapter_of_another_kind_is_refused(setting: str, value: object, folder: Path) -> None:
@@ -392,6 +400,13 @@ def test_a_decoder_lora_of_another_rank_than_its_config_is_refused(folder: Path)
     torch.save(content, path)
 
     assert "is no convolution of rank 8" in _refusal(folder)
+
+
+def test_sizes_that_are_no_counts_are_refused(folder: Path) -> None:
+    path = folder / "wan" / "config.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), "num_heads": "four"}))
+
+    assert "sizes that are no counts" in _refusal(folder)
 
 
 @pytest.mark.parametrize("num_extra", [-2, 2])
@@ -444,6 +459,7 @@ def test_a_folder_that_exists_is_not_touched(folder: Path) -> None:
     assert "exists already" in _refusal(folder)
 
 
+@pytest.mark.slow
 def test_a_disk_that_fills_up_leaves_nothing(folder: Path) -> None:
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, limits[1]))
