@@ -89,7 +89,7 @@ def _check_out(out: Path, wan: Path, trained: Path) -> None:
 
 
 def _check_trained_at(released: Released, width: int, height: int, num_frames: int) -> None:
-    shot = ShotFormat(width, height, num_frames, STEPS, GUIDANCE)
+    shot = ShotFormat(width, height, num_frames, STEPS)
     check_format(shot, released.network, released.base.vae)
 
 

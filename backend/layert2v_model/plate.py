@@ -186,7 +186,7 @@ def _tone_match(frames: Sequence[_Seen]) -> Floats:
         move_43 = np.linalg.solve(normal_44, (samples_N4 * weights_N1).T @ wanted_N3)
         errors_N1 = np.linalg.norm(wanted_N3 - samples_N4 @ move_43, axis=1, keepdims=True)
         weights_N1 = 1 / np.maximum(errors_N1, 0.02)
-    return np.float32(move_43.T)
+    return move_43.T.astype(np.float32)
 
 
 def _tone_moves(background_CHW: Floats, move_34: Floats) -> Floats:
