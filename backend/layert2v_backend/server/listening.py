@@ -11,7 +11,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 import grpc
-import psutil  # type: ignore[import-untyped]
+import psutil
 
 from layert2v_backend.errors import CannotServe
 from layert2v_backend.server.border import Border
