@@ -126,9 +126,8 @@ def fill_unknown(frames_TCHW: Tensor, known_T1HW: Tensor) -> Tensor:
 
 
 def _extended(frame_CHW: Tensor, known_HW: Tensor) -> Tensor:
-    colours_HWC = rearrange(frame_CHW, "c h w -> h w c").expand(-1, -1, 3).numpy()
-    extended_HWC = extend(np.ascontiguousarray(colours_HWC), known_HW.numpy().astype(np.float32))
-    return torch.from_numpy(extended_HWC[..., : len(frame_CHW)]).permute(2, 0, 1).clamp(0, 1)
+    extended_CHW = extend(frame_CHW.contiguous().numpy(), known_HW.numpy().astype(np.float32))
+    return torch.from_numpy(extended_CHW).clamp(0, 1)
 
 
 def tie_ends(latents_BSCTHW: Tensor, looped: Sequence[int]) -> Tensor:
