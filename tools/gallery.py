@@ -1,0 +1,121 @@
+"""Draw `docs/gallery.md`: every use of a model, with pictures and figures.
+
+    python tools/gallery.py --model backend/layert2v_model/tiny --out docs/gallery
+
+Pictures go into `--out`, the page beside it (`docs/gallery` makes `docs/gallery.md`). Held-out
+scenes come from the training assets, which `layert2v-train` fetches into `cache/assets`.
+"""
+
+import argparse
+import time
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from gallery_decomposition import decompose, decomposition_use
+from gallery_sheet import draw_sheet
+from gallery_uses import Studio, Use, make_uses
+from layert2v_model.folder import read_card
+from layert2v_model.pipeline import fastest_dtype, load_pipeline
+from layert2v_training.clips import LayeredClip
+from layert2v_training.recipes import tiny
+from layert2v_training.scenes import SceneSource
+
+SEED = 2611
+"""Of the held-out scenes; training uses others."""
+
+
+def main() -> None:
+    """Make all takes, pictures and the page."""
+    arguments = _arguments()
+    if not (arguments.assets / "manifest.json").is_file():
+        raise SystemExit(
+            f"there are no training assets in {arguments.assets}; give their folder as --assets"
+        )
+    begin = time.monotonic()
+    studio = _studio(arguments)
+    page = write_gallery(studio, _held_out(studio, arguments.assets, arguments.scenes), arguments)
+    print(f"{page}: {time.monotonic() - begin:.0f} s")
+
+
+def write_gallery(
+    studio: Studio, clips: Sequence[LayeredClip], arguments: argparse.Namespace
+) -> Path:
+    """Make all takes from held-out `clips` (3 or more); return the page's path."""
+    uses = make_uses(studio, clips[0])
+    done = [decompose(studio, clip, seed) for seed, clip in enumerate(clips)]
+    uses.insert(3, decomposition_use(clips, done))
+    arguments.out.mkdir(parents=True, exist_ok=True)
+    for use in uses:
+        draw_sheet(use.rows).save(arguments.out / f"{use.name}.png", optimize=True)
+    page = Path(arguments.out).with_suffix(".md")
+    page.write_text(_page(studio, arguments, uses))
+    return page
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--model", type=Path, default=Path("backend/layert2v_model/tiny"))
+    parser.add_argument("--out", type=Path, default=Path("docs/gallery"))
+    parser.add_argument("--assets", type=Path, default=Path("cache/assets"))
+    parser.add_argument("--scenes", type=int, default=12, help="held-out scenes to take apart")
+    parser.add_argument("--steps", type=int, default=0, help="0: the model's own")
+    parser.add_argument("--guidance", type=float, default=0.0, help="0: the model's own")
+    return parser.parse_args()
+
+
+def _studio(arguments: argparse.Namespace) -> Studio:
+    card = read_card(arguments.model)
+    width, height = card["sizes"][0]
+    return Studio(
+        load_pipeline(arguments.model, dtype=fastest_dtype()),
+        width=width,
+        height=height,
+        num_frames=card["num_frames"][0],
+        num_inference_steps=arguments.steps or card["default_num_inference_steps"],
+        guidance_scale=arguments.guidance or card["default_guidance_scale"],
+    )
+
+
+def _held_out(studio: Studio, assets: Path, count: int) -> list[LayeredClip]:
+    """Compose scenes with one foreground, of pairs that training never shows."""
+    recipe = replace(
+        tiny().joint_scene,
+        width=studio.width,
+        height=studio.height,
+        num_frames=studio.num_frames,
+        foregrounds=(1,),
+        is_held_out=True,
+        seed=SEED,
+    )
+    source = SceneSource(assets, recipe)
+    return [source.clip(index) for index in range(count)]
+
+
+def _page(studio: Studio, arguments: argparse.Namespace, uses: Sequence[Use]) -> str:
+    folder = arguments.out.name
+    parts = [
+        "# Gallery\n",
+        f"Every use of the layered model, made by `python tools/gallery.py --model "
+        f"{arguments.model.as_posix()} --out {arguments.out.as_posix()}`: {studio.width}x"
+        f"{studio.height}, {studio.num_frames} frames, {studio.num_inference_steps} steps, "
+        f"guidance {studio.guidance_scale:g}. Nothing is chosen: the first seeds are shown. "
+        f"Foregrounds stand over a checkerboard; time runs to the right.\n\n"
+        f"Recomposition is the PSNR of the flattened layers against the full video: *as made* is "
+        f"what the model does, *finished* what one gets. It says nothing about whether a picture "
+        f"is good: look. Change is the mean absolute difference of two frames.\n",
+    ]
+    parts += [_section(use, folder) for use in uses]
+    return "\n".join(parts)
+
+
+def _section(use: Use, folder: str) -> str:
+    table = "\n".join(f"| {what} | {value} |" for what, value in use.figures.items())
+    return (
+        f"## {use.title}\n\n{use.asked}\n\n![{use.title}]({folder}/{use.name}.png)\n\n"
+        f"| measured | value |\n|---|---|\n{table}\n"
+    )
+
+
+if __name__ == "__main__":
+    main()

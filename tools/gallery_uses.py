@@ -1,0 +1,313 @@
+"""The gallery's takes: every use of the layered model, what was asked and how good it is.
+
+Shape letters: T frames, C channels, H, W. Pixels are straight sRGB and alpha in [0, 1].
+"""
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from gallery_sheet import Row, rows_of
+from layert2v_model.finish import Finished, finish
+from layert2v_model.given import Given, StreamGiven
+from layert2v_model.grid import LatentGrid, latent_grid
+from layert2v_model.pipeline import LayerT2VPipeline, ShotPrompts
+from layert2v_model.report import measure
+from layert2v_model.reuse import blended, joined, kept_layers, opening, streams_of
+from layert2v_model.stack import Stack
+from layert2v_training.clips import LayeredClip
+
+PROMPTS = ShotPrompts("", "a green meadow", ("a robot standing still", "a fox moving to the right"))
+ONE = ShotPrompts("", PROMPTS.background, PROMPTS.foregrounds[1:])
+
+
+@dataclass(frozen=True, eq=False)
+class Use:
+    """One entry of the gallery."""
+
+    name: str
+    """Of its picture."""
+    title: str
+    asked: str
+    """What was given and what was asked, one or two sentences."""
+    rows: list[Row]
+    figures: dict[str, str]
+    """What was measured, and its value."""
+
+
+@dataclass(frozen=True, eq=False)
+class Studio:
+    """A model and the format of its shots."""
+
+    pipeline: LayerT2VPipeline
+    width: int
+    height: int
+    num_frames: int
+    num_inference_steps: int
+    guidance_scale: float
+
+    @property
+    def grid(self) -> LatentGrid:
+        """Where the shots' pixels fall among tokens."""
+        return latent_grid(
+            self.width, self.height, self.num_frames, self.pipeline.transformer, self.pipeline.vae
+        )
+
+    @property
+    def num_token_frames(self) -> int:
+        """Frames of pixels in the first frame of tokens: what steers best at a shot's ends."""
+        return self.grid.first_frame(self.grid.frames_per_token)
+
+    def take(
+        self,
+        prompts: ShotPrompts,
+        seed: int,
+        given: Mapping[str, StreamGiven] | None = None,
+        looped: Collection[str] = (),
+    ) -> Stack:
+        """Make a take as the model makes it, not finished."""
+        names = ["full", "background"]
+        names += [f"foreground_{k}" for k in range(1, len(prompts.foregrounds) + 1)]
+        return self.pipeline(
+            prompts,
+            width=self.width,
+            height=self.height,
+            num_frames=self.num_frames,
+            num_inference_steps=self.num_inference_steps,
+            guidance_scale=self.guidance_scale,
+            stream_seeds=dict.fromkeys(names, seed),
+            given=given,
+            looped=looped,
+        )
+
+
+def make_uses(studio: Studio, clip: LayeredClip) -> list[Use]:
+    """Make every use but decomposition; `clip` lends its plate and its foreground."""
+    take, other = studio.take(PROMPTS, seed=1), studio.take(PROMPTS, seed=2)
+    return [
+        _generated(take),
+        _anew(studio, take),
+        _on_plate(studio, clip),
+        _behind(studio, clip),
+        _blended(studio, take, other),
+        _extended(studio, take),
+        _looped(studio),
+        _painted(studio, clip),
+        _reordered(take),
+    ]
+
+
+def _generated(take: Stack) -> Use:
+    done = finish(take)
+    return Use(
+        "generate", "A shot from words",
+        f"Nothing given. {_words(PROMPTS)} Seed 1.",
+        rows_of(done.stack), _recomposition(done),
+    )  # fmt: skip
+
+
+def _anew(studio: Studio, take: Stack) -> Use:
+    given = kept_layers(take, anew=[2])
+    made = studio.take(PROMPTS, seed=7, given=given)
+    done = finish(made, kept=frozenset({0, 1}))
+    changed = (made.layers[2].alpha_T1HW - take.layers[2].alpha_T1HW).abs().mean()
+    return Use(
+        "regenerate", "One of two foregrounds anew",
+        "Background and first foreground of the take above are given, the second is made again "
+        "with seed 7.",
+        rows_of(done.stack, list(given)),
+        {
+            **_exact(made, given),
+            "change of the remade matte, mean": f"{changed:.3f}",
+            **_recomposition(done),
+        },
+    )  # fmt: skip
+
+
+def _on_plate(studio: Studio, clip: LayeredClip) -> Use:
+    plate_TCHW = tensor(clip.background_THWC)
+    prompts = ShotPrompts("", clip.background_caption, ONE.foregrounds)
+    given = {"background": plate_TCHW}
+    made = studio.take(prompts, seed=3, given=given)
+    done = finish(made, kept=frozenset({0}))
+    open_T1HW = made.foregrounds[0].alpha_T1HW < 0.05
+    miss = _decibel((made.full_TCHW - plate_TCHW).square(), open_T1HW)
+    return Use(
+        "plate", "A new foreground on one's own plate",
+        f"The plate is given ({clip.background_caption}); asked for: {prompts.foregrounds[0]}.",
+        rows_of(done.stack, list(given)),
+        {
+            **_exact(made, given),
+            "full video against the plate where alpha < .05": miss,
+            **_recomposition(done),
+        },
+    )  # fmt: skip
+
+
+def _behind(studio: Studio, clip: LayeredClip) -> Use:
+    layer = clip.foregrounds[0]
+    given = {"foreground_1": tensor(layer.rgb_THWC), "alpha_1": tensor(layer.alpha_THW[..., None])}
+    prompts = ShotPrompts("", PROMPTS.background, (layer.caption,))
+    made = studio.take(prompts, seed=4, given=given)
+    done = finish(made, kept=frozenset({1}))
+    solid_T1HW = given["alpha_1"] > 0.95
+    miss = _decibel((made.full_TCHW - given["foreground_1"]).square(), solid_T1HW)
+    return Use(
+        "background", "A background for a given foreground",
+        f"The foreground is given ({layer.caption}); asked for: {prompts.background}.",
+        rows_of(done.stack, list(given)),
+        {
+            **_exact(made, given),
+            "full video against the foreground where alpha > .95": miss,
+            **_recomposition(done),
+        },
+    )  # fmt: skip
+
+
+def _blended(studio: Studio, take: Stack, other: Stack) -> Use:
+    count = studio.num_token_frames
+    given: dict[str, StreamGiven] = {
+        **kept_layers(take, anew=[2]),
+        **blended(take, other, layer=2, num_first=count, num_last=count),
+    }
+    made = studio.take(PROMPTS, seed=5, given=given)
+    alpha_T1HW = made.layers[2].alpha_T1HW
+    seams = [count - 1, len(alpha_T1HW) - count - 1]
+    return Use(
+        "blend", "Two takes of one foreground as one",
+        f"The first {count} frames of the second foreground are of the take with seed 1, the last "
+        f"{count} of that with seed 2, those between are made; all other layers are given.",
+        [
+            ("alpha_2 of the first take", take.layers[2].alpha_T1HW),
+            ("alpha_2 of the second take", other.layers[2].alpha_T1HW),
+            *rows_of(made, list(given)),
+        ],
+        {**_exact(made, given), **_jumps(alpha_T1HW, seams, "matte")},
+    )  # fmt: skip
+
+
+def _extended(studio: Studio, take: Stack) -> Use:
+    count = studio.num_token_frames
+    longer = joined(take, studio.take(PROMPTS, seed=6, given=opening(take, count)), count)
+    seam = [len(take.full_TCHW) - 1]
+    return Use(
+        "extend", "Every layer goes on in time",
+        f"The last {count} frames of all streams of the first take are given as the first of the "
+        f"next shot; {len(longer.full_TCHW)} frames in all.",
+        rows_of(longer),
+        {
+            **_jumps(longer.full_TCHW, seam, "full video"),
+            **_jumps(longer.layers[2].alpha_T1HW, seam, "second matte"),
+        },
+    )  # fmt: skip
+
+
+def _looped(studio: Studio) -> Use:
+    layers = ("full", "background", "foreground_1")
+    plain, made = studio.take(ONE, seed=8), studio.take(ONE, seed=8, looped=layers)
+    figures = {}
+    for name, frames_TCHW in streams_of(made).items():
+        before_TCHW = streams_of(plain)[name]
+        figures[f"{name}: first against last frame, mean /255"] = (
+            f"{_change(frames_TCHW[0], frames_TCHW[-1]):.2f} "
+            f"(not looped {_change(before_TCHW[0], before_TCHW[-1]):.2f})"
+        )
+    return Use(
+        "loop", "A layer that loops",
+        f"All layers loop: first and last latent frame are one. {_words(ONE)}",
+        rows_of(made), figures,
+    )  # fmt: skip
+
+
+def _painted(studio: Studio, clip: LayeredClip) -> Use:
+    plate_TCHW = tensor(clip.background_THWC)
+    kept_T1HW = torch.ones(1, 1, studio.height, studio.width, dtype=torch.bool)
+    side = 2 * studio.grid.spatial_factor
+    top, left = studio.height // side // 2 * side, studio.width // side // 2 * side
+    kept_T1HW[..., top : top + side, left - side : left + side] = False
+    given = {"background": Given(plate_TCHW, region_T1HW=kept_T1HW)}
+    prompts = ShotPrompts("", clip.background_caption, ONE.foregrounds)
+    made = studio.take(prompts, seed=9, given=given)
+    hole = _decibel((made.background.rgb_TCHW - plate_TCHW).square(), ~kept_T1HW)
+    return Use(
+        "region", "A region of a plate painted anew",
+        "The plate is given but for a rectangle (grey in the first row). A region has no timestep "
+        "of its own: it is clamped.",
+        [("given region", torch.where(kept_T1HW, plate_TCHW, 0.5)), *rows_of(made)],
+        {**_exact(made, given), "the painted part against the true plate": hole},
+    )  # fmt: skip
+
+
+def _reordered(take: Stack) -> Use:
+    finished = finish(take).stack
+    changed, dropped = finished.reordered((2, 1)), finished.without(1)
+    return Use(
+        "reorder", "Layers reordered and dropped",
+        "The first take, finished; its foregrounds change places; its first foreground is dropped.",
+        [
+            ("full", finished.full_TCHW),
+            ("order 2, 1", changed.full_TCHW),
+            ("without 1", dropped.full_TCHW),
+        ],
+        {
+            "recomposition reordered, 8-bit layers":
+                f"{measure(changed, changed).recomposition_after:.1f} dB",
+            "recomposition without 1, 8-bit layers":
+                f"{measure(dropped, dropped).recomposition_after:.1f} dB",
+        },
+    )  # fmt: skip
+
+
+def tensor(pixels_THWC: object) -> Tensor:
+    """Turn numpy pixels (T, H, W, C) into (T, C, H, W)."""
+    return torch.as_tensor(pixels_THWC, dtype=torch.float32).permute(0, 3, 1, 2).contiguous()
+
+
+def _words(prompts: ShotPrompts) -> str:
+    return f"Asked for: {' and '.join(prompts.foregrounds)}, before {prompts.background}."
+
+
+def _recomposition(done: Finished) -> dict[str, str]:
+    report = done.report
+    return {
+        "recomposition as made": f"{report.recomposition_before:.1f} dB",
+        "recomposition finished": f"{report.recomposition_after:.1f} dB",
+    }
+
+
+def _exact(made: Stack, given: Mapping[str, StreamGiven]) -> dict[str, str]:
+    """Largest difference between what was given and what came back."""
+    largest, streams = 0.0, streams_of(made)
+    for name, value in given.items():
+        parts = (value,) if isinstance(value, Given | Tensor) else value
+        for part in parts:
+            part = Given(part) if isinstance(part, Tensor) else part
+            assert part.frames_TCHW is not None
+            span = slice(part.first_frame, part.first_frame + len(part.frames_TCHW))
+            away_TCHW = (streams[name][span] - part.frames_TCHW).abs()
+            if part.region_T1HW is not None:
+                away_TCHW = away_TCHW * part.region_T1HW
+            largest = max(largest, float(away_TCHW.max()))
+    return {"largest change of a given pixel": f"{largest:g}"}
+
+
+def _jumps(frames_TCHW: Tensor, seams: Collection[int], what: str) -> dict[str, str]:
+    """Mean change over the seams, after the frames named, and over all other frames."""
+    changes = [_change(frames_TCHW[t], frames_TCHW[t + 1]) for t in range(len(frames_TCHW) - 1)]
+    at = [changes[t] for t in seams]
+    rest = [change for t, change in enumerate(changes) if t not in seams]
+    return {
+        f"{what}: change over a seam, mean /255": f"{sum(at) / len(at):.2f} "
+        f"(elsewhere {sum(rest) / len(rest):.2f})"
+    }
+
+
+def _change(first_CHW: Tensor, second_CHW: Tensor) -> float:
+    return float((first_CHW - second_CHW).abs().mean()) * 255
+
+
+def _decibel(squared_TCHW: Tensor, region_T1HW: Tensor) -> str:
+    inside = squared_TCHW[region_T1HW.expand_as(squared_TCHW)]
+    return f"{-10 * float(inside.mean().clamp_min(1e-10).log10()):.1f} dB" if len(inside) else "-"
