@@ -41,7 +41,7 @@ proto:  ## Generate the stubs again after a change of the protos
 verify: $(VENV)/installed  ## Check the model against ground truth from the authors' modules
 	$(RUN)/python -m layert2v_model.released verify tests/data/*.safetensors
 
-bench: $(VENV)/installed  ## Measure speed and memory against the plain model and the release (quiet cores, 15 min)
+bench: $(VENV)/installed  ## Measure speed and memory against the plain model and the release (on quiet cores)
 	$(RUN)/python -m benchmarks $(BENCH)
 
 train-tiny: $(VENV)/installed  ## Train the shipped model from nothing into runs/tiny (hours; resumes)

@@ -1,7 +1,6 @@
 """Run benchmarks, each in a process of its own: `python -m benchmarks [name ...] [--toy]`.
 
-Prints one table; writes it beside a JSON copy into --out. The table of `make bench` takes less than
-a quarter of an hour on two quiet cores.
+Prints one table; writes it beside a JSON copy into --out.
 """
 
 import argparse

@@ -7,7 +7,8 @@ import torch
 from torch import Tensor
 
 import layert2v_model
-from layert2v_model.pipeline import LayerT2VPipeline, ShotPrompts, fastest_dtype, load_pipeline
+from layert2v_model.loading import fastest_dtype, load_pipeline
+from layert2v_model.pipeline import LayerT2VPipeline, ShotPrompts
 
 WIDTH, HEIGHT, NUM_FRAMES = 96, 64, 9
 

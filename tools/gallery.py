@@ -16,7 +16,7 @@ from gallery_decomposition import decompose, decomposition_use
 from gallery_sheet import draw_sheet
 from gallery_uses import Studio, Use, make_uses
 from layert2v_model.folder import read_card
-from layert2v_model.pipeline import fastest_dtype, load_pipeline
+from layert2v_model.loading import fastest_dtype, load_pipeline
 from layert2v_training.clips import LayeredClip
 from layert2v_training.recipes import tiny
 from layert2v_training.scenes import SceneSource

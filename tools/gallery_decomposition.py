@@ -35,7 +35,7 @@ class Score:
     soft_iou: float
     """Sum of the smaller alpha over sum of the larger; 1 is exact.
 
-    Source: `evaluation.md` A6.
+    Source: Suzuki et al., "LayerD", ICCV 2025, soft IoU in the form of its code.
     """
     recomposition: float
     """PSNR in dB of the 8-bit layers, flattened, against the full video."""

@@ -19,7 +19,8 @@ from torch import Tensor
 from torch.nn.functional import interpolate
 
 from layert2v_model.finish import finish
-from layert2v_model.pipeline import LayerT2VPipeline, ShotPrompts, fastest_dtype, load_pipeline
+from layert2v_model.loading import fastest_dtype, load_pipeline
+from layert2v_model.pipeline import LayerT2VPipeline, ShotPrompts
 from layert2v_model.stack import Stack
 from layert2v_training.subjects import CORE_BACKGROUNDS, CORE_SUBJECTS, SUBJECTS, is_held_out
 
@@ -31,7 +32,7 @@ SMALL = 24
 
 
 def make(pipeline: LayerT2VPipeline, subject: str, background: str, seed: int, steps: int) -> Stack:
-    """Generate a pair."""
+    """Generate a pair at 96x64, 9 frames: straight sRGB in [0, 1], as the pipeline gives it."""
     seeds = {"full": seed, "background": seed + 1, "foreground_1": seed + 2}
     return pipeline(
         ShotPrompts("", background, (subject,)),
@@ -47,7 +48,10 @@ def make(pipeline: LayerT2VPipeline, subject: str, background: str, seed: int, s
 def soft_iou(stack: Stack) -> float:
     """Soft IoU of the matte and of where full video and background differ.
 
-    Source: evaluation.md A6, with a segmentation of the full video by its own plate.
+    Sum of the smaller over sum of the larger of the two. The model's full video and background
+    differ a little everywhere, so that even a perfect matte stays below 1.
+
+    Source: Suzuki et al., "LayerD", ICCV 2025, soft IoU in the form of its code (min over max).
     """
     difference = (stack.full_TCHW - stack.layers[0].rgb_TCHW).abs().mean(1, keepdim=True)
     covered, alpha = (difference > DIFFERENCE).float(), stack.layers[1].alpha_T1HW
@@ -55,7 +59,7 @@ def soft_iou(stack: Stack) -> float:
 
 
 def small_picture(rgba_CHW: Tensor) -> Tensor:
-    """Crop a premultiplied picture to its alpha and shrink it: (P,)."""
+    """Crop a premultiplied picture (4, H, W) in [0, 1] to its alpha and shrink it: (P,)."""
     rows, columns = (rgba_CHW[3] > 0.3).nonzero(as_tuple=True)
     if not len(rows):
         return torch.zeros(4 * SMALL * SMALL)

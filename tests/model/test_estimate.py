@@ -22,22 +22,8 @@ from layert2v_model.estimate import (
 )
 from support import measured_peaks
 from support.toy_model import make_toy_model_folder, make_toy_vae
+from support.wan_sizes import WAN, WAN_VAE
 
-WAN = {
-    "patch_size": (1, 2, 2),
-    "num_attention_heads": 12,
-    "attention_head_dim": 128,
-    "in_channels": 16,
-    "ffn_dim": 8960,
-    "num_layers": 30,
-    "cross_stream_window": None,
-}
-WAN_VAE = {
-    "base_dim": 96,
-    "dim_mult": [1, 2, 4, 4],
-    "num_res_blocks": 2,
-    "temperal_downsample": [False, True, True],
-}
 SHOT = ShotSize(672, 384, 81, num_foregrounds=2, num_inference_steps=50)
 DEVICE = Device("a test", 8 << 30, flops_per_s=1e12)
 MODEL = ModelSize(WAN, WAN_VAE, {"transformer": 3 << 30}, transformer_bytes=2)

@@ -8,7 +8,8 @@ from safetensors.torch import load_file, save_file
 
 from layert2v_model.errors import DamagedModel
 from layert2v_model.folder import packaged_text_encoder
-from layert2v_model.pipeline import LayerT2VPipeline, ShotPrompts, load_pipeline, save_pipeline
+from layert2v_model.loading import load_pipeline
+from layert2v_model.pipeline import LayerT2VPipeline, ShotPrompts, save_pipeline
 from support.toy_model import TOY_CARD, make_toy_model_folder
 
 WEIGHTS = "diffusion_pytorch_model.safetensors"

@@ -8,13 +8,8 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from layert2v_model.errors import InvalidShot
 from layert2v_model.guidance import Guidance
-from layert2v_model.pipeline import (
-    Given,
-    LayerT2VPipeline,
-    ShotPrompts,
-    load_pipeline,
-    save_pipeline,
-)
+from layert2v_model.loading import load_pipeline
+from layert2v_model.pipeline import Given, LayerT2VPipeline, ShotPrompts, save_pipeline
 from layert2v_model.reuse import streams_of
 from layert2v_model.stack import Stack
 from support.spying import spy_on_network

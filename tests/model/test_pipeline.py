@@ -8,7 +8,8 @@ from torch import Tensor
 
 from layert2v_model.decoding import decode_streams
 from layert2v_model.errors import InvalidPlate, InvalidShot
-from layert2v_model.pipeline import LayerT2VPipeline, ShotPrompts, load_pipeline
+from layert2v_model.loading import load_pipeline
+from layert2v_model.pipeline import LayerT2VPipeline, ShotPrompts
 from layert2v_model.stack import Stack
 from support.reference import reference_latents
 from support.spying import spy_on_network

@@ -4,24 +4,12 @@ import pytest
 
 from layert2v_model.estimate import Device, ModelSize, ShotSize
 from layert2v_model.plan import plan
+from support.wan_sizes import WAN, WAN_VAE
 
 GIB = 2**30
 MODEL = ModelSize(
-    transformer={
-        "patch_size": (1, 2, 2),
-        "num_attention_heads": 12,
-        "attention_head_dim": 128,
-        "in_channels": 16,
-        "ffn_dim": 8960,
-        "num_layers": 30,
-        "cross_stream_window": None,
-    },
-    vae={
-        "base_dim": 96,
-        "dim_mult": [1, 2, 4, 4],
-        "num_res_blocks": 2,
-        "temperal_downsample": [False, True, True],
-    },
+    transformer=WAN,
+    vae=WAN_VAE,
     weights_bytes={
         "transformer": 3 * GIB,
         "vae": GIB // 2,

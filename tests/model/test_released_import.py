@@ -13,7 +13,8 @@ from typer.testing import CliRunner
 
 from layert2v_model.fixtures import read_fixture
 from layert2v_model.import_cli import app
-from layert2v_model.pipeline import LayerT2VPipeline, ShotPrompts, load_pipeline
+from layert2v_model.loading import load_pipeline
+from layert2v_model.pipeline import LayerT2VPipeline, ShotPrompts
 from layert2v_model.released import (
     merge_released_lora,
     project_in_from_released,

@@ -5,7 +5,8 @@ import pytest
 import torch
 from typer.testing import CliRunner
 
-from layert2v_model.pipeline import ShotPrompts, load_pipeline
+from layert2v_model.loading import load_pipeline
+from layert2v_model.pipeline import ShotPrompts
 from layert2v_training.alpha_vae import alpha_loss
 from layert2v_training.captions import CaptionStates
 from layert2v_training.cli import app

@@ -14,6 +14,7 @@ import cv2
 import torch
 import typer
 from diffusers import AutoencoderKLWan
+from torch import Tensor
 
 from layert2v_model.alpha_vae import load_project_in
 from layert2v_model.folder import read_transformer
@@ -103,7 +104,7 @@ def alpha_vae(
 ) -> None:
     """Stage 1: adapt the VAE to mattes. Writes OUT/alpha_vae."""
     chosen = _recipe(recipe)
-    model = AutoencoderKLWan.from_pretrained(_needs(out / "vae", "vae"))
+    model = _vae(out)
     scene = replace(chosen.scene, seed=21)
     train_alpha_vae(_fetched(assets), out, model, scene, chosen.alpha_vae)
 
@@ -121,11 +122,13 @@ def _vae(out: Path) -> AutoencoderKLWan:
 
 def _latents(
     assets: Path, out: Path, scene: SceneRecipe, chosen: Recipe
-) -> tuple[list[LatentClip], CaptionStates]:
+) -> tuple[list[LatentClip], CaptionStates, Tensor]:
+    """Give a stage its clips, the states of their captions, and its loss's weights of channels."""
     model = _vae(out)
     clips = load_latents(out / "latents", model, assets, scene, chosen.num_clips)
     project_in = load_project_in(_needs(out / "alpha_vae", "alpha-vae"))
-    return project_alphas(clips, project_in), CaptionStates(text_encoder_folder())
+    projected = project_alphas(clips, project_in)
+    return projected, CaptionStates(text_encoder_folder()), channel_weights(model)
 
 
 def _transformer(
@@ -160,13 +163,13 @@ def joint(
     chosen = _recipe(recipe)
     _adopt_vaes(init, out)
     scene = replace(chosen.joint_scene, foregrounds=(1,), seed=11)
-    clips, captions = _latents(_fetched(assets), out, scene, chosen)
+    clips, captions, weights_C = _latents(_fetched(assets), out, scene, chosen)
     loop = replace(chosen.joint.loop, num_steps=steps or chosen.joint.loop.num_steps)
     model = _transformer(chosen, None, init)
     if compiled:
         model.compile_repeated_blocks(dynamic=False)
     stage = replace(chosen.joint, loop=loop)
-    train_joint(out, model, clips, captions, stage, JOINT_RUN, channel_weights(_vae(out)))
+    train_joint(out, model, clips, captions, stage, JOINT_RUN, weights_C)
 
 
 @app.command("multi-foreground")
@@ -181,7 +184,8 @@ def multi_foreground(
     """Stage 3: several foregrounds and given layers, going on from stage 2 or from --init."""
     chosen = _recipe(recipe)
     _adopt_vaes(init, out)
-    clips, captions = _latents(_fetched(assets), out, multi_foreground_scene(chosen), chosen)
+    scene = multi_foreground_scene(chosen)
+    clips, captions, weights_C = _latents(_fetched(assets), out, scene, chosen)
     before = None if init else _needs(out / JOINT_RUN / CHECKPOINT, "joint")
     model = _transformer(chosen, before, init)
     if compiled:
@@ -189,8 +193,7 @@ def multi_foreground(
     stage = chosen.multi_foreground
     loop = replace(stage.loop, num_steps=steps or stage.loop.num_steps)
     shortened = replace(chosen, multi_foreground=replace(stage, loop=loop))
-    weights = channel_weights(_vae(out))
-    train_multi_foreground(out, model, clips, captions, shortened, weights)
+    train_multi_foreground(out, model, clips, captions, shortened, weights_C)
 
 
 @app.command("export")

@@ -30,12 +30,8 @@ from layert2v_backend.media import UnreadableMedia
 from layert2v_backend.worker.take import Provenance, read_kept, weights_sha256, write_take
 from layert2v_model.errors import DamagedModel, InvalidShot
 from layert2v_model.finish import finish
-from layert2v_model.pipeline import (
-    LayerT2VPipeline,
-    ShotPrompts,
-    fastest_dtype,
-    load_pipeline,
-)
+from layert2v_model.loading import fastest_dtype, load_pipeline
+from layert2v_model.pipeline import LayerT2VPipeline, ShotPrompts
 from layert2v_model.stack import Stack
 
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
