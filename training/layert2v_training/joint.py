@@ -41,15 +41,17 @@ class JointRecipe:
     loop: LoopRecipe
     batch_size: int = 8
     windowed_share: float = 0.0
-    """Share of steps that see one frame of tokens of each clip instead of all, and as many more
-    clips: what layers look like shows in one, and subjects and scenes come by more often."""
+    """Share of steps that see one frame of tokens of each clip instead of all: what layers look
+    like shows in one, and subjects and scenes come by more often."""
+    windowed_batch_size: int = 32
+    """Clips in such a step."""
     caption_dropout: float = 0.1
     """Share of clips seen without any caption, for guidance."""
     noise: NoiseMixture = field(default_factory=NoiseMixture)
 
 
 TINY_TRANSFORMER: Mapping[str, Any] = {
-    "patch_size": (3, 2, 2),
+    "patch_size": (1, 2, 2),
     "num_attention_heads": 3,
     "attention_head_dim": 128,
     "in_channels": 24,
@@ -64,7 +66,7 @@ TINY_TRANSFORMER: Mapping[str, Any] = {
     "per_stream_timesteps": True,
     "prediction_type": "preconditioned",
 }
-"""The shipped model's network: 15 M parameters; a token is 3 frames of 16x16 pixels."""
+"""The shipped model's network: 15 M parameters; a token is 16x16 pixels of a frame."""
 
 
 def make_transformer(config: Mapping[str, Any]) -> LayerT2VTransformer3DModel:
@@ -133,13 +135,14 @@ class JointLoss:
         group = self.groups[sizes[int(torch.multinomial(weights, 1))]]
         is_windowed = float(torch.rand(())) < self.recipe.windowed_share
         patch = self.model.config.patch_size[0]
-        windows = group[0].latents_SCTHW.shape[2] // patch if is_windowed else 1
-        chosen = torch.randint(len(group), (self.recipe.batch_size * windows,)).tolist()
-        clips = [group[i] for i in chosen]
-        latents_BSCTHW = torch.stack([clip.latents_SCTHW.float() for clip in clips])
+        size = self.recipe.windowed_batch_size if is_windowed else self.recipe.batch_size
+        clips = [group[i] for i in torch.randint(len(group), (size,)).tolist()]
+        latents = [clip.latents_SCTHW for clip in clips]
         if is_windowed:
-            latents_BSCTHW = latents_BSCTHW.split(patch, 3)[int(torch.randint(windows, ()))]
-        return clips, latents_BSCTHW
+            windows = latents[0].shape[2] // patch
+            first = patch * int(torch.randint(windows, ()))
+            latents = [clip[:, :, first : first + patch] for clip in latents]
+        return clips, torch.stack([clip.float() for clip in latents])
 
     def _text(self, clips: Sequence[LatentClip]) -> tuple[Tensor, Tensor]:
         texts = []

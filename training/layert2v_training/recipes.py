@@ -40,7 +40,7 @@ def tiny() -> Recipe:
     joint_scene = replace(
         scene,
         is_core=True,
-        subject_height=(0.58, 0.7),
+        subject_height=(0.62, 0.66),
         subject_centre=(0.5, 0.6),
         panorama_yaw=1.0,
         motions=("still", "right", "left", "up", "down", "bounce"),
@@ -53,14 +53,16 @@ def tiny() -> Recipe:
         alpha_vae=AlphaVaeRecipe(LoopRecipe(num_steps=240, learning_rate=1e-3, warmup_steps=20)),
         joint=JointRecipe(
             LoopRecipe(num_steps=2000, learning_rate=8e-4, muon_scale=2.0, weight_decay=0.01),
-            windowed_share=1.0,
+            batch_size=4,
+            windowed_share=0.6,
             noise=stage_2,
         ),
         multi_foreground=JointRecipe(
             LoopRecipe(
                 num_steps=1800, learning_rate=5e-4, muon_scale=2.0, weight_decay=0.01, seed=3
             ),
-            windowed_share=0.5,
+            batch_size=4,
+            windowed_share=0.6,
             noise=stage_3,
         ),
         num_clips=4000,
