@@ -210,7 +210,7 @@ def _finish_frame(shot: _Shot, t: int) -> None:
     for k, box in boxes.items():
         _explain(shot, t, k, box, beyond[k], owner_HW[box] == k)
     if shot.is_plate_free:
-        _give_rest_to_background(shot, t, nearest_HW >= GROWTH_TO)
+        _give_rest_to_background(shot, t, nearest_HW > GROWTH_TO)
 
 
 def _extend_colour(shot: _Shot, t: int, k: int, box: Box) -> Floats:
@@ -254,7 +254,7 @@ def _explain(
     solid_CHW = solved_colour(target_CHW, behind_CHW, alpha_HW)
     np.copyto(colours[k], solid_CHW, where=is_own_HW & (alpha_HW > _SOLID))
     distance_HW = shot.distances[k][t][box]
-    has_edge_HW = (alpha_HW <= _SOLID) & ((distance_HW < GROWTH_TO) | (alpha_HW > VISIBLE))
+    has_edge_HW = (alpha_HW <= _SOLID) & ((distance_HW <= GROWTH_TO) | (alpha_HW > VISIBLE))
     index_N = np.flatnonzero(is_own_HW & has_edge_HW)
     edge = Edge(
         target_CN=_picked(target_CHW, index_N),

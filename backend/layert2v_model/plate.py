@@ -30,15 +30,22 @@ from layert2v_model.frames import each_frame
 
 COVERED = 0.05
 """Coverage above which a pixel counts as covered; H.264 noise in empty mattes stays below."""
-KNOWN_FROM, KNOWN_TO = 2.5, 4.5
+KNOWN_FROM, KNOWN_TO = 3.0, 5.0
 """Distances to the covered region between which the plate begins to be the full video."""
 _SAFE_FROM, _SAFE_TO = 6.0, 12.0
-"""Distances between which a difference is believed whatever its size."""
+"""Distances between which a difference is believed whatever its size, and no longer tells about
+the colours that are hidden: published backgrounds are the flatter the farther from the subject."""
 _CONTAMINATION = 0.04
 """Nearer than that, a difference is believed if it is within about this of the farther ones:
 mattes are often too tight, and the subject's own rim must not tint the plate."""
-_STEADY_FRAMES = 2.0
+_DETAIL = 1.5
+"""Standard deviation in reduced pixels below which a difference is detail, and stays where it is:
+extended, it would streak."""
+_STEADY_FRAMES = 6.0
 """Standard deviation in frames of the part of the hidden correction that is shared in time."""
+_SEAM_DEPTH = 8.0
+"""Distance under the foreground at which a third is left of what only one frame asks for: it hides
+the seam, and deeper it would flicker."""
 _MAX_TONE = 0.25
 """Most that the tone match may move a value: beyond it is extrapolation."""
 _TONE_SAMPLES = 20000
@@ -59,6 +66,8 @@ class _Seen:
     """How clearly it is seen (`known_plate`)."""
     distance_HW: Floats
     """To the covered region, in units, at most `_SAFE_TO`."""
+    seam_HW: Floats
+    """Share of the seam's correction that reaches so deep under the foregrounds."""
 
 
 def known_plate(coverage_HW: Floats) -> tuple[Floats, Floats]:
@@ -79,8 +88,9 @@ def correct_plate(
     """Extend the difference between background and full video smoothly under the foregrounds.
 
     The difference is first explained by one colour transform for the shot, which also restores
-    contrast below the foregrounds; what remains is extended by a membrane per frame around a part
-    that is smooth in time, so that lifting a foreground shows neither a seam nor a flicker.
+    contrast below the foregrounds. What remains comes, where other frames show it, from them, and
+    is extended by a membrane; each frame bends it to meet its own surroundings, and not deep, so
+    that lifting a foreground shows neither a seam nor a flicker.
 
     Args:
         background_TCHW: The background as generated; corrected in place around and below the
@@ -124,7 +134,10 @@ def _look(
     mean_CHW = reduced(difference_CHW * known_HW, shrink) / np.maximum(weights_HW, np.float32(1e-6))
     distance_HW = reduced(np.ascontiguousarray(distance_HW[box]), shrink)
     background_CHW = reduced(np.ascontiguousarray(background_CHW), shrink)
-    return known_HW, _Seen(background_CHW, mean_CHW, weights_HW, distance_HW)
+    is_hidden_HW = (weights_HW < 0.5).astype(np.uint8)
+    depth_HW = cv2.distanceTransform(is_hidden_HW, cv2.DIST_L2, cv2.DIST_MASK_5)
+    seam_HW = np.exp(depth_HW / np.float32(-_SEAM_DEPTH * unit / shrink))
+    return known_HW, _Seen(background_CHW, mean_CHW, weights_HW, distance_HW, seam_HW)
 
 
 def _after_tone(seen: _Seen, move_34: Floats) -> _Seen:
@@ -134,19 +147,22 @@ def _after_tone(seen: _Seen, move_34: Floats) -> _Seen:
 
 
 def _hidden_correction(frames: Sequence[_Seen], num_threads: int | None) -> Floats:
-    """A membrane through the differences that are believed, around what is smooth in time."""
-    trust = each_frame(lambda t: _trust(frames[t]), len(frames), num_threads)
+    """A membrane that is shared in time, bent at its rim to each frame's own surroundings."""
 
-    def membrane(t: int) -> Floats:
-        return extend(frames[t].difference_CHW, trust[t])
+    def believed(t: int) -> tuple[Floats, Floats]:
+        trust_HW = _trust(frames[t])
+        return _without_detail(frames[t].difference_CHW, trust_HW), trust_HW
 
-    fill_TCHW = np.stack(each_frame(membrane, len(frames), num_threads))
-    if len(frames) == 1:
-        return fill_TCHW
-    steady_TCHW = _blurred_in_time(fill_TCHW)
+    pairs = each_frame(believed, len(frames), num_threads)
+    lack_TCHW, trust_THW = (np.stack(arrays) for arrays in zip(*pairs, strict=True))
+    shared_TCHW, weight_THW = _shared_in_time(lack_TCHW, trust_THW)
 
     def meet_surroundings(t: int) -> Floats:
-        return steady_TCHW[t] + extend(frames[t].difference_CHW - steady_TCHW[t], trust[t])
+        fill_CHW = extend(shared_TCHW[t], weight_THW[t])
+        seam_CHW = extend(lack_TCHW[t] - fill_CHW, trust_THW[t])
+        seam_CHW *= frames[t].seam_HW
+        fill_CHW += seam_CHW
+        return fill_CHW
 
     return np.stack(each_frame(meet_surroundings, len(frames), num_threads))
 
@@ -163,44 +179,72 @@ def _trust(seen: _Seen) -> Floats:
     return seen.known_HW * np.maximum(safe_HW, fits_HW)
 
 
+def _without_detail(difference_CHW: Floats, trust_HW: Floats) -> Floats:
+    """The mean around each pixel of the differences that are believed."""
+    weight_HW = cv2.GaussianBlur(trust_HW, (0, 0), _DETAIL)
+    mean_CHW = difference_CHW * trust_HW
+    for plane_HW in mean_CHW:
+        cv2.GaussianBlur(plane_HW, (0, 0), _DETAIL, dst=plane_HW)
+    mean_CHW /= np.maximum(weight_HW, np.float32(1e-4))
+    return mean_CHW
+
+
+def _shared_in_time(values_TCHW: Floats, trust_THW: Floats) -> tuple[Floats, Floats]:
+    """What the frames around each frame show of a pixel, on average, and how well it is known."""
+    num_frames = len(values_TCHW)
+    steps = np.arange(num_frames)
+    weights_TT = np.float32(np.exp(-((steps[:, None] - steps) ** 2) / (2 * _STEADY_FRAMES**2)))
+    weight_THW = (weights_TT @ trust_THW.reshape(num_frames, -1)).reshape(trust_THW.shape)
+    known_TCHW = values_TCHW * trust_THW[:, None]
+    mean_TCHW = (weights_TT @ known_TCHW.reshape(num_frames, -1)).reshape(values_TCHW.shape)
+    mean_TCHW /= np.maximum(weight_THW, np.float32(1e-4))[:, None]
+    return mean_TCHW, np.minimum(weight_THW, np.float32(1))
+
+
 def _tone_match(frames: Sequence[_Seen]) -> Floats:
-    """The affine colour move, (3, 4), that best takes the background to the full video.
+    """The colour transform, (3, 4), that best takes the background near what is hidden to the full.
+
+    Of each value it moves the root times an affine function of the colour (`_tone_moves`).
 
     Source:
         Iteratively reweighted least squares towards the L1 norm (Lawson 1961), with a ridge of
         1e-3 per sample towards no move, so that few or flat samples change little.
     """
-    known = [np.flatnonzero(seen.known_HW > 0.99) for seen in frames]
-    step = max(1, sum(len(indices) for indices in known) // _TONE_SAMPLES)
-    pairs = list(zip(frames, (indices[::step] for indices in known), strict=True))
-    background_3N = np.hstack([x.background_CHW.reshape(3, -1)[:, i] for x, i in pairs])
-    wanted_N3 = np.hstack([x.difference_CHW.reshape(3, -1)[:, i] for x, i in pairs]).T
-    num_samples = len(wanted_N3)
-    if num_samples < _FEWEST_SAMPLES:
+    is_near = [(seen.known_HW > 0.99) & (seen.distance_HW < _SAFE_TO) for seen in frames]
+    indices = [np.flatnonzero(is_near_HW) for is_near_HW in is_near]
+    step = max(1, sum(map(len, indices)) // _TONE_SAMPLES)
+    pairs = [(seen, index_N[::step]) for seen, index_N in zip(frames, indices, strict=True)]
+    colour_3N = np.hstack([x.background_CHW.reshape(3, -1)[:, i] for x, i in pairs])
+    wanted_3N = np.hstack([x.difference_CHW.reshape(3, -1)[:, i] for x, i in pairs])
+    near_N = 1 - ramp(np.hstack([x.distance_HW.ravel()[i] for x, i in pairs]), _SAFE_FROM, _SAFE_TO)
+    if len(near_N) < _FEWEST_SAMPLES:
         return np.zeros((3, 4), np.float32)
-    samples_N4 = np.hstack([background_3N.T.astype(np.float64), np.ones((num_samples, 1))])
-    ridge_44 = 1e-3 * num_samples * np.diag([1.0, 1.0, 1.0, 0.0])
-    weights_N1 = np.ones((num_samples, 1))
+    return _robust_fit(_tone_terms(colour_3N), wanted_3N, near_N)
+
+
+def _robust_fit(terms_34N: Floats, wanted_3N: Floats, weights_N: Floats) -> Floats:
+    """Coefficients (3, 4) of the terms that give what is wanted, whatever a few outliers want."""
+    terms, wanted = terms_34N.astype(np.float64), wanted_3N.astype(np.float64)
+    ridge_44 = 1e-3 * float(weights_N.sum()) * np.diag([1.0, 1.0, 1.0, 0.0])
+    errors_N = np.ones(len(weights_N))
     for _ in range(4):
-        normal_44 = (samples_N4 * weights_N1).T @ samples_N4 + ridge_44
-        move_43 = np.linalg.solve(normal_44, (samples_N4 * weights_N1).T @ wanted_N3)
-        errors_N1 = np.linalg.norm(wanted_N3 - samples_N4 @ move_43, axis=1, keepdims=True)
-        weights_N1 = 1 / np.maximum(errors_N1, 0.02)
-    return move_43.T.astype(np.float32)
+        weighted = terms * (weights_N / np.maximum(errors_N, 0.02))
+        normal_344 = weighted @ terms.swapaxes(1, 2) + ridge_44
+        fit_34 = np.linalg.solve(normal_344, weighted @ wanted[:, :, None])[..., 0]
+        errors_N = np.linalg.norm(wanted - (fit_34[:, None] @ terms)[:, 0], axis=0)
+    return np.asarray(fit_34, np.float32)
+
+
+def _tone_terms(colour_3N: Floats) -> Floats:
+    """Terms (3, 4, N) of the tone move of each channel: an affine function times the root."""
+    affine_4N = np.vstack([colour_3N, np.ones_like(colour_3N[:1])])
+    return np.asarray(np.sqrt(colour_3N)[:, None] * affine_4N)
 
 
 def _tone_moves(background_CHW: Floats, move_34: Floats) -> Floats:
-    """How far the colour transform moves each value."""
+    """How far the colour transform moves each value: nothing at black."""
     moves_3N = move_34[:, :3] @ background_CHW.reshape(3, -1)
     moves_3N += move_34[:, 3:]
-    np.clip(moves_3N, -_MAX_TONE, _MAX_TONE, out=moves_3N)
-    return moves_3N.reshape(background_CHW.shape)
-
-
-def _blurred_in_time(frames_TCHW: Floats) -> Floats:
-    """Gaussian over frames; at the ends of the shot over the frames there are."""
-    num_frames = len(frames_TCHW)
-    steps = np.arange(num_frames)
-    weights_TT = np.exp(-((steps[:, None] - steps) ** 2) / (2 * _STEADY_FRAMES**2))
-    weights_TT = np.float32(weights_TT / weights_TT.sum(axis=1, keepdims=True))
-    return (weights_TT @ frames_TCHW.reshape(num_frames, -1)).reshape(frames_TCHW.shape)
+    moves_CHW = moves_3N.reshape(background_CHW.shape)
+    moves_CHW *= np.sqrt(background_CHW)
+    return np.clip(moves_CHW, -_MAX_TONE, _MAX_TONE, out=moves_CHW)

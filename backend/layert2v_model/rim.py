@@ -17,15 +17,17 @@ MATTE = 0.5
 VISIBLE = 1 / 255
 """Alpha up to which 8 bits do not show a colour."""
 GROWTH_FROM, GROWTH_TO = 2.0, 4.0
-"""Distances to the matte between which alpha stops growing."""
+"""Distances to the matte between which alpha stops growing; at the latter it may still grow as
+much as it must."""
 _EXPLAINED_FROM, _EXPLAINED_TO = 2 / 255, 6 / 255
 """Differences from the full video below which a pixel stays, above which it is worked on."""
 _DEAD_ZONE = 4 / 255
 """Alpha grows only to come this close: a rim of faint coloured specks costs more than it."""
 _NOISE = 0.05
 """Colour distance of foreground and background below which their mix cannot be told."""
-_PLATE_FROM, _PLATE_TO = 1.5, 3.0
-"""Distances to the matte between which the plate begins to take small differences."""
+_PLATE_FROM, _PLATE_TO = 3.0, 4.5
+"""Distances to the matte between which the plate begins to take small differences: nearer, they
+are the subject's outline."""
 _PLATE_LIMIT = 0.015
 """Largest difference the plate takes beside the matte: larger ones would draw the outline."""
 
@@ -136,7 +138,7 @@ def explain(edge: Edge) -> tuple[Floats, Floats, Floats]:
     share_N *= ramp(edge.distance_N, _PLATE_FROM, _PLATE_TO) * edge.has_plate_N
     plate_CN = left_CN * share_N
     behind_CN = (edge.behind_CN + plate_CN).clip(0, 1)
-    needed_N = np.where(growth_N > 0, _needed_alpha(edge.target_CN, behind_CN), 0)
+    needed_N = np.where(edge.distance_N <= GROWTH_TO, _needed_alpha(edge.target_CN, behind_CN), 0)
     alpha_N = np.maximum(alpha_N, np.float32(needed_N))
     solved_CN = solved_colour(edge.target_CN, behind_CN, alpha_N)
     return alpha_N, visible_colour(solved_CN, colour_CN, alpha_N), plate_CN
