@@ -38,7 +38,7 @@ the colours that are hidden: published backgrounds are the flatter the farther f
 _CONTAMINATION = 0.04
 """Nearer than that, a difference is believed if it is within about this of the farther ones:
 mattes are often too tight, and the subject's own rim must not tint the plate."""
-_DETAIL = 1.5
+_DETAIL = 2.5
 """Standard deviation in reduced pixels below which a difference is detail, and stays where it is:
 extended, it would streak."""
 _STEADY_FRAMES = 6.0
