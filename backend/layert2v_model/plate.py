@@ -30,7 +30,7 @@ from layert2v_model.frames import each_frame
 
 COVERED = 0.05
 """Coverage above which a pixel counts as covered; H.264 noise in empty mattes stays below."""
-KNOWN_FROM, KNOWN_TO = 3.0, 5.0
+KNOWN_FROM, KNOWN_TO = 4.0, 6.0
 """Distances to the covered region between which the plate begins to be the full video."""
 _SAFE_FROM, _SAFE_TO = 6.0, 12.0
 """Distances between which a difference is believed whatever its size, and no longer tells about

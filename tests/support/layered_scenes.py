@@ -59,3 +59,16 @@ def with_layer(
 def faded(stack: Stack) -> Stack:
     """The stack with a background as the published samples have it: brighter and flatter."""
     return with_layer(stack, 0, stack.background.rgb_TCHW * 0.8 + 0.18)
+
+
+def veiled_around(stack: Stack) -> Stack:
+    """The stack with a background as published samples have it: no veil where the subject is.
+
+    The veil is at rest and grows over a fifth of the height.
+    """
+    height = stack.full_TCHW.shape[2]
+    covered_HW = np.float32((stack.layers[1].alpha_T1HW[:, 0] > 0.02).any(dim=0).numpy())
+    near_HW = cv2.GaussianBlur(covered_HW, (0, 0), height / 10)
+    veil = torch.from_numpy(1 - np.clip(1.6 * near_HW, 0, 1))
+    plate_TCHW = stack.background.rgb_TCHW
+    return with_layer(stack, 0, plate_TCHW + veil * (faded(stack).background.rgb_TCHW - plate_TCHW))
