@@ -190,15 +190,21 @@ def _without_detail(difference_CHW: Floats, trust_HW: Floats) -> Floats:
 
 
 def _shared_in_time(values_TCHW: Floats, trust_THW: Floats) -> tuple[Floats, Floats]:
-    """What the frames around each frame show of a pixel, on average, and how well it is known."""
+    """What the frames around each frame show of a pixel, on average, and how well they show it.
+
+    A pixel that one frame shows is known; one that all frames show badly is not.
+    """
     num_frames = len(values_TCHW)
     steps = np.arange(num_frames)
     weights_TT = np.float32(np.exp(-((steps[:, None] - steps) ** 2) / (2 * _STEADY_FRAMES**2)))
-    weight_THW = (weights_TT @ trust_THW.reshape(num_frames, -1)).reshape(trust_THW.shape)
-    known_TCHW = values_TCHW * trust_THW[:, None]
-    mean_TCHW = (weights_TT @ known_TCHW.reshape(num_frames, -1)).reshape(values_TCHW.shape)
-    mean_TCHW /= np.maximum(weight_THW, np.float32(1e-4))[:, None]
-    return mean_TCHW, np.minimum(weight_THW, np.float32(1))
+
+    def in_time(planes: Floats) -> Floats:
+        return (weights_TT @ planes.reshape(num_frames, -1)).reshape(planes.shape)
+
+    weight_THW = np.maximum(in_time(trust_THW), np.float32(1e-6))
+    mean_TCHW = in_time(values_TCHW * trust_THW[:, None])
+    mean_TCHW /= weight_THW[:, None]
+    return mean_TCHW, in_time(trust_THW**2) / weight_THW
 
 
 def _tone_match(frames: Sequence[_Seen]) -> Floats:

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from layert2v_model.fill import distance_to
 from layert2v_model.finish import finish
-from layert2v_model.stack import Stack
+from layert2v_model.stack import Layer, Stack
 from support.layered_scenes import faded, make_scene, veiled_around, with_layer
 
 CODE_VALUE = 1 / 255
@@ -36,6 +36,15 @@ def _misty(stack: Stack) -> Stack:
 def _glassy(stack: Stack) -> Stack:
     glass = with_layer(stack, 1, stack.layers[1].rgb_TCHW, stack.layers[1].alpha_T1HW * 0.5)
     return replace(glass, full_TCHW=glass.flatten())
+
+
+def _repeated(stack: Stack, num_frames: int) -> Stack:
+    """A stack of one frame, at rest."""
+    times = (num_frames, 1, 1, 1)
+    layers = [
+        Layer(x.role, x.rgb_TCHW.repeat(times), x.alpha_T1HW.repeat(times)) for x in stack.layers
+    ]
+    return Stack(tuple(layers), stack.full_TCHW.repeat(times))
 
 
 def _error(plate_TCHW: Tensor, truth: Stack) -> Tensor:
@@ -111,3 +120,16 @@ def test_a_small_difference_beside_the_matte_is_not_drawn_onto_the_plate() -> No
     plate_TCHW = finish(lighter).stack.background.rgb_TCHW
 
     assert torch.equal(plate_TCHW, finish(scene).stack.background.rgb_TCHW)
+
+
+def test_a_tint_beside_a_subject_at_rest_does_not_add_up_with_the_frames() -> None:
+    scene = faded(make_scene(num_frames=1, height=96, width=144))
+    distance_HW = distance_to(scene.layers[1].alpha_T1HW[0, 0].numpy() > 0.5)
+    tint = 0.06 * torch.from_numpy((distance_HW > 4) & (distance_HW < 8))
+    tinted = replace(scene, full_TCHW=(scene.full_TCHW + tint).clamp(0, 1))
+    still = _repeated(tinted, 9)
+
+    one, many = (finish(shot).stack.background.rgb_TCHW for shot in (tinted, still))
+
+    covered_T1HW = scene.layers[1].alpha_T1HW > 0.5
+    assert ((many - one).abs() * covered_T1HW).max() < 1e-4
