@@ -81,20 +81,12 @@ def decode_chunks(vae: AutoencoderKLWan, latents_BCTHW: Tensor) -> Iterator[Tens
     Source:
         The frame loop of diffusers' `AutoencoderKLWan._decode`, which offers no stop.
     """
-    vae.clear_cache()
-    try:
-        raw_BCTHW = vae.post_quant_conv(denormalise(vae, latents_BCTHW).to(vae.dtype))
-        for index, part_BCTHW in enumerate(raw_BCTHW.split(_latents_per_chunk(vae), dim=2)):
-            vae._conv_idx = [0]
-            chunk = vae.decoder(
-                part_BCTHW,
-                feat_cache=vae._feat_map,
-                feat_idx=vae._conv_idx,
-                first_chunk=index == 0,
-            )
-            yield unpatchify(chunk, vae.config.patch_size or 1)
-    finally:
-        vae.clear_cache()
+    # A cache of its own per call, not the VAE's: several decodings may take turns.
+    cache: list[object] = [None] * vae._cached_conv_counts["decoder"]
+    raw_BCTHW = vae.post_quant_conv(denormalise(vae, latents_BCTHW).to(vae.dtype))
+    for index, part_BCTHW in enumerate(raw_BCTHW.split(_latents_per_chunk(vae), dim=2)):
+        chunk = vae.decoder(part_BCTHW, feat_cache=cache, feat_idx=[0], first_chunk=index == 0)
+        yield unpatchify(chunk, vae.config.patch_size or 1)
 
 
 def decode_raw(vae: AutoencoderKLWan, latents_BCTHW: Tensor) -> Tensor:
