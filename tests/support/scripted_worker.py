@@ -70,9 +70,11 @@ def _frame(task: Task) -> Artifact:
     store = ArtifactStore(Path(task.store))
     draft = store.draft_folder(task.job, task.attempt) / "frame"
     draft.write_text(to_json(task.shot))
-    [(sha256, size_bytes)] = store.adopt([draft])
+    sealed = store.seal(draft)
+    store.adopt([sealed])
     kind, form = ArtifactKind.FULL, ArtifactFormat.PNG
-    return Artifact(take_path(kind, form, -1, 0), kind, form, -1, 0, size_bytes, sha256)
+    path = take_path(kind, form, -1, 0)
+    return Artifact(path, kind, form, -1, 0, sealed.size_bytes, sealed.sha256)
 
 
 _REPORTS_FD = os.dup(1)

@@ -1,7 +1,6 @@
 """Runs one task into one take: load, generate, finish, write. The only torch in the backend."""
 
 import errno
-import json
 import sys
 import time
 import traceback
@@ -15,7 +14,6 @@ from layert2v_backend.artifacts import ArtifactStore
 from layert2v_backend.jobs import (
     Failed,
     Finished,
-    FinishingReport,
     JobError,
     JobStage,
     Progress,
@@ -24,15 +22,14 @@ from layert2v_backend.jobs import (
     Stopped,
     Task,
     Warmed,
-    from_json,
 )
 from layert2v_backend.media import UnreadableMedia
-from layert2v_backend.worker.take import Provenance, read_kept, weights_sha256, write_take
+from layert2v_backend.worker.assembly import Assembly
+from layert2v_backend.worker.take import Provenance, read_kept, weights_sha256
+from layert2v_backend.worker.writing import TakeWriter
 from layert2v_model.errors import DamagedModel, InvalidShot
-from layert2v_model.finish import finish
 from layert2v_model.loading import fastest_dtype, load_pipeline
 from layert2v_model.pipeline import LayerT2VPipeline, ShotPrompts
-from layert2v_model.stack import Stack
 
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _REPORT_INTERVAL_S = 0.1
@@ -130,27 +127,29 @@ class Worker:
         pipeline = self._load(Path(task.model_folder))
         watch.at(JobStage.ENCODING)
         prompts = prompts_of(shot)
-        stack = pipeline(
-            prompts,
-            width=shot.width,
-            height=shot.height,
-            num_frames=shot.num_frames,
-            num_inference_steps=shot.num_inference_steps,
-            guidance_scale=shot.guidance_scale,
-            stream_seeds=stream_seeds(shot),
-            given=read_kept(task.kept, store),
-            on_progress=lambda stage, step, steps: watch.at(JobStage(stage), step, steps),
-        )
-        watch.at(JobStage.FINISHING)
-        stack, report = _finish(stack, shot)
-        watch.at(JobStage.WRITING)
-        provenance = Provenance(
-            full_prompt=prompts.by_name()["full"],
-            weights_sha256=self._weights_sha256,
-            report=report,
-            is_clamped=pipeline.clamps_given,
-        )
-        artifacts = write_take(stack, task, provenance, store, partial(watch.at, JobStage.WRITING))
+        with TakeWriter(task, store) as writer, Assembly(shot, writer) as assembly:
+            pipeline(
+                prompts,
+                width=shot.width,
+                height=shot.height,
+                num_frames=shot.num_frames,
+                num_inference_steps=shot.num_inference_steps,
+                guidance_scale=shot.guidance_scale,
+                stream_seeds=stream_seeds(shot),
+                given=read_kept(task.kept, store),
+                on_progress=lambda stage, step, steps: watch.at(JobStage(stage), step, steps),
+                on_frames=assembly.take,
+            )
+            watch.at(JobStage.FINISHING)
+            report = assembly.finish()
+            watch.at(JobStage.WRITING)
+            provenance = Provenance(
+                full_prompt=prompts.by_name()["full"],
+                weights_sha256=self._weights_sha256,
+                report=report,
+                is_clamped=pipeline.clamps_given,
+            )
+            artifacts = writer.publish(provenance, partial(watch.at, JobStage.WRITING))
         return Finished(artifacts, report, watch.stop())
 
 
@@ -172,14 +171,6 @@ def stream_seeds(shot: Shot) -> dict[str, int]:
     """
     foregrounds = {f"foreground_{k}": layer.seed for k, layer in enumerate(shot.layers) if k}
     return {"full": shot.seed, "background": shot.layers[0].seed, **foregrounds}
-
-
-def _finish(stack: Stack, shot: Shot) -> tuple[Stack, FinishingReport | None]:
-    if shot.skip_finishing:
-        return stack, None
-    kept = frozenset(index for index, layer in enumerate(shot.layers) if layer.kept)
-    finished = finish(stack, kept=kept)
-    return finished.stack, from_json(FinishingReport, json.dumps(finished.report.to_json()))
 
 
 def _error_of(failure: Exception, task: Task) -> JobError:
