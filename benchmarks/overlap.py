@@ -1,0 +1,147 @@
+"""From the last denoising step to the last file: at once against one after the other.
+
+Both decode the same latents with the shipped model's VAEs, finish them, and store the same files.
+"""
+
+import tempfile
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from einops import repeat
+from torch import Tensor
+from torch.nn import functional
+
+from benchmarks.rows import Row, median_seconds
+from benchmarks.shipped import PROMPTS, load_shipped, shot
+from layert2v_backend import media
+from layert2v_backend.artifacts import SYNCS_AT_ONCE, ArtifactStore
+from layert2v_backend.jobs import LayerRole, LayerSpec, Shot, Task
+from layert2v_backend.worker.assembly import Assembly
+from layert2v_backend.worker.take import Provenance
+from layert2v_backend.worker.writing import TakeWriter
+from layert2v_model.canvas import Canvas
+from layert2v_model.decoding import decode_frames
+from layert2v_model.finish import finish
+from layert2v_model.grid import LatentGrid, latent_grid
+from layert2v_model.pipeline import LayerT2VPipeline
+from layert2v_model.reuse import streams_of
+from layert2v_model.stack import Stack
+
+NUM_FOREGROUNDS = 2
+_PROVENANCE = Provenance(PROMPTS.background, "", None, is_clamped=False)
+
+
+@dataclass(frozen=True)
+class Case:
+    """A denoised shot, still as latents."""
+
+    pipeline: LayerT2VPipeline
+    grid: LatentGrid
+    latents: dict[str, Tensor]
+    """Normalised, (1, C, T, H, W), by stream."""
+
+    @property
+    def task(self) -> Task:
+        """The same shot for the backend."""
+        layers = (
+            LayerSpec(LayerRole.BACKGROUND, PROMPTS.background, 1),
+            *(LayerSpec(LayerRole.FOREGROUND, prompt, 1) for prompt in PROMPTS.foregrounds),
+        )
+        width, height, num_frames = self.grid.width, self.grid.height, self.grid.num_frames
+        return Task(
+            "a", 1, Shot("tiny", "", "", layers, width, height, num_frames, 0, 1, 3.0), "", ""
+        )
+
+
+def rows(*, toy: bool) -> list[Row]:
+    """Compare on one size."""
+    scale, num_frames = (1, 9) if toy else (4, 17)
+    case = _case(scale, num_frames, steps=1 if toy else 24)
+    with tempfile.TemporaryDirectory() as folder:
+        store = ArtifactStore(Path(folder))
+        seconds = median_seconds(
+            {"overlapped": lambda: overlapped(case, store), "apart": lambda: apart(case, store)},
+            rounds=1 if toy else 3,
+        )
+    grid = case.grid
+    label = f"{grid.width}x{grid.height}, {num_frames} frames, two foregrounds, against in sequence"
+    times = seconds["overlapped"], seconds["apart"]
+    return [Row("overlap", label, "last step to last file, s", *times, 0.6)]
+
+
+@torch.inference_mode()
+def _case(scale: int, num_frames: int, steps: int) -> Case:
+    """Encode a take of the shipped model, enlarged and repeated in time."""
+    pipeline = load_shipped()
+    streams = {
+        name: _enlarged(frames_TCHW, scale, num_frames)
+        for name, frames_TCHW in streams_of(pipeline(**shot(steps))).items()
+    }
+    *_, height, width = streams["full"].shape
+    grid = latent_grid(width, height, num_frames, pipeline.transformer, pipeline.vae)
+    latents = {name: pipeline.encode_stream(name, x)[None] for name, x in streams.items()}
+    return Case(pipeline, grid, latents)
+
+
+def _enlarged(frames_TCHW: Tensor, scale: int, num_frames: int) -> Tensor:
+    times = -(-num_frames // len(frames_TCHW))
+    frames_TCHW = repeat(frames_TCHW, "t c h w -> (n t) c h w", n=times)[:num_frames]
+    return functional.interpolate(frames_TCHW, scale_factor=scale, mode="bilinear").clamp(0, 1)
+
+
+@torch.inference_mode()
+def overlapped(case: Case, store: ArtifactStore) -> list[str]:
+    """Do as the worker does; return the hashes of the files."""
+    task = case.task
+    with TakeWriter(task, store) as writer, Assembly(task.shot, writer) as assembly:
+        _decode(case, assembly)
+        assembly.finish()
+        published = writer.publish(_PROVENANCE, lambda done, count: None)
+    return sorted(artifact.sha256 for artifact in published if artifact.frame_index >= 0)
+
+
+@torch.inference_mode()
+def apart(case: Case, store: ArtifactStore) -> list[str]:
+    """Decode all, finish all, write all one by one, then hash and sync; return the hashes."""
+    stack = finish(_decode(case, None)).stack
+    folder = store.draft_folder("apart", 1)
+    paths = _write_one_by_one(stack, folder)
+    with ThreadPoolExecutor(SYNCS_AT_ONCE) as pool:
+        sealed = list(pool.map(store.seal, paths))
+    store.adopt(sealed)
+    return sorted(draft.sha256 for draft in sealed)
+
+
+def _decode(case: Case, assembly: Assembly | None) -> Stack:
+    fills_black = case.pipeline.transformer.config.foreground_fill == "black"
+    canvas = Canvas({}, case.grid, NUM_FOREGROUNDS, fills_black=fills_black)
+    parts = decode_frames(
+        case.pipeline.vae, case.pipeline.alpha_vae, case.latents, lambda stage, step, steps: None
+    )
+    for frames, made in parts:
+        canvas.draw(frames, made)
+        if assembly:
+            assembly.take(canvas.stack, frames)
+    return canvas.stack
+
+
+def _write_one_by_one(stack: Stack, folder: Path) -> list[Path]:
+    paths: list[Path] = []
+
+    def path(name: str) -> Path:
+        paths.append(folder / name)
+        return paths[-1]
+
+    pictures = [(stack.flatten(), None), (stack.background.rgb_TCHW, None)]
+    pictures += [(layer.rgb_TCHW, layer.alpha_T1HW) for layer in stack.foregrounds]
+    for index, (rgb_TCHW, alpha_T1HW) in enumerate(pictures):
+        rgb_THWC = rgb_TCHW.clamp(0, 1).permute(0, 2, 3, 1).contiguous().numpy()
+        for frame, rgb_HWC in enumerate(rgb_THWC):
+            alpha_HW = None if alpha_T1HW is None else alpha_T1HW[frame, 0].numpy()
+            media.write_exr(path(f"{index}_{frame}.exr"), rgb_HWC, alpha_HW)
+            media.write_png(path(f"{index}_{frame}.png"), rgb_HWC, alpha_HW)
+            if alpha_HW is not None:
+                media.write_matte_png(path(f"{index}_{frame}_matte.png"), alpha_HW)
+    return paths
