@@ -26,6 +26,8 @@ def decode_frames(
     alpha_vae: AutoencoderKLWan,
     latents: Mapping[str, Tensor],
     report: OnProgress,
+    *,
+    tile: bool = False,
 ) -> Iterator[tuple[slice, dict[str, Tensor]]]:
     """Decode streams together, a few frames at a time, so that others can work on them meanwhile.
 
@@ -37,21 +39,29 @@ def decode_frames(
         alpha_vae: Decodes the alpha streams.
         latents: Normalised latents (1, C, T, H, W) by stream name, at least one.
         report: Called between chunks as stage `decoding`.
+        tile: Decode one batch after the other in tiles, all frames at once; the VAEs `can_tile`.
 
     Yields:
         The numbers of the next frames, and of every stream their pixels in [0, 1] as the network
         made them (not made straight), float32 on the CPU: (T, 3, H, W), or (T, 1, H, W) for an
         alpha.
     """
-    first, together = _batches(vae, latents)
-    num_steps = sum(codec.num_decode_steps(vae, latents[names[0]]) for names in first + together)
+    first, together = _batches(vae, latents, in_turns=not tile)
+    lengths = [codec.num_decode_steps(vae, latents[names[0]]) for names in first + together]
+    num_steps = len(lengths) if tile else sum(lengths)
     report("decoding", 0, num_steps)
     steps = itertools.count(1)
 
     def decode(names: tuple[str, ...]) -> Iterator[dict[str, Tensor]]:
         is_alpha = names[0].startswith("alpha_")
         latents_BCTHW = torch.cat([latents[name] for name in names])
-        for raw in codec.decode_chunks(alpha_vae if is_alpha else vae, latents_BCTHW):
+        decoder = alpha_vae if is_alpha else vae
+        chunks = (
+            iter([codec.decode_tiled(decoder, latents_BCTHW)])
+            if tile
+            else codec.decode_chunks(decoder, latents_BCTHW)
+        )
+        for raw in chunks:
             pixels_BCTHW = rgb_to_alpha(raw) if is_alpha else codec.to_unit(raw)
             frames_BTCHW = pixels_BCTHW.transpose(1, 2).cpu()
             report("decoding", next(steps), num_steps)
@@ -59,8 +69,8 @@ def decode_frames(
 
     whole: dict[str, Tensor] = {}
     for names in first:
-        chunks = list(decode(names))
-        whole |= {name: torch.cat([chunk[name] for chunk in chunks]) for name in names}
+        made = list(decode(names))
+        whole |= {name: torch.cat([part[name] for part in made]) for name in names}
     begin = 0
     for parts in zip(*map(decode, together), strict=True):
         pixels = {name: made_TCHW for part in parts for name, made_TCHW in part.items()}
@@ -73,7 +83,7 @@ Batch = tuple[str, ...]
 
 
 def _batches(
-    vae: AutoencoderKLWan, latents: Mapping[str, Tensor]
+    vae: AutoencoderKLWan, latents: Mapping[str, Tensor], *, in_turns: bool
 ) -> tuple[list[Batch], list[Batch]]:
     """Group streams that share a decoder, as many at once as memory allows.
 
@@ -89,5 +99,5 @@ def _batches(
         for group in (colours, alphas)
         for start in range(0, len(group), size)
     ]
-    num_first = 0 if len(latents) <= size else len(batches) - 1
+    num_first = 0 if in_turns and len(latents) <= size else len(batches) - 1
     return batches[:num_first], batches[num_first:]

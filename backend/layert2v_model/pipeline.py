@@ -141,6 +141,7 @@ class LayerT2VPipeline(DiffusionPipeline):
         layer_guidance_scales: Mapping[str, float] | None = None,
         given_guidance_scale: float = 1.0,
         looped: Collection[str] = (),
+        tile_decode: bool = False,
         on_progress: OnProgress | None = None,
         on_frames: OnFrames | None = None,
     ) -> Stack:
@@ -171,6 +172,7 @@ class LayerT2VPipeline(DiffusionPipeline):
                 frame is kept equal to the first. With a VAE that does not shorten time the last
                 frame then shows what the first does: play all but the last in a circle. A causal
                 VAE decodes the last with its past, so that it comes near the first only.
+            tile_decode: Decode in overlapping tiles, which needs less memory and is approximate.
             on_progress: Called between steps; an exception raised in it ends the run and leaves
                 the pipeline ready for the next.
             on_frames: Called with the stack and the numbers of frames, in order, as soon as those
@@ -189,6 +191,8 @@ class LayerT2VPipeline(DiffusionPipeline):
         shot = ShotFormat(width, height, num_frames, num_inference_steps)
         guidance = Guidance(guidance_scale, dict(layer_guidance_scales or {}), given_guidance_scale)
         self._check_shot(prompts, shot, guidance)
+        if tile_decode and not codec.can_tile(self.vae):
+            raise InvalidShot("this model's VAE cannot decode in tiles; leave tile_decode off")
         names = stream_names(len(prompts.foregrounds))
         grid = latent_grid(width, height, num_frames, self.transformer, self.vae)
         plates = self._checked_plates(prompts, given or {}, grid, stream_seeds)
@@ -208,7 +212,8 @@ class LayerT2VPipeline(DiffusionPipeline):
             made = {name: latent for name, latent in latents.items() if name not in shown}
             num_foregrounds = len(prompts.foregrounds)
             canvas = Canvas(plates, grid, num_foregrounds, fills_black=self._fills_black)
-            for frames, pixels in decode_frames(self.vae, self.alpha_vae, made, report):
+            decoded = decode_frames(self.vae, self.alpha_vae, made, report, tile=tile_decode)
+            for frames, pixels in decoded:
                 canvas.draw(frames, pixels)
                 if on_frames:
                     on_frames(canvas.stack, frames)

@@ -368,3 +368,21 @@ def test_a_model_without_project_in_takes_no_alpha(tmp_path: Path) -> None:
 
 def _never(stage: str, step: int, num_steps: int) -> None:
     raise AssertionError("work began before the shot was checked")
+
+
+def test_pictures_smaller_than_a_tile_are_the_same_in_tiles(
+    pipeline: LayerT2VPipeline, take: Stack
+) -> None:
+    tiled = pipeline(PROMPTS, **FORMAT, tile_decode=True)
+
+    for name, frames_TCHW in _streams(take).items():
+        torch.testing.assert_close(_streams(tiled)[name], frames_TCHW, atol=1e-5, rtol=0)
+
+
+def test_a_model_whose_vae_has_no_levels_refuses_tiles(
+    pipeline: LayerT2VPipeline, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("layert2v_model.codec.can_tile", lambda vae: False)
+
+    with pytest.raises(InvalidShot, match="leave tile_decode off"):
+        pipeline(PROMPTS, **FORMAT, tile_decode=True)
