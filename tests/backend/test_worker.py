@@ -35,10 +35,12 @@ def worker_that(failure: Exception) -> Worker:
     """A worker whose model raises when it is loaded."""
     worker = Worker(lambda report: None, lambda job, attempt: False)
 
-    def load(folder: Path) -> None:
+    def fail(folder: Path, shot_or_offload: object = None) -> None:
         raise failure
 
-    worker._load = load  # type: ignore[method-assign, assignment]
+    worker._model.warm = fail  # type: ignore[method-assign, assignment]
+    worker._model.plan = fail  # type: ignore[method-assign, assignment]
+    worker._model.load = fail  # type: ignore[method-assign, assignment]
     return worker
 
 

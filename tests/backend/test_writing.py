@@ -2,6 +2,7 @@
 
 import errno
 import hashlib
+import json
 import threading
 from collections.abc import Iterator
 from dataclasses import replace
@@ -13,7 +14,16 @@ from numpy.typing import NDArray
 
 from layert2v_backend import media
 from layert2v_backend.artifacts import ArtifactStore
-from layert2v_backend.jobs import ArtifactFormat, ArtifactKind, Finished, Shot, Task, take_path
+from layert2v_backend.jobs import (
+    ArtifactFormat,
+    ArtifactKind,
+    Failed,
+    Finished,
+    Shot,
+    Task,
+    WorkerOptions,
+    take_path,
+)
 from layert2v_backend.worker.assembly import Assembly
 from layert2v_backend.worker.generate import Worker, prompts_of, stream_seeds
 from layert2v_backend.worker.take import Provenance
@@ -179,3 +189,34 @@ def test_what_goes_wrong_while_finishing_is_raised_where_its_end_is_awaited(
         assembly.take(scene, slice(0, 3))
         with pytest.raises(MemoryError, match="frame 0"):
             assembly.finish()
+
+
+def test_a_take_says_what_in_it_is_approximate(tmp_path: Path, store: ArtifactStore) -> None:
+    folder = make_toy_model_folder(tmp_path / "toy")
+    shot = replace(TOY_SHOT, num_inference_steps=4, skip_finishing=True)
+    options = WorkerOptions(weights="fp8", step_cache=1.0, offload="group")
+
+    worker = Worker(lambda report: None, lambda job, attempt: False, options)
+    takes = [worker.run(task_of(store, shot, folder)) for _ in range(2)]
+
+    for ended in takes:
+        assert isinstance(ended, Finished), ended
+        manifest = json.loads(store.path(ended.artifacts[-1].sha256).read_text())
+        assert manifest["approximations"] == {
+            "weights": "fp8", "step_cache": 1.0, "num_skipped_steps": 3,
+        }  # fmt: skip
+
+
+def test_a_shot_that_does_not_fit_the_worker_fails_with_the_remedy(
+    tmp_path: Path, store: ArtifactStore
+) -> None:
+    folder = make_toy_model_folder(tmp_path / "toy")
+    options = WorkerOptions(memory_bytes=1 << 10)
+
+    ended = Worker(lambda report: None, lambda job, attempt: False, options).run(
+        task_of(store, TOY_SHOT, folder)
+    )
+
+    assert isinstance(ended, Failed)
+    assert ended.error.reason == "INVALID_SHOT"
+    assert "make the picture smaller" in ended.error.message

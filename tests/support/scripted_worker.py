@@ -52,9 +52,10 @@ class ScriptedRunner:
             if step == 2:
                 _misbehave(words, task.attempt)
             time.sleep(0.05 if "slow" in words else 0)
+        frame = _frame(task)
         if "leave" in words:
-            threading.Timer(0.02, os._exit, [0]).start()
-        return Finished((_frame(task),), None, {"denoising": 0.1})
+            threading.Timer(0.2, os._exit, [0]).start()
+        return Finished((frame,), None, {"denoising": 0.1})
 
 
 def _misbehave(words: list[str], attempt: int) -> None:

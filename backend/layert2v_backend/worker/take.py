@@ -2,8 +2,8 @@
 
 import hashlib
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -43,6 +43,8 @@ class Provenance:
     """Of finishing; absent when it was skipped."""
     is_clamped: bool
     """Whether the model only clamps given streams, which is worse than being trained for them."""
+    approximations: Mapping[str, str | float] = field(default_factory=dict)
+    """What makes it differ from the exact model's take, by name; empty: nothing does."""
 
 
 def weights_sha256(folder: Path) -> str:
@@ -100,6 +102,7 @@ def manifest_of(
         "num_frames": shot.num_frames,
         "num_inference_steps": shot.num_inference_steps,
         "guidance_scale": shot.guidance_scale,
+        "approximations": dict(provenance.approximations),
         "layers": _manifest_layers(task),
         "kept_layers_are_clamped": provenance.is_clamped and bool(task.kept),
         "contract": CONTRACT,
