@@ -90,9 +90,9 @@ def serve(
     step_cache: Annotated[
         float | None,
         typer.Option(
-            help="Skip steps in which no stream changes by more than this share, 0.05 to 0.2; 0: "
-            "skip none. APPROXIMATE: takes say what they skipped; 0.1 skips none of 16 steps with "
-            "tiny. "
+            help="Skip steps in which no stream changes by more than this share; 0: skip none. "
+            "APPROXIMATE: of 16 steps with tiny, 0.1 skips none, 0.2 skips 7, takes 0.73 of the "
+            "time and is 34 dB from the exact take. Takes say what they skipped. "
             "[env: LAYERT2V_STEP_CACHE]"
         ),
     ] = None,
