@@ -316,6 +316,9 @@ def _num_parameters(folder: Path) -> int:
     total = 0
     for path in folder.glob("*.safetensors"):
         with path.open("rb") as file:
-            header = json.loads(file.read(int.from_bytes(file.read(8), "little")))
+            length = int.from_bytes(file.read(8), "little")
+            if length > path.stat().st_size:
+                raise ValueError(f"{path} is cut short")
+            header = json.loads(file.read(length))
         total += sum(math.prod(t["shape"]) for key, t in header.items() if key != "__metadata__")
     return total

@@ -207,6 +207,20 @@ def test_a_take_says_what_in_it_is_approximate(tmp_path: Path, store: ArtifactSt
         }  # fmt: skip
 
 
+def test_damaged_weights_are_named(tmp_path: Path, store: ArtifactStore) -> None:
+    folder = make_toy_model_folder(tmp_path / "toy")
+    weights = next((folder / "transformer").glob("*.safetensors"))
+    weights.write_bytes(weights.read_bytes()[:1000])
+
+    ended = Worker(lambda report: None, lambda job, attempt: False).run(
+        task_of(store, TOY_SHOT, folder)
+    )
+
+    assert isinstance(ended, Failed)
+    assert ended.error.reason == "MODEL_DAMAGED"
+    assert "transformer" in ended.error.message
+
+
 def test_a_shot_that_does_not_fit_the_worker_fails_with_the_remedy(
     tmp_path: Path, store: ArtifactStore
 ) -> None:

@@ -60,6 +60,7 @@ class HeldModel:
         try:
             model = ModelSize.read(folder, fastest_dtype().itemsize)
         except (OSError, ValueError, KeyError) as failure:
+            load_pipeline(folder)  # it says which file is damaged
             raise DamagedModel(
                 f"{folder} cannot be measured ({failure}): install the model again"
             ) from failure
