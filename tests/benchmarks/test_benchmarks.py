@@ -66,7 +66,8 @@ def test_overlapped_and_in_sequence_the_same_files_come_out(tmp_path: Path) -> N
 
     at_once = overlap.overlapped(case, ArtifactStore(tmp_path / "at_once"))
 
-    assert at_once == overlap.apart(case, ArtifactStore(tmp_path / "apart"))
+    apart = overlap.apart(case, ArtifactStore(tmp_path / "apart"))
+    assert at_once.hashes == apart.hashes
 
 
 @pytest.mark.slow
