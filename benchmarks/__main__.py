@@ -18,7 +18,9 @@ import torch
 
 from benchmarks.rows import Row, table
 
-NAMES = ("layers_price", "against_release", "growth", "regenerate", "pipeline_share")
+NAMES = (
+    "layers_price", "against_release", "growth", "regenerate", "pipeline_share", "overlap",
+)  # fmt: skip
 
 
 def main() -> None:

@@ -9,16 +9,28 @@ import os
 import shutil
 import sys
 import time
-from collections.abc import Iterable
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from layert2v_backend.errors import DataLoss
 
-_SYNCS_AT_ONCE = 8
+SYNCS_AT_ONCE = 8
 """Parallel syncs share the disk's commits: 0.4 ms a file, 3.7 one by one (ext4, November 2026)."""
 GARBAGE_AGE_S = 3600.0
 """An unreferenced file may belong to a take that is just being published."""
+
+
+@dataclass(frozen=True)
+class Sealed:
+    """A draft that is complete and durable."""
+
+    path: Path
+    """Where it is."""
+    sha256: str
+    """64 lower-case hexadecimal digits."""
+    size_bytes: int
+    """Length."""
 
 
 class ArtifactStore:
@@ -48,34 +60,35 @@ class ArtifactStore:
         for folder in self._tmp.iterdir():
             shutil.rmtree(folder, ignore_errors=True)
 
-    def adopt(self, paths: Iterable[Path]) -> list[tuple[str, int]]:
-        """Move finished files into the store.
-
-        Returns:
-            Per path its SHA-256 and size in bytes; all are durable.
+    def seal(self, path: Path) -> Sealed:
+        """Hash a finished draft and make it durable, so that it can be adopted in no time.
 
         Raises:
-            OSError: A file could not be stored; a full disk is `errno.ENOSPC`.
+            OSError: It could not be synced; a full disk is `errno.ENOSPC`.
         """
-        with ThreadPoolExecutor(_SYNCS_AT_ONCE) as pool:
-            stored = list(pool.map(self._adopt, paths))
-        for folder in {self.path(sha256).parent for sha256, _ in stored}:
-            _sync_folder(folder)
-        _sync_folder(self._files)
-        return stored
-
-    def _adopt(self, path: Path) -> tuple[str, int]:
         with path.open("rb") as file:
             sha256 = hashlib.file_digest(file, "sha256").hexdigest()
             size_bytes = os.fstat(file.fileno()).st_size
         _sync_file(path)
-        target = self.path(sha256)
-        target.parent.mkdir(exist_ok=True)
-        if target.exists():
-            target.chmod(0o644)  # Windows replaces no read-only file; replacing heals a damaged one
-        os.replace(path, target)
-        target.chmod(0o444)
-        return sha256, size_bytes
+        return Sealed(path, sha256, size_bytes)
+
+    def adopt(self, drafts: Sequence[Sealed]) -> None:
+        """Move sealed drafts into the store; all are durable then.
+
+        Raises:
+            OSError: A file could not be moved.
+        """
+        for draft in drafts:
+            target = self.path(draft.sha256)
+            target.parent.mkdir(exist_ok=True)
+            if target.exists():
+                # Windows replaces no read-only file; replacing heals a damaged one.
+                target.chmod(0o644)
+            os.replace(draft.path, target)
+            target.chmod(0o444)
+        for folder in {self.path(draft.sha256).parent for draft in drafts}:
+            _sync_folder(folder)
+        _sync_folder(self._files)
 
     def check(self, sha256: str, size_bytes: int) -> Path:
         """Verify a stored file and say where it is.

@@ -7,7 +7,7 @@ JSON by `to_json` and `from_json`.
 import json
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 from pydantic import TypeAdapter
 
@@ -303,6 +303,34 @@ class Task:
     """Root of the artifact store."""
     kept: tuple[Artifact, ...] = ()
     """Artifacts of the kept layers, already with their paths and indices in this shot."""
+
+
+@dataclass(frozen=True)
+class WorkerOptions:
+    """How a worker runs its tasks, all of them alike."""
+
+    memory_bytes: int = 0
+    """Of the device, for this worker; 0: what is free."""
+    offload: Literal["auto", "none", "model", "group"] = "auto"
+    """What of the weights waits in main memory, exact; `auto`: as little as fits."""
+    weights: Literal["full", "fp8"] = "full"
+    """`fp8`: blocks keep their weights in 8 bits; approximate."""
+    step_cache: float = 0.0
+    """Largest relative change at which a step is skipped, approximate; 0: none is."""
+
+    @property
+    def approximations(self) -> dict[str, str | float]:
+        """What makes takes differ from those of the exact model, by name."""
+        found: dict[str, str | float] = {}
+        if self.weights != "full":
+            found["weights"] = self.weights
+        if self.step_cache:
+            found["step_cache"] = self.step_cache
+        return found
+
+
+EXACT = WorkerOptions()
+"""What a worker does that is told nothing."""
 
 
 @dataclass(frozen=True)

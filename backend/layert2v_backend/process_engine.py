@@ -20,6 +20,7 @@ import structlog
 
 from layert2v_backend.errors import WorkerLost
 from layert2v_backend.jobs import (
+    EXACT,
     Failed,
     Finished,
     JobStage,
@@ -28,6 +29,7 @@ from layert2v_backend.jobs import (
     Stopped,
     Task,
     Warmed,
+    WorkerOptions,
     from_json,
     to_json,
 )
@@ -64,6 +66,8 @@ class ProcessOptions:
     """Killed when it has not stopped so long after it was asked to."""
     command: Sequence[str] = WORKER_COMMAND
     """What to run."""
+    worker: WorkerOptions = EXACT
+    """How it runs its tasks; it is told as its first argument."""
 
 
 class ProcessEngine:
@@ -199,6 +203,7 @@ class ProcessEngine:
         with self._options.log.open("ab") as log_file:
             return await asyncio.create_subprocess_exec(
                 *self._options.command,
+                to_json(self._options.worker),
                 stdin=PIPE,
                 stdout=PIPE,
                 stderr=log_file,

@@ -14,6 +14,7 @@ from typing import ParamSpec, TypeVar
 
 import structlog
 
+from layert2v_backend.admission import check_memory, find_device
 from layert2v_backend.artifacts import ArtifactStore, free_bytes
 from layert2v_backend.engine import Engine
 from layert2v_backend.errors import (
@@ -75,6 +76,7 @@ class Scheduler:
         self._journal = journal
         self._engine = engine
         self._settings = settings
+        self._device = find_device(settings.memory_bytes)
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="journal")
         self._wake = asyncio.Event()
         self._bells: dict[str, asyncio.Event] = {}
@@ -139,15 +141,18 @@ class Scheduler:
         """Find the job that a request has made before; see `Journal.find_request`."""
         return await self._on_journal(self._journal.find_request, request_id, request_sha256)
 
-    async def admit(self) -> None:
-        """Refuse new jobs while there is no room for them.
+    async def admit(self, shot: Shot) -> None:
+        """Refuse new jobs while there is no room for them, and what never fits.
 
         Raises:
+            InvalidShot: The shot does not fit the device's memory in any way.
             Draining: The backend is stopping.
             DiskFull: The state folder's disk has less than the floor.
             QueueFull: Too many jobs wait.
         """
         self._check_draining()
+        folder = self.catalogue.find(shot.model).folder
+        await asyncio.to_thread(check_memory, shot, folder, self._device)
         free = free_bytes(self.store.root)
         if free < self._settings.min_free_bytes:
             raise DiskFull(

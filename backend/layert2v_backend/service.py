@@ -48,7 +48,7 @@ class JobService(job_pb2_grpc.JobServiceServicer):
         if job is None:
             kept = await scheduler.find_jobs(shots.kept_job_ids(request.shot))
             shot = shots.shot_from_proto(request.shot, scheduler.catalogue, kept)
-            await scheduler.admit()
+            await scheduler.admit(shot)
             job = await scheduler.create(shot, sha256, request_id)
         return job_pb2.CreateJobResponse(job=results.job_to_proto(job))
 

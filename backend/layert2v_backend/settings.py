@@ -2,6 +2,7 @@
 
 import os
 from pathlib import Path
+from typing import Literal
 
 import platformdirs
 from pydantic import Field
@@ -31,6 +32,15 @@ class Settings(BaseSettings):
     """Folders that are models, or hold models, beside the shipped `tiny`."""
     threads: int = Field(default=0, ge=0, le=1024)
     """Threads of the worker; 0: one for each processor."""
+    memory_bytes: int = Field(default=0, ge=0)
+    """Memory of the worker's device that jobs may use; 0: what it has. A shot that needs more in
+    any way is refused."""
+    offload: Literal["auto", "none", "model", "group"] = "auto"
+    """What of the weights waits in main memory where a GPU is small; `auto`: as little as fits."""
+    weights: Literal["full", "fp8"] = "full"
+    """`fp8` halves the memory of the transformer's weights: approximate."""
+    step_cache: float = Field(default=0.0, ge=0, le=1)
+    """Skip steps that change less than this share: approximate; 0: skip none."""
     prewarm: bool = True
     """Load the default model as soon as the backend serves, so that the first job need not."""
     min_free_bytes: int = Field(default=64 * MIB, ge=0)

@@ -4,6 +4,7 @@ Shape letters: B batch, S streams, L tokens of a stream, D width.
 """
 
 import math
+from collections import deque
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -15,6 +16,8 @@ from torch import Tensor, distributed
 from layert2v_model.transformer import LayerT2VTransformer3DModel
 
 _HOOK = "layert2v_step_cache"
+_CHANGES = 1000
+"""Changes kept: a worker runs for months, and a job has 200 steps at most."""
 
 
 @dataclass
@@ -27,8 +30,9 @@ class StepCache:
     """Calls of the transformer."""
     num_skipped: int = 0
     """Calls that ran the first block only."""
-    changes: list[float] = field(default_factory=list, repr=False)
-    """The change that decided each call; infinite where there was nothing to compare with."""
+    changes: deque[float] = field(default_factory=lambda: deque(maxlen=_CHANGES), repr=False)
+    """The change that decided each of the last calls; infinite where there was nothing to compare
+    with."""
 
     def decide(self, change: float) -> bool:
         """Say whether the whole step must be computed, and take a note."""

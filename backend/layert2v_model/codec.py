@@ -81,20 +81,44 @@ def decode_chunks(vae: AutoencoderKLWan, latents_BCTHW: Tensor) -> Iterator[Tens
     Source:
         The frame loop of diffusers' `AutoencoderKLWan._decode`, which offers no stop.
     """
-    vae.clear_cache()
+    _onto_device(vae)
+    # A cache of its own per call, not the VAE's: several decodings may take turns.
+    cache: list[object] = [None] * vae._cached_conv_counts["decoder"]
+    raw_BCTHW = vae.post_quant_conv(denormalise(vae, latents_BCTHW).to(vae.dtype))
+    for index, part_BCTHW in enumerate(raw_BCTHW.split(_latents_per_chunk(vae), dim=2)):
+        chunk = vae.decoder(part_BCTHW, feat_cache=cache, feat_idx=[0], first_chunk=index == 0)
+        yield unpatchify(chunk, vae.config.patch_size or 1)
+
+
+def _onto_device(vae: AutoencoderKLWan) -> None:
+    """Do as the library's own methods do before they use an offloaded model."""
+    hook = getattr(vae, "_hf_hook", None)
+    if hook is not None:
+        hook.pre_forward(vae)
+
+
+def can_tile(vae: AutoencoderKLWan) -> bool:
+    """Whether `decode_tiled` can decode: the library's tiles need levels, and no patches."""
+    return len(vae.config.dim_mult) > 1 and not vae.config.patch_size
+
+
+def decode_tiled(vae: AutoencoderKLWan, latents_BCTHW: Tensor) -> Tensor:
+    """Decode normalised latents in overlapping tiles: approximate, for frames larger than memory.
+
+    Args:
+        vae: One that `can_tile`.
+        latents_BCTHW: Smaller pictures than a tile are decoded whole.
+
+    Returns:
+        Decoder output (B, 3, T, H, W), clamped to [-1, 1].
+    """
+    was_tiling = vae.use_tiling
+    vae.enable_tiling()
     try:
-        raw_BCTHW = vae.post_quant_conv(denormalise(vae, latents_BCTHW).to(vae.dtype))
-        for index, part_BCTHW in enumerate(raw_BCTHW.split(_latents_per_chunk(vae), dim=2)):
-            vae._conv_idx = [0]
-            chunk = vae.decoder(
-                part_BCTHW,
-                feat_cache=vae._feat_map,
-                feat_idx=vae._conv_idx,
-                first_chunk=index == 0,
-            )
-            yield unpatchify(chunk, vae.config.patch_size or 1)
+        sample: Tensor = vae.decode(denormalise(vae, latents_BCTHW).to(vae.dtype)).sample
     finally:
-        vae.clear_cache()
+        vae.use_tiling = was_tiling
+    return sample
 
 
 def decode_raw(vae: AutoencoderKLWan, latents_BCTHW: Tensor) -> Tensor:

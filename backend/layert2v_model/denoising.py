@@ -88,7 +88,5 @@ def _velocity(
         hidden_BSCTHW = conditioning.hide(latents_BSCTHW)
         inputs_BSCTHW = torch.cat([inputs_BSCTHW[:-1], hidden_BSCTHW])
         timestep_BSF = torch.cat([timestep_BSF[:-1], conditioning.timesteps(timestep, held=_NOISE)])
-    (velocity_BSCTHW,) = transformer(
-        inputs_BSCTHW.to(transformer.dtype), timestep_BSF, text, return_dict=False
-    )
+    (velocity_BSCTHW,) = transformer(inputs_BSCTHW, timestep_BSF, text, return_dict=False)
     return guidance.combine(velocity_BSCTHW.float())

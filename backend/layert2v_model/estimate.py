@@ -117,6 +117,11 @@ class ModelSize:
         )
         return latent_frames // frames, height * width
 
+    @property
+    def can_tile(self) -> bool:
+        """Whether its VAE decodes in tiles: the library's need levels, and no patches."""
+        return len(self.vae["dim_mult"]) > 1 and not self.vae.get("patch_size")
+
 
 @dataclass(frozen=True)
 class Device:
@@ -126,8 +131,10 @@ class Device:
     """In words."""
     memory_bytes: int
     """Free for this job."""
-    flops_per_s: float
-    """Measured on matrices in the transformer's precision."""
+    flops_per_s: float = math.nan
+    """Measured on matrices in the transformer's precision; NaN: not measured."""
+    is_host: bool = False
+    """Whether it computes in main memory, so that nothing can be offloaded from it."""
 
 
 def measure_device(name: str, *, is_half: bool = False, size: int = 2048) -> Device:
@@ -149,7 +156,7 @@ def measure_device(name: str, *, is_half: bool = False, size: int = 2048) -> Dev
         times.append(time.perf_counter() - start)
     is_host = torch.device(name).type == "cpu"
     free = psutil.virtual_memory().available if is_host else torch.cuda.mem_get_info(name)[0]
-    return Device(name, free, 2 * size**3 / min(times))
+    return Device(name, free, 2 * size**3 / min(times), is_host)
 
 
 @dataclass(frozen=True)
@@ -167,7 +174,7 @@ class Estimate:
     peak_bytes: int
     """Most at any time with all parts on the device; the program's own libraries not counted."""
     seconds: float
-    """Denoising and decoding; the rest is small."""
+    """Denoising and decoding; the rest is small. NaN where the device was not measured."""
 
 
 def estimate(shot: ShotSize, model: ModelSize, device: Device) -> Estimate:
@@ -237,7 +244,10 @@ def decode_bytes(shot: ShotSize, model: ModelSize, tile_pixels: int | None = Non
         tile_pixels: Pixels of a tile; None: whole frames.
     """
     frame = shot.width * shot.height
-    batch = max(1, min(2 + shot.num_foregrounds, PIXELS_PER_DECODE // frame))
+    together = PIXELS_PER_DECODE // frame
+    # All streams in turns where they fit, else the colours or the alphas.
+    fits = shot.num_streams <= together
+    batch = shot.num_streams if fits else max(1, min(2 + shot.num_foregrounds, together))
     at_once = batch * min(frame, tile_pixels or frame)
     levels = _decoder_levels(model)
     caches = sum(2 * convs * channels * share for channels, convs, share, _ in levels)
@@ -306,6 +316,9 @@ def _num_parameters(folder: Path) -> int:
     total = 0
     for path in folder.glob("*.safetensors"):
         with path.open("rb") as file:
-            header = json.loads(file.read(int.from_bytes(file.read(8), "little")))
+            length = int.from_bytes(file.read(8), "little")
+            if length > path.stat().st_size:
+                raise ValueError(f"{path} is cut short")
+            header = json.loads(file.read(length))
         total += sum(math.prod(t["shape"]) for key, t in header.items() if key != "__metadata__")
     return total

@@ -8,12 +8,12 @@ Shape letters: T frames, C channels, H, W, N picked pixels. Inside, frames are n
 float32, display-referred sRGB, RGB straight; k counts foregrounds from 0, back to front.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 from layert2v_model.fill import Box, Floats, box_around, distance_to, extend, pixels_per_unit, ramp
 from layert2v_model.frames import at, clear, composite, each_frame, frames_of
@@ -35,6 +35,8 @@ from layert2v_model.rim import (
 )
 from layert2v_model.stack import Layer, Stack
 
+OnFrame = Callable[[Stack, int], None]
+"""Called with a finished stack and the number of one of its frames that is done."""
 _READABLE_FROM, _READABLE_TO = 0.9, 0.98
 """Visible weights between which a layer's colour begins to be read off the full video."""
 _MARGIN = GROWTH_TO + 2
@@ -70,61 +72,113 @@ class _Shot:
     distances: list[Floats]
     """Distance (T, H, W) to the matte per foreground, in units, at most `_REACH`."""
     free: tuple[int, ...]
-    """Foregrounds that may change."""
+    """Foregrounds that may change; in the end those of them that show anything."""
     is_plate_free: bool
     """Whether the background may change."""
+
+
+class Finishing:
+    """Finishing of a stack that is still being made: what it can do frame by frame, it does early.
+
+    The colour of foregrounds needs one frame; the plate needs all; the edges again one. So it is
+    `take` for frames as they come, then `finish`, which hands out each frame as it is done.
+    """
+
+    def __init__(
+        self, stack: Stack, kept: frozenset[int] = frozenset(), num_threads: int | None = None
+    ) -> None:
+        """Begin.
+
+        Args:
+            stack: Straight sRGB in [0, 1]; not modified. On the CPU its frames may be drawn until
+                they are taken.
+            kept: Indices of layers that get no share (0 is the background): they come back as the
+                same objects, and the others take what they can.
+            num_threads: Frames worked on at once; default: as many as torch uses threads. It
+                changes no value.
+
+        Raises:
+            ValueError: `kept` names a layer that the stack does not have.
+        """
+        unknown = sorted(kept - set(range(len(stack.layers))))
+        if unknown:
+            raise ValueError(
+                f"kept names layer {unknown[0]}; the last layer is {len(stack.layers) - 1}"
+            )
+        self._stack, self._num_threads = stack, num_threads
+        self._shot = _shot_of(stack, kept)
+        # Views, so that they show what is drawn later.
+        self._colours = [frames_of(layer.rgb_TCHW) for layer in stack.layers]
+        self._alphas = [frames_of(layer.alpha_T1HW)[:, 0] for layer in stack.foregrounds]
+        self._shows = [np.zeros(len(stack.full_TCHW), bool) for _ in stack.foregrounds]
+
+    def take(self, frames: slice) -> None:
+        """Take frames that are drawn, each once; may run beside other calls of it."""
+        for t in range(len(self._shot.full_TCHW))[frames]:
+            self._copy(t)
+            _correct_colours(self._shot, t)
+
+    def _copy(self, t: int) -> None:
+        """Make own copies of a frame, clipped to [0, 1]."""
+        shot = self._shot
+        own = [shot.background_TCHW, *shot.colours, *shot.alphas]
+        for source, copy in zip((*self._colours, *self._alphas), own, strict=True):
+            np.clip(source[t], 0, 1, out=copy[t])
+        for shows_T, alpha_THW in zip(self._shows, shot.alphas, strict=True):
+            shows_T[t] = alpha_THW[t].any()
+
+    def finish(self, on_frame: OnFrame | None = None) -> Finished:
+        """Finish, all frames having been taken.
+
+        Args:
+            on_frame: Called with the finished stack and the number of a frame that is done, on
+                the thread that did it, in no certain order; later frames still hold anything.
+
+        Returns:
+            The finished stack, float32 in [0, 1] on the device of the input, and its report.
+            Deterministic.
+        """
+        shot = replace(self._shot, free=tuple(k for k in self._shot.free if self._shows[k].any()))
+        views, num_frames = _stack_of(shot, self._stack), len(shot.full_TCHW)
+        if shot.is_plate_free:
+            _correct_background(shot, self._num_threads)
+
+        def work(t: int) -> None:
+            _finish_frame(shot, t)
+            if on_frame:
+                on_frame(views, t)
+
+        each_frame(work, num_frames, self._num_threads)
+        finished = _stack_of(shot, self._stack)
+        return Finished(finished, measure(self._stack, finished, self._num_threads))
 
 
 def finish(
     stack: Stack, kept: frozenset[int] = frozenset(), num_threads: int | None = None
 ) -> Finished:
-    """Give a stack straight colour and share out what separates it from its full video.
+    """Give a whole stack straight colour and share out what separates it from its full video.
 
-    Args:
-        stack: Straight sRGB in [0, 1]; not modified.
-        kept: Indices of layers that get no share (0 is the background): they come back as the
-            same objects, and the others take what they can.
-        num_threads: Frames worked on at once; default: as many as torch uses threads. It changes
-            no value.
-
-    Returns:
-        The finished stack, float32 in [0, 1] on the device of the input, and its report.
-        Deterministic.
-
-    Raises:
-        ValueError: `kept` names a layer that the stack does not have.
+    Arguments, result and errors are those of `Finishing`.
     """
-    unknown = sorted(kept - set(range(len(stack.layers))))
-    if unknown:
-        raise ValueError(
-            f"kept names layer {unknown[0]}; the last layer is {len(stack.layers) - 1}"
-        )
-    shot, num_frames = _shot_of(stack, kept), len(stack.full_TCHW)
-    each_frame(lambda t: _correct_colours(shot, t), num_frames, num_threads)
-    if shot.is_plate_free:
-        _correct_background(shot, num_threads)
-    each_frame(lambda t: _finish_frame(shot, t), num_frames, num_threads)
-    finished = _stack_of(shot, stack)
-    return Finished(finished, measure(stack, finished, num_threads))
+    finishing = Finishing(stack, kept, num_threads)
+    num_frames = len(stack.full_TCHW)
+    each_frame(lambda t: finishing.take(slice(t, t + 1)), num_frames, num_threads)
+    return finishing.finish()
 
 
 def _shot_of(stack: Stack, kept: frozenset[int]) -> _Shot:
-    alphas = [_own(layer.alpha_T1HW)[:, 0] for layer in stack.foregrounds]
-    free = tuple(k for k, alpha in enumerate(alphas) if k + 1 not in kept and alpha.any())
+    """Room for the stack, of which nothing is copied yet."""
+    full_TCHW = frames_of(stack.full_TCHW)
+    count = len(stack.foregrounds)
     return _Shot(
-        full_TCHW=frames_of(stack.full_TCHW),
-        background_TCHW=_own(stack.background.rgb_TCHW),
-        colours=[_own(layer.rgb_TCHW) for layer in stack.foregrounds],
-        alphas=alphas,
-        distances=[np.empty_like(alpha) for alpha in alphas],
-        free=free,
+        full_TCHW=full_TCHW,
+        background_TCHW=np.empty_like(full_TCHW),
+        colours=[np.empty_like(full_TCHW) for _ in range(count)],
+        alphas=[np.empty_like(full_TCHW[:, 0]) for _ in range(count)],
+        distances=[np.empty_like(full_TCHW[:, 0]) for _ in range(count)],
+        free=tuple(k for k in range(count) if k + 1 not in kept),
         is_plate_free=0 not in kept,
     )
-
-
-def _own(pixels_TCHW: Tensor) -> Floats:
-    """An own copy, clipped to [0, 1]."""
-    return np.clip(frames_of(pixels_TCHW), 0, 1, order="C")
 
 
 def _stack_of(shot: _Shot, stack: Stack) -> Stack:

@@ -79,14 +79,6 @@ class Plate:
             )
         return placed_TCHW
 
-    def show(self, made_TCHW: Tensor | None, grid: LatentGrid) -> Tensor:
-        """Put the given pixels, bit for bit, into a stream that was made around them, if it was."""
-        if made_TCHW is None:
-            return self.pinned_frames(grid)
-        if not self.pinned_T1HW.any():
-            return made_TCHW
-        return torch.where(self.pinned_T1HW, self.pinned_frames(grid), made_TCHW)
-
     def put_latents(self, latents_CTHW: Tensor, grid: LatentGrid) -> Tensor:
         """Put the given latents into those of the given frames: a copy, if there are any."""
         for part in self.parts:

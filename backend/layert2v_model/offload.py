@@ -1,8 +1,33 @@
-"""Fitting the transformer onto a small accelerator, by the library's hooks."""
+"""Fitting a model onto a small accelerator, by the library's hooks."""
 
 import torch
+from diffusers.hooks import apply_group_offloading
 
+from layert2v_model.pipeline import LayerT2VPipeline
+from layert2v_model.plan import Offload
 from layert2v_model.transformer import LayerT2VTransformer3DModel
+
+
+def place(pipeline: LayerT2VPipeline, device: torch.device, offload: Offload) -> None:
+    """Lay a loaded model out on a device: exact, and for good.
+
+    Args:
+        pipeline: Changed in place; load it anew to lay it out otherwise.
+        device: Where it runs.
+        offload: What waits in main memory; `group` keeps the VAEs on the device.
+    """
+    if offload == "none":
+        pipeline.to(device)
+    elif offload == "model":
+        pipeline.enable_model_cpu_offload(device=device)
+    else:
+        enable_group_offload(pipeline.transformer, device)
+        if pipeline.text_encoder is not None:
+            apply_group_offloading(
+                pipeline.text_encoder, onload_device=device, offload_type="leaf_level"
+            )
+        pipeline.vae.to(device)
+        pipeline.alpha_vae.to(device)
 
 
 def enable_layerwise_casting(

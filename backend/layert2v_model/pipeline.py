@@ -5,7 +5,7 @@ D width. Pixels are display-referred sRGB in [0, 1], RGB straight.
 """
 
 import logging
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -14,10 +14,11 @@ from diffusers import AutoencoderKLWan, DiffusionPipeline, FlowMatchEulerDiscret
 from torch import Tensor
 
 from layert2v_model import codec
-from layert2v_model.alpha import premultiply, unpremultiply
+from layert2v_model.alpha import premultiply
 from layert2v_model.alpha_vae import PROJECT_IN_FILE, ProjectIn, encode_alpha
+from layert2v_model.canvas import Canvas
 from layert2v_model.conditioning import Conditioning, condition, fill_unknown
-from layert2v_model.decoding import OnProgress, decode_streams
+from layert2v_model.decoding import OnProgress, decode_frames
 from layert2v_model.denoising import denoise
 from layert2v_model.errors import DamagedModel, InvalidPlate, InvalidShot
 from layert2v_model.export import save_pipeline
@@ -34,7 +35,7 @@ from layert2v_model.shot import (
     check_seeds,
     seed_source,
 )
-from layert2v_model.stack import Layer, Role, Stack
+from layert2v_model.stack import Stack
 from layert2v_model.streams import batch_stream_text, stream_names, stream_seed, stream_text
 from layert2v_model.text import encode_prompt
 from layert2v_model.transformer import LayerT2VTransformer3DModel
@@ -49,6 +50,9 @@ __all__ = [
     "ShotPrompts",
     "save_pipeline",
 ]
+
+OnFrames = Callable[[Stack, slice], None]
+"""Called with a take's stack, which is still being decoded, and the frames of it that are done."""
 
 logger = logging.getLogger(__name__)
 
@@ -137,7 +141,9 @@ class LayerT2VPipeline(DiffusionPipeline):
         layer_guidance_scales: Mapping[str, float] | None = None,
         given_guidance_scale: float = 1.0,
         looped: Collection[str] = (),
+        tile_decode: bool = False,
         on_progress: OnProgress | None = None,
+        on_frames: OnFrames | None = None,
     ) -> Stack:
         """Make a take.
 
@@ -166,8 +172,12 @@ class LayerT2VPipeline(DiffusionPipeline):
                 frame is kept equal to the first. With a VAE that does not shorten time the last
                 frame then shows what the first does: play all but the last in a circle. A causal
                 VAE decodes the last with its past, so that it comes near the first only.
+            tile_decode: Decode in overlapping tiles, which needs less memory and is approximate.
             on_progress: Called between steps; an exception raised in it ends the run and leaves
                 the pipeline ready for the next.
+            on_frames: Called with the stack and the numbers of frames, in order, as soon as those
+                frames are complete and while later ones are still to be decoded: all frames once.
+                It may raise as `on_progress` may.
 
         Returns:
             Float32 layers on the CPU, RGB straight, in [0, 1]; given pixels come back bit for bit
@@ -181,6 +191,8 @@ class LayerT2VPipeline(DiffusionPipeline):
         shot = ShotFormat(width, height, num_frames, num_inference_steps)
         guidance = Guidance(guidance_scale, dict(layer_guidance_scales or {}), given_guidance_scale)
         self._check_shot(prompts, shot, guidance)
+        if tile_decode and not codec.can_tile(self.vae):
+            raise InvalidShot("this model's VAE cannot decode in tiles; leave tile_decode off")
         names = stream_names(len(prompts.foregrounds))
         grid = latent_grid(width, height, num_frames, self.transformer, self.vae)
         plates = self._checked_plates(prompts, given or {}, grid, stream_seeds)
@@ -198,10 +210,16 @@ class LayerT2VPipeline(DiffusionPipeline):
             latents = dict(zip(names, latents_BSCTHW.unbind(1), strict=True))
             shown = {name for name, plate in plates.items() if plate.is_pinned}
             made = {name: latent for name, latent in latents.items() if name not in shown}
-            decoded = decode_streams(self.vae, self.alpha_vae, made, report)
+            num_foregrounds = len(prompts.foregrounds)
+            canvas = Canvas(plates, grid, num_foregrounds, fills_black=self._fills_black)
+            decoded = decode_frames(self.vae, self.alpha_vae, made, report, tile=tile_decode)
+            for frames, pixels in decoded:
+                canvas.draw(frames, pixels)
+                if on_frames:
+                    on_frames(canvas.stack, frames)
         finally:
             self.transformer._reset_stateful_cache()
-        return self._stack(plates, decoded, grid, len(prompts.foregrounds))
+        return canvas.stack
 
     def _holds(self, plates: Mapping[str, Plate], grid: LatentGrid) -> bool:
         """Whether anything given will sit at t = 0."""
@@ -331,29 +349,6 @@ class LayerT2VPipeline(DiffusionPipeline):
         generator = torch.Generator("cpu").manual_seed(stream_seed(seed, name))
         noise_BCTHW = torch.randn((1, *grid.latent_shape), generator=generator)
         return noise_BCTHW.to(self._execution_device)
-
-    # -----------------------------------------------------------------------------------------
-    # The take
-
-    def _stack(
-        self,
-        plates: Mapping[str, Plate],
-        decoded: Mapping[str, Tensor],
-        grid: LatentGrid,
-        num_foregrounds: int,
-    ) -> Stack:
-        def shown(name: str) -> Tensor:
-            return plates[name].show(made.get(name), grid) if name in plates else made[name]
-
-        made = dict(decoded)
-        background_TCHW = shown("background")
-        layers = [Layer(Role.BACKGROUND, background_TCHW, torch.ones_like(background_TCHW[:, :1]))]
-        for number in range(1, num_foregrounds + 1):
-            name, alpha_T1HW = f"foreground_{number}", shown(f"alpha_{number}")
-            if name in made and self._fills_black:
-                made[name] = unpremultiply(made[name], alpha_T1HW).clamp(0, 1)
-            layers.append(Layer(Role.FOREGROUND, shown(name), alpha_T1HW))
-        return Stack(tuple(layers), shown("full"))
 
 
 def _silent(stage: str, step: int, num_steps: int) -> None:

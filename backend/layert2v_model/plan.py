@@ -42,14 +42,20 @@ def plan(shot: ShotSize, model: ModelSize, device: Device) -> Plan:
     """Choose the fastest way that fits a device, or refuse with a remedy."""
     ways = [
         (offload, tiles, peak_bytes(shot, model, offload, tile_decode=tiles))
-        for offload in OFFLOADS
-        for tiles in (False, True)
+        for offload, tiles in _ways(model, device)
     ]
     for offload, tiles, peak in ways:
         if peak <= device.memory_bytes:
             return Plan(True, offload, tiles, peak, _said(peak, offload, device, tiles=tiles))
     offload, tiles, peak = min(ways, key=lambda way: way[2])
     return Plan(False, offload, tiles, peak, _refusal(shot, model, device, peak))
+
+
+def _ways(model: ModelSize, device: Device) -> list[tuple[Offload, bool]]:
+    """List what the device and the VAE can do, from the fastest to the smallest."""
+    offloads = OFFLOADS[:1] if device.is_host else OFFLOADS
+    tiles = (False, True) if model.can_tile else (False,)
+    return [(offload, tile_decode) for offload in offloads for tile_decode in tiles]
 
 
 def peak_bytes(shot: ShotSize, model: ModelSize, offload: Offload, *, tile_decode: bool) -> int:
@@ -61,12 +67,11 @@ def peak_bytes(shot: ShotSize, model: ModelSize, offload: Offload, *, tile_decod
         return sum(weights.values()) + max(denoise, decode)
     transformer = weights["transformer"]
     if offload == "group":
-        # One block at work and the next on its way.
-        transformer = 2 * transformer // model.transformer["num_layers"]
+        # One block at work and the next on its way; the text encoder goes by layers.
+        groups = 2 * transformer // model.transformer["num_layers"]
+        return groups + weights["vae"] + weights["alpha_vae"] + max(denoise, decode)
     decoders = max(weights["vae"], weights["alpha_vae"])
-    # The text encoder goes by groups too, and its activations are small.
-    text_encoder = 0 if offload == "group" else weights["text_encoder"]
-    return max(transformer + denoise, decoders + decode, text_encoder)
+    return max(transformer + denoise, decoders + decode, weights["text_encoder"])
 
 
 def _said(peak: int, offload: Offload, device: Device, *, tiles: bool) -> str:
@@ -96,15 +101,16 @@ def _refusal(shot: ShotSize, model: ModelSize, device: Device, peak: int) -> str
         remedies.append(f"{shorter.num_frames} frames")
     remedy = f"use at most {' or '.join(remedies)}" if remedies else "make the picture smaller"
     return (
-        f"the shot needs {_gib(peak)} even offloaded and in tiles, {device.name} has "
+        f"the shot needs {_gib(peak)} at the least, {device.name} has "
         f"{_gib(device.memory_bytes)}; {remedy}"
     )
 
 
 def _largest(shots: Iterable[ShotSize], model: ModelSize, device: Device) -> ShotSize | None:
     """Return the first that fits."""
+    offload, tiles = _ways(model, device)[-1]
     limit = device.memory_bytes
-    fitting = (s for s in shots if peak_bytes(s, model, "group", tile_decode=True) <= limit)
+    fitting = (s for s in shots if peak_bytes(s, model, offload, tile_decode=tiles) <= limit)
     return next(fitting, None)
 
 

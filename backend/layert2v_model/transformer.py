@@ -203,7 +203,8 @@ class LayerT2VTransformer3DModel(WanTransformer3DModel):
         """Predict the velocity of every stream.
 
         Args:
-            hidden_states: Noisy latents (B, S, C, T, H, W), normalised as the VAE's config says.
+            hidden_states: Noisy latents (B, S, C, T, H, W), normalised as the VAE's config says;
+                float32 whatever the network's precision, or what it makes of them is rounded too.
             timestep: In [0, 1000], 0 for given streams: (B,), (B, S, 1) or (B, S, F) with one for
                 each frame of tokens.
             encoder_hidden_states: Text states of each stream (B, S, N, text_dim), or what
@@ -230,7 +231,8 @@ class LayerT2VTransformer3DModel(WanTransformer3DModel):
         else:
             text = self.condition_embedder.text_embedder(text)
         window = self._window(grid[0])
-        tokens_BSLD = self._patchify(hidden_states)
+        # Only the copy that is read is rounded: a preconditioned velocity is made of the latents.
+        tokens_BSLD = self._patchify(hidden_states.to(_dtype_of(self.patch_embedding)))
         for index, block in enumerate(self.blocks):
             read = text.for_block(index) if isinstance(text, TextStates) else text
             arguments = (read, modulation_BSF6D, rotary, mask_BSN, window)

@@ -17,7 +17,9 @@ def put(store: ArtifactStore, *contents: bytes) -> list[tuple[str, int]]:
     folder = store.draft_folder("job", 1)
     for number, content in enumerate(contents):
         (folder / str(number)).write_bytes(content)
-    return store.adopt(folder / str(number) for number in range(len(contents)))
+    sealed = [store.seal(folder / str(number)) for number in range(len(contents))]
+    store.adopt(sealed)
+    return [(draft.sha256, draft.size_bytes) for draft in sealed]
 
 
 def test_a_file_is_found_by_its_hash_and_cannot_be_written(store: ArtifactStore) -> None:

@@ -33,7 +33,7 @@ def test_the_front_door_never_imports_torch() -> None:
     script = (
         "import sys, layert2v_backend.cli, layert2v_backend.models as models; "
         "models.find_models(); "
-        "print([name for name in ('torch', 'numpy', 'layert2v_model') if name in sys.modules])"
+        "print([name for name in ('torch', 'numpy') if name in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
 
@@ -45,7 +45,7 @@ def test_help_names_every_flag() -> None:
 
     for flag in [
         "--listen", "--state", "--models-dir", "--threads", "--prewarm", "--ready-file",
-        "--stop-with-stdin",
+        "--stop-with-stdin", "--memory-bytes", "--offload", "--weights", "--step-cache",
     ]:  # fmt: skip
         assert flag in text
 
@@ -63,11 +63,24 @@ def test_models_are_listed(tmp_path: Path) -> None:
     assert "install the model again" in done.stdout
 
 
+def test_a_shot_is_estimated_and_one_that_does_not_fit_ends_with_exit_code_1() -> None:
+    fits = run_backend("estimate")
+    refused = run_backend("estimate", "--memory-bytes", "1000000")
+
+    assert fits.returncode == 0, fits.stderr
+    assert "tokens" in fits.stdout
+    assert "all parts stay on the device" in fits.stdout
+    assert refused.returncode == 1
+    assert "make the picture smaller" in refused.stdout
+
+
 @pytest.mark.parametrize(
     ("flags", "words"),
     [
         (["--listen", "0.0.0.0:1"], "needs TLS and a token"),
         (["--threads", "-3"], "--threads"),
+        (["--weights", "int3"], "--weights int3"),
+        (["--step-cache", "2"], "--step-cache"),
         (["--state", "/proc/nothing/here"], "cannot be made"),
     ],
 )

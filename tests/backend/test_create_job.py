@@ -15,6 +15,7 @@ from layert2v_backend.convert.shots import layer_seed
 from layert2v_backend.settings import Settings
 from support.running_backend import Client, running_backend
 from support.scripted_engine import ScriptedEngine
+from support.toy_model import make_toy_model_folder
 from support.wire_shots import BACKGROUND, FOREGROUND, keep_layer, make_shot
 
 
@@ -289,3 +290,15 @@ def test_jobs_are_refused_while_the_queue_is_full(
         code, reason, _ = refusal(client, make_shot())
 
     assert (code, reason) == (grpc.StatusCode.RESOURCE_EXHAUSTED, "QUEUE_FULL")
+
+
+def test_a_shot_that_fits_the_device_in_no_way_is_refused_when_it_is_asked_for(
+    settings: Settings,
+) -> None:
+    make_toy_model_folder(settings.state.parent / "models" / "toy")
+
+    with running_backend(settings.model_copy(update={"memory_bytes": 1 << 10})) as client:
+        code, reason, violations = refusal(client, make_shot(1, model="toy"))
+
+    assert (code, reason) == (grpc.StatusCode.INVALID_ARGUMENT, "INVALID_SHOT")
+    assert "make the picture smaller" in violations["shot"]

@@ -35,10 +35,12 @@ def worker_that(failure: Exception) -> Worker:
     """A worker whose model raises when it is loaded."""
     worker = Worker(lambda report: None, lambda job, attempt: False)
 
-    def load(folder: Path) -> None:
+    def fail(folder: Path, shot_or_offload: object = None) -> None:
         raise failure
 
-    worker._load = load  # type: ignore[method-assign, assignment]
+    worker._model.warm = fail  # type: ignore[method-assign, assignment]
+    worker._model.plan = fail  # type: ignore[method-assign, assignment]
+    worker._model.load = fail  # type: ignore[method-assign, assignment]
     return worker
 
 
@@ -120,10 +122,11 @@ def test_kept_masters_come_back_as_whole_streams(tmp_path: Path) -> None:
     for frame in (2, 0, 1):
         draft = store.draft_folder("source", 1) / "frame.exr"
         media.write_exr(draft, rgb[frame], alpha[frame])
-        [(sha256, size_bytes)] = store.adopt([draft])
+        sealed = store.seal(draft)
+        store.adopt([sealed])
         kind, form = ArtifactKind.FOREGROUND, ArtifactFormat.EXR
         path = take_path(kind, form, 2, frame)
-        kept.append(Artifact(path, kind, form, 2, frame, size_bytes, sha256))
+        kept.append(Artifact(path, kind, form, 2, frame, sealed.size_bytes, sealed.sha256))
 
     streams = read_kept(kept, store)
 

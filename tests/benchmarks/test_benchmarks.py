@@ -7,8 +7,10 @@ from pathlib import Path
 import pytest
 import torch
 
+from benchmarks import overlap
 from benchmarks.models import TOY, make_ours, one_video, plain_twin
 from benchmarks.rows import Row, median_seconds, table
+from layert2v_backend.artifacts import ArtifactStore
 
 ROOT = Path(__file__).parents[2]
 
@@ -56,6 +58,16 @@ def test_the_table_says_whether_a_target_is_met() -> None:
 
     assert "| 1 | 2 | 0.500 | 0.40 | no |" in page
     assert "| 1 | 2 | 0.500 |  |  |" in page
+
+
+@pytest.mark.slow
+def test_overlapped_and_in_sequence_the_same_files_come_out(tmp_path: Path) -> None:
+    case = overlap._case(1, 9, steps=1)
+
+    at_once = overlap.overlapped(case, ArtifactStore(tmp_path / "at_once"))
+
+    apart = overlap.apart(case, ArtifactStore(tmp_path / "apart"))
+    assert at_once.hashes == apart.hashes
 
 
 @pytest.mark.slow

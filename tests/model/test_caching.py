@@ -208,3 +208,13 @@ def test_a_job_knows_nothing_of_one_that_was_aborted(pipeline) -> None:
         _job(pipeline, on_progress=_stop_at_step_3, seed=2)
 
     assert torch.equal(_job(pipeline).full_TCHW, wanted.full_TCHW)
+
+
+def test_the_account_of_changes_does_not_grow_for_ever() -> None:
+    cache = StepCache(0.1)
+
+    for _ in range(5000):
+        cache.decide(0.5)
+
+    assert cache.num_steps == 5000
+    assert len(cache.changes) <= 1000

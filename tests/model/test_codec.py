@@ -80,3 +80,21 @@ def test_a_vae_without_time_compression_decodes_several_frames_at_once() -> None
     assert len(chunks) == codec.num_decode_steps(vae, latents) == 3
     torch.testing.assert_close(codec.to_unit(torch.cat(chunks, dim=2)), (theirs + 1) / 2)
     assert codec.encode(vae, torch.rand(1, 3, 9, 8, 12)).shape == latents.shape
+
+
+def test_tiles_decode_nearly_the_same_and_leave_the_vae_as_it_was(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    vae = make_toy_vae().eval()
+    for side in ("height", "width"):
+        monkeypatch.setattr(vae, f"tile_sample_min_{side}", 64)
+        monkeypatch.setattr(vae, f"tile_sample_stride_{side}", 32)
+    latents = torch.randn(1, 4, 2, 12, 12)
+
+    with torch.no_grad():
+        tiled = codec.decode_tiled(vae, latents)
+        whole = codec.decode_raw(vae, latents).clamp(-1, 1)
+
+    assert tiled.shape == whole.shape
+    assert 0 < (tiled - whole).abs().mean() < 0.1 * whole.abs().mean()
+    assert not vae.use_tiling

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from layert2v_model.alpha import premultiply
 from layert2v_model.fill import distance_to, extend, pixels_per_unit
-from layert2v_model.finish import Finished, finish
+from layert2v_model.finish import Finished, Finishing, finish
 from layert2v_model.report import ghost_slope, outline_ratio, psnr, spill
 from layert2v_model.stack import Layer, Role, Stack
 from support.layered_scenes import faded, make_scene, with_layer
@@ -321,3 +321,27 @@ def test_spill_is_none_for_a_foreground_on_pure_black() -> None:
     assert spill([colour], [alpha]) == 0
     assert spill([colour + 0.1], [alpha]) == pytest.approx(0.1 / 0.6)
     assert spill([colour * 0], [alpha]) == 0
+
+
+def test_finishing_frames_as_they_come_gives_the_same_and_hands_each_out_once_done() -> None:
+    stack = faded(make_scene(2))
+    whole, drawn = finish(stack), faded(make_scene(2))
+    for frames_TCHW in (drawn.full_TCHW, *(layer.rgb_TCHW for layer in drawn.layers)):
+        frames_TCHW.fill_(0.5)
+    done: dict[int, list[Tensor]] = {}
+
+    finishing = Finishing(drawn, num_threads=1)
+    for t in reversed(range(len(stack.full_TCHW))):
+        drawn.full_TCHW[t] = stack.full_TCHW[t]
+        for layer, source in zip(drawn.layers, stack.layers, strict=True):
+            layer.rgb_TCHW[t] = source.rgb_TCHW[t]
+        finishing.take(slice(t, t + 1))
+    finished = finishing.finish(
+        lambda views, t: done.update({t: [x.rgb_TCHW[t].clone() for x in views.layers]})
+    )
+
+    assert finished.report == whole.report
+    assert sorted(done) == list(range(len(stack.full_TCHW)))
+    for index, layer in enumerate(whole.stack.layers):
+        assert torch.equal(finished.stack.layers[index].alpha_T1HW, layer.alpha_T1HW)
+        assert torch.equal(torch.stack([done[t][index] for t in sorted(done)]), layer.rgb_TCHW)

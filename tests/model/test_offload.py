@@ -1,9 +1,15 @@
+from pathlib import Path
+
 import pytest
 import torch
 
-from layert2v_model.offload import enable_group_offload, enable_layerwise_casting
+from layert2v_model.offload import enable_group_offload, enable_layerwise_casting, place
+from layert2v_model.pipeline import LayerT2VPipeline
+from layert2v_model.plan import Offload
+from layert2v_model.shot import ShotPrompts
+from layert2v_model.stack import Stack
 from support.toy_inputs import toy_inputs
-from support.toy_model import make_toy_transformer
+from support.toy_model import make_toy_pipeline, make_toy_transformer
 
 
 def _velocity(transformer) -> torch.Tensor:
@@ -46,3 +52,23 @@ def test_offloaded_blocks_give_the_same(num_blocks: int) -> None:
     enable_group_offload(transformer, torch.device("cpu"), num_blocks)
 
     assert torch.equal(_velocity(transformer), wanted)
+
+
+@pytest.mark.parametrize("offload", ["none", "group"])
+def test_a_model_makes_the_same_take_wherever_its_weights_wait(
+    tmp_path: Path, offload: Offload
+) -> None:
+    wanted = _take(make_toy_pipeline(tmp_path))
+    pipeline = make_toy_pipeline(tmp_path)
+
+    place(pipeline, torch.device("cpu"), offload)
+
+    assert torch.equal(_take(pipeline).full_TCHW, wanted.full_TCHW)
+
+
+def _take(pipeline: LayerT2VPipeline) -> Stack:
+    return pipeline(
+        ShotPrompts("", "a beach", ("a fox",)), width=32, height=32, num_frames=5,
+        num_inference_steps=1, guidance_scale=2.0,
+        stream_seeds={"full": 1, "background": 2, "foreground_1": 3},
+    )  # fmt: skip

@@ -6,7 +6,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from layert2v_model.decoding import decode_streams
+from layert2v_model import decoding
+from layert2v_model.decoding import decode_frames
 from layert2v_model.errors import InvalidPlate, InvalidShot
 from layert2v_model.loading import load_pipeline
 from layert2v_model.pipeline import LayerT2VPipeline, ShotPrompts
@@ -50,6 +51,10 @@ def _streams(stack: Stack) -> dict[str, Tensor]:
     return streams
 
 
+def _nothing(stage: str, step: int, num_steps: int) -> None:
+    """Take no note."""
+
+
 def _same(left: Stack, right: Stack) -> bool:
     pairs = zip(_streams(left).values(), _streams(right).values(), strict=True)
     return all(torch.equal(a, b) for a, b in pairs)
@@ -69,9 +74,44 @@ def test_a_take_of_which_nothing_is_given_is_that_of_the_plain_loop_bit_for_bit(
 ) -> None:
     latents = reference_latents(pipeline, PROMPTS, 1, 2, 2.0, (5, 32, 32))
 
-    expected = decode_streams(pipeline.vae, pipeline.alpha_vae, latents, lambda *_: None)
+    chunks = [
+        pixels for _, pixels in decode_frames(pipeline.vae, pipeline.alpha_vae, latents, _nothing)
+    ]
+    expected = {name: torch.cat([chunk[name] for chunk in chunks]) for name in latents}
 
     assert all(torch.equal(frames, expected[name]) for name, frames in _streams(take).items())
+
+
+def test_frames_are_told_in_order_as_soon_as_they_are_whole(
+    pipeline: LayerT2VPipeline, take: Stack
+) -> None:
+    told: list[tuple[slice, dict[str, Tensor]]] = []
+
+    def note(stack: Stack, frames: slice) -> None:
+        told.append((frames, {k: v[frames].clone() for k, v in _streams(stack).items()}))
+
+    pipeline(PROMPTS, **FORMAT, on_frames=note)
+
+    assert [(frames.start, frames.stop) for frames, _ in told] == [(0, 1), (1, 5)]
+    for name, frames_TCHW in _streams(take).items():
+        assert torch.equal(torch.cat([seen[name] for _, seen in told]), frames_TCHW)
+
+
+def test_streams_too_large_to_decode_together_come_with_the_last_one(
+    pipeline: LayerT2VPipeline, take: Stack, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    steps: list[tuple[int, int]] = []
+    monkeypatch.setattr(decoding, "PIXELS_PER_DECODE", 32 * 32)
+
+    def note(stage: str, step: int, num_steps: int) -> None:
+        if stage == "decoding":
+            steps.append((step, num_steps))
+
+    apart = pipeline(PROMPTS, **FORMAT, on_progress=note)
+
+    assert steps == [(step, 12) for step in range(13)]
+    for name, frames_TCHW in _streams(take).items():
+        torch.testing.assert_close(_streams(apart)[name], frames_TCHW, atol=1e-5, rtol=0)
 
 
 def test_the_same_shot_gives_the_same_take(pipeline: LayerT2VPipeline, take: Stack) -> None:
@@ -328,3 +368,21 @@ def test_a_model_without_project_in_takes_no_alpha(tmp_path: Path) -> None:
 
 def _never(stage: str, step: int, num_steps: int) -> None:
     raise AssertionError("work began before the shot was checked")
+
+
+def test_pictures_smaller_than_a_tile_are_the_same_in_tiles(
+    pipeline: LayerT2VPipeline, take: Stack
+) -> None:
+    tiled = pipeline(PROMPTS, **FORMAT, tile_decode=True)
+
+    for name, frames_TCHW in _streams(take).items():
+        torch.testing.assert_close(_streams(tiled)[name], frames_TCHW, atol=1e-5, rtol=0)
+
+
+def test_a_model_whose_vae_has_no_levels_refuses_tiles(
+    pipeline: LayerT2VPipeline, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("layert2v_model.codec.can_tile", lambda vae: False)
+
+    with pytest.raises(InvalidShot, match="leave tile_decode off"):
+        pipeline(PROMPTS, **FORMAT, tile_decode=True)

@@ -47,3 +47,20 @@ def test_where_neither_fewer_layers_nor_frames_help_the_picture_must_be_smaller(
     refused = plan(SHOT, MODEL, Device("a GPU", GIB // 8, 1e14))
 
     assert refused.sentence.endswith("make the picture smaller")
+
+
+def test_from_main_memory_nothing_can_be_offloaded() -> None:
+    host = Device("this computer", 24 * GIB, is_host=True)
+
+    assert not plan(SHOT, MODEL, host).fits
+    assert plan(SHOT, MODEL, replace(host, memory_bytes=80 * GIB)).offload == "none"
+
+
+def test_a_vae_that_cannot_tile_is_not_asked_to() -> None:
+    large = ShotSize(1280, 720, 81, num_foregrounds=2, num_inference_steps=50)
+    patched = replace(MODEL, vae={**WAN_VAE, "patch_size": 2})
+    gib = next(n for n in range(1, 99) if plan(large, MODEL, Device("a GPU", n * GIB)).fits)
+    device = Device("a GPU", gib * GIB)
+
+    assert plan(large, MODEL, device).tile_decode
+    assert not plan(large, patched, device).tile_decode

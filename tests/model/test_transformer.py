@@ -269,3 +269,17 @@ def test_latents_that_do_not_fill_patches_are_an_invalid_shot() -> None:
 def test_settings_without_an_implementation_are_refused(setting) -> None:
     with pytest.raises(ValueError, match="support"):
         make_toy_transformer(**setting)
+
+
+def test_a_bfloat16_networks_velocity_is_made_of_latents_that_are_not_rounded() -> None:
+    model = make_toy_transformer(prediction_type="preconditioned").eval().to(torch.bfloat16)
+    torch.nn.init.zeros_(model.proj_out.weight)
+    torch.nn.init.zeros_(model.proj_out.bias)
+    latents, timestep = torch.randn(1, 4, 4, 2, 4, 4), torch.tensor([300.0])
+    text = torch.randn(1, 4, 5, 16, dtype=torch.bfloat16)
+
+    with torch.no_grad():
+        velocity = model(latents, timestep, text).sample
+
+    expected = (2 * 0.3 - 1) * latents / (0.7**2 + 0.3**2)
+    torch.testing.assert_close(velocity, expected, atol=1e-6, rtol=1e-6)

@@ -90,10 +90,11 @@ class ScriptedEngine:
             content = f"{task.shot.seed} {task.shot.layers[max(index, 0)].seed} {path}\n"
             length = self.full_bytes if kind is ArtifactKind.FULL else 100
             (folder / str(number)).write_bytes((content * length).encode()[:length])
-        stored = store.adopt(folder / str(number) for number in range(len(files)))
+        sealed = [store.seal(folder / str(number)) for number in range(len(files))]
+        store.adopt(sealed)
         artifacts = [
-            Artifact(path, kind, ArtifactFormat.PNG, index, frame, size_bytes, sha256)
-            for (path, kind, index, frame), (sha256, size_bytes) in zip(files, stored, strict=True)
+            Artifact(path, kind, ArtifactFormat.PNG, index, frame, file.size_bytes, file.sha256)
+            for (path, kind, index, frame), file in zip(files, sealed, strict=True)
         ]
         report = None if task.shot.skip_finishing else REPORT
         return Finished((*artifacts, *task.kept), report, {"denoising": 1.5, "writing": 0.5})

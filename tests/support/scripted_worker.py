@@ -52,9 +52,10 @@ class ScriptedRunner:
             if step == 2:
                 _misbehave(words, task.attempt)
             time.sleep(0.05 if "slow" in words else 0)
+        frame = _frame(task)
         if "leave" in words:
-            threading.Timer(0.02, os._exit, [0]).start()
-        return Finished((_frame(task),), None, {"denoising": 0.1})
+            threading.Timer(0.2, os._exit, [0]).start()
+        return Finished((frame,), None, {"denoising": 0.1})
 
 
 def _misbehave(words: list[str], attempt: int) -> None:
@@ -70,9 +71,11 @@ def _frame(task: Task) -> Artifact:
     store = ArtifactStore(Path(task.store))
     draft = store.draft_folder(task.job, task.attempt) / "frame"
     draft.write_text(to_json(task.shot))
-    [(sha256, size_bytes)] = store.adopt([draft])
+    sealed = store.seal(draft)
+    store.adopt([sealed])
     kind, form = ArtifactKind.FULL, ArtifactFormat.PNG
-    return Artifact(take_path(kind, form, -1, 0), kind, form, -1, 0, size_bytes, sha256)
+    path = take_path(kind, form, -1, 0)
+    return Artifact(path, kind, form, -1, 0, sealed.size_bytes, sealed.sha256)
 
 
 _REPORTS_FD = os.dup(1)

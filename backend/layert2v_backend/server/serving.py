@@ -19,6 +19,7 @@ from layert2v.v1 import (
 from layert2v_backend import service
 from layert2v_backend.artifacts import ArtifactStore
 from layert2v_backend.engine import Engine
+from layert2v_backend.jobs import WorkerOptions
 from layert2v_backend.journal import Journal
 from layert2v_backend.models import DEFAULT_MODEL, find_models
 from layert2v_backend.process_engine import ProcessEngine, ProcessOptions
@@ -84,8 +85,18 @@ def _process_engine(settings: Settings) -> ProcessEngine:
             threads=settings.threads,
             hang_timeout_s=settings.hang_timeout_s,
             cancel_grace_s=settings.cancel_grace_s,
+            worker=_worker_options(settings),
         )
     )
+
+
+def _worker_options(settings: Settings) -> WorkerOptions:
+    options = WorkerOptions(
+        settings.memory_bytes, settings.offload, settings.weights, settings.step_cache
+    )
+    if options.approximations:
+        log.warning("approximate", **options.approximations)
+    return options
 
 
 async def _add_services(server: grpc.aio.Server, scheduler: Scheduler) -> health.aio.HealthServicer:

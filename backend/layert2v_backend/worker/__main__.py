@@ -1,6 +1,11 @@
-"""`python -m layert2v_backend.worker`: the worker process."""
+"""`python -m layert2v_backend.worker [OPTIONS]`: the worker process; options are JSON."""
 
+import sys
+from functools import partial
+
+from layert2v_backend.jobs import EXACT, WorkerOptions, from_json
 from layert2v_backend.worker.generate import Worker
 from layert2v_backend.worker.pipe import serve_pipe
 
-serve_pipe(Worker)
+options = from_json(WorkerOptions, sys.argv[1]) if len(sys.argv) > 1 else EXACT
+serve_pipe(partial(Worker, options=options))

@@ -1,7 +1,6 @@
 """Runs one task into one take: load, generate, finish, write. The only torch in the backend."""
 
 import errno
-import json
 import sys
 import time
 import traceback
@@ -11,11 +10,13 @@ from pathlib import Path
 
 import torch
 
+from layert2v_backend.admission import size_of
 from layert2v_backend.artifacts import ArtifactStore
+from layert2v_backend.errors import ModelDamaged
 from layert2v_backend.jobs import (
+    EXACT,
     Failed,
     Finished,
-    FinishingReport,
     JobError,
     JobStage,
     Progress,
@@ -24,15 +25,16 @@ from layert2v_backend.jobs import (
     Stopped,
     Task,
     Warmed,
-    from_json,
+    WorkerOptions,
 )
 from layert2v_backend.media import UnreadableMedia
-from layert2v_backend.worker.take import Provenance, read_kept, weights_sha256, write_take
+from layert2v_backend.worker.assembly import Assembly
+from layert2v_backend.worker.model import HeldModel
+from layert2v_backend.worker.take import Provenance, read_kept
+from layert2v_backend.worker.writing import TakeWriter
 from layert2v_model.errors import DamagedModel, InvalidShot
-from layert2v_model.finish import finish
-from layert2v_model.loading import fastest_dtype, load_pipeline
-from layert2v_model.pipeline import LayerT2VPipeline, ShotPrompts
-from layert2v_model.stack import Stack
+from layert2v_model.pipeline import ShotPrompts
+from layert2v_model.plan import Plan
 
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _REPORT_INTERVAL_S = 0.1
@@ -86,19 +88,21 @@ class Worker:
     """Holds one model, warm, and runs tasks with it."""
 
     def __init__(
-        self, report: Callable[[Report], None], is_cancelled: Callable[[str, int], bool]
+        self,
+        report: Callable[[Report], None],
+        is_cancelled: Callable[[str, int], bool],
+        options: WorkerOptions = EXACT,
     ) -> None:
         self._report = report
         self._is_cancelled = is_cancelled
-        self._folder: Path | None = None
-        self._pipeline: LayerT2VPipeline | None = None
-        self._weights_sha256 = ""
+        self._options = options
+        self._model = HeldModel(options)
 
     def warm(self, folder: Path) -> Warmed:
         """Load a model ahead of its first task; what is wrong with it, that task will say."""
         try:
-            self._load(folder)
-        except DamagedModel as failure:
+            self._model.warm(folder)
+        except (DamagedModel, InvalidShot, ModelDamaged) as failure:
             sys.stderr.write(f"model not loaded: {failure}\n")
             return Warmed(str(failure))
         return Warmed()
@@ -116,42 +120,51 @@ class Worker:
             traceback.print_exc()
             return Failed(_error_of(failure, task))
 
-    def _load(self, folder: Path) -> LayerT2VPipeline:
-        if self._pipeline is None or folder != self._folder:
-            self._pipeline = None
-            self._pipeline = load_pipeline(folder, dtype=fastest_dtype())
-            self._weights_sha256 = weights_sha256(folder)
-            self._folder = folder
-        return self._pipeline
+    def _approximations(self, plan: Plan, num_skipped: int) -> dict[str, str | float]:
+        """What a take's manifest says was not exact, and what it did."""
+        skipped = {"num_skipped_steps": num_skipped} if self._options.step_cache else {}
+        tiles = {"tile_decode": "on"} if plan.tile_decode else {}
+        return self._options.approximations | skipped | tiles
 
     def _make(self, task: Task, watch: Stopwatch) -> Finished:
         store, shot = ArtifactStore(Path(task.store)), task.shot
         watch.at(JobStage.LOADING)
-        pipeline = self._load(Path(task.model_folder))
+        folder = Path(task.model_folder)
+        plan = self._model.plan(folder, size_of(shot))
+        pipeline = self._model.load(folder, plan.offload)
+        skipped = _num_skipped(self._model)
         watch.at(JobStage.ENCODING)
         prompts = prompts_of(shot)
-        stack = pipeline(
-            prompts,
-            width=shot.width,
-            height=shot.height,
-            num_frames=shot.num_frames,
-            num_inference_steps=shot.num_inference_steps,
-            guidance_scale=shot.guidance_scale,
-            stream_seeds=stream_seeds(shot),
-            given=read_kept(task.kept, store),
-            on_progress=lambda stage, step, steps: watch.at(JobStage(stage), step, steps),
-        )
-        watch.at(JobStage.FINISHING)
-        stack, report = _finish(stack, shot)
-        watch.at(JobStage.WRITING)
-        provenance = Provenance(
-            full_prompt=prompts.by_name()["full"],
-            weights_sha256=self._weights_sha256,
-            report=report,
-            is_clamped=pipeline.clamps_given,
-        )
-        artifacts = write_take(stack, task, provenance, store, partial(watch.at, JobStage.WRITING))
+        with TakeWriter(task, store) as writer, Assembly(shot, writer) as assembly:
+            pipeline(
+                prompts,
+                width=shot.width,
+                height=shot.height,
+                num_frames=shot.num_frames,
+                num_inference_steps=shot.num_inference_steps,
+                guidance_scale=shot.guidance_scale,
+                stream_seeds=stream_seeds(shot),
+                given=read_kept(task.kept, store),
+                tile_decode=plan.tile_decode,
+                on_progress=lambda stage, step, steps: watch.at(JobStage(stage), step, steps),
+                on_frames=assembly.take,
+            )
+            watch.at(JobStage.FINISHING)
+            report = assembly.finish()
+            watch.at(JobStage.WRITING)
+            provenance = Provenance(
+                full_prompt=prompts.by_name()["full"],
+                weights_sha256=self._model.weights_sha256,
+                report=report,
+                is_clamped=pipeline.clamps_given,
+                approximations=self._approximations(plan, _num_skipped(self._model) - skipped),
+            )
+            artifacts = writer.publish(provenance, partial(watch.at, JobStage.WRITING))
         return Finished(artifacts, report, watch.stop())
+
+
+def _num_skipped(model: HeldModel) -> int:
+    return model.step_cache.num_skipped if model.step_cache else 0
 
 
 def prompts_of(shot: Shot) -> ShotPrompts:
@@ -172,14 +185,6 @@ def stream_seeds(shot: Shot) -> dict[str, int]:
     """
     foregrounds = {f"foreground_{k}": layer.seed for k, layer in enumerate(shot.layers) if k}
     return {"full": shot.seed, "background": shot.layers[0].seed, **foregrounds}
-
-
-def _finish(stack: Stack, shot: Shot) -> tuple[Stack, FinishingReport | None]:
-    if shot.skip_finishing:
-        return stack, None
-    kept = frozenset(index for index, layer in enumerate(shot.layers) if layer.kept)
-    finished = finish(stack, kept=kept)
-    return finished.stack, from_json(FinishingReport, json.dumps(finished.report.to_json()))
 
 
 def _error_of(failure: Exception, task: Task) -> JobError:

@@ -1,15 +1,9 @@
-"""A take on disk: masters, timeline pictures, mattes and the manifest; kept layers read back.
-
-Generated layers are written as drafts, adopted by the store as a whole, and described by the
-manifest last. Kept layers' files are referred to, never rewritten.
-"""
+"""What a take says about itself, its manifest; and its kept layers read back."""
 
 import hashlib
-import json
 import math
-import shutil
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -23,12 +17,9 @@ from layert2v_backend.artifacts import ArtifactStore
 from layert2v_backend.jobs import (
     Artifact,
     ArtifactFormat,
-    ArtifactKind,
     FinishingReport,
     Task,
-    take_path,
 )
-from layert2v_model.stack import Stack
 
 MANIFEST_VERSION = 1
 CONTRACT = {
@@ -38,8 +29,6 @@ CONTRACT = {
     "composite": "straight over, back to front, in display-referred sRGB, equals full",
 }
 """How the files are to be read, in the manifest of every take."""
-
-OnProgress = Callable[[int, int], None]
 
 
 @dataclass(frozen=True)
@@ -54,6 +43,8 @@ class Provenance:
     """Of finishing; absent when it was skipped."""
     is_clamped: bool
     """Whether the model only clamps given streams, which is worse than being trained for them."""
+    approximations: Mapping[str, str | float] = field(default_factory=dict)
+    """What makes it differ from the exact model's take, by name; empty: nothing does."""
 
 
 def weights_sha256(folder: Path) -> str:
@@ -93,95 +84,10 @@ def _stream(word: str, layer_index: int) -> str:
     return f"{word}_{layer_index}" if layer_index else "background"
 
 
-def write_take(
-    stack: Stack,
-    task: Task,
-    provenance: Provenance,
-    store: ArtifactStore,
-    on_progress: OnProgress,
-) -> tuple[Artifact, ...]:
-    """Write and store every file of a take.
-
-    Args:
-        stack: The finished stack; full is what it flattens to.
-        task: The task; its kept layers are referred to.
-        provenance: What the manifest says beyond the task.
-        store: Where the files go.
-        on_progress: Called with layers done and layers in all.
-
-    Returns:
-        All artifacts of the take in path order, the manifest and the kept ones included.
-
-    Raises:
-        OSError: A file could not be stored; a full disk is `errno.ENOSPC`. No draft stays.
-    """
-    folder = store.draft_folder(task.job, task.attempt)
-    try:
-        written = _adopted(folder, _write_layers(folder, stack, task, on_progress), store)
-        artifacts = sorted([*written, *task.kept], key=lambda artifact: artifact.path)
-        manifest = _manifest(task, provenance, artifacts)
-        path = folder / "manifest.json"
-        path.write_text(json.dumps(manifest, indent=1, allow_nan=False) + "\n", encoding="utf-8")
-        draft = (ArtifactKind.MANIFEST, ArtifactFormat.JSON, -1, -1, "manifest.json")
-        return (*artifacts, *_adopted(folder, [draft], store))
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
-
-
-_Draft = tuple[ArtifactKind, ArtifactFormat, int, int, str]
-"""Kind, format, layer index, frame index and path in the take."""
-
-
-def _adopted(folder: Path, drafts: Sequence[_Draft], store: ArtifactStore) -> list[Artifact]:
-    stored = store.adopt(folder / path for *_, path in drafts)
-    return [
-        Artifact(path, kind, form, layer, frame, size_bytes, sha256)
-        for (kind, form, layer, frame, path), (sha256, size_bytes) in zip(
-            drafts, stored, strict=True
-        )
-    ]
-
-
-def _write_layers(folder: Path, stack: Stack, task: Task, on_progress: OnProgress) -> list[_Draft]:
-    """Write full and the generated layers into the draft folder."""
-    drafts: list[_Draft] = []
-    generated = [i for i, layer in enumerate(task.shot.layers) if layer.kept is None]
-    for done, index in enumerate([-1, *generated]):
-        on_progress(done, len(generated) + 1)
-        if index < 0:
-            kind, rgb_TCHW, alpha_T1HW = ArtifactKind.FULL, stack.flatten(), None
-        else:
-            layer = stack.layers[index]
-            kind = ArtifactKind.FOREGROUND if index else ArtifactKind.BACKGROUND
-            rgb_TCHW, alpha_T1HW = layer.rgb_TCHW, layer.alpha_T1HW if index else None
-        drafts += _write_frames(folder, kind, index, rgb_TCHW, alpha_T1HW)
-    on_progress(len(generated) + 1, len(generated) + 1)
-    return drafts
-
-
-def _write_frames(
-    folder: Path, kind: ArtifactKind, index: int, rgb_TCHW: Tensor, alpha_T1HW: Tensor | None
-) -> list[_Draft]:
-    """Write one layer, or full: EXR and PNG of each frame, and the matte where there is alpha."""
-    drafts: list[_Draft] = []
-
-    def draft(kind: ArtifactKind, form: ArtifactFormat, frame: int) -> Path:
-        path = take_path(kind, form, index, frame)
-        drafts.append((kind, form, index, frame, path))
-        (folder / path).parent.mkdir(parents=True, exist_ok=True)
-        return folder / path
-
-    rgb_THWC = rgb_TCHW.clamp(0, 1).permute(0, 2, 3, 1).contiguous().numpy()
-    for frame, rgb_HWC in enumerate(rgb_THWC):
-        alpha_HW = alpha_T1HW[frame, 0].clamp(0, 1).numpy() if alpha_T1HW is not None else None
-        media.write_exr(draft(kind, ArtifactFormat.EXR, frame), rgb_HWC, alpha_HW)
-        media.write_png(draft(kind, ArtifactFormat.PNG, frame), rgb_HWC, alpha_HW)
-        if alpha_HW is not None:
-            media.write_matte_png(draft(ArtifactKind.MATTE, ArtifactFormat.PNG, frame), alpha_HW)
-    return drafts
-
-
-def _manifest(task: Task, provenance: Provenance, artifacts: Sequence[Artifact]) -> dict[str, Any]:
+def manifest_of(
+    task: Task, provenance: Provenance, artifacts: Sequence[Artifact]
+) -> dict[str, Any]:
+    """Describe a take: what was asked, how it was made, and every file with its hash."""
     shot, report = task.shot, provenance.report
     return {
         "layert2v_manifest": MANIFEST_VERSION,
@@ -196,6 +102,7 @@ def _manifest(task: Task, provenance: Provenance, artifacts: Sequence[Artifact])
         "num_frames": shot.num_frames,
         "num_inference_steps": shot.num_inference_steps,
         "guidance_scale": shot.guidance_scale,
+        "approximations": dict(provenance.approximations),
         "layers": _manifest_layers(task),
         "kept_layers_are_clamped": provenance.is_clamped and bool(task.kept),
         "contract": CONTRACT,

@@ -1,0 +1,108 @@
+"""Whether a shot can fit the device at all, asked before it is queued. No torch."""
+
+from dataclasses import replace
+from functools import lru_cache
+from pathlib import Path
+
+import psutil
+import pynvml
+
+from layert2v_backend.errors import FieldViolation, InvalidShot, ModelDamaged
+from layert2v_backend.jobs import Shot
+from layert2v_backend.models import Limits, Model
+from layert2v_model.estimate import (
+    Device,
+    Estimate,
+    ModelSize,
+    ShotSize,
+    estimate,
+    measure_device,
+)
+from layert2v_model.plan import Plan, plan
+
+_LEAST_BYTES = 2
+"""Of one number inside the transformer, at best: what precision the worker takes it alone knows."""
+
+
+def find_device(memory_bytes: int) -> Device:
+    """Describe the device of the worker: the first NVIDIA GPU, else this computer.
+
+    Args:
+        memory_bytes: All that jobs may use; 0: what the device has.
+    """
+    try:
+        pynvml.nvmlInit()
+    except pynvml.NVMLError:
+        return Device("this computer", memory_bytes or psutil.virtual_memory().total, is_host=True)
+    try:
+        handle = pynvml.nvmlDeviceGetHandleByIndex(0)
+        total = int(pynvml.nvmlDeviceGetMemoryInfo(handle).total)
+        return Device(str(pynvml.nvmlDeviceGetName(handle)), memory_bytes or total)
+    finally:
+        pynvml.nvmlShutdown()
+
+
+def size_of(shot: Shot) -> ShotSize:
+    """Say what of a shot decides its cost."""
+    return ShotSize(
+        width=shot.width,
+        height=shot.height,
+        num_frames=shot.num_frames,
+        num_foregrounds=len(shot.layers) - 1,
+        num_inference_steps=shot.num_inference_steps,
+        guidance_scale=shot.guidance_scale,
+    )
+
+
+def default_size(
+    limits: Limits, width: int, height: int, num_frames: int, num_foregrounds: int, num_steps: int
+) -> ShotSize:
+    """Describe a shot of a model; what is 0 takes the model's default."""
+    return ShotSize(
+        width=width or limits.sizes[0][0],
+        height=height or limits.sizes[0][1],
+        num_frames=num_frames or limits.num_frames[0],
+        num_foregrounds=num_foregrounds,
+        num_inference_steps=num_steps or limits.default_num_inference_steps,
+        guidance_scale=limits.default_guidance_scale,
+    )
+
+
+def estimate_shot(shot: ShotSize, model: Model, memory_bytes: int) -> tuple[Estimate, Plan]:
+    """Measure the device, which loads torch, and say what a shot costs there and how it fits.
+
+    Raises:
+        ModelDamaged: The model's folder cannot be measured.
+    """
+    found = find_device(memory_bytes)
+    bytes_of_a_number, name = (4, "cpu") if found.is_host else (_LEAST_BYTES, "cuda")
+    try:
+        size = ModelSize.read(model.folder, bytes_of_a_number)
+    except (OSError, ValueError, KeyError) as failure:
+        message = f"{model.folder} cannot be measured ({failure}): install the model again"
+        raise ModelDamaged(message) from failure
+    measured = measure_device(name, is_half=bytes_of_a_number == _LEAST_BYTES)
+    device = replace(found, flops_per_s=measured.flops_per_s)
+    return estimate(shot, size, device), plan(shot, size, device)
+
+
+def check_memory(shot: Shot, model_folder: Path, device: Device) -> None:
+    """Refuse a shot that fits the device in no way.
+
+    A model that cannot be measured is left to the worker, which says what is wrong with it.
+
+    Raises:
+        InvalidShot: It does not fit; says what it needs, what there is, and what would fit.
+    """
+    try:
+        chosen = plan(size_of(shot), _model_size(model_folder), device)
+    except (OSError, ValueError, KeyError):
+        return
+    if not chosen.fits:
+        violation = FieldViolation("shot", chosen.sentence)
+        raise InvalidShot(f"shot: {chosen.sentence}", [violation])
+
+
+@lru_cache(maxsize=64)
+def _model_size(folder: Path) -> ModelSize:
+    return ModelSize.read(folder, _LEAST_BYTES)

@@ -1,0 +1,106 @@
+"""The one model a worker holds, warm, laid out as its options and the shot ask."""
+
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import psutil
+import torch
+
+from layert2v_backend.admission import default_size
+from layert2v_backend.jobs import WorkerOptions
+from layert2v_backend.models import read_limits
+from layert2v_backend.worker.take import weights_sha256
+from layert2v_model.caching import StepCache, enable_step_cache
+from layert2v_model.errors import DamagedModel, InvalidShot
+from layert2v_model.estimate import Device, ModelSize, ShotSize
+from layert2v_model.loading import fastest_dtype, load_pipeline
+from layert2v_model.offload import enable_layerwise_casting, place
+from layert2v_model.pipeline import LayerT2VPipeline
+from layert2v_model.plan import Offload, Plan, plan
+
+
+class HeldModel:
+    """Loads when another model, or another layout of it, is asked for; else gives what it has."""
+
+    def __init__(self, options: WorkerOptions) -> None:
+        self._options = options
+        self._held: tuple[Path, Offload] | None = None
+        self._pipeline: LayerT2VPipeline | None = None
+        self.weights_sha256 = ""
+        """Of the weights it holds."""
+        self.step_cache: StepCache | None = None
+        """The account of its steps, where the options ask for a cache."""
+
+    def warm(self, folder: Path) -> None:
+        """Load a model as its default shot needs it.
+
+        Raises:
+            DamagedModel, ModelDamaged: It cannot be loaded.
+            InvalidShot: That shot does not fit.
+        """
+        shot = default_size(read_limits(folder), 0, 0, 0, 1, 0)
+        self.load(folder, self.plan(folder, shot).offload)
+
+    def plan(self, folder: Path, shot: ShotSize) -> Plan:
+        """Choose how a shot runs.
+
+        Raises:
+            InvalidShot: It does not fit; says what would.
+            DamagedModel: The model's folder cannot be measured.
+        """
+        chosen = plan(shot, self._size(folder), self._device())
+        if not chosen.fits:
+            raise InvalidShot(chosen.sentence)
+        if self._options.offload != "auto":
+            return replace(chosen, offload=self._options.offload)
+        return chosen
+
+    def _size(self, folder: Path) -> ModelSize:
+        try:
+            model = ModelSize.read(folder, fastest_dtype().itemsize)
+        except (OSError, ValueError, KeyError) as failure:
+            load_pipeline(folder)  # it says which file is damaged
+            raise DamagedModel(
+                f"{folder} cannot be measured ({failure}): install the model again"
+            ) from failure
+        if self._options.weights == "full":
+            return model
+        transformer = model.weights_bytes["transformer"] // fastest_dtype().itemsize
+        return replace(model, weights_bytes={**model.weights_bytes, "transformer": transformer})
+
+    def load(self, folder: Path, offload: Offload) -> LayerT2VPipeline:
+        """Give a model, loading it first if need be.
+
+        Raises:
+            DamagedModel: It cannot be loaded.
+        """
+        if self._pipeline is None or (folder, offload) != self._held:
+            self._pipeline, self.step_cache = None, None
+            self._pipeline = self._loaded(folder, offload)
+            self.weights_sha256 = weights_sha256(folder)
+            self._held = folder, offload
+        return self._pipeline
+
+    def _loaded(self, folder: Path, offload: Offload) -> LayerT2VPipeline:
+        pipeline = load_pipeline(folder, dtype=fastest_dtype())
+        if self._options.weights == "fp8":
+            enable_layerwise_casting(pipeline.transformer)
+        if self._options.step_cache:
+            self.step_cache = enable_step_cache(pipeline.transformer, self._options.step_cache)
+        place(pipeline, _torch_device(), offload)
+        sys.stderr.write(f"model loaded: {folder}, offload {offload}\n")
+        return pipeline
+
+    def _device(self) -> Device:
+        """Describe what is free, or held by this worker, on the device."""
+        device = _torch_device()
+        if device.type == "cpu":
+            free = psutil.virtual_memory().available + psutil.Process().memory_info().rss
+            return Device("this computer", self._options.memory_bytes or free, is_host=True)
+        free = torch.cuda.mem_get_info(device)[0] + torch.cuda.memory_reserved(device)
+        return Device(torch.cuda.get_device_name(device), self._options.memory_bytes or free)
+
+
+def _torch_device() -> torch.device:
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")

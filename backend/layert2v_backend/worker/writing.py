@@ -1,0 +1,133 @@
+"""A take on disk: masters, timeline pictures, mattes and the manifest, written on threads.
+
+Generated layers are written as drafts, frame by frame as they are finished, adopted by the store
+as a whole, and described by the manifest last. Kept layers' files are referred to, never rewritten.
+
+Shape letters: T frames, C channels, H, W.
+"""
+
+import json
+import shutil
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+from torch import Tensor
+
+from layert2v_backend import media
+from layert2v_backend.artifacts import SYNCS_AT_ONCE, ArtifactStore, Sealed
+from layert2v_backend.jobs import Artifact, ArtifactFormat, ArtifactKind, Task, take_path
+from layert2v_backend.worker.take import Provenance, manifest_of
+from layert2v_model.alpha import flatten
+from layert2v_model.stack import Stack
+
+OnProgress = Callable[[int, int], None]
+
+_Draft = tuple[ArtifactKind, ArtifactFormat, int, int, Sealed]
+"""Kind, format, layer index, frame index, and the file."""
+_FULL = -1
+"""Layer index of the full video."""
+
+
+class TakeWriter:
+    """Writes one take, while its other frames are still being made.
+
+    A context: on leaving it, however that happens, no thread writes any more and no draft stays.
+    What waits to be written holds no copies of pixels, so its number needs no bound.
+    """
+
+    def __init__(self, task: Task, store: ArtifactStore) -> None:
+        """Begin a take.
+
+        Args:
+            task: Its kept layers are not written.
+            store: Where the files go.
+        """
+        self._task, self._store = task, store
+        layers = enumerate(task.shot.layers)
+        self._written = [_FULL, *(index for index, layer in layers if layer.kept is None)]
+        # Encoding, numpy and syncing let other threads run meanwhile.
+        self._pool = ThreadPoolExecutor(SYNCS_AT_ONCE, thread_name_prefix="write")
+        self._folder = store.draft_folder(task.job, task.attempt)
+        self._drafts: list[Future[list[_Draft]]] = []
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._pool.shutdown(cancel_futures=True)
+        shutil.rmtree(self._folder, ignore_errors=True)
+
+    def write(self, stack: Stack, frame: int) -> None:
+        """Let one frame of a finished stack be written; from any thread, each frame once."""
+        for index in self._written:
+            self._drafts.append(self._pool.submit(self._write_frame, stack, index, frame))
+
+    def publish(self, provenance: Provenance, on_progress: OnProgress) -> tuple[Artifact, ...]:
+        """Wait for the files, then hand them all to the store.
+
+        Args:
+            provenance: What the manifest says beyond the task.
+            on_progress: Called with frames of layers done and in all; it may raise to stop.
+
+        Returns:
+            All artifacts of the take in path order, the manifest and the kept ones included.
+
+        Raises:
+            OSError: A file could not be stored; a full disk is `errno.ENOSPC`.
+        """
+        drafts: list[_Draft] = []
+        for done, draft in enumerate(self._drafts):
+            on_progress(done, len(self._drafts))
+            drafts += draft.result()
+        on_progress(len(self._drafts), len(self._drafts))
+        written = map(self._artifact, drafts)
+        artifacts = sorted([*written, *self._task.kept], key=lambda artifact: artifact.path)
+        manifest = self._write_manifest(manifest_of(self._task, provenance, artifacts))
+        self._store.adopt([sealed for *_, sealed in (*drafts, manifest)])
+        return (*artifacts, self._artifact(manifest))
+
+    def _artifact(self, draft: _Draft) -> Artifact:
+        kind, form, layer, frame, sealed = draft
+        path = sealed.path.relative_to(self._folder).as_posix()
+        return Artifact(path, kind, form, layer, frame, sealed.size_bytes, sealed.sha256)
+
+    def _write_manifest(self, manifest: dict[str, Any]) -> _Draft:
+        path = self._folder / "manifest.json"
+        path.write_text(json.dumps(manifest, indent=1, allow_nan=False) + "\n", encoding="utf-8")
+        return (ArtifactKind.MANIFEST, ArtifactFormat.JSON, -1, -1, self._store.seal(path))
+
+    def _write_frame(self, stack: Stack, index: int, frame: int) -> list[_Draft]:
+        """Write and seal one frame of a layer, or of full: EXR, PNG, and a matte if it has one."""
+        kind, rgb_CHW, alpha_1HW = _picture(stack, index, frame)
+        rgb_HWC = np.ascontiguousarray(rgb_CHW.numpy().clip(0, 1).transpose(1, 2, 0))
+        alpha_HW = None if alpha_1HW is None else alpha_1HW[0].numpy().clip(0, 1)
+        master = self._path(kind, ArtifactFormat.EXR, index, frame)
+        media.write_exr(master, rgb_HWC, alpha_HW)
+        picture = self._path(kind, ArtifactFormat.PNG, index, frame)
+        media.write_png(picture, rgb_HWC, alpha_HW)
+        paths = [(kind, ArtifactFormat.EXR, master), (kind, ArtifactFormat.PNG, picture)]
+        if alpha_HW is not None:
+            matte = self._path(ArtifactKind.MATTE, ArtifactFormat.PNG, index, frame)
+            media.write_matte_png(matte, alpha_HW)
+            paths.append((ArtifactKind.MATTE, ArtifactFormat.PNG, matte))
+        return [(of, form, index, frame, self._store.seal(path)) for of, form, path in paths]
+
+    def _path(self, kind: ArtifactKind, form: ArtifactFormat, index: int, frame: int) -> Path:
+        path = self._folder / take_path(kind, form, index, frame)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        return path
+
+
+def _picture(stack: Stack, index: int, frame: int) -> tuple[ArtifactKind, Tensor, Tensor | None]:
+    """One frame of a layer, or of what the stack flattens to: kind, (3, H, W), alpha (1, H, W)."""
+    if index == _FULL:
+        background_CHW = stack.background.rgb_TCHW[frame]
+        pairs = [(layer.rgb_TCHW[frame], layer.alpha_T1HW[frame]) for layer in stack.foregrounds]
+        return ArtifactKind.FULL, flatten(background_CHW, pairs), None
+    layer = stack.layers[index]
+    if index == 0:
+        return ArtifactKind.BACKGROUND, layer.rgb_TCHW[frame], None
+    return ArtifactKind.FOREGROUND, layer.rgb_TCHW[frame], layer.alpha_T1HW[frame]
