@@ -14,8 +14,8 @@ import torch
 from click.testing import Result
 from typer.testing import CliRunner
 
-from layert2v_backend import media
 from layert2v_backend.finish_cli import app
+from layert2v_model import media
 from layert2v_model.stack import Layer, Role, Stack
 from support.layered_scenes import faded, make_scene
 

@@ -26,11 +26,11 @@ from layert2v_backend.jobs import (
     Warmed,
     from_json,
 )
-from layert2v_backend.media import UnreadableMedia
 from layert2v_backend.worker.take import Provenance, read_kept, weights_sha256, write_take
 from layert2v_model.errors import DamagedModel, InvalidShot
 from layert2v_model.finish import finish
 from layert2v_model.loading import fastest_dtype, load_pipeline
+from layert2v_model.media import UnreadableMedia
 from layert2v_model.pipeline import LayerT2VPipeline, ShotPrompts
 from layert2v_model.stack import Stack
 

@@ -18,7 +18,6 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from layert2v_backend import media
 from layert2v_backend.artifacts import ArtifactStore
 from layert2v_backend.jobs import (
     Artifact,
@@ -28,6 +27,7 @@ from layert2v_backend.jobs import (
     Task,
     take_path,
 )
+from layert2v_model import media
 from layert2v_model.stack import Stack
 
 MANIFEST_VERSION = 1
