@@ -22,9 +22,11 @@ from layert2v_model.denoising import denoise
 from layert2v_model.errors import DamagedModel, InvalidPlate, InvalidShot
 from layert2v_model.export import save_pipeline
 from layert2v_model.folder import CARD_FILE, read_card, read_project_in
+from layert2v_model.frames import frames_of
 from layert2v_model.given import Given, Plate, StreamGiven, check_given, check_looped
 from layert2v_model.grid import LatentGrid, latent_grid
 from layert2v_model.guidance import Guidance, StreamGuidance, check_guidance, check_hidden
+from layert2v_model.report import spill
 from layert2v_model.shot import (
     ShotFormat,
     ShotPrompts,
@@ -350,9 +352,11 @@ class LayerT2VPipeline(DiffusionPipeline):
         layers = [Layer(Role.BACKGROUND, background_TCHW, torch.ones_like(background_TCHW[:, :1]))]
         for number in range(1, num_foregrounds + 1):
             name, alpha_T1HW = f"foreground_{number}", shown(f"alpha_{number}")
+            spilled = 0.0
             if name in made and self._fills_black:
+                spilled = spill([frames_of(made[name])], [frames_of(alpha_T1HW)[:, 0]])
                 made[name] = unpremultiply(made[name], alpha_T1HW).clamp(0, 1)
-            layers.append(Layer(Role.FOREGROUND, shown(name), alpha_T1HW))
+            layers.append(Layer(Role.FOREGROUND, shown(name), alpha_T1HW, spilled))
         return Stack(tuple(layers), shown("full"))
 
 

@@ -30,6 +30,9 @@ class Layer:
     """Straight colour (T, 3, H, W), sRGB in [0, 1]."""
     alpha_T1HW: Tensor
     """Coverage (T, 1, H, W) in [0, 1]; all ones for a background."""
+    spill: float = 0.0
+    """Colour outside the matte over that inside, as the model stored it (`report.spill`); 0 where
+    it was not stored on black."""
 
     def __post_init__(self) -> None:
         frames, channels, height, width = self.rgb_TCHW.shape
