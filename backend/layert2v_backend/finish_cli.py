@@ -32,7 +32,6 @@ from layert2v_model.shot_folder import (
     colour_forms,
     read_layers,
     stack_of,
-    stored_spill,
 )
 from layert2v_model.stack import Stack
 
@@ -78,7 +77,7 @@ def _run(folder: Path, out: Path, asked: Form) -> dict[str, object]:
     forms, reasons = colour_forms(source, asked)
     generated = stack_of(source, forms)
     finished = finish(generated)
-    report = _with_facts_of_the_files(finished, source, forms)
+    report = _with_facts_of_the_files(finished, source)
     try:
         with _published_folder(out) as draft:
             _write(finished.stack, source.names, draft)
@@ -118,18 +117,13 @@ def _check_out(folder: Path, out: Path, *, overwrite: bool) -> None:
         )
 
 
-def _with_facts_of_the_files(
-    finished: Finished, source: LayerFiles, forms: list[Form]
-) -> dict[str, object]:
-    """Measure "before" and spill on the files as they are, laid over each other with their mattes.
+def _with_facts_of_the_files(finished: Finished, source: LayerFiles) -> dict[str, object]:
+    """Measure "before" on the files as they are, laid over each other with their mattes.
 
     That is what an editor sees who puts them on a timeline: a * foreground + (1 - a) * behind.
     """
-    before = psnr(stack_of(source, [Form.STRAIGHT] * len(forms)))
-    report = replace(
-        finished.report, recomposition_before=before, spill=stored_spill(source, forms)
-    )
-    return dict(report.to_json())
+    before = psnr(stack_of(source, [Form.STRAIGHT] * len(source.names)))
+    return dict(replace(finished.report, recomposition_before=before).to_json())
 
 
 @contextmanager

@@ -174,9 +174,11 @@ def stack_of(source: LayerFiles, forms: list[Form]) -> Stack:
     pairs = zip(source.foregrounds, source.mattes, forms, strict=True)
     for pixels_THWC, matte_THW, form in pairs:
         rgb_TCHW, alpha_T1HW = _tensor(pixels_THWC[..., :3]), _tensor(matte_THW[..., None])
+        spilled = 0.0
         if form is Form.PREMULTIPLIED:
+            spilled = spill([rgb_TCHW.numpy()], [matte_THW])
             rgb_TCHW = unpremultiply(rgb_TCHW, alpha_T1HW).clamp(0, 1)
-        layers.append(Layer(Role.FOREGROUND, rgb_TCHW, alpha_T1HW))
+        layers.append(Layer(Role.FOREGROUND, rgb_TCHW, alpha_T1HW, spilled))
     background_TCHW = _tensor(source.background_THWC)
     opaque_T1HW = torch.ones_like(background_TCHW[:, :1])
     background = Layer(Role.BACKGROUND, background_TCHW, opaque_T1HW)
@@ -190,14 +192,3 @@ def _tensor(pixels_THWC: media.Pixels) -> Tensor:
 def _planar(pixels: media.Pixels) -> media.Pixels:
     """(T, H, W, C) to (T, C, H, W), and (H, W, C) to (C, H, W)."""
     return np.ascontiguousarray(np.moveaxis(pixels, -1, -3))
-
-
-def stored_spill(source: LayerFiles, forms: list[Form]) -> float:
-    """Measure `report.spill` of the foregrounds that are stored on black, as they are stored."""
-    triples = zip(source.foregrounds, source.mattes, forms, strict=True)
-    stored = [
-        (_planar(pixels_THWC[..., :3]), matte_THW)
-        for pixels_THWC, matte_THW, form in triples
-        if form is Form.PREMULTIPLIED
-    ]
-    return spill([pixels for pixels, _ in stored], [matte for _, matte in stored])

@@ -1,0 +1,80 @@
+"""A model and the format of the shots it is asked for."""
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from layert2v_model.folder import read_card
+from layert2v_model.given import StreamGiven
+from layert2v_model.grid import LatentGrid, latent_grid
+from layert2v_model.loading import fastest_dtype, load_pipeline
+from layert2v_model.pipeline import LayerT2VPipeline, ShotPrompts
+from layert2v_model.stack import Stack
+
+
+@dataclass(frozen=True, eq=False)
+class Studio:
+    """A model and the format of its shots."""
+
+    pipeline: LayerT2VPipeline
+    width: int
+    """Pixels."""
+    height: int
+    """Pixels."""
+    num_frames: int
+    num_inference_steps: int
+    guidance_scale: float
+
+    @classmethod
+    def load(
+        cls, folder: Path, steps: int | None = None, guidance: float | None = None
+    ) -> "Studio":
+        """Load a model folder; format, and steps and guidance if not given, are its card's.
+
+        Raises:
+            DamagedModel: The folder is not a whole model.
+        """
+        card = read_card(folder)
+        width, height = card["sizes"][0]
+        return cls(
+            load_pipeline(folder, dtype=fastest_dtype()),
+            width=width,
+            height=height,
+            num_frames=card["num_frames"][0],
+            num_inference_steps=steps or card["default_num_inference_steps"],
+            guidance_scale=guidance or card["default_guidance_scale"],
+        )
+
+    @property
+    def grid(self) -> LatentGrid:
+        """Where the shots' pixels fall among tokens."""
+        return latent_grid(
+            self.width, self.height, self.num_frames, self.pipeline.transformer, self.pipeline.vae
+        )
+
+    @property
+    def num_token_frames(self) -> int:
+        """Frames of pixels in the first frame of tokens: what steers best at a shot's ends."""
+        return self.grid.first_frame(self.grid.frames_per_token)
+
+    def take(
+        self,
+        prompts: ShotPrompts,
+        seed: int,
+        given: Mapping[str, StreamGiven] | None = None,
+        looped: Collection[str] = (),
+    ) -> Stack:
+        """Make a take as the model makes it, not finished."""
+        names = ["full", "background"]
+        names += [f"foreground_{k}" for k in range(1, len(prompts.foregrounds) + 1)]
+        return self.pipeline(
+            prompts,
+            width=self.width,
+            height=self.height,
+            num_frames=self.num_frames,
+            num_inference_steps=self.num_inference_steps,
+            guidance_scale=self.guidance_scale,
+            stream_seeds=dict.fromkeys(names, seed),
+            given=given,
+            looped=looped,
+        )
