@@ -4,12 +4,16 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from layert2v_model.folder import read_card
+from layert2v_model.errors import DamagedModel
+from layert2v_model.folder import CARD_FILE, read_card
 from layert2v_model.given import StreamGiven
 from layert2v_model.grid import LatentGrid, latent_grid
 from layert2v_model.loading import fastest_dtype, load_pipeline
 from layert2v_model.pipeline import LayerT2VPipeline, ShotPrompts
 from layert2v_model.stack import Stack
+
+_CARD = ("sizes", "num_frames", "default_num_inference_steps", "default_guidance_scale")
+"""What the card must say of the shots that the model makes."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -34,10 +38,15 @@ class Studio:
         Raises:
             DamagedModel: The folder is not a whole model.
         """
-        card = read_card(folder)
+        pipeline, card = load_pipeline(folder, dtype=fastest_dtype()), read_card(folder)
+        missing = [name for name in _CARD if name not in card]
+        if missing:
+            raise DamagedModel(
+                f"{folder / CARD_FILE} does not say {', '.join(missing)}; export the model again"
+            )
         width, height = card["sizes"][0]
         return cls(
-            load_pipeline(folder, dtype=fastest_dtype()),
+            pipeline,
             width=width,
             height=height,
             num_frames=card["num_frames"][0],
