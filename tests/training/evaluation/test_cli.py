@@ -261,7 +261,8 @@ def test_sheet_rows_of_different_widths_are_padded(tmp_path: Path) -> None:
     _report(shots, tmp_path / "out")
 
     # Two columns of the wider row: full twice, background, two foregrounds, two mattes.
-    assert Image.open(tmp_path / "out" / "sheet.png").size == (2 * 7 * 72, 48)
+    with Image.open(tmp_path / "out" / "sheet.png") as sheet:
+        assert sheet.size == (2 * 7 * 72, 48)
 
 
 def test_no_layer_changes_while_it_is_measured(tmp_path: Path) -> None:
