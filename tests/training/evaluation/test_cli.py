@@ -270,6 +270,6 @@ def test_no_layer_changes_while_it_is_measured(tmp_path: Path) -> None:
     before = scene.background.rgb_TCHW.clone()
 
     shot = program.Shot("a", scene, truth=scene)
-    program.measure_shots([shot], program.Judges(), lambda _: None)
+    program.measure_shots([shot], [], program.Judges(), lambda _: None)
 
     assert torch.equal(scene.background.rgb_TCHW, before)

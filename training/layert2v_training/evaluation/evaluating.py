@@ -3,7 +3,7 @@
 import resource
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -55,6 +55,10 @@ class Shot:
     truth: Stack | None = None
 
 
+OnTake = Callable[[Shot], None]
+"""Given a take as it passes."""
+
+
 @dataclass(eq=False)
 class Section:
     """Shots measured by one way, and the same shots by baselines."""
@@ -92,11 +96,20 @@ def _summary(shots: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     return summarise({shot["name"]: shot["values"] for shot in shots})
 
 
-def measure_shots(shots: Sequence[Shot], judges: Judges, on_shot: OnShot) -> Section:
-    """Measure takes that exist, beside the truth where it is known and what knows nothing."""
+def measure_shots(
+    shots: Iterable[Shot], lines: Sequence[ShotLine], judges: Judges, on_shot: OnShot
+) -> Section:
+    """Measure takes that exist, beside the truth where it is known and what knows nothing.
+
+    Args:
+        shots: Read one by one, none is kept.
+        lines: The words of all shots, or none.
+        judges: Know what pictures mean.
+        on_shot: Is told of each.
+    """
     section = Section()
     for number, shot in enumerate(shots):
-        other = shots[(number + 1) % len(shots)].line
+        other = lines[(number + 1) % len(lines)] if lines else None
         _measure_shot(section, shot, other, judges)
         on_shot(f"measured {shot.name}")
     return section
@@ -126,7 +139,8 @@ def generate(
     judges: Judges,
     on_shot: OnShot,
     num_regenerated: int = 1,
-) -> tuple[Section, list[Shot], dict[str, float]]:
+    on_take: OnTake = lambda _: None,
+) -> tuple[Section, dict[str, float]]:
     """Make and measure a take for every line.
 
     Args:
@@ -137,15 +151,16 @@ def generate(
         judges: Know what pictures mean.
         on_shot: Is told of each.
         num_regenerated: First shots of which the last foreground is made anew with another seed.
+        on_take: Is given each take; none is kept.
 
     Returns:
-        The figures, the takes, and the speed of making them, which differs from run to run.
+        The figures, and the speed of making the takes, which differs from run to run.
     """
-    section, shots, speed = Section(), [], _Stopwatch(studio)
+    section, speed = Section(), _Stopwatch(studio)
     for number, line in enumerate(lines):
         take = speed.take(line)
         shot = Shot(f"shot-{number + 1:03d}", take, line)
-        shots.append(shot)
+        on_take(shot)
         more = _regenerated(studio, take, line) if number < num_regenerated else {}
         other = lines[(number + 1) % len(lines)]
         _measure_shot(section, shot, other, judges, more)
@@ -153,7 +168,7 @@ def generate(
             truth = {**measure_take(truths[number]), **judges.measure(truths[number], line, other)}
             section.add_baseline(TRUTH, shot.name, truth)
         on_shot(f"made and measured {shot.name} of {len(lines)}")
-    return section, shots, speed.figures()
+    return section, speed.figures()
 
 
 def _regenerated(studio: Studio, take: Stack, line: ShotLine) -> Values:

@@ -1,6 +1,6 @@
 """Shots in folders, made by any generator, in the form that `layert2v-finish` reads."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from layert2v_model.shot_folder import colour_forms, read_layers, stack_of
@@ -35,8 +35,8 @@ def read_shots(
     lines: Sequence[ShotLine] | None,
     truth: Path | None,
     on_read: Callable[[str], None],
-) -> list[Shot]:
-    """Read shots, with their words and true layers where these are known.
+) -> Iterator[Shot]:
+    """Read shots one by one, with their words and true layers where these are known.
 
     Args:
         folders: Of the shots.
@@ -54,7 +54,15 @@ def read_shots(
             f"there are {len(lines)} lines of prompts for {len(folders)} shots: write one for each "
             f"folder, in the order of their names"
         )
-    shots = []
+    return _read_each(folders, lines, truth, on_read)
+
+
+def _read_each(
+    folders: Sequence[Path],
+    lines: Sequence[ShotLine] | None,
+    truth: Path | None,
+    on_read: Callable[[str], None],
+) -> Iterator[Shot]:
     for number, folder in enumerate(folders):
         on_read(f"reading {folder.name}")
         take, line = _read(folder), lines[number] if lines else None
@@ -63,8 +71,7 @@ def read_shots(
                 f"{folder} holds {len(take.foregrounds)} foregrounds, its line of prompts has "
                 f"{len(line.foregrounds)}: write a prompt for each"
             )
-        shots.append(Shot(folder.name, take, line, _truth_of(folder, take, truth)))
-    return shots
+        yield Shot(folder.name, take, line, _truth_of(folder, take, truth))
 
 
 def _read(folder: Path) -> Stack:

@@ -3,8 +3,9 @@
 import hashlib
 import json
 import platform
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -32,7 +33,7 @@ from layert2v_training.evaluation.page import draw_page
 from layert2v_training.evaluation.pictures import write_sheet
 from layert2v_training.evaluation.prompts import BadInput, ShotLine, read_prompts
 from layert2v_training.evaluation.studio import Studio
-from layert2v_training.evaluation.vbench_scores import check_vbench, vbench_scores
+from layert2v_training.evaluation.vbench_scores import check_vbench, vbench_scores, write_movies
 
 _PACKAGES = ("layert2v", "torch", "diffusers", "numpy", "opencv-python-headless", "scikit-image")
 _AGAINST_DATA = ("temporal_flicker", "temporal_flicker_background", "temporal_flicker_foreground")
@@ -61,7 +62,6 @@ class _Measured:
     """What a run found."""
 
     section: Section
-    shots: list[Shot]
     form: str
     """Size and number of frames, in words."""
     decomposition: Section | None = None
@@ -82,7 +82,7 @@ def run(request: Request, on_shot: OnShot) -> Path:
         measured = _run_model(request, left_out, on_shot)
     else:
         measured = _run_folder(request, left_out, on_shot)
-    scores = vbench_scores(measured.shots, request.vbench, request.out) if request.vbench else {}
+    scores = vbench_scores(request.vbench, request.out) if request.vbench else {}
     report = _report(request, measured, left_out)
     return _write(request.out, report | ({"vbench": scores} if scores else {}), measured)
 
@@ -122,13 +122,15 @@ def _run_model(request: Request, left_out: list[str], on_shot: OnShot) -> _Measu
         truths = [stack_of(clip) for clip in clips]
     _check_lines(lines, studio)
     judges = _judges(request, lines, left_out)
-    section, shots, speed = generate(studio, lines, truths, judges, on_shot, request.regenerate)
+    section, speed = generate(
+        studio, lines, truths, judges, on_shot, request.regenerate, partial(_pass, request)
+    )
     decomposition = decompose(studio, lines, truths, on_shot) if truths else None
     form = (
         f"{studio.width}x{studio.height}, {studio.num_frames} frames, "
         f"{studio.num_inference_steps} steps, guidance {studio.guidance_scale:g}"
     )
-    return _Measured(section, shots, form, decomposition, speed)
+    return _Measured(section, form, decomposition, speed)
 
 
 def _check_lines(lines: Sequence[ShotLine], studio: Studio) -> None:
@@ -161,12 +163,26 @@ def _judges(request: Request, lines: Sequence[ShotLine], left_out: list[str]) ->
 
 def _run_folder(request: Request, left_out: list[str], on_shot: OnShot) -> _Measured:
     folders = shot_folders(request.source)
-    lines = read_prompts(request.prompts) if request.prompts else None
-    shots = read_shots(folders, lines, request.truth, on_shot)
-    section = measure_shots(shots, _judges(request, lines or [], left_out), on_shot)
-    sizes = {tuple(shot.take.full_TCHW.shape) for shot in shots}
-    form = "; ".join(f"{w}x{h}, {frames} frames" for frames, _, h, w in sorted(sizes))
-    return _Measured(section, shots, form)
+    lines = read_prompts(request.prompts) if request.prompts else []
+    shots = read_shots(folders, lines or None, request.truth, on_shot)
+    judges = _judges(request, lines, left_out)
+    sizes: set[str] = set()
+
+    def passing() -> Iterator[Shot]:
+        for shot in shots:
+            num_frames, _, height, width = shot.take.full_TCHW.shape
+            sizes.add(f"{width}x{height}, {num_frames} frames")
+            _pass(request, shot)
+            yield shot
+
+    section = measure_shots(passing(), lines, judges, on_shot)
+    return _Measured(section, "; ".join(sorted(sizes)))
+
+
+def _pass(request: Request, shot: Shot) -> None:
+    """Keep of a passing take what VBench needs."""
+    if request.vbench:
+        write_movies(shot, request.out)
 
 
 # ---------------------------------------------------------------------------------------------

@@ -3,7 +3,7 @@
 import importlib
 import importlib.util
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from fractions import Fraction
 from pathlib import Path
 
@@ -21,6 +21,7 @@ DIMENSIONS = (
 )  # fmt: skip
 """Those that need no prompts of VBench's own. Source: VBench 0.1.5, mode `custom_input`."""
 _FPS = Fraction(8)
+_STREAMS = ("full", "background", "foreground")
 
 
 def check_vbench(dimensions: Sequence[str]) -> None:
@@ -41,15 +42,12 @@ def check_vbench(dimensions: Sequence[str]) -> None:
         )
 
 
-def vbench_scores(
-    shots: Sequence[Shot], dimensions: Sequence[str], out: Path
-) -> dict[str, dict[str, float]]:
-    """Score full videos, backgrounds and foregrounds over mid-grey.
+def vbench_scores(dimensions: Sequence[str], out: Path) -> dict[str, dict[str, float]]:
+    """Score the movies that `write_movies` wrote.
 
     Args:
-        shots: Takes as made.
         dimensions: Among `DIMENSIONS`.
-        out: Gets `vbench`, with the movies that were scored and VBench's own results.
+        out: Holds the movies; gets VBench's own results in `vbench/results`.
 
     Returns:
         By stream, by dimension, the mean over shots.
@@ -58,11 +56,11 @@ def vbench_scores(
     info = Path(str(vbench.__file__)).parent / "VBench_full_info.json"
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     scores: dict[str, dict[str, float]] = {}
-    for stream, folder in _write_movies(shots, out / "vbench").items():
-        results = out / "vbench" / "results"
+    results = out / "vbench" / "results"
+    for stream in _STREAMS:
         judge = vbench.VBench(device, str(info), str(results))
         judge.evaluate(
-            videos_path=str(folder),
+            videos_path=str(out / "vbench" / stream),
             name=stream,
             dimension_list=list(dimensions),
             mode="custom_input",
@@ -73,17 +71,15 @@ def vbench_scores(
     return scores
 
 
-def _write_movies(shots: Sequence[Shot], folder: Path) -> Mapping[str, Path]:
-    folders = {name: folder / name for name in ("full", "background", "foreground")}
-    for place in folders.values():
-        place.mkdir(parents=True, exist_ok=True)
-    for shot in shots:
-        planes = Planes.of(shot.take)
-        over_grey_TCHW = np.full_like(planes.full_TCHW, 0.5)
-        for rgb_TCHW, alpha_THW in zip(planes.colours, planes.alphas, strict=True):
-            over_grey_TCHW += alpha_THW[:, None] * (rgb_TCHW - over_grey_TCHW)
-        streams = (planes.full_TCHW, planes.background_TCHW, over_grey_TCHW)
-        for place, frames_TCHW in zip(folders.values(), streams, strict=True):
-            frames_THWC = np.ascontiguousarray(np.moveaxis(frames_TCHW, 1, -1))
-            media.write_movie(place / f"{shot.name}.mp4", frames_THWC, _FPS)
-    return folders
+def write_movies(shot: Shot, out: Path) -> None:
+    """Write a take's streams as movies into OUT/vbench: full, background, foregrounds over grey."""
+    planes = Planes.of(shot.take)
+    over_grey_TCHW = np.full_like(planes.full_TCHW, 0.5)
+    for rgb_TCHW, alpha_THW in zip(planes.colours, planes.alphas, strict=True):
+        over_grey_TCHW += alpha_THW[:, None] * (rgb_TCHW - over_grey_TCHW)
+    streams = (planes.full_TCHW, planes.background_TCHW, over_grey_TCHW)
+    for name, frames_TCHW in zip(_STREAMS, streams, strict=True):
+        folder = out / "vbench" / name
+        folder.mkdir(parents=True, exist_ok=True)
+        frames_THWC = np.ascontiguousarray(np.moveaxis(frames_TCHW, 1, -1))
+        media.write_movie(folder / f"{shot.name}.mp4", frames_THWC, _FPS)
