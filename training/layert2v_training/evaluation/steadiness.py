@@ -56,7 +56,7 @@ def warp_error(frames_TCHW: Floats) -> float | None:
 
 
 def _warp_error(this_CHW: Floats, next_CHW: Floats) -> float:
-    flow = cv2.DISOpticalFlow_create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
+    flow = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
     this_HW, next_HW = ((luma(x).clip(0, 1) * 255).astype(np.uint8) for x in (this_CHW, next_CHW))
     back_HW2, forth_HW2 = flow.calc(next_HW, this_HW, None), flow.calc(this_HW, next_HW, None)
     y_HW, x_HW = np.indices(this_HW.shape, dtype=np.float32)
