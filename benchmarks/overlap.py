@@ -18,12 +18,12 @@ from torch.nn import functional
 
 from benchmarks.rows import Row
 from benchmarks.shipped import PROMPTS, load_shipped, shot
-from layert2v_backend import media
 from layert2v_backend.artifacts import SYNCS_AT_ONCE, ArtifactStore
 from layert2v_backend.jobs import LayerRole, LayerSpec, Shot, Task
 from layert2v_backend.worker.assembly import Assembly
 from layert2v_backend.worker.take import Provenance
 from layert2v_backend.worker.writing import TakeWriter
+from layert2v_model import media
 from layert2v_model.canvas import Canvas
 from layert2v_model.decoding import decode_frames
 from layert2v_model.finish import finish

@@ -9,20 +9,14 @@ scenes come from the training assets, which `layert2v-train` fetches into `cache
 import argparse
 import time
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 
 from gallery_decomposition import decompose, decomposition_use
 from gallery_sheet import draw_sheet
-from gallery_uses import Studio, Use, make_uses
-from layert2v_model.folder import read_card
-from layert2v_model.loading import fastest_dtype, load_pipeline
+from gallery_uses import Use, make_uses
 from layert2v_training.clips import LayeredClip
-from layert2v_training.recipes import tiny
-from layert2v_training.scenes import SceneSource
-
-SEED = 2611
-"""Of the held-out scenes; training uses others."""
+from layert2v_training.evaluation.held_out import held_out_clips
+from layert2v_training.evaluation.studio import Studio
 
 
 def main() -> None:
@@ -33,8 +27,11 @@ def main() -> None:
             f"there are no training assets in {arguments.assets}; give their folder as --assets"
         )
     begin = time.monotonic()
-    studio = _studio(arguments)
-    page = write_gallery(studio, _held_out(studio, arguments.assets, arguments.scenes), arguments)
+    studio = Studio.load(arguments.model, arguments.steps or None, arguments.guidance or None)
+    clips = held_out_clips(
+        arguments.assets, studio.width, studio.height, studio.num_frames, arguments.scenes
+    )
+    page = write_gallery(studio, clips, arguments)
     print(f"{page}: {time.monotonic() - begin:.0f} s")
 
 
@@ -62,34 +59,6 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--steps", type=int, default=0, help="0: the model's own")
     parser.add_argument("--guidance", type=float, default=0.0, help="0: the model's own")
     return parser.parse_args()
-
-
-def _studio(arguments: argparse.Namespace) -> Studio:
-    card = read_card(arguments.model)
-    width, height = card["sizes"][0]
-    return Studio(
-        load_pipeline(arguments.model, dtype=fastest_dtype()),
-        width=width,
-        height=height,
-        num_frames=card["num_frames"][0],
-        num_inference_steps=arguments.steps or card["default_num_inference_steps"],
-        guidance_scale=arguments.guidance or card["default_guidance_scale"],
-    )
-
-
-def _held_out(studio: Studio, assets: Path, count: int) -> list[LayeredClip]:
-    """Compose scenes with one foreground, of pairs that training never shows."""
-    recipe = replace(
-        tiny().joint_scene,
-        width=studio.width,
-        height=studio.height,
-        num_frames=studio.num_frames,
-        foregrounds=(1,),
-        is_held_out=True,
-        seed=SEED,
-    )
-    source = SceneSource(assets, recipe)
-    return [source.clip(index) for index in range(count)]
 
 
 def _page(studio: Studio, arguments: argparse.Namespace, uses: Sequence[Use]) -> str:

@@ -12,12 +12,13 @@ from torch import Tensor
 from gallery_sheet import Row, rows_of
 from layert2v_model.finish import Finished, finish
 from layert2v_model.given import Given, StreamGiven
-from layert2v_model.grid import LatentGrid, latent_grid
-from layert2v_model.pipeline import LayerT2VPipeline, ShotPrompts
+from layert2v_model.pipeline import ShotPrompts
 from layert2v_model.report import measure
 from layert2v_model.reuse import blended, joined, kept_layers, opening, streams_of
 from layert2v_model.stack import Stack
 from layert2v_training.clips import LayeredClip
+from layert2v_training.evaluation.held_out import tensor_of
+from layert2v_training.evaluation.studio import Studio
 
 PROMPTS = ShotPrompts("", "a green meadow", ("a robot standing still", "a fox moving to the right"))
 ONE = ShotPrompts("", PROMPTS.background, PROMPTS.foregrounds[1:])
@@ -35,52 +36,6 @@ class Use:
     rows: list[Row]
     figures: dict[str, str]
     """What was measured, and its value."""
-
-
-@dataclass(frozen=True, eq=False)
-class Studio:
-    """A model and the format of its shots."""
-
-    pipeline: LayerT2VPipeline
-    width: int
-    height: int
-    num_frames: int
-    num_inference_steps: int
-    guidance_scale: float
-
-    @property
-    def grid(self) -> LatentGrid:
-        """Where the shots' pixels fall among tokens."""
-        return latent_grid(
-            self.width, self.height, self.num_frames, self.pipeline.transformer, self.pipeline.vae
-        )
-
-    @property
-    def num_token_frames(self) -> int:
-        """Frames of pixels in the first frame of tokens: what steers best at a shot's ends."""
-        return self.grid.first_frame(self.grid.frames_per_token)
-
-    def take(
-        self,
-        prompts: ShotPrompts,
-        seed: int,
-        given: Mapping[str, StreamGiven] | None = None,
-        looped: Collection[str] = (),
-    ) -> Stack:
-        """Make a take as the model makes it, not finished."""
-        names = ["full", "background"]
-        names += [f"foreground_{k}" for k in range(1, len(prompts.foregrounds) + 1)]
-        return self.pipeline(
-            prompts,
-            width=self.width,
-            height=self.height,
-            num_frames=self.num_frames,
-            num_inference_steps=self.num_inference_steps,
-            guidance_scale=self.guidance_scale,
-            stream_seeds=dict.fromkeys(names, seed),
-            given=given,
-            looped=looped,
-        )
 
 
 def make_uses(studio: Studio, clip: LayeredClip) -> list[Use]:
@@ -127,7 +82,7 @@ def _anew(studio: Studio, take: Stack) -> Use:
 
 
 def _on_plate(studio: Studio, clip: LayeredClip) -> Use:
-    plate_TCHW = tensor(clip.background_THWC)
+    plate_TCHW = tensor_of(clip.background_THWC)
     prompts = ShotPrompts("", clip.background_caption, ONE.foregrounds)
     given = {"background": plate_TCHW}
     made = studio.take(prompts, seed=3, given=given)
@@ -148,7 +103,10 @@ def _on_plate(studio: Studio, clip: LayeredClip) -> Use:
 
 def _behind(studio: Studio, clip: LayeredClip) -> Use:
     layer = clip.foregrounds[0]
-    given = {"foreground_1": tensor(layer.rgb_THWC), "alpha_1": tensor(layer.alpha_THW[..., None])}
+    given = {
+        "foreground_1": tensor_of(layer.rgb_THWC),
+        "alpha_1": tensor_of(layer.alpha_THW[..., None]),
+    }
     prompts = ShotPrompts("", PROMPTS.background, (layer.caption,))
     made = studio.take(prompts, seed=4, given=given)
     done = finish(made, kept=frozenset({1}))
@@ -222,7 +180,7 @@ def _looped(studio: Studio) -> Use:
 
 
 def _painted(studio: Studio, clip: LayeredClip) -> Use:
-    plate_TCHW = tensor(clip.background_THWC)
+    plate_TCHW = tensor_of(clip.background_THWC)
     kept_T1HW = torch.ones(1, 1, studio.height, studio.width, dtype=torch.bool)
     side = 2 * studio.grid.spatial_factor
     top, left = studio.height // side // 2 * side, studio.width // side // 2 * side
@@ -258,11 +216,6 @@ def _reordered(take: Stack) -> Use:
                 f"{measure(dropped, dropped).recomposition_after:.1f} dB",
         },
     )  # fmt: skip
-
-
-def tensor(pixels_THWC: object) -> Tensor:
-    """Turn numpy pixels (T, H, W, C) into (T, C, H, W)."""
-    return torch.as_tensor(pixels_THWC, dtype=torch.float32).permute(0, 3, 1, 2).contiguous()
 
 
 def _words(prompts: ShotPrompts) -> str:

@@ -6,6 +6,7 @@ in which the training composites are made (`docs/design.md`); no function here c
 
 from collections.abc import Sequence
 
+import torch
 from torch import Tensor
 
 ALPHA_FLOOR = 1.0 / 512.0
@@ -69,3 +70,16 @@ def visible_weights(alphas_T1HW: Sequence[Tensor]) -> tuple[Tensor, list[Tensor]
         weights.append(alpha_T1HW * clear_T1HW)
         clear_T1HW = clear_T1HW * (1 - alpha_T1HW)
     return clear_T1HW, weights[::-1]
+
+
+def light_of(premultiplied_TCHW: Tensor, alpha_T1HW: Tensor) -> Tensor:
+    """Sum the colour outside and inside mattes, for a foreground stored on black.
+
+    Returns:
+        (T, 2) float64: sum of (1 - a) c, and of a c. Their ratio is the spill.
+    """
+    outside_TCHW = (1 - alpha_T1HW) * premultiplied_TCHW
+    sums = [
+        part.double().sum((1, 2, 3)) for part in (outside_TCHW, alpha_T1HW * premultiplied_TCHW)
+    ]
+    return torch.stack(sums, dim=1)

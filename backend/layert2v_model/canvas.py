@@ -8,7 +8,7 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
-from layert2v_model.alpha import unpremultiply
+from layert2v_model.alpha import light_of, unpremultiply
 from layert2v_model.given import Plate
 from layert2v_model.grid import LatentGrid
 from layert2v_model.stack import Layer, Role, Stack
@@ -34,7 +34,7 @@ class Canvas:
             num_foregrounds: From 1.
             fills_black: Whether foregrounds are decoded premultiplied on black.
         """
-        self._plates, self._fills_black = plates, fills_black
+        self._plates = plates
         self._given = {
             name: plate.pinned_frames(grid)
             for name, plate in plates.items()
@@ -46,10 +46,13 @@ class Canvas:
         }
         background_TCHW = self._shown["background"]
         layers = [Layer(Role.BACKGROUND, background_TCHW, torch.ones_like(background_TCHW[:, :1]))]
-        layers += [
-            Layer(Role.FOREGROUND, self._shown[f"foreground_{k}"], self._shown[f"alpha_{k}"])
-            for k in range(1, num_foregrounds + 1)
-        ]
+        self._light: dict[str, Tensor] = {}
+        for k in range(1, num_foregrounds + 1):
+            name, alpha_T1HW = f"foreground_{k}", self._shown[f"alpha_{k}"]
+            if fills_black and not self._is_pinned(name):
+                self._light[name] = torch.zeros(grid.num_frames, 2, dtype=torch.float64)
+            light_T2 = self._light.get(name)
+            layers.append(Layer(Role.FOREGROUND, self._shown[name], alpha_T1HW, light_T2))
         self.stack = Stack(tuple(layers), self._shown["full"])
         """Frames that are not drawn yet hold anything."""
 
@@ -63,8 +66,9 @@ class Canvas:
         alphas = [name for name in made if name.startswith("alpha_")]
         for name in (*alphas, *(name for name in made if name not in alphas)):
             pixels_TCHW = made[name]
-            if name.startswith("foreground_") and self._fills_black:
+            if name in self._light:
                 alpha_T1HW = self._shown[name.replace("foreground_", "alpha_")][frames]
+                self._light[name][frames] = light_of(pixels_TCHW, alpha_T1HW)
                 pixels_TCHW = unpremultiply(pixels_TCHW, alpha_T1HW).clamp(0, 1)
             if name in self._given:
                 is_given_T1HW = self._plates[name].pinned_T1HW[frames]

@@ -4,6 +4,7 @@ ValueError
     InvalidShot          prompts, sizes, counts or seeds that this model cannot do
         InvalidPlate     pixels or mattes given as input
     DamagedModel         a model folder that is not whole
+    InvalidLayers        a folder of layers that do not make a stack
     InvalidFixture       a file that `layert2v_model.released` cannot check
     InvalidCheckpoint    released files that `layert2v-import` cannot turn into a model folder
 
@@ -21,6 +22,10 @@ class InvalidPlate(InvalidShot):
 
 class DamagedModel(ValueError):
     """Raised when a model folder misses files or tensors, or holds broken or unknown ones."""
+
+
+class InvalidLayers(ValueError):
+    """Raised when a folder misses layers, or holds some twice or of different sizes."""
 
 
 class InvalidFixture(ValueError):

@@ -7,7 +7,6 @@ Definitions: `docs/finishing.md`.
 """
 
 import math
-from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 
 import cv2
@@ -27,6 +26,8 @@ _FLAT = 1e-4
 _REC601 = np.array([0.299, 0.587, 0.114], np.float32)
 """Luma. Source: ITU-R BT.601-7, 2.5.1."""
 _EMPTY = 0.05
+OPEN, COVERED = 0.02, 0.98
+"""Coverage under which a pixel is open, and over which it is hidden. Source: docs/finishing.md."""
 _SOFT_FROM, _SOFT_TO = 0.05, 0.95
 
 
@@ -50,7 +51,7 @@ class FinishReport:
     """Share of the full video's light below foregrounds that stands in the plate; 0 if unknown."""
     spill: float
     """Colour of the foregrounds outside their mattes over that inside, as generated, where they
-    were stored on a fill colour; 0 where they were not."""
+    were stored on a fill colour; 0 where they were not. The mean over foregrounds."""
     soft_share: float
     """Share of pixels with alpha between 0.05 and 0.95, as generated."""
     empty_mattes: tuple[int, ...]
@@ -81,13 +82,13 @@ def measure(generated: Stack, finished: Stack, num_threads: int | None = None) -
     change, soft = np.mean(each_frame(changed_and_soft, num_frames, num_threads), axis=0)
     return FinishReport(
         recomposition_before=psnr(generated, num_threads),
-        recomposition_after=_decibel(float(errors_T.mean())),
-        recomposition_worst=_decibel(float(errors_T.max())),
+        recomposition_after=decibel(float(errors_T.mean())),
+        recomposition_worst=decibel(float(errors_T.max())),
         worst_frame=int(errors_T.argmax()),
         outline_ratio=outline_ratio(plate_TCHW, coverage_THW, num_threads),
         matte_change=float(change),
         ghost_slope=ghost_slope(plate_TCHW, frames_of(finished.full_TCHW), coverage_THW),
-        spill=0.0,
+        spill=float(np.mean([layer.spill for layer in generated.foregrounds])),
         soft_share=float(soft),
         empty_mattes=tuple(k for k, matte in enumerate(mattes, 1) if matte.max() < _EMPTY),
     )
@@ -98,7 +99,7 @@ def psnr(stack: Stack, num_threads: int | None = None) -> float:
 
     At most `MOST_DB`.
     """
-    return _decibel(float(_squared_error(stack, num_threads).mean()))
+    return decibel(float(_squared_error(stack, num_threads).mean()))
 
 
 def _squared_error(stack: Stack, num_threads: int | None) -> NDArray[np.float64]:
@@ -124,7 +125,8 @@ def _coded(pixels: Floats) -> Floats:
     return coded
 
 
-def _decibel(squared_error: float) -> float:
+def decibel(squared_error: float) -> float:
+    """PSNR in dB of a mean squared error of values in [0, 1]; at most `MOST_DB`."""
     least = 10 ** (-MOST_DB / 10)
     return -10 * math.log10(max(squared_error, least))
 
@@ -183,11 +185,8 @@ def ghost_slope(plate_TCHW: Floats, full_TCHW: Floats, coverage_THW: Floats) -> 
     The bare plate is the median over the frames in which a pixel is uncovered (camera at rest).
     0 where no covered pixel is ever uncovered.
     """
-    radius = max(1, round(4 * pixels_per_unit(full_TCHW.shape[2])))
-    square = np.ones((2 * radius + 1, 2 * radius + 1), np.uint8)
-    core_THW = np.stack([cv2.erode(np.uint8(u_HW > 0.98), square) for u_HW in coverage_THW]) > 0
-    bare_THW = coverage_THW < 0.02
-    core_THW &= bare_THW.any(axis=0)
+    bare_THW = coverage_THW < OPEN
+    core_THW = eroded(coverage_THW > COVERED) & bare_THW.any(axis=0)
     wanted_HW = core_THW.any(axis=0)
     if not wanted_HW.any():
         return 0.0
@@ -199,18 +198,17 @@ def ghost_slope(plate_TCHW: Floats, full_TCHW: Floats, coverage_THW: Floats) -> 
     return float((left_TN * light_TN).sum() / max(float((light_TN**2).sum()), 1e-6))
 
 
+def eroded(region_THW: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Shrink the region of every frame by 4 units: 2 pixels at 96 lines, at least 1."""
+    radius = max(1, round(4 * pixels_per_unit(region_THW.shape[1])))
+    square = np.ones((2 * radius + 1, 2 * radius + 1), np.uint8)
+    return np.stack([cv2.erode(region_HW.astype(np.uint8), square) for region_HW in region_THW]) > 0
+
+
 def _luma(frames_TCHW: Floats, wanted_HW: NDArray[np.bool_]) -> Floats:
-    return np.stack([_REC601 @ frame_CHW[:, wanted_HW] for frame_CHW in frames_TCHW])
+    return np.stack([luma(frame_CHW[:, wanted_HW]) for frame_CHW in frames_TCHW])
 
 
-def spill(colours: Sequence[Floats], alphas: Sequence[Floats]) -> float:
-    """Colour outside the mattes over that inside, for foregrounds stored on black; 0 if all black.
-
-    Args:
-        colours: (T, 3, H, W) per foreground, as stored.
-        alphas: (T, H, W) per foreground.
-    """
-    pairs = list(zip(colours, alphas, strict=True))
-    outside = sum(float(((1 - a)[:, None] * c).sum(dtype=np.float64)) for c, a in pairs)
-    inside = sum(float((a[:, None] * c).sum(dtype=np.float64)) for c, a in pairs)
-    return outside / inside if inside > 0 else 0.0
+def luma(pixels_C: Floats) -> Floats:
+    """Rec. 601 luma of RGB whose first axis is the channel."""
+    return np.tensordot(_REC601, pixels_C, axes=1)

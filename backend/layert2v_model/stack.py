@@ -30,6 +30,9 @@ class Layer:
     """Straight colour (T, 3, H, W), sRGB in [0, 1]."""
     alpha_T1HW: Tensor
     """Coverage (T, 1, H, W) in [0, 1]; all ones for a background."""
+    light_T2: Tensor | None = None
+    """Colour outside and inside the matte per frame, summed (`alpha.light_of`), where it was stored
+    on black; None where not."""
 
     def __post_init__(self) -> None:
         frames, channels, height, width = self.rgb_TCHW.shape
@@ -38,6 +41,14 @@ class Layer:
                 f"a layer is RGB (T, 3, H, W) with alpha (T, 1, H, W), got "
                 f"{tuple(self.rgb_TCHW.shape)} and {tuple(self.alpha_T1HW.shape)}"
             )
+
+    @property
+    def spill(self) -> float:
+        """Colour outside the matte over that inside, as stored; 0 where it was not on black."""
+        if self.light_T2 is None:
+            return 0.0
+        outside, inside = self.light_T2.sum(0).tolist()
+        return outside / inside if inside > 0 else 0.0
 
 
 @dataclass(frozen=True, eq=False)

@@ -14,42 +14,18 @@ import torch
 from click.testing import Result
 from typer.testing import CliRunner
 
-from layert2v_backend import media
 from layert2v_backend.finish_cli import app
+from layert2v_model import media
 from layert2v_model.stack import Layer, Role, Stack
+from support.layer_folders import write_images, write_stack
 from support.layered_scenes import faded, make_scene
 
 SIZE = (48, 72)
 
 
-def _pixels(pixels_TCHW: torch.Tensor) -> media.Pixels:
-    return np.ascontiguousarray(pixels_TCHW.permute(0, 2, 3, 1).numpy())
-
-
-def _write_images(folder: Path, frames: media.Pixels) -> None:
-    folder.mkdir(parents=True)
-    for number, frame in enumerate(frames, 1):
-        if frame.shape[2] == 1:
-            media.write_matte_png(folder / f"{folder.name}_{number:04d}.png", frame[..., 0])
-        else:
-            media.write_png(folder / f"{folder.name}_{number:04d}.png", frame)
-
-
-def _write_stack(folder: Path, stack: Stack, *, premultiplied: bool = False) -> Path:
-    """The layers as folders of PNG: `foreground` and `matte`, numbered when there are several."""
-    _write_images(folder / "full", _pixels(stack.full_TCHW))
-    _write_images(folder / "background", _pixels(stack.background.rgb_TCHW))
-    for number, layer in enumerate(stack.foregrounds, 1):
-        suffix = f"_{number}" if len(stack.foregrounds) > 1 else ""
-        rgb_TCHW = layer.rgb_TCHW * layer.alpha_T1HW if premultiplied else layer.rgb_TCHW
-        _write_images(folder / f"foreground{suffix}", _pixels(rgb_TCHW))
-        _write_images(folder / f"matte{suffix}", _pixels(layer.alpha_T1HW))
-    return folder
-
-
 @pytest.fixture
 def shot(tmp_path: Path) -> Path:
-    return _write_stack(tmp_path / "shot", faded(make_scene(1, 2, *SIZE)))
+    return write_stack(tmp_path / "shot", faded(make_scene(1, 2, *SIZE)))
 
 
 def _finish(folder: Path, out: Path, *options: str) -> Result:
@@ -108,7 +84,7 @@ def test_stdout_is_the_report_and_nothing_else(shot: Path, tmp_path: Path) -> No
 
 
 def test_the_files_composite_to_what_the_report_says(tmp_path: Path) -> None:
-    folder = _write_stack(tmp_path / "shot", faded(make_scene(2, 2, *SIZE)))
+    folder = write_stack(tmp_path / "shot", faded(make_scene(2, 2, *SIZE)))
 
     report = json.loads(_finish(folder, tmp_path / "out").stdout)
 
@@ -122,7 +98,7 @@ def test_the_files_composite_to_what_the_report_says(tmp_path: Path) -> None:
 
 def test_a_foreground_on_black_is_recognised(tmp_path: Path) -> None:
     scene = make_scene(1, 2, *SIZE)
-    folder = _write_stack(tmp_path / "shot", scene, premultiplied=True)
+    folder = write_stack(tmp_path / "shot", scene, premultiplied=True)
 
     report = json.loads(_finish(folder, tmp_path / "out").stdout)
 
@@ -135,7 +111,7 @@ def test_a_straight_foreground_with_black_around_it_is_recognised(tmp_path: Path
     scene = make_scene(1, 2, *SIZE)
     disc = scene.layers[1]
     cut = Layer(disc.role, disc.rgb_TCHW * (disc.alpha_T1HW > 0), disc.alpha_T1HW)
-    folder = _write_stack(tmp_path / "shot", Stack((scene.layers[0], cut), scene.full_TCHW))
+    folder = write_stack(tmp_path / "shot", Stack((scene.layers[0], cut), scene.full_TCHW))
 
     report = json.loads(_finish(folder, tmp_path / "out").stdout)
 
@@ -185,7 +161,7 @@ def test_a_missing_layer_is_named(shot: Path, tmp_path: Path, layer: str) -> Non
 
 
 def test_a_gap_in_the_foregrounds_is_named(tmp_path: Path) -> None:
-    folder = _write_stack(tmp_path / "shot", make_scene(3, 1, *SIZE))
+    folder = write_stack(tmp_path / "shot", make_scene(3, 1, *SIZE))
     shutil.rmtree(folder / "foreground_2")
     shutil.rmtree(folder / "matte_2")
 
@@ -222,7 +198,7 @@ def test_a_layer_that_is_there_twice_is_refused(shot: Path, tmp_path: Path) -> N
 
 def test_different_sizes_are_refused_with_both(shot: Path, tmp_path: Path) -> None:
     shutil.rmtree(shot / "background")
-    _write_images(shot / "background", np.zeros((2, 24, 36, 3), np.float32))
+    write_images(shot / "background", np.zeros((2, 24, 36, 3), np.float32))
 
     assert "background is 36 x 24 but full is 72 x 48" in _refusal(shot, tmp_path / "out")
 

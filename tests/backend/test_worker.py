@@ -5,7 +5,6 @@ import numpy as np
 import pytest
 import torch
 
-from layert2v_backend import media
 from layert2v_backend.artifacts import ArtifactStore
 from layert2v_backend.jobs import (
     Artifact,
@@ -27,6 +26,7 @@ from layert2v_backend.worker.generate import (
     stream_seeds,
 )
 from layert2v_backend.worker.take import read_kept, weights_sha256
+from layert2v_model import media
 from layert2v_model.errors import DamagedModel
 from support.journal_entries import SHOT
 

@@ -12,7 +12,6 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from layert2v_backend import media
 from layert2v_backend.artifacts import ArtifactStore
 from layert2v_backend.jobs import (
     ArtifactFormat,
@@ -28,6 +27,7 @@ from layert2v_backend.worker.assembly import Assembly
 from layert2v_backend.worker.generate import Worker, prompts_of, stream_seeds
 from layert2v_backend.worker.take import Provenance
 from layert2v_backend.worker.writing import TakeWriter
+from layert2v_model import media
 from layert2v_model.finish import finish
 from layert2v_model.loading import fastest_dtype, load_pipeline
 from layert2v_model.stack import Stack

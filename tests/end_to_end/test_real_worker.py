@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 
 from layert2v.v1 import artifact_pb2, job_pb2
-from layert2v_backend import media
 from layert2v_backend.jobs import JobStage
+from layert2v_model import media
 from support.backend_process import BackendProcess, backend_process
 from support.toy_model import TOY_HEIGHT, TOY_NUM_FRAMES, TOY_WIDTH, make_toy_model_folder
 from support.wire_shots import keep_layer, make_shot

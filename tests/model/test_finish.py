@@ -8,10 +8,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from layert2v_model.alpha import premultiply
+from layert2v_model.alpha import light_of, premultiply
 from layert2v_model.fill import distance_to, extend, pixels_per_unit
 from layert2v_model.finish import Finished, Finishing, finish
-from layert2v_model.report import ghost_slope, outline_ratio, psnr, spill
+from layert2v_model.report import ghost_slope, outline_ratio, psnr
 from layert2v_model.stack import Layer, Role, Stack
 from support.layered_scenes import faded, make_scene, with_layer
 
@@ -314,13 +314,17 @@ def test_the_ghost_slope_is_the_injected_share(ghost: float) -> None:
 
 
 def test_spill_is_none_for_a_foreground_on_pure_black() -> None:
-    alpha = np.zeros((1, 4, 4), np.float32)
-    alpha[:, :2] = 1
-    colour = np.where(alpha[:, None] > 0, 0.5, 0).repeat(3, axis=1)
+    alpha_T1HW = torch.zeros(1, 1, 4, 4)
+    alpha_T1HW[..., :2, :] = 1
+    colour_TCHW = 0.5 * alpha_T1HW.expand(-1, 3, -1, -1)
 
-    assert spill([colour], [alpha]) == 0
-    assert spill([colour + 0.1], [alpha]) == pytest.approx(0.1 / 0.6)
-    assert spill([colour * 0], [alpha]) == 0
+    def spill(colour_TCHW: Tensor) -> float:
+        light_T2 = light_of(colour_TCHW, alpha_T1HW)
+        return Layer(Role.FOREGROUND, colour_TCHW, alpha_T1HW, light_T2).spill
+
+    assert spill(colour_TCHW) == 0
+    assert spill(colour_TCHW + 0.1) == pytest.approx(0.1 / 0.6)
+    assert spill(colour_TCHW * 0) == 0
 
 
 def test_finishing_frames_as_they_come_gives_the_same_and_hands_each_out_once_done() -> None:

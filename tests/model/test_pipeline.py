@@ -11,6 +11,7 @@ from layert2v_model.decoding import decode_frames
 from layert2v_model.errors import InvalidPlate, InvalidShot
 from layert2v_model.loading import load_pipeline
 from layert2v_model.pipeline import LayerT2VPipeline, ShotPrompts
+from layert2v_model.report import measure
 from layert2v_model.stack import Stack
 from support.reference import reference_latents
 from support.spying import spy_on_network
@@ -269,6 +270,22 @@ def test_black_filled_foregrounds_come_out_straight(tmp_path: Path) -> None:
     inside = (straight.rgb_TCHW < 1) & (straight.alpha_T1HW > 0.1)
     back = straight.rgb_TCHW * straight.alpha_T1HW
     torch.testing.assert_close(back[inside], premultiplied.rgb_TCHW[inside])
+
+
+def test_spill_is_measured_on_the_colour_as_it_was_stored_on_black(tmp_path: Path) -> None:
+    straight = make_toy_pipeline(tmp_path)
+    black = make_toy_pipeline(tmp_path, foreground_fill="black")
+    for part in ("transformer", "vae", "alpha_vae"):
+        getattr(black, part).load_state_dict(getattr(straight, part).state_dict())
+    stored, spoilt = straight(PROMPTS, **FORMAT), black(PROMPTS, **FORMAT)
+
+    for layer, made in zip(stored.foregrounds, spoilt.foregrounds, strict=True):
+        outside = ((1 - layer.alpha_T1HW) * layer.rgb_TCHW).sum()
+        inside = (layer.alpha_T1HW * layer.rgb_TCHW).sum()
+        assert made.spill == pytest.approx(float(outside / inside), rel=1e-4)
+    assert [layer.spill for layer in stored.foregrounds] == [0, 0]
+    mean = sum(layer.spill for layer in spoilt.foregrounds) / 2
+    assert measure(spoilt, spoilt).spill == pytest.approx(mean)
 
 
 def test_a_given_foreground_is_premultiplied_for_a_black_filled_model(

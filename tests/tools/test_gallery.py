@@ -9,9 +9,9 @@ import torch
 
 from gallery import write_gallery
 from gallery_decomposition import decompose
-from gallery_uses import Studio
 from layert2v_model.alpha import flatten
 from layert2v_training.clips import ClipForeground, LayeredClip
+from layert2v_training.evaluation.studio import Studio
 from support.toy_model import make_toy_pipeline
 
 FRAMES, HEIGHT, WIDTH = 9, 32, 32
@@ -54,8 +54,8 @@ def test_a_decomposition_is_scored_beside_its_baselines(studio: Studio) -> None:
     scores = decompose(studio, _clip(1), seed=1).scores
 
     nothing, median = scores["full as background, empty matte"], scores["median plate, difference"]
-    assert nothing.soft_iou == 0
-    assert nothing.recomposition > 50
-    assert median.soft_iou > 0.6
-    assert median.plate > nothing.plate
-    assert 0 <= scores["model"].soft_iou <= 1
+    assert nothing["soft_iou"] == 0
+    assert nothing["recomposition_before"] > 50
+    assert median["soft_iou"] > 0.6
+    assert median["plate_under_foreground"] > nothing["plate_under_foreground"]
+    assert 0 <= scores["model"]["soft_iou"] <= 1

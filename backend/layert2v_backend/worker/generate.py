@@ -27,12 +27,12 @@ from layert2v_backend.jobs import (
     Warmed,
     WorkerOptions,
 )
-from layert2v_backend.media import UnreadableMedia
 from layert2v_backend.worker.assembly import Assembly
 from layert2v_backend.worker.model import HeldModel
 from layert2v_backend.worker.take import Provenance, read_kept
 from layert2v_backend.worker.writing import TakeWriter
 from layert2v_model.errors import DamagedModel, InvalidShot
+from layert2v_model.media import UnreadableMedia
 from layert2v_model.pipeline import ShotPrompts
 from layert2v_model.plan import Plan
 

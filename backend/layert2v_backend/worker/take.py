@@ -12,7 +12,6 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from layert2v_backend import media
 from layert2v_backend.artifacts import ArtifactStore
 from layert2v_backend.jobs import (
     Artifact,

@@ -16,10 +16,10 @@ from typing import Any, Self
 import numpy as np
 from torch import Tensor
 
-from layert2v_backend import media
 from layert2v_backend.artifacts import SYNCS_AT_ONCE, ArtifactStore, Sealed
 from layert2v_backend.jobs import Artifact, ArtifactFormat, ArtifactKind, Task, take_path
 from layert2v_backend.worker.take import Provenance, manifest_of
+from layert2v_model import media
 from layert2v_model.alpha import flatten
 from layert2v_model.stack import Stack
 

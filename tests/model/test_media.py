@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from layert2v_backend import media
+from layert2v_model import media
 
 
 def _picture(height: int = 12, width: int = 20) -> tuple[media.Pixels, media.Pixels]:

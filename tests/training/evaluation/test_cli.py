@@ -1,0 +1,275 @@
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from click.testing import Result
+from PIL import Image
+from typer.testing import CliRunner
+
+from layert2v_model.stack import Stack
+from layert2v_training.evaluation import program
+from layert2v_training.evaluation.cli import app
+from layert2v_training.evaluation.oracle import Oracle
+from support.layer_folders import write_stack
+from support.layered_scenes import faded, make_scene
+from support.toy_model import make_toy_model_folder
+
+LINE = {"prompt": "", "background": "a beach", "foregrounds": ["a fox"], "seed": 3}
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return make_toy_model_folder(tmp_path_factory.mktemp("toy") / "model")
+
+
+@pytest.fixture
+def prompts(tmp_path: Path) -> Path:
+    return _prompts(tmp_path, LINE, {**LINE, "foregrounds": ["a fox", "a ball"], "seed": 4})
+
+
+def _prompts(folder: Path, *lines: dict[str, Any]) -> Path:
+    path = folder / "prompts.jsonl"
+    path.write_text("\n".join(json.dumps(line) for line in lines))
+    return path
+
+
+def _evaluate(source: Path, out: Path, *options: str | Path) -> Result:
+    arguments = [source, "--out", out, "--assets", out / "none", *options]
+    return CliRunner().invoke(app, [str(argument) for argument in arguments])
+
+
+def _report(source: Path, out: Path, *options: str | Path) -> dict[str, Any]:
+    result = _evaluate(source, out, *options)
+    assert result.exit_code == 0, result.stderr
+    report: dict[str, Any] = json.loads((out / "report.json").read_text())
+    return report
+
+
+def _refusal(source: Path, out: Path, *options: str | Path) -> str:
+    """The one sentence of a refused run, which must write nothing."""
+    result = _evaluate(source, out, *options)
+    assert result.exit_code == 2, result.output
+    assert result.stdout == ""
+    assert not (out / "report.json").exists()
+    last = result.stderr.strip().splitlines()[-1]
+    assert last.startswith("layert2v-evaluate: ")
+    return last
+
+
+@pytest.mark.slow
+def test_a_model_is_measured_on_prompts_beside_baselines(
+    model: Path, prompts: Path, tmp_path: Path
+) -> None:
+    report = _report(model, tmp_path / "out", "--prompts", prompts)
+
+    assert [shot["seed"] for shot in report["shots"]] == [3, 4]
+    for name in ("recomposition_before", "recomposition_after", "soft_iou", "temporal_flicker"):
+        values = [shot["values"][name] for shot in report["shots"]]
+        assert report["metrics"][name]["mean"] == pytest.approx(sum(values) / 2)
+        assert report["metrics"][name]["worst"] == min(values)
+    assert len(report["baselines"]) == 2
+    assert report["metrics"]["regeneration_kept_change"]["worst"] == 0
+    # Three steps; every call holds the prompt and its absence. One shot is made anew: not counted.
+    assert report["speed"]["network_calls"] == 6
+    assert (tmp_path / "out" / "sheet.png").stat().st_size > 0
+
+
+@pytest.mark.slow
+def test_equal_input_gives_an_equal_report_but_for_speed(
+    model: Path, prompts: Path, tmp_path: Path
+) -> None:
+    first = _report(model, tmp_path / "one", "--prompts", prompts, "--regenerate", "0")
+    again = _report(model, tmp_path / "two", "--prompts", prompts, "--regenerate", "0")
+
+    for report in (first, again):
+        del report["speed"], report["command"]
+        report["left_out"] = len(report["left_out"])
+    assert first == again
+
+
+@pytest.mark.slow
+def test_held_out_scenes_are_asked_for_and_taken_apart(
+    model: Path, assets: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "out"
+
+    report = _report(model, out, "--held-out", "2", "--assets", assets, "--no-alignment")
+
+    assert all("routing" in shot["values"] for shot in report["shots"])
+    truth = report["decomposition"]["baselines"]["copy of ground truth"]
+    assert truth["soft_iou"]["worst"] == 1
+    assert report["decomposition"]["metrics"]["given_change"]["worst"] == 0
+    assert 0 <= report["decomposition"]["metrics"]["soft_iou"]["mean"] <= 1
+    data = report["baselines"]["copy of ground truth"]["temporal_flicker"]["mean"]
+    assert report["against_data"]["temporal_flicker"]["data"] == data
+
+
+def _folder(tmp_path: Path, **scenes: Stack) -> Path:
+    for name, scene in scenes.items():
+        write_stack(tmp_path / "shots" / name, scene)
+    return tmp_path / "shots"
+
+
+def test_shots_in_folders_are_measured_by_name_against_their_truth(tmp_path: Path) -> None:
+    scene = make_scene(1, 2, 48, 72)
+    shots = _folder(tmp_path, first=scene, second=faded(scene))
+    truth = tmp_path / "truth"
+    write_stack(truth / "first", scene)
+    write_stack(truth / "second", scene)
+
+    report = _report(shots, tmp_path / "out", "--truth", truth)
+
+    assert [shot["name"] for shot in report["shots"]] == ["first", "second"]
+    assert report["metrics"]["recomposition_before"]["worst_shot"] == "second"
+    assert report["metrics"]["soft_iou"]["worst"] == 1
+    assert any("no prompts" in reason for reason in report["left_out"])
+
+
+def test_the_page_is_one_file_that_shows_every_shot_and_every_metric(tmp_path: Path) -> None:
+    scene = make_scene(2, 2, 48, 72)
+    shots = _folder(tmp_path, **{"a<b": scene})
+
+    report = _report(shots, tmp_path / "out")
+
+    page = (tmp_path / "out" / "index.html").read_text()
+    assert page.count("data:image/png;base64,") == 1
+    assert "a&lt;b" in page
+    assert "a<b" not in page
+    assert "http" not in page
+    assert all(name.replace("_", " ") in page for name in report["metrics"])
+    assert page.count("<svg") == len(report["metrics"])
+
+
+def test_words_for_folders_go_by_the_order_of_names(
+    tmp_path: Path, assets: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scene = make_scene(1, 2, 48, 72)
+    shots = _folder(tmp_path, first=scene, second=scene)
+    lines = [{**LINE, "foregrounds": [words]} for words in ("a cat", "a panda")]
+    monkeypatch.setattr(Oracle, "nearest", lambda *_: "a panda")
+
+    options = ("--prompts", _prompts(tmp_path, *lines), "--assets", assets, "--no-alignment")
+    report = _report(shots, tmp_path / "out", *options)
+
+    assert [shot["values"]["right_subject"] for shot in report["shots"]] == [0, 1]
+
+
+def test_a_source_that_is_not_there_is_refused(tmp_path: Path) -> None:
+    assert "is no folder" in _refusal(tmp_path / "nothing", tmp_path / "out")
+
+
+def test_an_empty_folder_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+
+    assert "holds no shot and is no model" in _refusal(tmp_path / "empty", tmp_path / "out")
+
+
+def test_a_damaged_model_is_refused(prompts: Path, tmp_path: Path) -> None:
+    broken = tmp_path / "broken"
+    broken.mkdir()
+    (broken / "layert2v.json").write_text("{}")
+
+    assert "damaged" in _refusal(broken, tmp_path / "out", "--prompts", prompts)
+
+
+def test_layers_of_different_sizes_are_refused_with_both(tmp_path: Path) -> None:
+    shots = _folder(tmp_path, first=make_scene(1, 2, 48, 72))
+    other = write_stack(tmp_path / "other", make_scene(1, 2, 32, 48))
+    (shots / "first" / "matte").rename(tmp_path / "unused")
+    (other / "matte").rename(shots / "first" / "matte")
+
+    assert "matte is 48 x 32 but full is 72 x 48" in _refusal(shots, tmp_path / "out")
+
+
+def test_a_truth_of_another_size_is_refused(tmp_path: Path) -> None:
+    shots = _folder(tmp_path, first=make_scene(1, 2, 48, 72))
+    truth = tmp_path / "truth"
+    write_stack(truth / "first", make_scene(2, 2, 48, 72))
+
+    assert "2 foregrounds" in _refusal(shots, tmp_path / "out", "--truth", truth)
+
+
+def test_prompts_that_do_not_fit_the_folders_are_refused(tmp_path: Path, prompts: Path) -> None:
+    shots = _folder(tmp_path, first=make_scene(1, 2, 48, 72))
+
+    assert "2 lines of prompts for 1 shots" in _refusal(
+        shots, tmp_path / "out", "--prompts", prompts
+    )
+
+
+def test_a_model_without_prompts_is_refused(model: Path, tmp_path: Path) -> None:
+    assert "--prompts or by --held-out" in _refusal(model, tmp_path / "out")
+
+
+def test_more_foregrounds_than_the_model_makes_are_refused_before_any_shot(
+    model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(program, "generate", lambda *_: pytest.fail("a shot was made"))
+    path = _prompts(tmp_path, LINE, {**LINE, "foregrounds": ["a fox"] * 4})
+
+    assert "shot 2: 4 foregrounds" in _refusal(model, tmp_path / "out", "--prompts", path)
+
+
+def test_vbench_is_refused_where_it_is_not_installed(tmp_path: Path) -> None:
+    shots = _folder(tmp_path, first=make_scene(1, 2, 48, 72))
+
+    options = ("--vbench", "aesthetic_quality")
+    assert "pip install vbench" in _refusal(shots, tmp_path / "out", *options)
+    assert "beauty is none of" in _refusal(shots, tmp_path / "out", "--vbench", "beauty")
+
+
+VBENCH = """
+import json
+from pathlib import Path
+
+class VBench:
+    def __init__(self, device, info, output):
+        self.output = Path(output)
+
+    def evaluate(self, videos_path, name, dimension_list, mode):
+        assert mode == "custom_input"
+        movies = sorted(Path(videos_path).iterdir())
+        found = {d: [len(movies) / 10, [{"video_path": str(m)} for m in movies]] for d in dimension_list}
+        self.output.mkdir(parents=True, exist_ok=True)
+        (self.output / f"{name}_eval_results.json").write_text(json.dumps(found))
+"""  # noqa: E501
+
+
+def test_vbench_scores_the_movies_of_every_stream(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    package = tmp_path / "packages" / "vbench"
+    package.mkdir(parents=True)
+    (package / "__init__.py").write_text(VBENCH)
+    monkeypatch.syspath_prepend(package.parent)
+    monkeypatch.delitem(sys.modules, "vbench", raising=False)
+    shots = _folder(tmp_path, first=make_scene(1, 2, 48, 72), second=make_scene(1, 2, 48, 72))
+
+    report = _report(shots, tmp_path / "out", "--vbench", "aesthetic_quality")
+
+    assert set(report["vbench"]) == {"full", "background", "foreground"}
+    assert all(scores == {"aesthetic_quality": 0.2} for scores in report["vbench"].values())
+    del sys.modules["vbench"]
+
+
+def test_sheet_rows_of_different_widths_are_padded(tmp_path: Path) -> None:
+    shots = _folder(tmp_path, a=make_scene(1, 2, 48, 72), b=make_scene(2, 2, 48, 72))
+
+    _report(shots, tmp_path / "out")
+
+    # Two columns of the wider row: full twice, background, two foregrounds, two mattes.
+    with Image.open(tmp_path / "out" / "sheet.png") as sheet:
+        assert sheet.size == (2 * 7 * 72, 48)
+
+
+def test_no_layer_changes_while_it_is_measured(tmp_path: Path) -> None:
+    scene = make_scene(1, 3)
+    before = scene.background.rgb_TCHW.clone()
+
+    shot = program.Shot("a", scene, truth=scene)
+    program.measure_shots([shot], [], program.Judges(), lambda _: None)
+
+    assert torch.equal(scene.background.rgb_TCHW, before)

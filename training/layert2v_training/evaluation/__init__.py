@@ -1,0 +1,1 @@
+"""How good layered video is: metrics, baselines, report and page (`docs/evaluation.md`)."""

@@ -1,0 +1,63 @@
+"""Scenes of subject-background pairs that training never shows: prompts and exact layers."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from layert2v_model.stack import Layer, Role, Stack
+from layert2v_training.clips import LayeredClip, Pixels
+from layert2v_training.evaluation.prompts import ShotLine
+from layert2v_training.recipes import tiny
+from layert2v_training.scenes import SceneSource
+
+SEED = 2611
+"""Of the held-out scenes; training uses others."""
+
+
+def held_out_clips(
+    assets: Path, width: int, height: int, num_frames: int, count: int
+) -> list[LayeredClip]:
+    """Compose scenes with one foreground; equal arguments give equal scenes.
+
+    Args:
+        assets: Folder that `fetch_assets` filled.
+        width: Pixels.
+        height: Pixels.
+        num_frames: Of each scene.
+        count: Scenes; a longer list begins with the shorter one.
+    """
+    recipe = replace(
+        tiny().joint_scene,
+        width=width,
+        height=height,
+        num_frames=num_frames,
+        foregrounds=(1,),
+        is_held_out=True,
+        seed=SEED,
+    )
+    source = SceneSource(assets, recipe)
+    return [source.clip(index) for index in range(count)]
+
+
+def line_of(clip: LayeredClip, seed: int) -> ShotLine:
+    """Ask for a scene by its captions."""
+    captions = tuple(layer.caption for layer in clip.foregrounds)
+    return ShotLine(background=clip.background_caption, foregrounds=captions, seed=seed)
+
+
+def stack_of(clip: LayeredClip) -> Stack:
+    """Give a scene's exact layers."""
+    background_TCHW = tensor_of(clip.background_THWC)
+    layers = [
+        Layer(Role.FOREGROUND, tensor_of(layer.rgb_THWC), tensor_of(layer.alpha_THW[..., None]))
+        for layer in clip.foregrounds
+    ]
+    plate = Layer(Role.BACKGROUND, background_TCHW, torch.ones_like(background_TCHW[:, :1]))
+    return Stack((plate, *layers), tensor_of(clip.full_THWC))
+
+
+def tensor_of(pixels_THWC: Pixels) -> Tensor:
+    """Bring a clip's pixels (T, H, W, C) into the model's layout, (T, C, H, W)."""
+    return torch.from_numpy(pixels_THWC).permute(0, 3, 1, 2).contiguous()

@@ -1,0 +1,89 @@
+"""A model and the format of the shots it is asked for."""
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from layert2v_model.errors import DamagedModel
+from layert2v_model.folder import CARD_FILE, read_card
+from layert2v_model.given import StreamGiven
+from layert2v_model.grid import LatentGrid, latent_grid
+from layert2v_model.loading import fastest_dtype, load_pipeline
+from layert2v_model.pipeline import LayerT2VPipeline, ShotPrompts
+from layert2v_model.stack import Stack
+
+_CARD = ("sizes", "num_frames", "default_num_inference_steps", "default_guidance_scale")
+"""What the card must say of the shots that the model makes."""
+
+
+@dataclass(frozen=True, eq=False)
+class Studio:
+    """A model and the format of its shots."""
+
+    pipeline: LayerT2VPipeline
+    width: int
+    """Pixels."""
+    height: int
+    """Pixels."""
+    num_frames: int
+    num_inference_steps: int
+    guidance_scale: float
+
+    @classmethod
+    def load(
+        cls, folder: Path, steps: int | None = None, guidance: float | None = None
+    ) -> "Studio":
+        """Load a model folder; format, and steps and guidance if not given, are its card's.
+
+        Raises:
+            DamagedModel: The folder is not a whole model.
+        """
+        pipeline, card = load_pipeline(folder, dtype=fastest_dtype()), read_card(folder)
+        missing = [name for name in _CARD if name not in card]
+        if missing:
+            raise DamagedModel(
+                f"{folder / CARD_FILE} does not say {', '.join(missing)}; export the model again"
+            )
+        width, height = card["sizes"][0]
+        return cls(
+            pipeline,
+            width=width,
+            height=height,
+            num_frames=card["num_frames"][0],
+            num_inference_steps=steps or card["default_num_inference_steps"],
+            guidance_scale=guidance or card["default_guidance_scale"],
+        )
+
+    @property
+    def grid(self) -> LatentGrid:
+        """Where the shots' pixels fall among tokens."""
+        return latent_grid(
+            self.width, self.height, self.num_frames, self.pipeline.transformer, self.pipeline.vae
+        )
+
+    @property
+    def num_token_frames(self) -> int:
+        """Frames of pixels in the first frame of tokens: what steers best at a shot's ends."""
+        return self.grid.first_frame(self.grid.frames_per_token)
+
+    def take(
+        self,
+        prompts: ShotPrompts,
+        seed: int,
+        given: Mapping[str, StreamGiven] | None = None,
+        looped: Collection[str] = (),
+    ) -> Stack:
+        """Make a take as the model makes it, not finished."""
+        names = ["full", "background"]
+        names += [f"foreground_{k}" for k in range(1, len(prompts.foregrounds) + 1)]
+        return self.pipeline(
+            prompts,
+            width=self.width,
+            height=self.height,
+            num_frames=self.num_frames,
+            num_inference_steps=self.num_inference_steps,
+            guidance_scale=self.guidance_scale,
+            stream_seeds=dict.fromkeys(names, seed),
+            given=given,
+            looped=looped,
+        )
