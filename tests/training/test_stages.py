@@ -69,9 +69,9 @@ def test_the_alpha_loss_weighs_edges_more() -> None:
     assert float(edge["edge"]) > 1.5 * float(flat["edge"])
 
 
-def test_a_windowed_step_sees_one_frame_of_tokens_of_three_times_as_many_clips() -> None:
+def test_a_windowed_step_sees_one_frame_of_tokens_of_a_batch_of_its_own_size() -> None:
     model = make_transformer({**TINY_TRANSFORMER, "num_layers": 0, "ffn_dim": 8})
-    recipe = JointRecipe(LoopRecipe(num_steps=1, learning_rate=1e-3), batch_size=2)
+    recipe = JointRecipe(LoopRecipe(num_steps=1, learning_rate=1e-3), 2, windowed_batch_size=6)
     clip = LatentClip(torch.zeros(4, 24, 9, 2, 2), "a beach", ("a fox",))
     shapes: list[torch.Size] = []
     model.register_forward_pre_hook(lambda _, inputs: shapes.append(inputs[0].shape))
@@ -85,4 +85,4 @@ def test_a_windowed_step_sees_one_frame_of_tokens_of_three_times_as_many_clips()
         )
         loss(0)
 
-    assert shapes == [(2, 4, 24, 9, 2, 2), (6, 4, 24, 3, 2, 2)]
+    assert shapes == [(2, 4, 24, 9, 2, 2), (6, 4, 24, 1, 2, 2)]

@@ -31,7 +31,7 @@ from layert2v_training.captions import CaptionStates
 from layert2v_training.latents import LatentClip
 from layert2v_training.loop import Ema, LoopRecipe, Losses, train
 from layert2v_training.losses import add_noise, flow_matching_loss
-from layert2v_training.noise import NoiseMixture, draw_timesteps
+from layert2v_training.noise import Grid, NoiseMixture, draw_timesteps
 
 
 @dataclass(frozen=True)
@@ -117,15 +117,14 @@ class JointLoss:
         text, mask = self._text(clips)
         layout = stream_layout(num_foregrounds_of(latents.shape[1]))
         patch = self.model.config.patch_size[0]
-        t_BSF, given_BS = draw_timesteps(
-            len(clips), layout, latents.shape[3] // patch, self.recipe.noise
-        )
+        grid = Grid(latents.shape[3] // patch, patch, *latents.shape[4:])
+        t_BSF, given_BSTHW = draw_timesteps(len(clips), layout, grid, self.recipe.noise)
         noise = torch.randn_like(latents)
         latents, noise, t_BSF = (x.to(self.device) for x in (latents, noise, t_BSF))
         noisy = add_noise(latents, noise, t_BSF.repeat_interleave(patch, dim=2))
         velocity = self.model(noisy, 1000 * t_BSF, text, mask, return_dict=False)[0]
-        given_BS = given_BS.to(self.device)
-        loss = flow_matching_loss(velocity, latents, noise, given_BS, self.channel_weights_C)
+        given_BSTHW = given_BSTHW.to(self.device)
+        loss = flow_matching_loss(velocity, latents, noise, given_BSTHW, self.channel_weights_C)
         return {"flow": loss}
 
     def _draw(self) -> tuple[list[LatentClip], Tensor]:
