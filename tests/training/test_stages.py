@@ -13,7 +13,7 @@ from layert2v_training.cli import app
 from layert2v_training.export import text_encoder_folder
 from layert2v_training.joint import TINY_TRANSFORMER, JointLoss, JointRecipe, make_transformer
 from layert2v_training.latents import LatentClip
-from layert2v_training.loop import LoopRecipe
+from layert2v_training.optimizers import LoopRecipe
 
 
 @pytest.mark.slow
@@ -83,6 +83,6 @@ def test_a_windowed_step_sees_one_frame_of_tokens_of_a_batch_of_its_own_size() -
             CaptionStates(text_encoder_folder()),
             replace(recipe, windowed_share=share),
         )
-        loss(0)
+        loss(model, 0)
 
     assert shapes == [(2, 4, 24, 9, 2, 2), (6, 4, 24, 1, 2, 2)]

@@ -22,11 +22,11 @@ from layert2v_model.transformer import LayerT2VTransformer3DModel
 from layert2v_training.alpha_vae import train_alpha_vae
 from layert2v_training.assets import AssetsUnavailable, fetch_assets
 from layert2v_training.captions import CaptionStates
+from layert2v_training.checkpoint import CHECKPOINT
 from layert2v_training.export import export, text_encoder_folder
 from layert2v_training.joint import make_transformer, project_alphas, train_joint
 from layert2v_training.latents import LatentClip, load_latents
 from layert2v_training.linear_vae import channel_weights
-from layert2v_training.loop import CHECKPOINT
 from layert2v_training.multi_foreground import (
     RUN,
     multi_foreground_scene,

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 
 import torch
 from diffusers import AutoencoderKLWan
-from diffusers.models.autoencoders.autoencoder_kl_wan import patchify, unpatchify
+from diffusers.models.autoencoders.autoencoder_kl_wan import patchify
 from einops import rearrange
 from torch import Tensor, nn
 
@@ -173,11 +173,3 @@ def channel_weights(vae: AutoencoderKLWan) -> Tensor:
     rows_KD = vae.encoder.conv_in.weight[: vae.config.z_dim, :, 2, 1, 1].float()
     weights_K = 1 / rows_KD.norm(dim=1)
     return weights_K / weights_K.mean()
-
-
-def decode_at_once(vae: AutoencoderKLWan, latents_BCTHW: Tensor) -> Tensor:
-    """Decode all frames in one call, for training: around [-1, 1], not clamped.
-
-    Equal to decoding frame by frame with the causal cache, because nothing here resamples time.
-    """
-    return unpatchify(vae.decoder(vae.post_quant_conv(latents_BCTHW)), vae.config.patch_size)

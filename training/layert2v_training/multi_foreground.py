@@ -16,7 +16,7 @@ from layert2v_model.transformer import LayerT2VTransformer3DModel
 from layert2v_training.captions import CaptionStates
 from layert2v_training.joint import train_joint
 from layert2v_training.latents import LatentClip
-from layert2v_training.loop import Ema
+from layert2v_training.optimizers import Ema
 from layert2v_training.recipes import Recipe
 from layert2v_training.scenes import SceneRecipe
 

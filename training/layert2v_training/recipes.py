@@ -5,8 +5,8 @@ from typing import Any
 
 from layert2v_training.alpha_vae import AlphaVaeRecipe
 from layert2v_training.joint import TINY_TRANSFORMER, JointRecipe
-from layert2v_training.loop import LoopRecipe
 from layert2v_training.noise import NoiseMixture
+from layert2v_training.optimizers import LoopRecipe
 from layert2v_training.scenes import SceneRecipe
 
 
@@ -72,7 +72,7 @@ def tiny() -> Recipe:
 def debug() -> Recipe:
     """All stages in well under a minute; the result shows nothing, but serves."""
     recipe = tiny()
-    short = LoopRecipe(num_steps=4, learning_rate=1e-3, warmup_steps=1, autocast_dtype=None)
+    short = LoopRecipe(num_steps=4, learning_rate=1e-3, warmup_steps=1, autocast=None)
     network = {**TINY_TRANSFORMER, "num_attention_heads": 1, "num_layers": 1, "ffn_dim": 128}
     return replace(
         recipe,
