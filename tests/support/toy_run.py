@@ -4,12 +4,15 @@ import multiprocessing
 import os
 import socket
 import zlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 
 import torch
-from torch import Tensor
+from accelerate import Accelerator
+from torch import Tensor, nn
+from torch.distributed.fsdp import fully_shard
+from torch.distributed.tensor import DTensor
 
 from layert2v_model.transformer import LayerT2VTransformer3DModel
 from layert2v_training.joint import JointLoss, JointRecipe
@@ -22,6 +25,21 @@ from support.toy_model import make_toy_transformer
 MIXTURE = NoiseMixture(
     synchronous=0.2, given_layers=0.2, given_frames=0.2, given_regions=0.2, independent_frames=0.1
 )
+
+
+class SplittingAccelerator(Accelerator):
+    """Splits parameters on the CPU as the library's FSDP does on other devices only."""
+
+    def prepare(self, model: nn.Module, *optimizers: torch.optim.Optimizer) -> tuple[object, ...]:
+        """Split the model and hand its new parameters to the optimizers."""
+        names = {id(parameter): name for name, parameter in model.named_parameters()}
+        for block in model.blocks:
+            fully_shard(block)
+        fully_shard(model)
+        split = dict(model.named_parameters())
+        for group in (group for optimizer in optimizers for group in optimizer.param_groups):
+            group["params"] = [split[names[id(parameter)]] for parameter in group["params"]]
+        return model, *optimizers
 
 
 class ToyCaptions:
@@ -69,7 +87,7 @@ def toy_clips() -> list[LatentClip]:
     ]
 
 
-def run(folder: Path, recipe: JointRecipe) -> list[Tensor]:
+def run(folder: Path, recipe: JointRecipe, accelerator: Accelerator | None = None) -> list[Tensor]:
     """Train the toy, resuming what `folder` holds; return the gradients of the last step."""
     torch.set_num_threads(1)
     model, gradients = toy_transformer(), list[Tensor]()
@@ -80,7 +98,10 @@ def run(folder: Path, recipe: JointRecipe) -> list[Tensor]:
 
     loss = JointLoss(model, toy_clips(), ToyCaptions(), recipe)  # type: ignore[arg-type]
     steps = recipe.loop.num_steps
-    train(folder, model, loss, recipe.loop, evaluate=keep, evaluate_every=steps)
+    train(
+        folder, model, loss, recipe.loop,
+        evaluate=keep, evaluate_every=steps, accelerator=accelerator,
+    )  # fmt: skip
     return gradients
 
 
@@ -98,15 +119,15 @@ def _server() -> multiprocessing.context.ForkServerContext:
 
 
 def run_on_processes(
-    folder: Path, recipe: JointRecipe, settings: Mapping[str, str], deadline_s: float
+    folder: Path, recipe: JointRecipe, deadline_s: float, *, is_split: bool = False
 ) -> list[list[Tensor]]:
     """Run on two processes that meet through gloo; return what `run` does in each.
 
     Args:
         folder: Of the run.
         recipe: Of each process.
-        settings: What `accelerate launch` would put into the environment.
         deadline_s: For all of it.
+        is_split: Whether each process holds half of every parameter.
 
     Raises:
         TimeoutError: They were not done in time; they are killed.
@@ -115,7 +136,7 @@ def run_on_processes(
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     processes = [
-        _server().Process(target=_one_of_two, args=(rank, port, folder, recipe, settings))
+        _server().Process(target=_one_of_two, args=(rank, port, folder, recipe, is_split))
         for rank in range(2)
     ]
     for process in processes:
@@ -130,9 +151,7 @@ def run_on_processes(
     return [torch.load(folder / f"{rank}.pt", weights_only=True) for rank in range(2)]
 
 
-def _one_of_two(
-    rank: int, port: int, folder: Path, recipe: JointRecipe, settings: Mapping[str, str]
-) -> None:
+def _one_of_two(rank: int, port: int, folder: Path, recipe: JointRecipe, is_split: bool) -> None:
     os.environ |= {
         "ACCELERATE_USE_CPU": "true",
         "RANK": str(rank),
@@ -140,7 +159,10 @@ def _one_of_two(
         "WORLD_SIZE": "2",
         "MASTER_ADDR": "127.0.0.1",
         "MASTER_PORT": str(port),
-        **settings,
     }
-    torch.save(run(folder, recipe), folder / f"{rank}.pt")
+    accelerator = SplittingAccelerator() if is_split else None
+    gradients = [gradient.data for gradient in run(folder, recipe, accelerator)]
+    whole = [g.full_tensor() if isinstance(g, DTensor) else g for g in gradients]
+    assert is_split == any(isinstance(g, DTensor) for g in gradients)
+    torch.save(whole, folder / f"{rank}.pt")
     torch.distributed.destroy_process_group()
