@@ -21,7 +21,7 @@ from layert2v_model.alpha_vae import (
     merge_decoder_lora,
     save_alpha_vae,
 )
-from layert2v_training.linear_vae import encode_linear
+from layert2v_training.linear_vae import encode_pixels
 from layert2v_training.loop import Losses, train
 from layert2v_training.optimizers import LoopRecipe
 from layert2v_training.scenes import SceneRecipe, SceneSource
@@ -129,7 +129,9 @@ def train_alpha_vae(
     alphas = compose_alphas(SceneSource(assets, scene), recipe.num_clips)
     held_out = alphas[-16:]
     model = AlphaModel(vae, recipe)
-    latents = encode_linear(vae, alphas.expand(-1, 3, -1, -1, -1))
+    latents = torch.cat(
+        [encode_pixels(vae, part.expand(-1, 3, -1, -1, -1)) for part in alphas.split(8)]
+    )
 
     def loss_of(called: nn.Module, step: int) -> Losses:
         device = next(called.parameters()).device

@@ -10,7 +10,7 @@ recipe (`multi_foreground.py`).
 Shape letters: B batch, S streams, C channels, T latent frames, H, W, N text tokens.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -30,7 +30,8 @@ from layert2v_model.transformer import LayerT2VTransformer3DModel
 from layert2v_training.captions import CaptionStates
 from layert2v_training.decoded import DecodedLosses, DecodedRecipe, picture_of
 from layert2v_training.latents import LatentClip
-from layert2v_training.loop import Losses, train
+from layert2v_training.loop import Figures, Losses, train
+from layert2v_training.lora import LoraRecipe
 from layert2v_training.losses import add_noise, flow_matching_loss
 from layert2v_training.noise import Grid, NoiseMixture, draw_timesteps
 from layert2v_training.optimizers import Ema, LoopRecipe
@@ -52,6 +53,10 @@ class JointRecipe:
     noise: NoiseMixture = field(default_factory=NoiseMixture)
     decoded: DecodedRecipe = field(default_factory=DecodedRecipe)
     """Losses of pixels; none by default."""
+    lora: LoraRecipe | None = None
+    """Adapters to train instead of all parameters; the model must start from another."""
+    sheet_every: int = 500
+    """Steps between sheets of what the averaged parameters make; 0: none."""
     gradient_checkpointing: bool = False
     """Whether to forget what is inside blocks and compute it again: about a third slower, and
     memory for one block instead of all."""
@@ -199,9 +204,14 @@ def train_joint(
     run: str,
     channel_weights_C: Tensor | None = None,
     decoded: DecodedLosses | None = None,
+    sheet: Callable[[int], Figures] | None = None,
 ) -> Ema:
-    """Train `model` in place on `clips`; the run's folder is `out/run`."""
+    """Train `model` in place on `clips`; the run's folder is `out/run`, `sheet` makes pictures."""
     if recipe.gradient_checkpointing:
         model.enable_gradient_checkpointing()
     loss = JointLoss(model, clips, captions, recipe, channel_weights_C, decoded)
-    return train(out / run, model, loss, recipe.loop)
+    every = recipe.sheet_every
+    return train(
+        out / run, model, loss, recipe.loop,
+        evaluate=sheet if every else None, evaluate_every=every,
+    )  # fmt: skip

@@ -18,7 +18,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from layert2v_training.clips import LayeredClip, Pixels
-from layert2v_training.linear_vae import encode_linear
+from layert2v_training.linear_vae import encode_pixels
 from layert2v_training.scenes import SceneRecipe, SceneSource
 
 SHARD_CLIPS = 250
@@ -44,7 +44,7 @@ def encode_clip(vae: AutoencoderKLWan, clip: LayeredClip) -> LatentClip:
         [rearrange(torch.from_numpy(video), "t h w c -> c t h w") for video in videos]
     )
     with torch.no_grad():
-        latents = encode_linear(vae, pixels.to(vae.device)).to("cpu", torch.float16)
+        latents = encode_pixels(vae, pixels.to(vae.device)).to("cpu", torch.float16)
     captions = tuple(layer.caption for layer in clip.foregrounds)
     return LatentClip(latents, clip.background_caption, captions)
 
@@ -67,17 +67,18 @@ def load_latents(
     clips: list[LatentClip] = []
     shards = range((num_clips + SHARD_CLIPS - 1) // SHARD_CLIPS)
     for shard in tqdm(shards, desc="latents", mininterval=10, ascii=True):
-        path = folder / f"{key}-{shard:04d}.pt"
+        count = min(SHARD_CLIPS, num_clips - shard * SHARD_CLIPS)
+        # A last shard that is not full has a name of its own: more clips make it anew.
+        path = folder / f"{key}-{shard:04d}{'' if count == SHARD_CLIPS else f'-{count}'}.pt"
         if not path.is_file():
-            _write_shard(path, vae, source, shard)
+            _write_shard(path, vae, source, range(shard * SHARD_CLIPS, shard * SHARD_CLIPS + count))
         stored = torch.load(path, weights_only=True)
         clips += [LatentClip(latents, *captions) for latents, captions in stored]
     return clips[:num_clips]
 
 
-def _write_shard(path: Path, vae: AutoencoderKLWan, source: SceneSource, shard: int) -> None:
-    first = shard * SHARD_CLIPS
-    encoded = [encode_clip(vae, source.clip(i)) for i in range(first, first + SHARD_CLIPS)]
+def _write_shard(path: Path, vae: AutoencoderKLWan, source: SceneSource, clips: range) -> None:
+    encoded = [encode_clip(vae, source.clip(i)) for i in clips]
     stored = [(c.latents_SCTHW, (c.background_caption, c.foreground_captions)) for c in encoded]
     partial = path.with_suffix(".part")
     torch.save(stored, partial)

@@ -21,6 +21,8 @@ from diffusers.models.autoencoders.autoencoder_kl_wan import patchify
 from einops import rearrange
 from torch import Tensor, nn
 
+from layert2v_model import codec
+
 CONSTANT = 300.0
 """The constant channel: the squares of 48 latents of unit variance are 0.05 % of its own."""
 LOG_VARIANCE = -20.0
@@ -157,6 +159,17 @@ def encode_linear(vae: AutoencoderKLWan, pixels_BCTHW: Tensor) -> Tensor:
     patches = patchify(2 * pixels_BCTHW.float() - 1, vae.config.patch_size)
     codes = torch.einsum("kc,bcthw->bkthw", conv.weight[:count, :, 2, 1, 1], patches)
     return codes + conv.bias[:count, None, None, None]
+
+
+def is_linear(vae: AutoencoderKLWan) -> bool:
+    """Say whether a VAE is one of `make_vae`: nothing but its patches resamples."""
+    return len(vae.config.dim_mult) == 1 and vae.config.patch_size is not None
+
+
+@torch.no_grad()
+def encode_pixels(vae: AutoencoderKLWan, pixels_BCTHW: Tensor) -> Tensor:
+    """Encode pixels in [0, 1] with any VAE, by the shortest exact way: normalised latents."""
+    return (encode_linear if is_linear(vae) else codec.encode)(vae, pixels_BCTHW)
 
 
 @torch.no_grad()
