@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
+from accelerate import PartialState
 from diffusers import AutoencoderKLWan
 from einops import rearrange
 from torch import Tensor, nn
@@ -130,7 +131,10 @@ def train_alpha_vae(
     held_out = alphas[-16:]
     model = AlphaModel(vae, recipe)
     latents = torch.cat(
-        [encode_pixels(vae, part.expand(-1, 3, -1, -1, -1)) for part in alphas.split(8)]
+        [
+            encode_pixels(vae, part.to(vae.device).expand(-1, 3, -1, -1, -1)).cpu()
+            for part in alphas.split(8)
+        ]
     )
 
     def loss_of(called: nn.Module, step: int) -> Losses:
@@ -152,5 +156,6 @@ def train_alpha_vae(
     model.cpu()
     merge_decoder_lora(vae)
     vae.requires_grad_(False).eval()
-    save_alpha_vae(vae, model.project_in, out / "alpha_vae")
+    if PartialState().is_main_process:
+        save_alpha_vae(vae, model.project_in, out / "alpha_vae")
     return vae, model.project_in

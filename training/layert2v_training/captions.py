@@ -31,10 +31,11 @@ class CaptionStates:
     @torch.no_grad()
     def _encode_batch(self, captions: list[str]) -> None:
         tokens = self.tokenizer(captions, return_tensors="pt", padding=True)
+        tokens = tokens.to(self.encoder.device)
         states = self.encoder(**tokens).last_hidden_state
         lengths = tokens["attention_mask"].sum(1).tolist()
         for caption, row, length in zip(captions, states, lengths, strict=True):
-            self._states[caption] = row[:length].float().clone()
+            self._states[caption] = row[:length].float().to("cpu", copy=True)
 
     def __getitem__(self, caption: str) -> Tensor:
         """Look up a caption that `encode` has seen."""

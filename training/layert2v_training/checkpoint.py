@@ -127,7 +127,8 @@ def _split_as(parameter: Tensor) -> Callable[[Tensor], Tensor]:
     """Return what splits a whole tensor as `parameter` is split, if it is."""
     if not isinstance(parameter, DTensor):
         return lambda whole: whole
-    return lambda whole: distribute_tensor(whole, parameter.device_mesh, parameter.placements)
+    mesh, placements = parameter.device_mesh, parameter.placements
+    return lambda whole: distribute_tensor(whole, mesh, placements)
 
 
 def _split_state(optimizer: torch.optim.Optimizer, stored: dict[str, Any]) -> dict[str, Any]:

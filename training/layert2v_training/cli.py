@@ -33,7 +33,15 @@ from layert2v_training.stages import (
 app = typer.Typer(help=__doc__, no_args_is_help=True, pretty_exceptions_enable=False)
 
 
-RecipeName = StrEnum("RecipeName", {name.upper(): name for name in RECIPES})  # type: ignore[misc]
+class RecipeName(StrEnum):
+    """Recipes by name, as in `recipes.RECIPES`."""
+
+    TINY = "tiny"
+    DEBUG = "debug"
+    WAN_1_3B = "wan2.1-1.3b"
+    WAN_1_3B_LONG = "wan2.1-1.3b-long"
+    WAN_14B = "wan2.1-14b"
+
 
 _REFUSALS = (
     AssetsUnavailable,

@@ -83,6 +83,8 @@ class DecodedLosses:
             truth_BSCTHW: The clip's latents.
             t_BST: Noise levels per latent frame.
         """
+        for decoder in (self.vae, self.alpha_vae):
+            decoder.to(estimate_BSCTHW.device)
         clips, frames = self.recipe.num_clips, self.recipe.num_latent_frames
         estimate, truth = (x[:clips, :, :, :frames] for x in (estimate_BSCTHW, truth_BSCTHW))
         t_BS = t_BST[:clips, :, :frames].amax(2)

@@ -12,6 +12,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import torch
+from accelerate import PartialState
 from diffusers import AutoencoderKLWan
 from einops import rearrange
 from torch import Tensor
@@ -61,20 +62,34 @@ def cache_key(vae: AutoencoderKLWan, recipe: SceneRecipe) -> str:
 def load_latents(
     folder: Path, vae: AutoencoderKLWan, assets: Path, recipe: SceneRecipe, num_clips: int
 ) -> list[LatentClip]:
-    """Read the latents of clips 0 to `num_clips` - 1, encoding the shards that are missing."""
+    """Read the latents of clips 0 to `num_clips` - 1, encoding the shards that are missing.
+
+    Several processes share the shards to encode.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     key, source = cache_key(vae, recipe), SceneSource(assets, recipe)
-    clips: list[LatentClip] = []
-    shards = range((num_clips + SHARD_CLIPS - 1) // SHARD_CLIPS)
-    for shard in tqdm(shards, desc="latents", mininterval=10, ascii=True):
-        count = min(SHARD_CLIPS, num_clips - shard * SHARD_CLIPS)
-        # A last shard that is not full has a name of its own: more clips make it anew.
-        path = folder / f"{key}-{shard:04d}{'' if count == SHARD_CLIPS else f'-{count}'}.pt"
-        if not path.is_file():
-            _write_shard(path, vae, source, range(shard * SHARD_CLIPS, shard * SHARD_CLIPS + count))
-        stored = torch.load(path, weights_only=True)
-        clips += [LatentClip(latents, *captions) for latents, captions in stored]
-    return clips[:num_clips]
+    shards = {
+        _shard_path(folder, key, first, num_clips): range(
+            first, min(first + SHARD_CLIPS, num_clips)
+        )
+        for first in range(0, num_clips, SHARD_CLIPS)
+    }
+    processes = PartialState()
+    missing = [path for path in shards if not path.is_file()]
+    processes.wait_for_everyone()
+    own = missing[processes.process_index :: processes.num_processes]
+    for path in tqdm(own, desc="latents", mininterval=10, ascii=True, disable=not own):
+        _write_shard(path, vae, source, shards[path])
+    processes.wait_for_everyone()
+    stored = [clip for path in shards for clip in torch.load(path, weights_only=True)]
+    return [LatentClip(latents, *captions) for latents, captions in stored]
+
+
+def _shard_path(folder: Path, key: str, first: int, num_clips: int) -> Path:
+    """Name a shard; a last one that is not full has a name of its own."""
+    count = min(SHARD_CLIPS, num_clips - first)
+    size = "" if count == SHARD_CLIPS else f"-{count}"
+    return folder / f"{key}-{first // SHARD_CLIPS:04d}{size}.pt"
 
 
 def _write_shard(path: Path, vae: AutoencoderKLWan, source: SceneSource, clips: range) -> None:

@@ -120,7 +120,7 @@ def wan2_1_1_3b() -> Recipe:
     Source:
         LayerT2V's release, `vae_lora.yaml` and `vae_lora_stage1.yaml`: LoRA 128/128, rate 1e-4,
         weight decay 0.01, 500 steps of warm-up, batch 4 x 4, EMA 0.9999; 6 000 steps. Differences,
-        each for a defect listed in `docs/training.md`: levels are drawn with the sampler's shift,
+        each for a defect of the release: levels are drawn with the sampler's shift,
         captions are dropped, and no loss is taken in latents.
     """
     loop = LoopRecipe(

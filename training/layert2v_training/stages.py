@@ -9,6 +9,7 @@ from functools import cached_property
 from pathlib import Path
 
 import torch
+from accelerate import PartialState
 from diffusers import AutoencoderKLWan
 
 from layert2v_model.alpha_vae import load_project_in
@@ -104,6 +105,11 @@ class Run:
         path = self.needs(name, name.replace("_", "-"))
         return AutoencoderKLWan.from_pretrained(path, torch_dtype=torch.float32)
 
+    def pictures(self) -> Path:
+        """Return the folder of pictures; fetched once, by one process."""
+        with PartialState().main_process_first():
+            return fetch_assets(self.assets)
+
     def captions(self) -> CaptionStates:
         """Make what encodes captions, as the exported model will encode prompts."""
         if self.recipe.base == "none":
@@ -123,32 +129,32 @@ def run_vae(run: Run) -> None:
     if run.recipe.base != "none":
         raise MissingPart(f"{run.recipe.name} uses its base's VAE; begin with alpha-vae")
     recipe = run.recipe
-    train_vae(
-        fetch_assets(run.assets), run.out, recipe.scene, recipe.vae, num_clips=recipe.vae_clips
-    )
+    train_vae(run.pictures(), run.out, recipe.scene, recipe.vae, num_clips=recipe.vae_clips)
 
 
 def run_alpha_vae(run: Run) -> None:
     """Adapt the VAE to mattes: `OUT/alpha_vae`."""
-    run.adopt_vaes()
-    assets = fetch_assets(run.assets)
-    train_alpha_vae(assets, run.out, run.vae(), run.scene("alpha-vae"), run.recipe.alpha_vae)
+    with PartialState().main_process_first():
+        run.adopt_vaes()
+    vae = run.vae().to(PartialState().device)
+    train_alpha_vae(run.pictures(), run.out, vae, run.scene("alpha-vae"), run.recipe.alpha_vae)
 
 
 def run_joint(run: Run, stage: str, *, is_compiled: bool = False) -> None:
     """Train stage `joint` or `multi-foreground`; the latter goes on from the former or `init`."""
-    run.adopt_vaes()
-    vae, alpha_vae = run.vae(), run.vae("alpha_vae")
+    with PartialState().main_process_first():
+        run.adopt_vaes()
+    device = PartialState().device
+    vae, alpha_vae = run.vae().to(device), run.vae("alpha_vae")
     recipe, is_first = run.stage(stage), stage == "joint"
     before = None
     if not is_first and run.init is None:
         before = run.needs(f"{JOINT_RUN}/{CHECKPOINT}", "joint")
     model = stage_transformer(run.recipe, recipe, base=run.wan, init=run.init, checkpoint=before)
     scene = run.scene(stage)
-    clips = load_latents(
-        run.out / "latents", vae, fetch_assets(run.assets), scene, run.recipe.num_clips
-    )
+    clips = load_latents(run.out / "latents", vae, run.pictures(), scene, run.recipe.num_clips)
     project_in, captions = load_project_in(run.out / "alpha_vae"), run.captions()
+    captions.encoder.to(device)
     decoded = None
     if recipe.decoded.is_used:
         is_premultiplied = model.config.foreground_fill == "black"

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from accelerate import PartialState
 from diffusers import AutoencoderKLWan
 from diffusers.models.autoencoders.autoencoder_kl_wan import unpatchify
 from einops import rearrange
@@ -158,7 +159,8 @@ def train_vae(
     torch.manual_seed(loop.seed)
     sample = _signed(pixels_NSCTHW[:200].flatten(0, 1))
     log.info("linear floor: %s", pca_floor(sample, held_out, LinearVaeSize().z_dim))
-    vae = make_linear_vae(out / "vae", sample)
+    with PartialState().main_process_first():
+        vae = make_linear_vae(out / "vae", sample)
     latents = encode_all(vae, pixels_NSCTHW.flatten(0, 1))
 
     # --- decoder ---
@@ -175,5 +177,7 @@ def train_vae(
     train(
         out / "run-vae", decoder, loss, loop, evaluate=evaluate, evaluate_every=250
     ).copy_to(decoder)  # fmt: skip
-    vae.requires_grad_(False).eval().save_pretrained(out / "vae")
+    vae.requires_grad_(False).eval()
+    if PartialState().is_main_process:
+        vae.save_pretrained(out / "vae")
     return vae
