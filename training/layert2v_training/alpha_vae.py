@@ -69,11 +69,11 @@ def render_loss(decoded_B1THW: Tensor, target_B1THW: Tensor) -> Tensor:
     """
     shape = (2, len(target_B1THW), 3, 1, 1, 1)
     front, back = torch.rand(shape).to(target_B1THW.device).unbind(0)
-    renders = [
+    decoded, target = (
         alpha * front + (1 - alpha) * back
         for alpha in ((matte.float() + 1) / 2 for matte in (decoded_B1THW, target_B1THW))
-    ]
-    return nn.functional.l1_loss(*renders)
+    )
+    return nn.functional.l1_loss(decoded, target)
 
 
 def _gradient(video_B1THW: Tensor) -> Tensor:
