@@ -6,10 +6,10 @@ DEBIAN := libx11-6 libxi6 libxkbcommon0 libsm6 libice6 libgl1 libxxf86vm1 libxfi
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export HF_HUB_OFFLINE := 1
 
-.PHONY: help demo test check addon proto verify bench train-tiny test-bpy clean
+.PHONY: help demo test check addon proto verify bench train-tiny train-tiny-debug test-bpy clean
 
 help:  ## Print this menu
-	@grep -hE '^[a-z-]+:.*##' Makefile | sed -E 's/:.*## /\t/' | expand -t 16
+	@grep -hE '^[a-z-]+:.*##' Makefile | sed -E 's/:.*## /\t/' | expand -t 20
 
 demo: $(VENV)/installed  ## Generate, import, render and regenerate one shot in headless Blender; see demo/
 	$(RUN)/python demo.py $(if $(PROMPT),--prompt "$(PROMPT)") \
@@ -45,7 +45,10 @@ bench: $(VENV)/installed  ## Measure speed and memory against the plain model an
 	$(RUN)/python -m benchmarks $(BENCH)
 
 train-tiny: $(VENV)/installed  ## Train the shipped model from nothing into runs/tiny (hours; resumes)
-	$(RUN)/layert2v-train tiny --assets cache/assets --out runs/tiny
+	$(RUN)/layert2v-train all --recipe tiny --assets cache/assets --out runs/tiny
+
+train-tiny-debug: $(VENV)/installed  ## Run all stages for a few steps into runs/debug, in minutes, and export a model
+	$(RUN)/layert2v-train all --recipe debug --assets cache/assets --out runs/debug
 
 clean:  ## Remove what the other targets made, but not trained weights
 	rm -rf $(VENV) .venv-bpy-* .venv-proto build dist demo

@@ -5,12 +5,12 @@ from layert2v_model import codec
 from layert2v_training.linear_vae import (
     LinearVaeSize,
     channel_weights,
-    decode_at_once,
     encode_linear,
     make_vae,
     set_linear,
 )
 from layert2v_training.pca_codec import fit_pca
+from layert2v_training.vae import Decoder
 
 SIZE = LinearVaeSize(z_dim=12, encoder_dim=32, decoder_dim=32)
 
@@ -53,7 +53,7 @@ def test_decoding_at_once_equals_decoding_frame_by_frame(vae, videos: torch.Tens
     latents = encode_linear(vae, videos[:2])
 
     torch.testing.assert_close(
-        decode_at_once(vae, latents), codec.decode_raw(vae, latents), atol=1e-4, rtol=0
+        Decoder(vae)(latents), codec.decode_raw(vae, latents), atol=1e-4, rtol=0
     )
 
 
@@ -61,7 +61,7 @@ def test_every_decoder_branch_gets_a_gradient(vae, videos: torch.Tensor) -> None
     vae.requires_grad_(True)
     latents = encode_linear(vae, videos[:1])
 
-    (decode_at_once(vae, latents) - videos[:1]).square().mean().backward()
+    (Decoder(vae)(latents) - videos[:1]).square().mean().backward()
 
     silent = [
         name

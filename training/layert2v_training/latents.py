@@ -12,13 +12,14 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import torch
+from accelerate import PartialState
 from diffusers import AutoencoderKLWan
 from einops import rearrange
 from torch import Tensor
 from tqdm import tqdm
 
 from layert2v_training.clips import LayeredClip, Pixels
-from layert2v_training.linear_vae import encode_linear
+from layert2v_training.linear_vae import encode_pixels
 from layert2v_training.scenes import SceneRecipe, SceneSource
 
 SHARD_CLIPS = 250
@@ -44,7 +45,7 @@ def encode_clip(vae: AutoencoderKLWan, clip: LayeredClip) -> LatentClip:
         [rearrange(torch.from_numpy(video), "t h w c -> c t h w") for video in videos]
     )
     with torch.no_grad():
-        latents = encode_linear(vae, pixels.to(vae.device)).to("cpu", torch.float16)
+        latents = encode_pixels(vae, pixels.to(vae.device)).to("cpu", torch.float16)
     captions = tuple(layer.caption for layer in clip.foregrounds)
     return LatentClip(latents, clip.background_caption, captions)
 
@@ -61,23 +62,38 @@ def cache_key(vae: AutoencoderKLWan, recipe: SceneRecipe) -> str:
 def load_latents(
     folder: Path, vae: AutoencoderKLWan, assets: Path, recipe: SceneRecipe, num_clips: int
 ) -> list[LatentClip]:
-    """Read the latents of clips 0 to `num_clips` - 1, encoding the shards that are missing."""
+    """Read the latents of clips 0 to `num_clips` - 1, encoding the shards that are missing.
+
+    Several processes share the shards to encode.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     key, source = cache_key(vae, recipe), SceneSource(assets, recipe)
-    clips: list[LatentClip] = []
-    shards = range((num_clips + SHARD_CLIPS - 1) // SHARD_CLIPS)
-    for shard in tqdm(shards, desc="latents", mininterval=10, ascii=True):
-        path = folder / f"{key}-{shard:04d}.pt"
-        if not path.is_file():
-            _write_shard(path, vae, source, shard)
-        stored = torch.load(path, weights_only=True)
-        clips += [LatentClip(latents, *captions) for latents, captions in stored]
-    return clips[:num_clips]
+    shards = {
+        _shard_path(folder, key, first, num_clips): range(
+            first, min(first + SHARD_CLIPS, num_clips)
+        )
+        for first in range(0, num_clips, SHARD_CLIPS)
+    }
+    processes = PartialState()
+    missing = [path for path in shards if not path.is_file()]
+    processes.wait_for_everyone()
+    own = missing[processes.process_index :: processes.num_processes]
+    for path in tqdm(own, desc="latents", mininterval=10, ascii=True, disable=not own):
+        _write_shard(path, vae, source, shards[path])
+    processes.wait_for_everyone()
+    stored = [clip for path in shards for clip in torch.load(path, weights_only=True)]
+    return [LatentClip(latents, *captions) for latents, captions in stored]
 
 
-def _write_shard(path: Path, vae: AutoencoderKLWan, source: SceneSource, shard: int) -> None:
-    first = shard * SHARD_CLIPS
-    encoded = [encode_clip(vae, source.clip(i)) for i in range(first, first + SHARD_CLIPS)]
+def _shard_path(folder: Path, key: str, first: int, num_clips: int) -> Path:
+    """Name a shard; a last one that is not full has a name of its own."""
+    count = min(SHARD_CLIPS, num_clips - first)
+    size = "" if count == SHARD_CLIPS else f"-{count}"
+    return folder / f"{key}-{first // SHARD_CLIPS:04d}{size}.pt"
+
+
+def _write_shard(path: Path, vae: AutoencoderKLWan, source: SceneSource, clips: range) -> None:
+    encoded = [encode_clip(vae, source.clip(i)) for i in clips]
     stored = [(c.latents_SCTHW, (c.background_caption, c.foreground_captions)) for c in encoded]
     partial = path.with_suffix(".part")
     torch.save(stored, partial)

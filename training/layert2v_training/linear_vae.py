@@ -17,9 +17,11 @@ from dataclasses import dataclass
 
 import torch
 from diffusers import AutoencoderKLWan
-from diffusers.models.autoencoders.autoencoder_kl_wan import patchify, unpatchify
+from diffusers.models.autoencoders.autoencoder_kl_wan import patchify
 from einops import rearrange
 from torch import Tensor, nn
+
+from layert2v_model import codec
 
 CONSTANT = 300.0
 """The constant channel: the squares of 48 latents of unit variance are 0.05 % of its own."""
@@ -159,6 +161,17 @@ def encode_linear(vae: AutoencoderKLWan, pixels_BCTHW: Tensor) -> Tensor:
     return codes + conv.bias[:count, None, None, None]
 
 
+def is_linear(vae: AutoencoderKLWan) -> bool:
+    """Say whether a VAE is one of `make_vae`: nothing but its patches resamples."""
+    return len(vae.config.dim_mult) == 1 and vae.config.patch_size is not None
+
+
+@torch.no_grad()
+def encode_pixels(vae: AutoencoderKLWan, pixels_BCTHW: Tensor) -> Tensor:
+    """Encode pixels in [0, 1] with any VAE, by the shortest exact way: normalised latents."""
+    return (encode_linear if is_linear(vae) else codec.encode)(vae, pixels_BCTHW)
+
+
 @torch.no_grad()
 def channel_weights(vae: AutoencoderKLWan) -> Tensor:
     """Weigh latent channels between all alike and by their share in the pixels' squared error.
@@ -173,11 +186,3 @@ def channel_weights(vae: AutoencoderKLWan) -> Tensor:
     rows_KD = vae.encoder.conv_in.weight[: vae.config.z_dim, :, 2, 1, 1].float()
     weights_K = 1 / rows_KD.norm(dim=1)
     return weights_K / weights_K.mean()
-
-
-def decode_at_once(vae: AutoencoderKLWan, latents_BCTHW: Tensor) -> Tensor:
-    """Decode all frames in one call, for training: around [-1, 1], not clamped.
-
-    Equal to decoding frame by frame with the causal cache, because nothing here resamples time.
-    """
-    return unpatchify(vae.decoder(vae.post_quant_conv(latents_BCTHW)), vae.config.patch_size)

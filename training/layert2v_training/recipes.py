@@ -1,12 +1,20 @@
-"""Complete recipes as functions: `tiny`, the model that ships, and `debug`, seconds on a CPU."""
+"""Complete recipes as functions: `tiny`, `debug`, and the two sizes of Wan2.1.
 
+What users change they change by name (`overrides.py`), and `check_recipe` says what conflicts.
+"""
+
+import inspect
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, Literal
 
+from layert2v_model.transformer import LayerT2VTransformer3DModel
 from layert2v_training.alpha_vae import AlphaVaeRecipe
+from layert2v_training.decoded import DecodedRecipe
 from layert2v_training.joint import TINY_TRANSFORMER, JointRecipe
-from layert2v_training.loop import LoopRecipe
+from layert2v_training.lora import LoraRecipe
 from layert2v_training.noise import NoiseMixture
+from layert2v_training.optimizers import LoopRecipe
+from layert2v_training.overrides import InvalidRecipe
 from layert2v_training.scenes import SceneRecipe
 
 
@@ -29,6 +37,16 @@ class Recipe:
     transformer: dict[str, Any] = field(default_factory=lambda: dict(TINY_TRANSFORMER))
     sampling_shift: float = 2.0
     """Shift of the exported sampler; equals the noise mixtures' shift."""
+    base: Literal["none", "wan"] = "none"
+    """`wan`: VAE, text encoder and the transformer's first weights come from a Wan2.1 folder."""
+    export: Literal["float16", "bfloat16"] = "float16"
+    """Precision of the exported transformer. umT5 and Wan overflow in float16."""
+    num_inference_steps: int = 24
+    """Of the exported model, unless a shot says otherwise."""
+    guidance_scale: float = 3.0
+    """As above."""
+    fps: float = 8.0
+    """Frames per second of the clips."""
 
 
 def tiny() -> Recipe:
@@ -72,7 +90,7 @@ def tiny() -> Recipe:
 def debug() -> Recipe:
     """All stages in well under a minute; the result shows nothing, but serves."""
     recipe = tiny()
-    short = LoopRecipe(num_steps=4, learning_rate=1e-3, warmup_steps=1, autocast_dtype=None)
+    short = LoopRecipe(num_steps=4, learning_rate=1e-3, warmup_steps=1, autocast=None)
     network = {**TINY_TRANSFORMER, "num_attention_heads": 1, "num_layers": 1, "ffn_dim": 128}
     return replace(
         recipe,
@@ -80,11 +98,159 @@ def debug() -> Recipe:
         vae=short,
         vae_clips=200,
         alpha_vae=AlphaVaeRecipe(short, rank=2, hidden_channels=8, batch_size=2, num_clips=20),
-        joint=replace(recipe.joint, loop=short, batch_size=2),
-        multi_foreground=replace(recipe.multi_foreground, loop=short, batch_size=2),
+        joint=replace(recipe.joint, loop=short, batch_size=2, sheet_every=4),
+        multi_foreground=replace(recipe.multi_foreground, loop=short, batch_size=2, sheet_every=4),
         num_clips=20,
         transformer=network,
     )
 
 
-RECIPES = {"tiny": tiny, "debug": debug}
+WAN_TRANSFORMER = {
+    "prompt_visibility": "released",
+    "max_foregrounds": 3,
+    "foreground_fill": "black",
+    "per_stream_timesteps": True,
+}
+"""What a run adds to the config that a Wan2.1 folder brings."""
+
+
+def wan2_1_1_3b() -> Recipe:
+    """Wan2.1-T2V-1.3B at 336x192 and 9 frames, as the published samples were made.
+
+    Source:
+        LayerT2V's release, `vae_lora.yaml` and `vae_lora_stage1.yaml`: LoRA 128/128, rate 1e-4,
+        weight decay 0.01, 500 steps of warm-up, batch 4 x 4, EMA 0.9999; 6 000 steps. Differences,
+        each for a defect of the release: levels are drawn with the sampler's shift,
+        captions are dropped, and no loss is taken in latents.
+    """
+    loop = LoopRecipe(
+        num_steps=6000,
+        learning_rate=1e-4,
+        warmup_steps=500,
+        weight_decay=0.01,
+        ema_decay=0.9999,
+        seed=42,
+        checkpoint_seconds=600.0,
+        gradient_accumulation=4,
+    )
+    joint = JointRecipe(
+        loop,
+        batch_size=4,
+        noise=NoiseMixture(shift=5.0),
+        decoded=DecodedRecipe(matte=0.1),
+        gradient_checkpointing=True,
+        lora=LoraRecipe(),
+    )
+    mixture = NoiseMixture(
+        shift=5.0,
+        synchronous=0.4,
+        given_layers=0.2,
+        given_frames=0.2,
+        independent_frames=0.1,
+        hidden=0.1,
+    )
+    scene = SceneRecipe(336, 192, 9, (1, 2))
+    return Recipe(
+        name="wan2.1-1.3b",
+        scene=scene,
+        joint_scene=scene,
+        vae=loop,
+        alpha_vae=AlphaVaeRecipe(
+            replace(loop, num_steps=10000), rank=128, lora_alpha=128.0, hidden_channels=64,
+            batch_size=1, num_clips=2000,
+        ),
+        joint=joint,
+        multi_foreground=replace(joint, noise=mixture, loop=replace(loop, num_steps=4000)),
+        num_clips=16000,
+        transformer=dict(WAN_TRANSFORMER),
+        sampling_shift=5.0,
+        base="wan",
+        export="bfloat16",
+        num_inference_steps=50,
+        guidance_scale=5.0,
+    )  # fmt: skip
+
+
+def wan2_1_1_3b_long() -> Recipe:
+    """The same at 672x384 and 41 frames, to go on with from the short one by `--init`."""
+    recipe = wan2_1_1_3b()
+    scene = replace(recipe.scene, width=672, height=384, num_frames=41)
+    return replace(recipe, name="wan2.1-1.3b-long", scene=scene, joint_scene=scene)
+
+
+def wan2_1_14b() -> Recipe:
+    """Wan2.1-T2V-14B, its frozen weights in bfloat16; for several devices with split parameters."""
+    recipe = wan2_1_1_3b()
+    lora = LoraRecipe(frozen="bfloat16")
+
+    def one_clip_at_a_time(stage: JointRecipe) -> JointRecipe:
+        loop = replace(stage.loop, gradient_accumulation=16)
+        return replace(stage, batch_size=1, lora=lora, loop=loop)
+
+    return replace(
+        recipe,
+        name="wan2.1-14b",
+        joint=one_clip_at_a_time(recipe.joint),
+        multi_foreground=one_clip_at_a_time(recipe.multi_foreground),
+    )
+
+
+def check_recipe(recipe: Recipe) -> None:
+    """Refuse fields that contradict each other.
+
+    Raises:
+        InvalidRecipe: Names both fields, their values and the remedy.
+    """
+    known = set(inspect.signature(LayerT2VTransformer3DModel.__init__).parameters) - {"self"}
+    for name in recipe.transformer:
+        if name not in known:
+            raise InvalidRecipe(f"transformer.{name} is no setting of the network; remove it")
+    most = int(recipe.transformer.get("max_foregrounds", 6))
+    if max(recipe.scene.foregrounds) > most:
+        raise InvalidRecipe(
+            f"scene.foregrounds reach {max(recipe.scene.foregrounds)} and "
+            f"transformer.max_foregrounds is {most}; raise it or compose fewer"
+        )
+    for size in ("width", "height"):
+        if getattr(recipe.scene, size) % 16 or getattr(recipe.joint_scene, size) % 16:
+            raise InvalidRecipe(f"scene.{size} and joint_scene.{size} must be multiples of 16")
+    if recipe.base == "wan" and (recipe.joint_scene.num_frames - 1) % 4:
+        raise InvalidRecipe(
+            f"joint_scene.num_frames is {recipe.joint_scene.num_frames} and base is wan, whose "
+            f"frames are 4 k + 1; use {recipe.joint_scene.num_frames // 4 * 4 + 1}"
+        )
+    for name in ("joint", "multi_foreground"):
+        _check_stage(name, getattr(recipe, name), recipe)
+
+
+def _check_stage(name: str, stage: JointRecipe, recipe: Recipe) -> None:
+    noise, lora, loop = stage.noise, stage.lora, stage.loop
+    if noise.shift != recipe.sampling_shift:
+        raise InvalidRecipe(
+            f"{name}.noise.shift is {noise.shift} and sampling_shift is {recipe.sampling_shift}: "
+            f"the model would be sampled at levels it was not trained at; set both alike"
+        )
+    if lora and loop.muon_scale:
+        raise InvalidRecipe(
+            f"{name}.lora and {name}.loop.muon_scale exclude each other: Muon is for whole "
+            f"matrices; set {name}.loop.muon_scale=0"
+        )
+    if lora and lora.frozen == "bfloat16" and loop.autocast is None:
+        raise InvalidRecipe(
+            f"{name}.lora.frozen is bfloat16 and {name}.loop.autocast is none; set it to bfloat16"
+        )
+    is_shared = not recipe.transformer.get("per_stream_timesteps", False)
+    if is_shared and noise.synchronous < 1:
+        raise InvalidRecipe(
+            f"{name}.noise.synchronous is {noise.synchronous} and "
+            f"transformer.per_stream_timesteps is false; set it to true"
+        )
+
+
+RECIPES = {
+    "tiny": tiny,
+    "debug": debug,
+    "wan2.1-1.3b": wan2_1_1_3b,
+    "wan2.1-1.3b-long": wan2_1_1_3b_long,
+    "wan2.1-14b": wan2_1_14b,
+}

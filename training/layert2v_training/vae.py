@@ -10,7 +10,9 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from accelerate import PartialState
 from diffusers import AutoencoderKLWan
+from diffusers.models.autoencoders.autoencoder_kl_wan import unpatchify
 from einops import rearrange
 from numpy.typing import NDArray
 from torch import Tensor, nn
@@ -18,12 +20,12 @@ from torch import Tensor, nn
 from layert2v_training.clips import LayeredClip
 from layert2v_training.linear_vae import (
     LinearVaeSize,
-    decode_at_once,
     encode_linear,
     make_vae,
     set_linear,
 )
-from layert2v_training.loop import LoopRecipe, Losses, train
+from layert2v_training.loop import Losses, train
+from layert2v_training.optimizers import LoopRecipe
 from layert2v_training.pca_codec import fit_pca
 from layert2v_training.scenes import SceneRecipe, SceneSource
 
@@ -72,23 +74,37 @@ def pca_floor(train_BCTHW: Tensor, held_out_NSCTHW: Tensor, z_dim: int) -> dict[
     return psnr_per_stream(decoded.unflatten(0, held_out_NSCTHW.shape[:2]), held_out_NSCTHW)
 
 
+class Decoder(nn.Module):
+    """The part of a VAE that learns, its parameters named as in the VAE."""
+
+    def __init__(self, vae: AutoencoderKLWan) -> None:
+        super().__init__()
+        self.post_quant_conv, self.decoder = vae.post_quant_conv, vae.decoder
+        self._patch_size = vae.config.patch_size
+
+    def forward(self, latents_BCTHW: Tensor) -> Tensor:
+        """Decode all frames at once: around [-1, 1], not clamped.
+
+        Equal to decoding frame by frame with the causal cache where nothing resamples time.
+        """
+        return unpatchify(self.decoder(self.post_quant_conv(latents_BCTHW)), self._patch_size)
+
+
 class DecoderLoss:
     """Reconstruction losses of decoded latents, with batches drawn from encoded clips."""
 
-    def __init__(
-        self, vae: AutoencoderKLWan, latents_MCTHW: Tensor, pixels_MCTHW: Tensor, batch_size: int
-    ) -> None:
-        self.vae, self.batch_size = vae, batch_size
+    def __init__(self, latents_MCTHW: Tensor, pixels_MCTHW: Tensor, batch_size: int) -> None:
+        self.batch_size = batch_size
         self.latents_MCTHW, self.pixels_MCTHW = latents_MCTHW, pixels_MCTHW
 
-    def __call__(self, step: int) -> Losses:
+    def __call__(self, decoder: nn.Module, step: int) -> Losses:
         """Decode a random batch; latents get a little noise, as sampled ones will have."""
         chosen = torch.randint(len(self.latents_MCTHW), (self.batch_size,))
-        device = self.vae.device
+        device = next(decoder.parameters()).device
         latents = self.latents_MCTHW[chosen].to(device, torch.float32)
         target = _signed(self.pixels_MCTHW[chosen]).to(device)
         latents = latents + 0.05 * torch.randn_like(latents)
-        error = decode_at_once(self.vae, latents).float() - target
+        error = decoder(latents).float() - target
         return {
             "l1": error.abs().mean(),
             "l2": 2.0 * error.square().mean(),
@@ -132,7 +148,6 @@ def train_vae(
     *,
     num_clips: int = 1200,
     batch_size: int = 8,
-    device: str = "cpu",
 ) -> AutoencoderKLWan:
     """Fit the encoder, train the decoder, write `out/vae`."""
     # --- data ---
@@ -144,24 +159,25 @@ def train_vae(
     torch.manual_seed(loop.seed)
     sample = _signed(pixels_NSCTHW[:200].flatten(0, 1))
     log.info("linear floor: %s", pca_floor(sample, held_out, LinearVaeSize().z_dim))
-    vae = make_linear_vae(out / "vae", sample).to(device)
+    with PartialState().main_process_first():
+        vae = make_linear_vae(out / "vae", sample)
     latents = encode_all(vae, pixels_NSCTHW.flatten(0, 1))
 
     # --- decoder ---
     vae.requires_grad_(False)
-    decoder: list[nn.Module] = [vae.decoder, vae.post_quant_conv]
-    for module in decoder:
-        module.requires_grad_(True)
+    decoder = Decoder(vae).requires_grad_(True)
 
     def evaluate(step: int) -> dict[str, float]:
-        given = encode_linear(vae, (held_out.flatten(0, 1).to(device) + 1) / 2)
-        decoded = torch.cat([decode_at_once(vae, part) for part in given.split(8)]).cpu()
+        given = encode_linear(vae, (held_out.flatten(0, 1) + 1) / 2)
+        device = next(decoder.parameters()).device
+        decoded = torch.cat([decoder(part.to(device)).cpu() for part in given.split(8)])
         return psnr_per_stream(decoded.unflatten(0, held_out.shape[:2]), held_out)
 
-    loss = DecoderLoss(vae, latents, pixels_NSCTHW.flatten(0, 1), batch_size)
+    loss = DecoderLoss(latents, pixels_NSCTHW.flatten(0, 1), batch_size)
     train(
-        out / "run-vae", vae, loss, loop,
-        evaluate=evaluate, evaluate_every=250, device=torch.device(device),
-    ).copy_to(vae)  # fmt: skip
-    vae.requires_grad_(False).eval().save_pretrained(out / "vae")
+        out / "run-vae", decoder, loss, loop, evaluate=evaluate, evaluate_every=250
+    ).copy_to(decoder)  # fmt: skip
+    vae.requires_grad_(False).eval()
+    if PartialState().is_main_process:
+        vae.save_pretrained(out / "vae")
     return vae

@@ -1,0 +1,168 @@
+"""A run of stage 3 on the toy model, small enough to be killed and split over processes."""
+
+import multiprocessing
+import os
+import socket
+import zlib
+from collections.abc import Iterable
+from multiprocessing.process import BaseProcess
+from pathlib import Path
+
+import torch
+from accelerate import Accelerator
+from torch import Tensor, nn
+from torch.distributed.fsdp import fully_shard
+from torch.distributed.tensor import DTensor
+
+from layert2v_model.transformer import LayerT2VTransformer3DModel
+from layert2v_training.joint import JointLoss, JointRecipe
+from layert2v_training.latents import LatentClip
+from layert2v_training.loop import train
+from layert2v_training.noise import NoiseMixture
+from layert2v_training.optimizers import LoopRecipe
+from support.toy_model import make_toy_transformer
+
+MIXTURE = NoiseMixture(
+    synchronous=0.2, given_layers=0.2, given_frames=0.2, given_regions=0.2, independent_frames=0.1
+)
+
+
+class SplittingAccelerator(Accelerator):
+    """Splits parameters on the CPU as the library's FSDP does on other devices only."""
+
+    def prepare(self, model: nn.Module, *optimizers: torch.optim.Optimizer) -> tuple[object, ...]:
+        """Split the model and hand its new parameters to the optimizers."""
+        names = {id(parameter): name for name, parameter in model.named_parameters()}
+        for block in model.blocks:
+            fully_shard(block)
+        fully_shard(model)
+        split = dict(model.named_parameters())
+        for group in (group for optimizer in optimizers for group in optimizer.param_groups):
+            group["params"] = [split[names[id(parameter)]] for parameter in group["params"]]
+        return model, *optimizers
+
+
+class ToyCaptions:
+    """Random token states that depend on a caption's letters alone."""
+
+    def encode(self, captions: Iterable[str]) -> None:
+        """Do nothing: states are made when they are looked up."""
+
+    def __getitem__(self, caption: str) -> Tensor:
+        generator = torch.Generator().manual_seed(zlib.crc32(caption.encode()))
+        return torch.randn(3, 16, generator=generator)
+
+
+def toy_recipe(num_steps: int, *, accumulation: int = 1, muon_scale: float = 1.0) -> JointRecipe:
+    """Make a recipe with all ways to draw noise and a checkpoint after every step."""
+    loop = LoopRecipe(
+        num_steps=num_steps,
+        learning_rate=1e-2,
+        muon_scale=muon_scale,
+        warmup_steps=2,
+        max_grad_norm=1e9,
+        checkpoint_seconds=0.0,
+        gradient_accumulation=accumulation,
+        autocast=None,
+    )
+    return JointRecipe(loop, batch_size=2, windowed_share=0.3, noise=MIXTURE)
+
+
+def toy_transformer() -> LayerT2VTransformer3DModel:
+    """Make the toy transformer, always the same."""
+    torch.manual_seed(0)
+    return make_toy_transformer(num_layers=1)
+
+
+def toy_clips() -> list[LatentClip]:
+    """Make clips of noise with one and two foregrounds."""
+    generator = torch.Generator().manual_seed(1)
+    return [
+        LatentClip(
+            torch.randn(2 + 2 * count, 4, 3, 4, 4, generator=generator),
+            "a beach",
+            ("a fox", "a ball")[:count],
+        )
+        for count in (1, 2, 1)
+    ]
+
+
+def run(folder: Path, recipe: JointRecipe, accelerator: Accelerator | None = None) -> list[Tensor]:
+    """Train the toy, resuming what `folder` holds; return the gradients of the last step."""
+    torch.set_num_threads(1)
+    model, gradients = toy_transformer(), list[Tensor]()
+
+    def keep(step: int) -> dict[str, float]:
+        gradients[:] = [p.grad.clone() for p in model.parameters() if p.grad is not None]
+        return {}
+
+    loss = JointLoss(model, toy_clips(), ToyCaptions(), recipe)  # type: ignore[arg-type]
+    steps = recipe.loop.num_steps
+    train(
+        folder, model, loss, recipe.loop,
+        evaluate=keep, evaluate_every=steps, accelerator=accelerator,
+    )  # fmt: skip
+    return gradients
+
+
+def start(folder: Path, recipe: JointRecipe) -> BaseProcess:
+    """Start `run` in a process of its own, forked from a server that has read the libraries."""
+    process = _server().Process(target=run, args=(folder, recipe))
+    process.start()
+    return process
+
+
+def _server() -> multiprocessing.context.ForkServerContext:
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["layert2v_training.joint", "torch.utils.tensorboard"])
+    return context
+
+
+def run_on_processes(
+    folder: Path, recipe: JointRecipe, deadline_s: float, *, is_split: bool = False
+) -> list[list[Tensor]]:
+    """Run on two processes that meet through gloo; return what `run` does in each.
+
+    Args:
+        folder: Of the run.
+        recipe: Of each process.
+        deadline_s: For all of it.
+        is_split: Whether each process holds half of every parameter.
+
+    Raises:
+        TimeoutError: They were not done in time; they are killed.
+    """
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    processes = [
+        _server().Process(target=_one_of_two, args=(rank, port, folder, recipe, is_split))
+        for rank in range(2)
+    ]
+    for process in processes:
+        process.start()
+    for process in processes:
+        process.join(deadline_s)
+    codes = [process.exitcode for process in processes]
+    for process in processes:
+        process.kill()
+    if codes != [0, 0]:
+        raise TimeoutError(f"processes ended with {codes} within {deadline_s} s")
+    return [torch.load(folder / f"{rank}.pt", weights_only=True) for rank in range(2)]
+
+
+def _one_of_two(rank: int, port: int, folder: Path, recipe: JointRecipe, is_split: bool) -> None:
+    os.environ |= {
+        "ACCELERATE_USE_CPU": "true",
+        "RANK": str(rank),
+        "LOCAL_RANK": str(rank),
+        "WORLD_SIZE": "2",
+        "MASTER_ADDR": "127.0.0.1",
+        "MASTER_PORT": str(port),
+    }
+    accelerator = SplittingAccelerator() if is_split else None
+    gradients = [gradient.data for gradient in run(folder, recipe, accelerator)]
+    whole = [g.full_tensor() if isinstance(g, DTensor) else g for g in gradients]
+    assert is_split == any(isinstance(g, DTensor) for g in gradients)
+    torch.save(whole, folder / f"{rank}.pt")
+    torch.distributed.destroy_process_group()

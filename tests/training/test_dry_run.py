@@ -1,0 +1,76 @@
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from layert2v_training import dry_run
+from layert2v_training.cli import app
+from layert2v_training.dry_run import DoesNotFit, describe, joint_needs
+from layert2v_training.overrides import apply_overrides, read_overrides
+from layert2v_training.recipes import tiny
+from layert2v_training.stages import Run
+from support.released_files import write_wan_folder
+
+
+def make_run(out: Path, *changes: str) -> Run:
+    recipe = apply_overrides(tiny(), read_overrides([], changes))
+    return Run(recipe, out / "assets", out / "run")
+
+
+@pytest.mark.parametrize("stage", ["vae", "alpha-vae", "joint", "multi-foreground"])
+def test_every_stage_says_what_it_takes_and_makes_nothing(tmp_path: Path, stage: str) -> None:
+    out = tmp_path / "run"
+
+    result = CliRunner().invoke(app, [stage, "--dry-run", "--out", str(out)])
+
+    assert result.exit_code == 0, result.output
+    for word in ("parameters", "tokens a clip", "memory", "disk"):
+        assert word in result.output
+    assert not out.exists()
+
+
+def test_parameters_tokens_and_accumulation_are_counted(tmp_path: Path) -> None:
+    needs = joint_needs(make_run(tmp_path), "multi-foreground")
+    twice = joint_needs(
+        make_run(tmp_path, "multi_foreground.loop.gradient_accumulation=2"), "multi-foreground"
+    )
+
+    assert needs.num_trained == needs.num_parameters == pytest.approx(15e6, rel=0.1)
+    assert needs.num_tokens == 6 * 9 * 6 * 4
+    assert twice.flops_per_step == 2 * needs.flops_per_step
+    assert twice.memory_bytes == needs.memory_bytes
+
+
+def test_checkpointing_takes_less_memory_and_more_time(tmp_path: Path) -> None:
+    plain = joint_needs(make_run(tmp_path), "joint")
+    spare = joint_needs(make_run(tmp_path, "joint.gradient_checkpointing=true"), "joint")
+
+    assert spare.memory_bytes < plain.memory_bytes
+    assert spare.flops_per_step > plain.flops_per_step
+
+
+def test_what_cannot_fit_is_refused_with_a_remedy(tmp_path: Path) -> None:
+    with pytest.raises(DoesNotFit, match="set a smaller batch_size"):
+        describe(make_run(tmp_path, "joint.batch_size=100000"), "joint")
+
+
+def test_too_small_a_disk_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Full:
+        free = 1000
+
+    monkeypatch.setattr(dry_run.shutil, "disk_usage", lambda path: Full)
+
+    with pytest.raises(DoesNotFit, match="make room"):
+        describe(make_run(tmp_path), "joint")
+
+
+def test_adapters_on_a_base_are_counted_apart(tmp_path: Path) -> None:
+    wan = write_wan_folder(tmp_path / "wan")
+
+    result = CliRunner().invoke(
+        app, ["joint", "--dry-run", "--recipe", "wan2.1-1.3b", "--base", str(wan),
+              "--out", str(tmp_path / "run"), "--set", "num_clips=4"]
+    )  # fmt: skip
+
+    assert result.exit_code == 0, result.output
+    assert "of which" in result.output

@@ -1,0 +1,89 @@
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+
+from layert2v_training.alpha_vae import AlphaModel, AlphaVaeRecipe
+from layert2v_training.checkpoint import CHECKPOINT, CheckpointMismatch
+from layert2v_training.cli import RecipeName
+from layert2v_training.joint import JointLoss, train_joint
+from layert2v_training.lora import LoraRecipe, add_lora
+from layert2v_training.network import load_average
+from layert2v_training.recipes import RECIPES
+from support.toy_model import make_toy_transformer, make_toy_vae
+from support.toy_run import ToyCaptions, toy_clips, toy_recipe, toy_transformer
+
+
+class HeardCaptions(ToyCaptions):
+    """Remembers what was looked up."""
+
+    def __init__(self) -> None:
+        self.heard: set[str] = set()
+
+    def __getitem__(self, caption: str) -> torch.Tensor:
+        self.heard.add(caption)
+        return super().__getitem__(caption)
+
+
+@pytest.mark.parametrize(("share", "only_empty"), [(1.0, True), (0.0, False)])
+def test_dropped_captions_are_empty_in_every_stream(share: float, only_empty: bool) -> None:
+    captions = HeardCaptions()
+    recipe = replace(toy_recipe(1), caption_dropout=share)
+    model = toy_transformer()
+
+    JointLoss(model, toy_clips(), captions, recipe)(model, 0)
+
+    assert (captions.heard == {""}) is only_empty
+    assert ("" in captions.heard) is only_empty
+
+
+def test_stage_one_trains_neither_the_encoder_nor_what_makes_its_targets() -> None:
+    model = AlphaModel(make_toy_vae(), AlphaVaeRecipe(toy_recipe(1).loop, rank=2))
+
+    learning = {name for name, p in model.named_parameters() if p.requires_grad}
+
+    assert learning
+    assert not any(name.startswith(("vae.encoder", "vae.quant_conv")) for name in learning)
+    assert all(n.startswith("project_in.") or "parametrizations" in n for n in learning)
+
+
+def test_the_exported_average_holds_layer_adaln_as_it_was_trained(tmp_path: Path) -> None:
+    recipe = replace(toy_recipe(3), lora=LoraRecipe(rank=2))
+    recipe = replace(recipe, loop=replace(recipe.loop, muon_scale=0.0))
+    model = toy_transformer()
+    add_lora(model, recipe.lora)
+    average = train_joint(tmp_path, model, toy_clips(), ToyCaptions(), recipe, "run").shadow
+
+    fresh = toy_transformer()
+    add_lora(fresh, recipe.lora)
+    load_average(fresh, tmp_path / "run" / CHECKPOINT)
+
+    for name, parameter in fresh.named_parameters():
+        if parameter.requires_grad:
+            assert torch.equal(parameter, average[name])
+    first = toy_transformer().layer_adaln.layer_modulation
+    assert not torch.equal(fresh.layer_adaln.layer_modulation, first)
+
+
+def test_an_average_of_another_model_is_refused_by_name(tmp_path: Path) -> None:
+    train_joint(tmp_path, toy_transformer(), toy_clips(), ToyCaptions(), toy_recipe(1), "run")
+
+    with pytest.raises(CheckpointMismatch, match=r"blocks\.1\.\S+ differs"):
+        load_average(make_toy_transformer(num_layers=2), tmp_path / "run" / CHECKPOINT)
+
+
+def test_gradient_checkpointing_changes_no_parameter(tmp_path: Path) -> None:
+    models = []
+    for is_used in (False, True):
+        recipe = replace(toy_recipe(2), gradient_checkpointing=is_used, sheet_every=0)
+        model = toy_transformer()
+        train_joint(tmp_path, model, toy_clips(), ToyCaptions(), recipe, f"run-{is_used}")
+        models.append(model)
+
+    for plain, spare in zip(models[0].parameters(), models[1].parameters(), strict=True):
+        torch.testing.assert_close(plain, spare, atol=1e-5, rtol=1e-5)
+
+
+def test_the_command_line_knows_every_recipe() -> None:
+    assert {name.value for name in RecipeName} == set(RECIPES)

@@ -1,0 +1,45 @@
+import random
+from pathlib import Path
+
+import pytest
+import torch
+
+from layert2v_training.checkpoint import CHECKPOINT
+from support.toy_run import run, start, toy_recipe
+
+
+def kill_and_finish(folder: Path, num_steps: int, num_kills: int, longest_s: float) -> int:
+    """Kill a run at random moments, then let it end; return how often it was still running."""
+    moments, hits = random.Random(7), 0
+    for _ in range(num_kills):
+        process = start(folder, toy_recipe(num_steps))
+        process.join(moments.uniform(0, longest_s))
+        hits += process.is_alive()
+        process.kill()
+        process.join()
+    process = start(folder, toy_recipe(num_steps))
+    process.join()
+    assert process.exitcode == 0
+    return hits
+
+
+def assert_same_state(one: Path, other: Path) -> None:
+    states = [torch.load(folder / CHECKPOINT, weights_only=True) for folder in (one, other)]
+    assert states[0]["step"] == states[1]["step"]
+    for part in ("parameters", "ema"):
+        for name, value in states[0][part].items():
+            assert torch.equal(value, states[1][part][name]), (part, name)
+
+
+@pytest.mark.parametrize(
+    ("num_steps", "num_kills"), [(40, 3), pytest.param(120, 10, marks=pytest.mark.slow)]
+)
+def test_a_run_killed_at_random_moments_ends_bit_for_bit_as_an_uninterrupted_one(
+    tmp_path: Path, num_steps: int, num_kills: int
+) -> None:
+    run(tmp_path / "straight", toy_recipe(num_steps))
+
+    hits = kill_and_finish(tmp_path / "killed", num_steps, num_kills, longest_s=3.0)
+
+    assert hits
+    assert_same_state(tmp_path / "straight", tmp_path / "killed")

@@ -1,0 +1,90 @@
+from pathlib import Path
+
+import pytest
+
+from layert2v_training.lora import LoraRecipe
+from layert2v_training.overrides import InvalidRecipe, apply_overrides, read_overrides
+from layert2v_training.recipes import RECIPES, Recipe, check_recipe, tiny
+
+
+def changed(*assignments: str) -> Recipe:
+    return apply_overrides(tiny(), read_overrides([], assignments))
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_every_recipe_is_free_of_conflicts(name: str) -> None:
+    check_recipe(RECIPES[name]())
+
+
+def test_a_field_is_changed_by_its_name_and_nothing_else_is() -> None:
+    recipe = changed("joint.loop.learning_rate=1e-4")
+
+    assert recipe.joint.loop.learning_rate == 1e-4
+    assert recipe.joint.loop.muon_scale == tiny().joint.loop.muon_scale
+    assert recipe.multi_foreground == tiny().multi_foreground
+
+
+def test_fields_that_depend_on_each_other_change_together() -> None:
+    noise = changed(
+        "multi_foreground.noise.synchronous=0", "multi_foreground.noise.given_frames=0.6"
+    ).multi_foreground.noise
+
+    assert (noise.synchronous, noise.given_frames) == (0.0, 0.6)
+
+
+def test_an_absent_part_is_made_from_what_is_set() -> None:
+    assert changed("joint.lora.rank=8").joint.lora == LoraRecipe(rank=8)
+
+
+def test_a_setting_of_the_network_is_changed_beside_the_others() -> None:
+    network = changed("transformer.num_layers=2", "scene.foregrounds=[1, 2, 3]").transformer
+
+    assert network["num_layers"] == 2
+    assert network["ffn_dim"] == tiny().transformer["ffn_dim"]
+
+
+def test_assignments_win_over_files_and_later_files_over_earlier(tmp_path: Path) -> None:
+    for name, text in (("a", "num_clips: 1\nfps: 24"), ("b", "num_clips: 2\nvae_clips: 5")):
+        (tmp_path / name).write_text(text)
+
+    changes = read_overrides([tmp_path / "a", tmp_path / "b"], ["vae_clips=7"])
+
+    assert changes == {"num_clips": 2, "fps": 24, "vae_clips": 7}
+
+
+@pytest.mark.parametrize(
+    ("assignment", "said"),
+    [
+        ("joint.loop.learnin_rate=1", "joint.loop.learnin_rate is no field; did you mean learning"),
+        ("joint.loop.num_steps=many", "joint.loop.num_steps is 'many': Input should be a valid"),
+        ("joint.loop.autocast=float8", "joint.loop.autocast is 'float8'"),
+        ("joint.noise.synchronous=2", "joint.noise: synchronous is 2"),
+        ("joint.loop", "has no value"),
+        ("joint.loop=5", "joint.loop is 5"),
+        ("num_clips=[", "not YAML"),
+    ],
+)
+def test_wrong_fields_are_refused_by_name(assignment: str, said: str) -> None:
+    with pytest.raises(InvalidRecipe, match=said.replace("[", r"\[")):
+        changed(assignment)
+
+
+def test_two_assignments_of_one_field_conflict() -> None:
+    with pytest.raises(InvalidRecipe, match="num_clips=1 and --set num_clips=2 conflict"):
+        changed("num_clips=1", "num_clips=2")
+
+
+@pytest.mark.parametrize(
+    ("assignment", "said"),
+    [
+        ("sampling_shift=3", "joint.noise.shift is 2.0 and sampling_shift is 3.0"),
+        ("joint.lora.rank=4", "joint.lora and joint.loop.muon_scale exclude"),
+        ("transformer.width=4", "transformer.width is no setting"),
+        ("transformer.max_foregrounds=1", "scene.foregrounds reach 2"),
+        ("transformer.per_stream_timesteps=false", "multi_foreground.noise.synchronous is 0.6"),
+        ("scene.width=100", "scene.width"),
+    ],
+)
+def test_conflicting_fields_are_refused_by_both_names(assignment: str, said: str) -> None:
+    with pytest.raises(InvalidRecipe, match=said):
+        check_recipe(changed(assignment))

@@ -1,0 +1,37 @@
+from pathlib import Path
+
+import torch
+
+from layert2v_training.checkpoint import CHECKPOINT
+from support.toy_run import run, run_on_processes, toy_recipe
+
+
+def test_two_processes_learn_from_what_one_with_twice_the_accumulation_learns_from(
+    tmp_path: Path,
+) -> None:
+    alone = run(tmp_path / "alone", toy_recipe(1, accumulation=2))
+
+    together = run_on_processes(tmp_path / "together", toy_recipe(1), deadline_s=100)
+
+    assert len(alone) > 10
+    for gradients in together:
+        for ours, theirs in zip(gradients, alone, strict=True):
+            torch.testing.assert_close(ours, theirs, atol=1e-6, rtol=1e-4)
+
+
+def test_a_run_with_split_parameters_resumes_and_equals_one_with_whole_ones(
+    tmp_path: Path,
+) -> None:
+    run(tmp_path / "alone", toy_recipe(1, accumulation=2))
+    run(tmp_path / "alone", toy_recipe(3, accumulation=2))
+
+    for steps in (1, 3):
+        run_on_processes(tmp_path / "split", toy_recipe(steps), deadline_s=100, is_split=True)
+
+    whole, split = (
+        torch.load(tmp_path / name / CHECKPOINT, weights_only=True) for name in ("alone", "split")
+    )
+    # A step moves a parameter by about the rate, 1e-2; sums in another order by far less.
+    for part in ("parameters", "ema"):
+        for name, value in whole[part].items():
+            torch.testing.assert_close(split[part][name], value, atol=5e-4, rtol=0)

@@ -1,0 +1,79 @@
+"""The transformer of a stage: where its first weights come from, and what of it learns."""
+
+import inspect
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from layert2v_model.folder import read_transformer
+from layert2v_model.transformer import LayerT2VTransformer3DModel
+from layert2v_model.wan_folder import WanFolder
+from layert2v_training.checkpoint import CheckpointMismatch
+from layert2v_training.joint import JointRecipe, make_transformer
+from layert2v_training.lora import add_lora
+from layert2v_training.overrides import InvalidRecipe
+from layert2v_training.recipes import Recipe
+from layert2v_training.wan import wan_transformer
+
+
+def stage_transformer(
+    recipe: Recipe,
+    stage: JointRecipe,
+    *,
+    base: WanFolder | None = None,
+    init: Path | None = None,
+    checkpoint: Path | None = None,
+) -> LayerT2VTransformer3DModel:
+    """Make a stage's transformer.
+
+    Args:
+        recipe: Of the run.
+        stage: Says whether adapters learn or everything.
+        base: Wan's weights.
+        init: A model folder, whose weights come instead of Wan's.
+        checkpoint: Of a run of the same kind, whose averages are then put in.
+
+    Raises:
+        InvalidRecipe: Adapters have nothing to adapt, or the base has another size.
+        CheckpointMismatch: The checkpoint is of another model.
+    """
+    if stage.lora and base is None and init is None:
+        raise InvalidRecipe("lora adapts a model and there is none; give --base or --init")
+    torch.manual_seed(recipe.joint.loop.seed)
+    if init is not None:
+        before = read_transformer(init, torch.float32)
+        model = make_transformer({**_settings(before), **recipe.transformer})
+        model.load_state_dict(before.state_dict(), strict=True)
+    elif base is not None:
+        model = wan_transformer(base, recipe.transformer)
+    else:
+        model = make_transformer(recipe.transformer)
+    if stage.lora:
+        add_lora(model, stage.lora)
+    if checkpoint is not None:
+        load_average(model, checkpoint)
+    return model
+
+
+def _settings(model: LayerT2VTransformer3DModel) -> dict[str, Any]:
+    names = inspect.signature(LayerT2VTransformer3DModel.__init__).parameters
+    return {name: value for name, value in model.config.items() if name in names}
+
+
+@torch.no_grad()
+def load_average(model: LayerT2VTransformer3DModel, checkpoint: Path) -> None:
+    """Put a checkpoint's averages, by name, into the parameters of `model` that learn.
+
+    Raises:
+        CheckpointMismatch: Their names or shapes are others.
+    """
+    averages = torch.load(checkpoint, weights_only=True, map_location="cpu")["ema"]
+    learning = {name: p for name, p in model.named_parameters() if p.requires_grad}
+    for name in sorted(averages.keys() | learning.keys()):
+        stored, own = averages.get(name), learning.get(name)
+        if stored is None or own is None or stored.shape != own.shape:
+            raise CheckpointMismatch(
+                f"{checkpoint} is of another model, {name} differs; use the recipe it was made with"
+            )
+        own.copy_(stored)

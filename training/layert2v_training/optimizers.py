@@ -1,0 +1,109 @@
+"""How parameters learn: the schedule of the rate, AdamW and Muon, and the average of parameters."""
+
+import math
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+
+@dataclass(frozen=True)
+class LoopRecipe:
+    """How long and how fast to train."""
+
+    num_steps: int
+    learning_rate: float
+    """Peak of the schedule: linear warm-up, then cosine to 5 %."""
+    muon_scale: float = 0.0
+    """Where above 0, matrices of repeated blocks learn by Muon at this multiple of the rate, the
+    rest by AdamW. Source: Jordan et al., "Muon", 2024; scaled as in Liu et al., "Muon is scalable
+    for LLM training", 2025, so that the rates of both are comparable."""
+    warmup_steps: int = 100
+    weight_decay: float = 0.0
+    max_grad_norm: float = 1.0
+    ema_decay: float = 0.999
+    """Decay of the averaged parameters; ramps up as (1 + step) / (10 + step)."""
+    seed: int = 0
+    checkpoint_seconds: float = 120.0
+    gradient_accumulation: int = 1
+    """Batches of one step and process, one after another: memory of one, gradient of all."""
+    autocast: Literal["bfloat16"] | None = "bfloat16"
+    """Precision of matrix products; None: float32."""
+
+    @property
+    def autocast_dtype(self) -> torch.dtype | None:
+        """`autocast` as PyTorch says it."""
+        return None if self.autocast is None else torch.bfloat16
+
+
+def learning_rate_at(recipe: LoopRecipe, step: int) -> float:
+    """Linear warm-up, then half a cosine down to 5 % of the peak at the last step.
+
+    A function of the step alone, so it is the same on any number of processes.
+    """
+    warm = min(1.0, (step + 1) / max(1, recipe.warmup_steps))
+    progress = min(1.0, step / max(1, recipe.num_steps))
+    return recipe.learning_rate * warm * (0.05 + 0.95 * 0.5 * (1 + math.cos(math.pi * progress)))
+
+
+def set_learning_rate(optimizers: list[torch.optim.Optimizer], rate: float) -> None:
+    """Set the rate of every group, times its own scale."""
+    for optimizer in optimizers:
+        for group in optimizer.param_groups:
+            group["lr"] = rate * group["lr_scale"]
+
+
+def make_optimizers(model: nn.Module, recipe: LoopRecipe) -> list[torch.optim.Optimizer]:
+    """Make the optimizers of a run; each group says its multiple of the rate as `lr_scale`."""
+    trained = {name: p for name, p in model.named_parameters() if p.requires_grad}
+    matrices = [
+        p for name, p in trained.items() if recipe.muon_scale and "blocks." in name and p.ndim == 2
+    ]
+    chosen = {id(p) for p in matrices}
+    rest = [p for p in trained.values() if id(p) not in chosen]
+    optimizers: list[torch.optim.Optimizer] = [
+        torch.optim.AdamW(
+            [{"params": rest, "lr_scale": 1.0}],
+            recipe.learning_rate,
+            betas=(0.9, 0.99),
+            weight_decay=recipe.weight_decay,
+        )
+    ]
+    if matrices:
+        group = {"params": matrices, "lr_scale": recipe.muon_scale}
+        optimizers.append(
+            torch.optim.Muon(
+                [group],
+                recipe.learning_rate,
+                weight_decay=recipe.weight_decay,
+                adjust_lr_fn="match_rms_adamw",
+            )
+        )
+    return optimizers
+
+
+class Ema:
+    """Average of trained parameters, kept and restored by name."""
+
+    def __init__(self, model: nn.Module) -> None:
+        self.shadow = {
+            name: value.detach().clone()
+            for name, value in model.named_parameters()
+            if value.requires_grad
+        }
+
+    @torch.no_grad()
+    def update(self, model: nn.Module, decay: float) -> None:
+        """Move the average towards the model's parameters."""
+        parameters = dict(model.named_parameters())
+        averages = list(self.shadow.values())
+        values: list[Tensor] = [parameters[name] for name in self.shadow]
+        torch._foreach_lerp_(averages, values, 1 - decay)
+
+    @torch.no_grad()
+    def copy_to(self, model: nn.Module) -> None:
+        """Overwrite the model's parameters with their averages."""
+        parameters = dict(model.named_parameters())
+        for name, value in self.shadow.items():
+            parameters[name].copy_(value)

@@ -1,0 +1,189 @@
+"""What the stages of a run share: where its parts come from, and each stage from them.
+
+A run's folder holds `vae`, `alpha_vae`, `latents` and a folder for each stage's checkpoint and log.
+"""
+
+import shutil
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+
+import torch
+from accelerate import PartialState
+from diffusers import AutoencoderKLWan
+
+from layert2v_model.alpha_vae import load_project_in
+from layert2v_model.folder import read_card, read_text_encoder
+from layert2v_model.wan_folder import WanFolder, read_wan_folder
+from layert2v_training.alpha_vae import train_alpha_vae
+from layert2v_training.assets import fetch_assets
+from layert2v_training.captions import CaptionStates
+from layert2v_training.checkpoint import CHECKPOINT
+from layert2v_training.decoded import DecodedLosses
+from layert2v_training.export import export, text_encoder_folder
+from layert2v_training.joint import JointRecipe, project_alphas, train_joint
+from layert2v_training.latents import load_latents
+from layert2v_training.linear_vae import channel_weights, is_linear
+from layert2v_training.lora import merge_lora
+from layert2v_training.network import stage_transformer
+from layert2v_training.recipes import Recipe
+from layert2v_training.scenes import SceneRecipe
+from layert2v_training.sheets import SampleSheet
+from layert2v_training.vae import train_vae
+from layert2v_training.wan import wan_text_encoder
+
+JOINT_RUN, MULTI_FOREGROUND_RUN = "run-joint", "run-multi-foreground"
+
+
+class MissingPart(Exception):
+    """Raised when a stage needs what an earlier one or the user has to give; says how."""
+
+
+@dataclass(frozen=True)
+class Run:
+    """A recipe and the folders of a run."""
+
+    recipe: Recipe
+    assets: Path
+    """Pictures of the composed scenes; fetched when empty."""
+    out: Path
+    """Of the run."""
+    base: Path | None = None
+    """Wan2.1's folder, for recipes that begin with it."""
+    init: Path | None = None
+    """Model folder to go on from."""
+
+    @cached_property
+    def wan(self) -> WanFolder | None:
+        """The base model; its big tensors stay mapped.
+
+        Raises:
+            MissingPart: The recipe needs one and none is named.
+            InvalidCheckpoint, InvalidFixture: The folder is not whole.
+        """
+        if self.recipe.base != "wan" or (self.base is None and self.init is not None):
+            return None
+        if self.base is None:
+            raise MissingPart(f"{self.recipe.name} begins with Wan2.1; give its folder as --base")
+        return read_wan_folder(self.base)
+
+    def scene(self, stage: str) -> SceneRecipe:
+        """Scenes of a stage: one foreground, or one or two, two twice as often."""
+        if stage == "alpha-vae":
+            return replace(self.recipe.scene, seed=21)
+        if stage == "joint":
+            return replace(self.recipe.joint_scene, foregrounds=(1,), seed=11)
+        return replace(self.recipe.joint_scene, foregrounds=(1, 2, 2), seed=12)
+
+    def stage(self, stage: str) -> JointRecipe:
+        """Return the recipe of stage `joint` or `multi-foreground`."""
+        return self.recipe.joint if stage == "joint" else self.recipe.multi_foreground
+
+    def needs(self, part: str, command: str) -> Path:
+        """Return the path of a part of the run.
+
+        Raises:
+            MissingPart: It is not there; names the command that makes it.
+        """
+        path = self.out / part
+        if not path.exists():
+            raise MissingPart(f"{path} is missing; run `layert2v-train {command}` first")
+        return path
+
+    def adopt_vaes(self) -> None:
+        """Copy the VAEs of `init`, or the base's VAE, to a run that has none yet."""
+        for name in ("vae", "alpha_vae"):
+            if self.init is not None and not (self.out / name).exists():
+                if not (self.init / name).is_dir():
+                    raise MissingPart(f"{self.init} has no {name}; give a model folder as --init")
+                shutil.copytree(self.init / name, self.out / name)
+        if self.wan is not None and not (self.out / "vae").exists():
+            self.wan.vae.save_pretrained(self.out / "vae")
+
+    def vae(self, name: str = "vae") -> AutoencoderKLWan:
+        """Read one of the run's VAEs, in float32."""
+        path = self.needs(name, name.replace("_", "-"))
+        return AutoencoderKLWan.from_pretrained(path, torch_dtype=torch.float32)
+
+    def pictures(self) -> Path:
+        """Return the folder of pictures; fetched once, by one process."""
+        with PartialState().main_process_first():
+            return fetch_assets(self.assets)
+
+    def captions(self) -> CaptionStates:
+        """Make what encodes captions, as the exported model will encode prompts."""
+        if self.recipe.base == "none":
+            return CaptionStates.read(text_encoder_folder())
+        if self.wan is not None:
+            return CaptionStates(*wan_text_encoder(self.wan))
+        assert self.init is not None
+        return CaptionStates(*read_text_encoder(self.init, read_card(self.init)))
+
+
+def run_vae(run: Run) -> None:
+    """Make the small VAE of recipes that have no base: `OUT/vae`.
+
+    Raises:
+        MissingPart: The recipe has a base, whose VAE is used.
+    """
+    if run.recipe.base != "none":
+        raise MissingPart(f"{run.recipe.name} uses its base's VAE; begin with alpha-vae")
+    recipe = run.recipe
+    train_vae(run.pictures(), run.out, recipe.scene, recipe.vae, num_clips=recipe.vae_clips)
+
+
+def run_alpha_vae(run: Run) -> None:
+    """Adapt the VAE to mattes: `OUT/alpha_vae`."""
+    with PartialState().main_process_first():
+        run.adopt_vaes()
+    vae = run.vae().to(PartialState().device)
+    train_alpha_vae(run.pictures(), run.out, vae, run.scene("alpha-vae"), run.recipe.alpha_vae)
+
+
+def run_joint(run: Run, stage: str, *, is_compiled: bool = False) -> None:
+    """Train stage `joint` or `multi-foreground`; the latter goes on from the former or `init`."""
+    with PartialState().main_process_first():
+        run.adopt_vaes()
+    device = PartialState().device
+    vae, alpha_vae = run.vae().to(device), run.vae("alpha_vae")
+    recipe, is_first = run.stage(stage), stage == "joint"
+    before = None
+    if not is_first and run.init is None:
+        before = run.needs(f"{JOINT_RUN}/{CHECKPOINT}", "joint")
+    model = stage_transformer(run.recipe, recipe, base=run.wan, init=run.init, checkpoint=before)
+    scene = run.scene(stage)
+    clips = load_latents(run.out / "latents", vae, run.pictures(), scene, run.recipe.num_clips)
+    project_in, captions = load_project_in(run.out / "alpha_vae"), run.captions()
+    captions.encoder.to(device)
+    decoded = None
+    if recipe.decoded.is_used:
+        is_premultiplied = model.config.foreground_fill == "black"
+        decoded = DecodedLosses(vae, alpha_vae, recipe.decoded, is_premultiplied=is_premultiplied)
+    if is_compiled:
+        model.compile_repeated_blocks(dynamic=False)
+    train_joint(
+        run.out,
+        model,
+        project_alphas(clips, project_in),
+        captions,
+        recipe,
+        JOINT_RUN if is_first else MULTI_FOREGROUND_RUN,
+        channel_weights(vae) if is_linear(vae) else None,
+        decoded,
+        SampleSheet(model, (vae, alpha_vae), captions, clips[0], run.recipe),
+    )
+
+
+def run_export(run: Run, folder: Path, name: str = MULTI_FOREGROUND_RUN) -> None:
+    """Write a model folder from the averages of one of the run's stages."""
+    stage = name.removeprefix("run-")
+    recipe = run.stage(stage)
+    checkpoint = run.needs(f"{name}/{CHECKPOINT}", stage)
+    model = stage_transformer(
+        run.recipe, recipe, base=run.wan, init=run.init if recipe.lora else None,
+        checkpoint=checkpoint,
+    )  # fmt: skip
+    if recipe.lora:
+        merge_lora(model)
+    captions = run.captions() if run.recipe.base != "none" else None
+    export(run.out, folder, run.recipe, model, captions)
