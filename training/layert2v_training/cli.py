@@ -33,7 +33,7 @@ from layert2v_training.multi_foreground import (
     train_multi_foreground,
 )
 from layert2v_training.recipes import RECIPES, Recipe
-from layert2v_training.scenes import SceneRecipe
+from layert2v_training.scenes import SceneRecipe, SceneSource
 from layert2v_training.vae import train_vae
 
 app = typer.Typer(help=__doc__, no_args_is_help=True, pretty_exceptions_enable=False)
@@ -125,7 +125,7 @@ def _latents(
 ) -> tuple[list[LatentClip], CaptionStates, Tensor]:
     """Give a stage its clips, the states of their captions, and its loss's weights of channels."""
     model = _vae(out)
-    clips = load_latents(out / "latents", model, assets, scene, chosen.num_clips)
+    clips = load_latents(out / "latents", model, SceneSource(assets, scene), chosen.num_clips)
     project_in = load_project_in(_needs(out / "alpha_vae", "alpha-vae"))
     projected = project_alphas(clips, project_in)
     return projected, CaptionStates(text_encoder_folder()), channel_weights(model)

@@ -1,14 +1,13 @@
-"""Latents of composed clips, encoded once and kept on disk in shards.
+"""Latents of clips, encoded once and kept on disk in shards.
 
-A shard's file name holds a digest of everything that decides its content (scenes, sizes, encoder
+A shard's file name holds a digest of everything that decides its content (source, sizes, encoder
 weights), so that a change of any of them makes new shards instead of wrong ones.
 
 Shape letters: S streams in the joint order, C channels, T latent frames, H, W.
 """
 
 import hashlib
-import json
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -17,9 +16,8 @@ from einops import rearrange
 from torch import Tensor
 from tqdm import tqdm
 
-from layert2v_training.clips import LayeredClip, Pixels
+from layert2v_training.clips import ClipSource, LayeredClip, Pixels
 from layert2v_training.linear_vae import encode_linear
-from layert2v_training.scenes import SceneRecipe, SceneSource
 
 SHARD_CLIPS = 250
 
@@ -32,6 +30,8 @@ class LatentClip:
     """Half precision, normalised; alpha streams **not** yet through `project_in`."""
     background_caption: str
     foreground_captions: tuple[str, ...]
+    full_caption: str = ""
+    """Empty: made of the others."""
 
 
 def encode_clip(vae: AutoencoderKLWan, clip: LayeredClip) -> LatentClip:
@@ -46,12 +46,12 @@ def encode_clip(vae: AutoencoderKLWan, clip: LayeredClip) -> LatentClip:
     with torch.no_grad():
         latents = encode_linear(vae, pixels.to(vae.device)).to("cpu", torch.float16)
     captions = tuple(layer.caption for layer in clip.foregrounds)
-    return LatentClip(latents, clip.background_caption, captions)
+    return LatentClip(latents, clip.background_caption, captions, clip.full_caption)
 
 
-def cache_key(vae: AutoencoderKLWan, recipe: SceneRecipe) -> str:
-    """Digest of the encoder's weights and the scenes' recipe."""
-    digest = hashlib.sha256(json.dumps(asdict(recipe)).encode())
+def cache_key(vae: AutoencoderKLWan, source: ClipSource) -> str:
+    """Digest of the encoder's weights and the source's key."""
+    digest = hashlib.sha256(source.key.encode())
     for name, value in sorted(vae.encoder.state_dict().items()):
         digest.update(name.encode())
         digest.update(value.float().cpu().numpy().tobytes())
@@ -59,11 +59,11 @@ def cache_key(vae: AutoencoderKLWan, recipe: SceneRecipe) -> str:
 
 
 def load_latents(
-    folder: Path, vae: AutoencoderKLWan, assets: Path, recipe: SceneRecipe, num_clips: int
+    folder: Path, vae: AutoencoderKLWan, source: ClipSource, num_clips: int
 ) -> list[LatentClip]:
     """Read the latents of clips 0 to `num_clips` - 1, encoding the shards that are missing."""
     folder.mkdir(parents=True, exist_ok=True)
-    key, source = cache_key(vae, recipe), SceneSource(assets, recipe)
+    key = cache_key(vae, source)
     clips: list[LatentClip] = []
     shards = range((num_clips + SHARD_CLIPS - 1) // SHARD_CLIPS)
     for shard in tqdm(shards, desc="latents", mininterval=10, ascii=True):
@@ -75,10 +75,14 @@ def load_latents(
     return clips[:num_clips]
 
 
-def _write_shard(path: Path, vae: AutoencoderKLWan, source: SceneSource, shard: int) -> None:
+def _captions(clip: LatentClip) -> tuple[str, tuple[str, ...], str]:
+    return clip.background_caption, clip.foreground_captions, clip.full_caption
+
+
+def _write_shard(path: Path, vae: AutoencoderKLWan, source: ClipSource, shard: int) -> None:
     first = shard * SHARD_CLIPS
     encoded = [encode_clip(vae, source.clip(i)) for i in range(first, first + SHARD_CLIPS)]
-    stored = [(c.latents_SCTHW, (c.background_caption, c.foreground_captions)) for c in encoded]
+    stored = [(c.latents_SCTHW, _captions(c)) for c in encoded]
     partial = path.with_suffix(".part")
     torch.save(stored, partial)
     partial.replace(path)
