@@ -19,7 +19,6 @@ from tqdm import tqdm
 from layert2v_training.data.problems import BadClip
 from layert2v_training.engine.layers import ShotRejected, candidates, reasons_against
 from layert2v_training.engine.recipe import EngineRecipe
-from layert2v_training.engine.redundancy import redundant
 from layert2v_training.engine.report import Outcome, write_report, write_strip
 from layert2v_training.engine.shots import Shot, find_videos, read_shots
 from layert2v_training.engine.stages import load_captioner, load_matter
@@ -116,6 +115,8 @@ def _work(shot: Shot, video: Path, out: Path, recipe: EngineRecipe) -> list[Outc
 
 def _without_repeats(outcomes: list[Outcome], most_similar: float) -> list[Outcome]:
     """Reject accepted clips whose captions together repeat an earlier one's."""
+    from layert2v_training.engine.redundancy import redundant  # torch: no worker needs it
+
     accepted = [index for index, outcome in enumerate(outcomes) if not outcome.reasons]
     texts = [". ".join(outcomes[index].captions) for index in accepted]
     judged = list(outcomes)
