@@ -1,5 +1,6 @@
 """The stages that a recipe chooses between, and how the chosen one is loaded."""
 
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Protocol
 
@@ -66,7 +67,8 @@ def weights_of(recipe: EngineRecipe, stage: str) -> Path:
     """Give the folder of an adapter's weights.
 
     Raises:
-        StageUnavailable: None is named, or there is none.
+        StageUnavailable: None is named, there is none, or torchvision is missing, which
+            transformers' processors of pictures and videos need.
     """
     folder = dict(recipe.weights).get(stage)
     if folder is None or not (Path(folder) / "config.json").is_file():
@@ -74,4 +76,6 @@ def weights_of(recipe: EngineRecipe, stage: str) -> Path:
             f"{stage} needs its weights, {folder or 'no folder'} holds none: "
             f"give --weights {stage}=FOLDER with a transformers model"
         )
+    if find_spec("torchvision") is None:
+        raise StageUnavailable(f"{stage} needs the package torchvision: pip install torchvision")
     return Path(folder)
