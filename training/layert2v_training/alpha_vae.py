@@ -22,10 +22,10 @@ from layert2v_model.alpha_vae import (
     merge_decoder_lora,
     save_alpha_vae,
 )
+from layert2v_training.clips import ClipSource
 from layert2v_training.linear_vae import encode_pixels
 from layert2v_training.loop import Losses, train
 from layert2v_training.optimizers import LoopRecipe
-from layert2v_training.scenes import SceneRecipe, SceneSource
 
 EDGE_SCALE = 2.0
 """How much more an edge weighs than flat alpha. Source: the release's `edge_scale`."""
@@ -87,8 +87,8 @@ def _gradient(video_B1THW: Tensor) -> Tensor:
     return rearrange(magnitude, "(b t) c h w -> b c t h w", b=len(video_B1THW))
 
 
-def compose_alphas(source: SceneSource, count: int) -> Tensor:
-    """Compose the mattes of `count` clips: float32 (M, 1, T, H, W) in [0, 1], half inverted.
+def draw_alphas(source: ClipSource, count: int) -> Tensor:
+    """Take the mattes of `count` clips: float32 (M, 1, T, H, W) in [0, 1], half inverted.
 
     Inverted mattes teach large covered areas, which single sprites never show.
     """
@@ -123,11 +123,11 @@ def alpha_psnr(model: AlphaModel, latents_MCTHW: Tensor, alphas_M1THW: Tensor) -
 
 
 def train_alpha_vae(
-    assets: Path, out: Path, vae: AutoencoderKLWan, scene: SceneRecipe, recipe: AlphaVaeRecipe
+    source: ClipSource, out: Path, vae: AutoencoderKLWan, recipe: AlphaVaeRecipe
 ) -> tuple[AutoencoderKLWan, ProjectIn]:
     """Adapt `vae` in place to mattes; write and return the merged VAE and `project_in`."""
     torch.manual_seed(recipe.loop.seed)
-    alphas = compose_alphas(SceneSource(assets, scene), recipe.num_clips)
+    alphas = draw_alphas(source, recipe.num_clips)
     held_out = alphas[-16:]
     model = AlphaModel(vae, recipe)
     latents = torch.cat(

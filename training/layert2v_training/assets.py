@@ -95,7 +95,12 @@ def fetch_assets(cache: Path) -> Path:
     return cache
 
 
-def _run(command: list[str], folder: Path) -> None:
+def run_tool(command: list[str], folder: Path) -> None:
+    """Run a package manager in a folder.
+
+    Raises:
+        AssetsUnavailable: It is not installed, or fails.
+    """
     try:
         subprocess.run(command, cwd=folder, check=True, capture_output=True, text=True)
     except FileNotFoundError as error:
@@ -110,9 +115,9 @@ def _fetch(package: Package, scratch: Path) -> Path:
     folder = scratch / package.name.replace("/", "_")
     folder.mkdir()
     if package.manager == "npm":
-        _run(["npm", "pack", "--silent", f"{package.name}@{package.version}"], folder)
+        run_tool(["npm", "pack", "--silent", f"{package.name}@{package.version}"], folder)
     else:
-        _run(["apt-get", "download", f"{package.name}={package.version}"], folder)
+        run_tool(["apt-get", "download", f"{package.name}={package.version}"], folder)
     (archive,) = folder.iterdir()
     digest = hashlib.sha256(archive.read_bytes()).hexdigest()
     if digest != package.sha256:
@@ -125,7 +130,7 @@ def _fetch(package: Package, scratch: Path) -> Path:
         with tarfile.open(archive) as tar:
             tar.extractall(unpacked, filter="data")
     else:
-        _run(["dpkg", "-x", str(archive), str(unpacked)], folder)
+        run_tool(["dpkg", "-x", str(archive), str(unpacked)], folder)
     return unpacked
 
 

@@ -17,6 +17,7 @@ import typer
 from layert2v_model.errors import DamagedModel, InvalidCheckpoint, InvalidFixture
 from layert2v_training.assets import AssetsUnavailable
 from layert2v_training.checkpoint import CheckpointMismatch, CheckpointNotSaved
+from layert2v_training.data.problems import BadClip, BadClips
 from layert2v_training.dry_run import DoesNotFit, describe
 from layert2v_training.overrides import InvalidRecipe, apply_overrides, read_overrides
 from layert2v_training.recipes import RECIPES, check_recipe
@@ -45,6 +46,8 @@ class RecipeName(StrEnum):
 
 _REFUSALS = (
     AssetsUnavailable,
+    BadClip,
+    BadClips,
     CheckpointMismatch,
     CheckpointNotSaved,
     DamagedModel,
@@ -74,6 +77,11 @@ Init = Annotated[
     Path | None,
     typer.Option(help="Model folder to go on from: its VAEs, and its transformer at step 0."),
 ]
+Data = Annotated[
+    Path | None,
+    typer.Option(help="Folder or JSONL file of your own clips, instead of composed scenes."),
+]
+SkipBad = Annotated[bool, typer.Option("--skip-bad", help="Leave bad clips of --data out.")]
 Compiled = Annotated[
     bool, typer.Option("--compile", help="Compile the blocks: faster after a minute; needs g++.")
 ]
@@ -104,12 +112,14 @@ def _run(
     *,
     base: Path | None = None,
     init: Path | None = None,
+    data: Path | None = None,
+    skip_bad: bool = False,
 ) -> Run:
     cv2.setNumThreads(1)
     overrides = read_overrides(files or [], changes or [])
     recipe = apply_overrides(RECIPES[name.value](), overrides)
     check_recipe(recipe)
-    return Run(recipe, assets, out, base, init)
+    return Run(recipe, assets, out, base, init, data, skip_bad)
 
 
 def _with_steps(changes: list[str] | None, field: str, steps: int | None) -> list[str]:
@@ -144,10 +154,12 @@ def alpha_vae(
     files: Files = None,
     changes: Changes = None,
     dry_run: DryRun = False,
+    data: Data = None,
+    skip_bad: SkipBad = False,
 ) -> None:
     """Stage 1: adapt the VAE to mattes. Writes OUT/alpha_vae."""
     with _refusals():
-        run = _run(assets, out, recipe, files, changes, base=base)
+        run = _run(assets, out, recipe, files, changes, base=base, data=data, skip_bad=skip_bad)
         if dry_run:
             print(describe(run, "alpha-vae"))
         else:
@@ -166,11 +178,15 @@ def joint(
     files: Files = None,
     changes: Changes = None,
     dry_run: DryRun = False,
+    data: Data = None,
+    skip_bad: SkipBad = False,
 ) -> None:
     """Stage 2: joint layers with one foreground."""
     with _refusals():
         changed = _with_steps(changes, "joint.loop", steps)
-        run = _run(assets, out, recipe, files, changed, base=base, init=init)
+        run = _run(
+            assets, out, recipe, files, changed, base=base, init=init, data=data, skip_bad=skip_bad
+        )
         if dry_run:
             print(describe(run, "joint"))
         else:
@@ -189,11 +205,15 @@ def multi_foreground(
     files: Files = None,
     changes: Changes = None,
     dry_run: DryRun = False,
+    data: Data = None,
+    skip_bad: SkipBad = False,
 ) -> None:
     """Stage 3: several foregrounds and given layers, going on from stage 2 or from --init."""
     with _refusals():
         changed = _with_steps(changes, "multi_foreground.loop", steps)
-        run = _run(assets, out, recipe, files, changed, base=base, init=init)
+        run = _run(
+            assets, out, recipe, files, changed, base=base, init=init, data=data, skip_bad=skip_bad
+        )
         if dry_run:
             print(describe(run, "multi-foreground"))
         else:
@@ -227,10 +247,12 @@ def every_stage(
     base: Base = None,
     files: Files = None,
     changes: Changes = None,
+    data: Data = None,
+    skip_bad: SkipBad = False,
 ) -> None:
     """All of it: VAE, stages 1 to 3, and the model folder OUT/model."""
     with _refusals():
-        run = _run(assets, out, recipe, files, changes, base=base)
+        run = _run(assets, out, recipe, files, changes, base=base, data=data, skip_bad=skip_bad)
         if run.recipe.base == "none":
             run_vae(run)
         run_alpha_vae(run)

@@ -3,8 +3,11 @@
 Shape letters: T frames, H, W. Pixels are float32, display-referred sRGB in [0, 1], RGB straight.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -28,10 +31,44 @@ class LayeredClip:
     """A full video and the layers it is made of, back to front, with their captions."""
 
     full_THWC: Pixels
-    """(T, H, W, 3): the foregrounds composited over the background, exactly."""
+    """(T, H, W, 3): the foregrounds over the background; exactly so where it was composed."""
     background_THWC: Pixels
     """(T, H, W, 3), complete behind the foregrounds."""
     background_caption: str
     """What the background shows and how the camera moves."""
     foregrounds: tuple[ClipForeground, ...]
     """1 or more, back to front."""
+    full_caption: str = ""
+    """What the whole picture shows; empty: made of the layers' captions."""
+
+
+class ClipSource(Protocol):
+    """Where training clips come from."""
+
+    @property
+    def key(self) -> str:
+        """A text that changes whenever a clip of the source does."""
+
+    def clip(self, index: int) -> LayeredClip:
+        """Give clip `index`, any integer from 0, the same for the same key."""
+
+
+def flatten(background_THWC: Pixels, foregrounds: Sequence[ClipForeground]) -> Pixels:
+    """Composite foregrounds over a background, back to front: (T, H, W, 3), sRGB."""
+    full = background_THWC
+    for layer in foregrounds:
+        alpha_THWC = layer.alpha_THW[..., None]
+        full = np.asarray(layer.rgb_THWC * alpha_THWC + full * (1 - alpha_THWC), np.float32)
+    return full
+
+
+def straight(premultiplied_HWC: Pixels) -> Pixels:
+    """Unpremultiply and extend the colour smoothly where alpha is 0 (normalised blur)."""
+    rgb, alpha = premultiplied_HWC[..., :3], premultiplied_HWC[..., 3:]
+    sigma = premultiplied_HWC.shape[0] / 10
+    spread = cv2.GaussianBlur(rgb, (0, 0), sigma)
+    weight = cv2.GaussianBlur(alpha[..., 0], (0, 0), sigma)[..., None]
+    mean = rgb.sum((0, 1)) / max(float(alpha.sum()), 1e-6)
+    extended = (spread + 1e-3 * mean) / (weight + 1e-3)
+    exact = rgb / np.maximum(alpha, 1e-6)
+    return np.clip(np.where(alpha > 1 / 255, exact, extended), 0, 1).astype(np.float32)

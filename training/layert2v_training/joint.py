@@ -11,7 +11,7 @@ Shape letters: B batch, S streams, C channels, T latent frames, H, W, N text tok
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -96,7 +96,7 @@ def project_alphas(clips: Sequence[LatentClip], project_in: ProjectIn) -> list[L
     for clip in clips:
         latents = clip.latents_SCTHW.clone()
         latents[3::2] = project_in(latents[3::2].float()).to(latents.dtype)
-        projected.append(LatentClip(latents, clip.background_caption, clip.foreground_captions))
+        projected.append(replace(clip, latents_SCTHW=latents))
     return projected
 
 
@@ -181,7 +181,9 @@ def pad_text(text_BSND: Tensor, mask_BSN: Tensor | None) -> tuple[Tensor, Tensor
 
 
 def _full_caption(clip: LatentClip) -> str:
-    return compose_full_prompt(clip.background_caption, clip.foreground_captions)
+    return clip.full_caption or compose_full_prompt(
+        clip.background_caption, clip.foreground_captions
+    )
 
 
 def clip_text(

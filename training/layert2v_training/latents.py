@@ -1,14 +1,13 @@
-"""Latents of composed clips, encoded once and kept on disk in shards.
+"""Latents of clips, encoded once and kept on disk in shards.
 
-A shard's file name holds a digest of everything that decides its content (scenes, sizes, encoder
+A shard's file name holds a digest of everything that decides its content (source, sizes, encoder
 weights), so that a change of any of them makes new shards instead of wrong ones.
 
 Shape letters: S streams in the joint order, C channels, T latent frames, H, W.
 """
 
 import hashlib
-import json
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -18,9 +17,8 @@ from einops import rearrange
 from torch import Tensor
 from tqdm import tqdm
 
-from layert2v_training.clips import LayeredClip, Pixels
+from layert2v_training.clips import ClipSource, LayeredClip, Pixels
 from layert2v_training.linear_vae import encode_pixels
-from layert2v_training.scenes import SceneRecipe, SceneSource
 
 SHARD_CLIPS = 250
 
@@ -33,6 +31,8 @@ class LatentClip:
     """Half precision, normalised; alpha streams **not** yet through `project_in`."""
     background_caption: str
     foreground_captions: tuple[str, ...]
+    full_caption: str = ""
+    """Empty: made of the others."""
 
 
 def encode_clip(vae: AutoencoderKLWan, clip: LayeredClip) -> LatentClip:
@@ -47,12 +47,12 @@ def encode_clip(vae: AutoencoderKLWan, clip: LayeredClip) -> LatentClip:
     with torch.no_grad():
         latents = encode_pixels(vae, pixels.to(vae.device)).to("cpu", torch.float16)
     captions = tuple(layer.caption for layer in clip.foregrounds)
-    return LatentClip(latents, clip.background_caption, captions)
+    return LatentClip(latents, clip.background_caption, captions, clip.full_caption)
 
 
-def cache_key(vae: AutoencoderKLWan, recipe: SceneRecipe) -> str:
-    """Digest of the encoder's weights and the scenes' recipe."""
-    digest = hashlib.sha256(json.dumps(asdict(recipe)).encode())
+def cache_key(vae: AutoencoderKLWan, source: ClipSource) -> str:
+    """Digest of the encoder's weights and the source's key."""
+    digest = hashlib.sha256(source.key.encode())
     for name, value in sorted(vae.encoder.state_dict().items()):
         digest.update(name.encode())
         digest.update(value.float().cpu().numpy().tobytes())
@@ -60,14 +60,14 @@ def cache_key(vae: AutoencoderKLWan, recipe: SceneRecipe) -> str:
 
 
 def load_latents(
-    folder: Path, vae: AutoencoderKLWan, assets: Path, recipe: SceneRecipe, num_clips: int
+    folder: Path, vae: AutoencoderKLWan, source: ClipSource, num_clips: int
 ) -> list[LatentClip]:
     """Read the latents of clips 0 to `num_clips` - 1, encoding the shards that are missing.
 
     Several processes share the shards to encode.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    key, source = cache_key(vae, recipe), SceneSource(assets, recipe)
+    key = cache_key(vae, source)
     shards = {
         _shard_path(folder, key, first, num_clips): range(
             first, min(first + SHARD_CLIPS, num_clips)
@@ -92,9 +92,13 @@ def _shard_path(folder: Path, key: str, first: int, num_clips: int) -> Path:
     return folder / f"{key}-{first // SHARD_CLIPS:04d}{size}.pt"
 
 
-def _write_shard(path: Path, vae: AutoencoderKLWan, source: SceneSource, clips: range) -> None:
+def _captions(clip: LatentClip) -> tuple[str, tuple[str, ...], str]:
+    return clip.background_caption, clip.foreground_captions, clip.full_caption
+
+
+def _write_shard(path: Path, vae: AutoencoderKLWan, source: ClipSource, clips: range) -> None:
     encoded = [encode_clip(vae, source.clip(i)) for i in clips]
-    stored = [(c.latents_SCTHW, (c.background_caption, c.foreground_captions)) for c in encoded]
+    stored = [(c.latents_SCTHW, _captions(c)) for c in encoded]
     partial = path.with_suffix(".part")
     torch.save(stored, partial)
     partial.replace(path)

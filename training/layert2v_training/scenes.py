@@ -3,7 +3,8 @@
 Deterministic for (seed, index): a clip does not depend on those composed before it.
 """
 
-from dataclasses import dataclass
+import json
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import cv2
@@ -11,7 +12,15 @@ import numpy as np
 from numpy.random import Generator
 from PIL import Image
 
-from layert2v_training.clips import ClipForeground, LayeredClip, Pixels
+from layert2v_training.clips import ClipForeground, LayeredClip, Pixels, flatten, straight
+from layert2v_training.effects import (
+    PASSING_WORDS,
+    LayerEffects,
+    SceneEffects,
+    draw_effects,
+    passing_x,
+    side_by_side,
+)
 from layert2v_training.subjects import (
     CORE_BACKGROUNDS,
     CORE_SUBJECTS,
@@ -78,6 +87,8 @@ class SceneRecipe:
     motions: tuple[str, ...] = ()
     """Keys of `MOTIONS` to choose from; empty: all."""
     seed: int = 0
+    effects: SceneEffects | None = None
+    """What makes the scenes harder; None: nothing does."""
 
 
 class SceneSource:
@@ -102,23 +113,32 @@ class SceneSource:
         everything = sorted([*self._photographs, *self._panoramas])
         self._subjects = list(CORE_SUBJECTS) if recipe.is_core else sorted(self._sprites)
         self._backgrounds = list(CORE_BACKGROUNDS) if recipe.is_core else everything
+        self._effects = recipe.effects or SceneEffects()
+
+    @property
+    def key(self) -> str:
+        """Changes with the recipe; without effects it is what it was before there were any."""
+        described = asdict(self.recipe)
+        if described["effects"] is None:
+            del described["effects"]
+        return json.dumps(described)
 
     def clip(self, index: int) -> LayeredClip:
         """Compose clip `index`: any integer from 0; equal for equal recipe and index."""
         rng = np.random.default_rng((self.recipe.seed, index))
+        effects_rng = np.random.default_rng((self.recipe.seed, index, 1))
         count = int(rng.choice(self.recipe.foregrounds))
         scenery, subjects = self._choose(rng, count)
         camera = str(rng.choice(list(CAMERAS), p=[0.4, 0.2, 0.2, 0.1, 0.1]))
         background = self._background(rng, scenery, camera)
         places = _places(rng, count)
+        if effects_rng.random() < self._effects.occlusion:
+            places = _crowded(effects_rng, count)
         foregrounds = tuple(
-            self._foreground(rng, subject, place)
+            self._foreground(rng, effects_rng, scenery, subject, place)
             for subject, place in zip(subjects, places, strict=True)
         )
-        full = background
-        for layer in foregrounds:
-            alpha_THWC = layer.alpha_THW[..., None]
-            full = np.asarray(layer.rgb_THWC * alpha_THWC + full * (1 - alpha_THWC), np.float32)
+        full = flatten(background, foregrounds)
         caption = scenery + (CAMERAS[camera] if rng.random() < CAPTIONED_MOTION else "")
         return LayeredClip(full, background, caption, foregrounds)
 
@@ -147,6 +167,7 @@ class SceneSource:
         travel = rng.uniform(0.04, 0.1) * scale * width
         shot = []
         for phase in np.linspace(-0.5, 0.5, frames):
+            phase *= self._effects.pan
             step = {"left": -travel, "right": travel}.get(camera, 0.0) * phase
             zoom = {"in": -0.14, "out": 0.14}.get(camera, 0.0) * phase
             size = min(scale * (1 + zoom), largest)
@@ -162,6 +183,7 @@ class SceneSource:
         field = rng.uniform(1.2, 1.5)
         shot = []
         for phase in np.linspace(-0.5, 0.5, self.recipe.num_frames):
+            phase *= self._effects.pan
             turn = {"left": -0.14, "right": 0.14}.get(camera, 0.0) * phase
             zoom = {"in": -0.16, "out": 0.16}.get(camera, 0.0) * phase
             shot.append(self._look(picture, yaw + turn, pitch, field * (1 + zoom)))
@@ -188,28 +210,56 @@ class SceneSource:
         )
         return np.asarray(looked, np.float32)
 
-    def _foreground(self, rng: Generator, subject: str, place: float) -> ClipForeground:
-        sprite = self._sprites[subject]
+    def _foreground(
+        self, rng: Generator, effects_rng: Generator, scenery: str, subject: str, place: float
+    ) -> ClipForeground:
+        sprite, caption = self._sprites[subject], subject
+        effects = draw_effects(effects_rng, self._effects, self.recipe.height)
+        if effects.has_companion:
+            companion = self._companion(effects_rng, scenery, subject)
+            sprite = side_by_side(sprite, self._sprites[companion])
+            caption = f"{subject} and {companion}"
         motions = self.recipe.motions or tuple(MOTIONS)
         weights = np.array([MOTION_WEIGHTS[motion] for motion in motions])
         motion = str(rng.choice(motions, p=weights / weights.sum()))
+        if effects.passes and motion not in ("left", "right"):
+            motion = str(effects_rng.choice(["left", "right"]))
         if motion == "right":
             sprite = sprite[:, ::-1]
+        rgb, alpha = self._animate(rng, sprite, motion, place, effects)
+        words = ""
+        if rng.random() < CAPTIONED_MOTION:
+            words = " " + str(rng.choice(MOTIONS[motion]))
+            if effects.passes:
+                words = " " + PASSING_WORDS[effects.passes, motion]
+        return ClipForeground(rgb, alpha, caption + words)
+
+    def _companion(self, rng: Generator, scenery: str, subject: str) -> str:
+        """Choose another subject that may be seen where `subject` is."""
+        is_out = is_held_out(subject, scenery)
+        others = [s for s in self._subjects if s != subject and is_held_out(s, scenery) == is_out]
+        return str(rng.choice(others)) if others else subject
+
+    def _animate(
+        self, rng: Generator, sprite: Pixels, motion: str, place: float, effects: LayerEffects
+    ) -> tuple[Pixels, Pixels]:
+        """Move a sprite through the clip: straight colour (T, H, W, 3) and alpha (T, H, W)."""
         width, height, frames = self.recipe.width, self.recipe.height, self.recipe.num_frames
         size = rng.uniform(*self.recipe.subject_height) * height
         x0 = (place + rng.uniform(-0.06, 0.06)) * width
         y0 = rng.uniform(*self.recipe.subject_centre) * height
         travel = rng.uniform(0.15, 0.35) * width
-        rgb, alpha = [], []
-        for phase in np.linspace(-0.5, 0.5, frames):
+        half = size * sprite.shape[1] / sprite.shape[0] / 2
+
+        def draw(phase: float) -> Pixels:
             x, y, zoom = _move(motion, phase, travel)
-            premultiplied = _draw(sprite, x0 + x, y0 + y, size * zoom, width, height)
-            rgb.append(_straight(premultiplied))
-            alpha.append(premultiplied[..., 3])
-        words = ""
-        if rng.random() < CAPTIONED_MOTION:
-            words = " " + str(rng.choice(MOTIONS[motion]))
-        return ClipForeground(np.stack(rgb), np.stack(alpha), subject + words)
+            if effects.passes:
+                x = passing_x(effects.passes, motion, x0, half, width, phase) - x0
+            return _draw(sprite, x0 + x, y0 + y, size * zoom, width, height)
+
+        step = 1 / max(frames - 1, 1)
+        drawn = [effects.frame(draw, phase, step) for phase in np.linspace(-0.5, 0.5, frames)]
+        return np.stack([straight(frame) for frame in drawn]), np.stack([f[..., 3] for f in drawn])
 
 
 def _move(motion: str, phase: float, travel: float) -> tuple[float, float, float]:
@@ -241,6 +291,12 @@ def _places(rng: Generator, count: int) -> list[float]:
     return [float(slot) for slot in rng.permutation(slots)]
 
 
+def _crowded(rng: Generator, count: int) -> list[float]:
+    """Horizontal centres so close that subjects cover each other."""
+    centre = rng.uniform(0.3, 0.7)
+    return [float(centre + rng.uniform(-0.1, 0.1)) for _ in range(count)]
+
+
 def _crop(
     picture: Pixels, left: float, top: float, scale: float, width: int, height: int
 ) -> Pixels:
@@ -262,18 +318,6 @@ def _draw(sprite: Pixels, x: float, y: float, size: float, width: int, height: i
     flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
     drawn = cv2.warpAffine(blurred, matrix, (width, height), flags=flags)
     return np.clip(np.asarray(drawn, np.float32), 0, 1)
-
-
-def _straight(premultiplied_HWC: Pixels) -> Pixels:
-    """Unpremultiply and extend the colour smoothly where alpha is 0 (normalised blur)."""
-    rgb, alpha = premultiplied_HWC[..., :3], premultiplied_HWC[..., 3:]
-    sigma = premultiplied_HWC.shape[0] / 10
-    spread = cv2.GaussianBlur(rgb, (0, 0), sigma)
-    weight = cv2.GaussianBlur(alpha[..., 0], (0, 0), sigma)[..., None]
-    mean = rgb.sum((0, 1)) / max(float(alpha.sum()), 1e-6)
-    extended = (spread + 1e-3 * mean) / (weight + 1e-3)
-    exact = rgb / np.maximum(alpha, 1e-6)
-    return np.clip(np.where(alpha > 1 / 255, exact, extended), 0, 1).astype(np.float32)
 
 
 def _load_rgb(path: Path) -> Pixels:

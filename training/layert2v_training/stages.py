@@ -19,6 +19,8 @@ from layert2v_training.alpha_vae import train_alpha_vae
 from layert2v_training.assets import fetch_assets
 from layert2v_training.captions import CaptionStates
 from layert2v_training.checkpoint import CHECKPOINT
+from layert2v_training.clips import ClipSource
+from layert2v_training.data.sources import clips_from
 from layert2v_training.decoded import DecodedLosses
 from layert2v_training.export import export, text_encoder_folder
 from layert2v_training.joint import JointRecipe, project_alphas, train_joint
@@ -27,7 +29,7 @@ from layert2v_training.linear_vae import channel_weights, is_linear
 from layert2v_training.lora import merge_lora
 from layert2v_training.network import stage_transformer
 from layert2v_training.recipes import Recipe
-from layert2v_training.scenes import SceneRecipe
+from layert2v_training.scenes import SceneRecipe, SceneSource
 from layert2v_training.sheets import SampleSheet
 from layert2v_training.vae import train_vae
 from layert2v_training.wan import wan_text_encoder
@@ -52,6 +54,10 @@ class Run:
     """Wan2.1's folder, for recipes that begin with it."""
     init: Path | None = None
     """Model folder to go on from."""
+    data: Path | None = None
+    """Folder or JSONL file of the user's own clips; None: composed scenes."""
+    skip_bad: bool = False
+    """Leave bad clips of `data` out."""
 
     @cached_property
     def wan(self) -> WanFolder | None:
@@ -110,6 +116,20 @@ class Run:
         with PartialState().main_process_first():
             return fetch_assets(self.assets)
 
+    def clips(self, stage: str) -> ClipSource:
+        """Return the clips of a stage, at the recipe's size and frame count.
+
+        Raises:
+            BadClips: The user's own cannot be used.
+        """
+        scene = self.scene(stage)
+        if self.data is None:
+            return SceneSource(self.pictures(), scene)
+        size = (scene.width, scene.height)
+        return clips_from(
+            self.data, size, scene.num_frames, seed=scene.seed, skip_bad=self.skip_bad
+        )
+
     def captions(self) -> CaptionStates:
         """Make what encodes captions, as the exported model will encode prompts."""
         if self.recipe.base == "none":
@@ -137,7 +157,7 @@ def run_alpha_vae(run: Run) -> None:
     with PartialState().main_process_first():
         run.adopt_vaes()
     vae = run.vae().to(PartialState().device)
-    train_alpha_vae(run.pictures(), run.out, vae, run.scene("alpha-vae"), run.recipe.alpha_vae)
+    train_alpha_vae(run.clips("alpha-vae"), run.out, vae, run.recipe.alpha_vae)
 
 
 def run_joint(run: Run, stage: str, *, is_compiled: bool = False) -> None:
@@ -151,8 +171,7 @@ def run_joint(run: Run, stage: str, *, is_compiled: bool = False) -> None:
     if not is_first and run.init is None:
         before = run.needs(f"{JOINT_RUN}/{CHECKPOINT}", "joint")
     model = stage_transformer(run.recipe, recipe, base=run.wan, init=run.init, checkpoint=before)
-    scene = run.scene(stage)
-    clips = load_latents(run.out / "latents", vae, run.pictures(), scene, run.recipe.num_clips)
+    clips = load_latents(run.out / "latents", vae, run.clips(stage), run.recipe.num_clips)
     project_in, captions = load_project_in(run.out / "alpha_vae"), run.captions()
     captions.encoder.to(device)
     decoded = None

@@ -19,6 +19,7 @@ from layert2v_backend.jobs import (
     FinishingReport,
     Task,
 )
+from layert2v_model import media
 
 MANIFEST_VERSION = 1
 CONTRACT = {

@@ -1,0 +1,152 @@
+import json
+import os
+from fractions import Fraction
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from layert2v_training.clips import flatten
+from layert2v_training.data.problems import BadClips
+from layert2v_training.data.sources import clips_from
+from support import toy_clips
+
+SIZE = (16, 12)
+
+
+def test_a_vidlayer_folder_gives_full_times_matte_as_its_foreground(tmp_path: Path) -> None:
+    toy_clips.write_vidlayer(tmp_path / "a")
+
+    clip = clips_from(tmp_path, (32, 24), 6).clip(0)
+
+    layer = clip.foregrounds[0]
+    np.testing.assert_allclose(layer.rgb_THWC[0, 12, 8], np.array([200, 30, 30]) / 255, atol=0.03)
+    assert layer.alpha_THW[0, 12, 8] > 0.97
+    assert layer.alpha_THW[0, 2, 2] < 0.03
+    assert (layer.caption, clip.background_caption) == ("a square", "blue")
+    assert clip.full_caption == "a red square over blue"
+
+
+def test_published_jsonl_lines_are_read_relative_to_their_file(tmp_path: Path) -> None:
+    toy_clips.write_vidlayer(tmp_path / "a")
+    line = {
+        "vid": "a/full_video.mp4",
+        "entry": {"pha_video_path": "a/mask.mp4", "bg_path": "a/background.mp4"},
+        "overall_description": "all", "foreground_prompt": "fg", "background_prompt": "bg",
+    }  # fmt: skip
+    (tmp_path / "list.jsonl").write_text(json.dumps(line) + "\n")
+
+    clip = clips_from(tmp_path / "list.jsonl", SIZE, 4).clip(0)
+
+    assert clip.full_THWC.shape == (4, 12, 16, 3)
+    assert (clip.full_caption, clip.foregrounds[0].caption) == ("all", "fg")
+
+
+def test_layered_exr_becomes_straight_srgb_and_flattens_to_the_full_video(tmp_path: Path) -> None:
+    toy_clips.write_renders(tmp_path / "shot")
+
+    clip = clips_from(tmp_path, (32, 24), 6).clip(0)
+
+    layer = clip.foregrounds[0]
+    assert layer.alpha_THW[0, 12, 8] == pytest.approx(0.5, abs=1e-3)
+    np.testing.assert_allclose(layer.rgb_THWC[0, 12, 8], 1, atol=1e-3)
+    np.testing.assert_allclose(clip.background_THWC, 0.5, atol=1e-3)
+    np.testing.assert_array_equal(clip.full_THWC, flatten(clip.background_THWC, clip.foregrounds))
+
+
+@pytest.mark.parametrize(("codec", "suffix"), [("prores_ks", ".mov"), ("ffv1", ".mkv")])
+def test_movies_with_alpha_are_layers_of_their_own(tmp_path: Path, codec: str, suffix: str) -> None:
+    matte = toy_clips.square_matte()
+    rgba = np.concatenate([toy_clips.flat((10, 200, 40)), matte[..., None]], -1)
+    toy_clips.write_movie(tmp_path / f"leaf{suffix}", rgba, codec)
+    toy_clips.write_movie(tmp_path / "background.mp4", toy_clips.flat((90, 90, 90)))
+    (tmp_path / "clip.yaml").write_text("background: grey\nleaf: {caption: a leaf}\n")
+
+    layer = clips_from(tmp_path, (32, 24), 6).clip(0).foregrounds[0]
+
+    np.testing.assert_allclose(layer.alpha_THW, matte / 255, atol=0.01)
+    np.testing.assert_allclose(layer.rgb_THWC[0, 12, 8] * 255, (10, 200, 40), atol=4)
+
+
+def test_png_folders_stack_in_the_order_of_the_text(tmp_path: Path) -> None:
+    matte = toy_clips.square_matte()[..., None]
+    for name, colour in (("near", (255, 0, 0)), ("far", (0, 255, 0))):
+        rgba = np.concatenate([toy_clips.flat(colour), matte], -1)
+        toy_clips.write_pngs(tmp_path / name, rgba)
+    toy_clips.write_pngs(tmp_path / "background", toy_clips.flat((0, 0, 0)))
+    (tmp_path / "clip.txt").write_text("background: black\nfar: green\nnear: red\n")
+
+    clip = clips_from(tmp_path, (32, 24), 6).clip(0)
+
+    assert [layer.caption for layer in clip.foregrounds] == ["green", "red"]
+    np.testing.assert_allclose(clip.full_THWC[0, 12, 8], (1, 0, 0), atol=1e-6)
+
+
+def test_a_rate_chooses_the_nearest_frames(tmp_path: Path) -> None:
+    ramp = np.repeat(np.arange(0, 240, 10, dtype=np.uint8), 3).reshape(24, 1, 1, 3)
+    frames = np.broadcast_to(ramp, (24, 24, 32, 3)).copy()
+    toy_clips.write_pngs(tmp_path / "background", frames)
+    toy_clips.write_pngs(tmp_path / "spot", np.concatenate([frames, frames[..., :1]], -1))
+    (tmp_path / "clip.yaml").write_text("fps: 24\nbackground: a\nspot: b\n")
+
+    clip = clips_from(tmp_path, SIZE, 8, fps=Fraction(8)).clip(0)
+
+    steps = np.diff(clip.background_THWC[:, 0, 0, 0] * 255)
+    np.testing.assert_allclose(steps, 30, atol=0.01)
+
+
+def test_a_clip_depends_on_seed_and_index_only(tmp_path: Path) -> None:
+    toy_clips.write_renders(tmp_path / "shot")
+    source = clips_from(tmp_path, SIZE, 2, seed=3)
+    source.clip(5)
+
+    again = clips_from(tmp_path, SIZE, 2, seed=3)
+
+    starts = [again.clip(index).full_THWC for index in range(6)]
+    np.testing.assert_array_equal(source.clip(4).full_THWC, starts[4])
+    assert any(not np.array_equal(starts[0], other) for other in starts[1:])
+
+
+def test_the_key_notices_a_changed_file_and_a_changed_caption(tmp_path: Path) -> None:
+    folder = toy_clips.write_renders(tmp_path / "shot")
+    key = clips_from(tmp_path, SIZE, 2).key
+
+    assert clips_from(tmp_path, SIZE, 2).key == key
+    os.utime(folder / "render.0003.exr", (1, 1))
+    touched = clips_from(tmp_path, SIZE, 2).key
+    (folder / "clip.txt").write_text("background: red\nghost: a ghost\n")
+
+    assert len({key, touched, clips_from(tmp_path, SIZE, 2).key}) == 3
+
+
+def test_bad_clips_are_all_named_or_left_out_as_chosen(tmp_path: Path) -> None:
+    toy_clips.write_renders(tmp_path / "good")
+    (tmp_path / "empty").mkdir()
+    toy_clips.write_renders(tmp_path / "mute", "background: blue\nghost:\n")
+
+    with pytest.raises(BadClips, match="empty") as caught:
+        clips_from(tmp_path, SIZE, 2)
+    source = clips_from(tmp_path, SIZE, 2, skip_bad=True)
+
+    assert {bad.path.name for bad in caught.value.bad} == {"empty", "mute"}
+    assert len(source.clips) == 1
+
+
+def test_a_clip_found_bad_while_reading_gives_way_to_the_next(tmp_path: Path) -> None:
+    toy_clips.write_renders(tmp_path / "good")
+    broken = toy_clips.write_renders(tmp_path / "broken")
+    (broken / "render.0005.exr").write_bytes(b"not a picture")
+
+    source = clips_from(tmp_path, SIZE, 6, skip_bad=True)
+
+    np.testing.assert_array_equal(source.clip(0).full_THWC, source.clip(1).full_THWC)
+
+
+def test_footage_covers_the_format_and_loses_only_its_margin(tmp_path: Path) -> None:
+    toy_clips.write_renders(tmp_path / "shot")
+
+    clip = clips_from(tmp_path, (12, 12), 1).clip(0)
+
+    alpha = clip.foregrounds[0].alpha_THW[0]
+    assert alpha.shape == (12, 12)
+    assert alpha.sum() == pytest.approx(0.5 * 64 / 4, abs=1)

@@ -1,0 +1,93 @@
+from dataclasses import replace
+from fractions import Fraction
+from pathlib import Path
+
+import numpy as np
+import pytest
+from typer.testing import CliRunner
+
+from layert2v_training.clips import Pixels
+from layert2v_training.data.checking import check_source
+from layert2v_training.data_cli import app
+from layert2v_training.engine import build
+from layert2v_training.engine.recipe import EngineRecipe
+from layert2v_training.engine.redundancy import redundant
+from layert2v_training.engine.shots import Codes
+from layert2v_training.engine.subjects import Box
+from support import toy_clips
+
+RECIPE = EngineRecipe(height=48, num_frames=9, fps=Fraction(24), most_clips=2, cover=(0.001, 0.6))
+
+
+class RednessMatter:
+    """Cuts out what is red; counts how often it is asked."""
+
+    asked = 0
+
+    def mattes(self, frames_THWC: Codes, boxes: list[Box | None]) -> Pixels:
+        RednessMatter.asked += 1
+        return (frames_THWC[..., 0].astype(int) > frames_THWC[..., 1] + 60).astype(np.float32)
+
+
+def write_street(folder: Path) -> Path:
+    noise = np.random.default_rng(1).integers(60, 120, (48, 64, 1), np.uint8)
+    frames = np.repeat(np.repeat(noise, 3, -1)[None], 18, 0)
+    for t in range(18):
+        frames[t, 18:34, 2 + 3 * t : 12 + 3 * t] = (220, 40, 40)
+    folder.mkdir()
+    (folder / "street.txt").write_text("background: a street\nsubject: a red box\n")
+    return toy_clips.write_movie(folder / "street.mp4", frames)
+
+
+@pytest.fixture
+def matter(monkeypatch: pytest.MonkeyPatch) -> type[RednessMatter]:
+    monkeypatch.setattr(build, "load_matter", lambda recipe: RednessMatter())
+    return RednessMatter
+
+
+@pytest.mark.slow
+def test_a_build_goes_on_where_it_stopped_and_rejects_repeats(
+    tmp_path: Path, matter: type[RednessMatter]
+) -> None:
+    write_street(tmp_path / "in")
+    (tmp_path / "in" / "broken.mp4").write_bytes(b"\0" * 300)
+
+    result = build.build_clips([tmp_path / "in"], tmp_path / "out", RECIPE)
+    asked = matter.asked
+    again = build.build_clips([tmp_path / "in"], tmp_path / "out", RECIPE)
+    all_kept = build.build_clips(
+        [tmp_path / "in"], tmp_path / "out", replace(RECIPE, most_similar=2.0)
+    )
+
+    page = (tmp_path / "out" / "report.html").read_text()
+    assert (result.num_accepted, result.num_rejected) == (1, 2)
+    assert again == result
+    assert matter.asked == asked > 0
+    assert all_kept.num_accepted == 2
+    assert "cannot be decoded" in page
+    assert "a red box moving to the right" in page
+    assert all(item.problem is None for item in check_source(tmp_path / "out" / "clips.jsonl"))
+
+
+@pytest.mark.slow
+def test_captions_that_say_the_same_are_redundant() -> None:
+    captions = [
+        "a red fox running through snow",
+        "an orange fruit on a table",
+        "a red fox runs through the snow",
+    ]
+
+    repeats = redundant(captions, 0.85)
+
+    assert list(repeats) == [2]
+    assert repeats[2][0] == 0
+
+
+def test_an_adapter_without_weights_is_refused_in_one_sentence(tmp_path: Path) -> None:
+    (tmp_path / "clip.mp4").write_bytes(b"")
+    arguments = ["build", str(tmp_path), "--out", str(tmp_path / "out"), "--mattes", "sam2"]
+
+    result = CliRunner().invoke(app, arguments)
+
+    assert result.exit_code == 2
+    assert "sam2 needs its weights" in result.output

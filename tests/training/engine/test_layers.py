@@ -1,0 +1,91 @@
+from dataclasses import replace
+from fractions import Fraction
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from layert2v_training.clips import Pixels
+from layert2v_training.data.sources import clips_from
+from layert2v_training.engine.layers import ShotRejected, candidates, reasons_against
+from layert2v_training.engine.recipe import EngineRecipe
+from layert2v_training.engine.shots import Codes, Shot
+from layert2v_training.engine.subjects import Box
+from layert2v_training.engine.templates import TemplateCaptioner
+from layert2v_training.engine.writing import write_clip
+
+RECIPE = EngineRecipe(height=48, num_frames=9, most_clips=1)
+
+
+class KnownMatter:
+    """Knows the mattes of `street`."""
+
+    def mattes(self, frames_THWC: Codes, boxes: list[Box | None]) -> Pixels:
+        return (frames_THWC[..., 0] > 180).astype(np.float32)
+
+
+def street(num_frames: int = 18) -> Codes:
+    """A red square crossing grey noise to the right."""
+    noise = np.random.default_rng(1).integers(60, 120, (48, 64, 1), np.uint8)
+    frames = np.repeat(np.repeat(noise, 3, -1)[None], num_frames, 0)
+    for t in range(num_frames):
+        frames[t, 18:34, 2 + 3 * t : 12 + 3 * t] = (220, 40, 40)
+    return frames
+
+
+def take_apart(frames: Codes, tmp_path: Path) -> list:  # type: ignore[type-arg]
+    captioner = TemplateCaptioner(tmp_path / "street.avi")
+    return list(candidates(Shot("street", frames), RECIPE, KnownMatter(), captioner))
+
+
+def test_a_crossing_subject_gets_a_matte_and_a_plate_without_it(tmp_path: Path) -> None:
+    (made,) = take_apart(street(), tmp_path)
+
+    truth = (street()[:9, ..., 0] > 180).astype(np.float32)
+    matte = made.clip.foregrounds[0].alpha_THW
+    assert np.minimum(matte, truth).sum() > 0.9 * np.maximum(matte, truth).sum()
+    assert made.clip.background_THWC[..., 0].max() < 0.6
+    assert made.figures["recomposition"] > 30
+    assert reasons_against(made.figures, replace(RECIPE, cover=(0.001, 0.6))) == []
+
+
+def test_a_clip_is_captioned_by_its_text_and_its_motion(tmp_path: Path) -> None:
+    (tmp_path / "street.txt").write_text("background: a street\nsubject: a red box\n")
+
+    (made,) = take_apart(street(), tmp_path)
+
+    assert made.clip.background_caption == "a street, the camera stands still"
+    assert made.clip.foregrounds[0].caption == "a red box moving to the right"
+
+
+@pytest.mark.parametrize(("frames", "reason"), [
+    (street(4), "too short: 4 frames"),
+    (np.repeat(street(1), 12, 0), "nothing moves"),
+    (np.stack([np.roll(street(1)[0], 3 * t, axis=1) for t in range(12)]), "camera moves"),
+])  # fmt: skip
+def test_a_shot_that_gives_no_clip_says_why(tmp_path: Path, frames: Codes, reason: str) -> None:
+    with pytest.raises(ShotRejected, match=reason):
+        take_apart(frames, tmp_path)
+
+
+def test_the_checker_names_each_figure_and_its_limits() -> None:
+    figures = {"recomposition": 20.0, "cover": 0.1, "unseen": 0.5, "flicker": 0.1}
+
+    reasons = reasons_against(figures, RECIPE)
+
+    assert reasons == [
+        "recomposition is 20, allowed is 27 to inf",
+        "unseen is 0.5, allowed is 0 to 0.2",
+    ]
+
+
+def test_what_the_engine_writes_the_readers_read(tmp_path: Path) -> None:
+    (made,) = take_apart(street(), tmp_path)
+    write_clip(tmp_path / "clips" / "street", made.clip, Fraction(8))
+
+    clip = clips_from(tmp_path / "clips", (64, 48), 9).clip(0)
+
+    np.testing.assert_allclose(clip.full_THWC, made.clip.full_THWC, atol=1 / 255)
+    layer, written = clip.foregrounds[0], made.clip.foregrounds[0]
+    np.testing.assert_allclose(layer.alpha_THW, written.alpha_THW, atol=1 / 255)
+    assert layer.caption == written.caption

@@ -1,0 +1,56 @@
+from fractions import Fraction
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from layert2v_training.data.problems import BadClip
+from layert2v_training.engine.shots import camera_motion, find_videos, read_shots
+from support import toy_clips
+
+
+def test_a_jump_of_colours_begins_a_new_shot(tmp_path: Path) -> None:
+    frames = np.concatenate([toy_clips.flat((200, 30, 30)), toy_clips.flat((20, 40, 180))])
+    movie = toy_clips.write_movie(tmp_path / "cut.mp4", frames)
+
+    shots = list(read_shots(movie, Fraction(24), 24, 100))
+
+    assert [len(shot.frames_THWC) for shot in shots] == [6, 6]
+    assert [shot.name for shot in shots] == ["cut-000", "cut-001"]
+
+
+def test_frames_are_taken_at_the_chosen_rate_and_height(tmp_path: Path) -> None:
+    movie = toy_clips.write_movie(tmp_path / "long.mp4", toy_clips.flat((9, 9, 9), 24))
+
+    (shot,) = read_shots(movie, Fraction(8), 12, 100)
+
+    assert shot.frames_THWC.shape == (8, 12, 16, 3)
+
+
+def test_a_long_shot_is_cut_where_memory_ends(tmp_path: Path) -> None:
+    movie = toy_clips.write_movie(tmp_path / "long.mp4", toy_clips.flat((9, 9, 9), 7))
+
+    shots = read_shots(movie, Fraction(24), 24, 3)
+
+    assert [len(shot.frames_THWC) for shot in shots] == [3, 3, 1]
+
+
+def test_a_damaged_movie_is_a_bad_clip(tmp_path: Path) -> None:
+    (tmp_path / "broken.mp4").write_bytes(b"\0" * 300)
+
+    with pytest.raises(BadClip, match=r"broken\.mp4: cannot be decoded"):
+        list(read_shots(tmp_path / "broken.mp4", Fraction(24), 24, 3))
+
+
+def test_a_folder_without_movies_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError, match="no movie in"):
+        find_videos([tmp_path])
+
+
+def test_a_panning_camera_moves_and_a_still_one_does_not() -> None:
+    noise = np.random.default_rng(0).integers(0, 255, (12, 24, 3), np.uint8)
+    wide = np.kron(noise, np.ones((4, 4, 1), np.uint8))
+    pan = np.stack([wide[:, t : t + 64] for t in range(0, 12, 2)])
+
+    assert camera_motion(pan) == pytest.approx(2, abs=0.3)
+    assert camera_motion(np.stack([pan[0]] * 6)) < 0.1

@@ -1,0 +1,24 @@
+from pathlib import Path
+
+import pytest
+
+from layert2v_training.engine import stages
+from layert2v_training.engine.recipe import EngineRecipe, Matter
+from layert2v_training.engine.stages import StageUnavailable, load_matter, weights_of
+
+
+def test_weights_that_are_not_there_are_refused_with_what_to_give(tmp_path: Path) -> None:
+    recipe = EngineRecipe(mattes=Matter.SAM2, weights=(("sam2", str(tmp_path)),))
+
+    with pytest.raises(StageUnavailable, match="holds none: give --weights sam2=FOLDER"):
+        load_matter(recipe)
+
+
+def test_a_missing_package_is_refused_by_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "config.json").write_text("{}")
+    monkeypatch.setattr(stages, "find_spec", lambda name: None)
+
+    with pytest.raises(StageUnavailable, match="qwen-vl needs the package torchvision"):
+        weights_of(EngineRecipe(weights=(("qwen-vl", str(tmp_path)),)), "qwen-vl")

@@ -1,0 +1,69 @@
+"""Look at every frame of every clip of a source, and say what is wrong where."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+
+from layert2v_training.data.clip_files import ClipFiles
+from layert2v_training.data.finding import find_clips
+from layert2v_training.data.footage import FootageFacts, read, read_matte
+from layert2v_training.data.problems import BadClip
+from layert2v_training.data.sources import ClipFormat, probe_clip
+
+_FRAMES_AT_ONCE = 16
+"""Frames decoded between looks: bounds memory at 16 x 1080p x 4 floats = 530 MB."""
+
+
+@dataclass(frozen=True)
+class CheckedClip:
+    """A clip and what was found."""
+
+    path: Path
+    facts: FootageFacts | None
+    """None for a bad clip."""
+    problem: BadClip | None = None
+
+
+def check_source(
+    source: Path, target: ClipFormat | None = None, fps: Fraction | None = None
+) -> Iterator[CheckedClip]:
+    """Decode all of a source, clip by clip; bad ones come with their problem.
+
+    Clips of several frame rates are a problem of the source, reported last, unless `fps` is
+    chosen: without it one recipe would show the same motion at several speeds.
+    """
+    clips, bad = find_clips(source)
+    yield from (CheckedClip(problem.path, None, problem) for problem in bad)
+    rates: dict[Fraction, Path] = {}
+    for clip in clips:
+        try:
+            facts = check_clip(clip, target)
+        except BadClip as problem:
+            yield CheckedClip(clip.path, None, problem)
+            continue
+        if facts.fps is not None:
+            rates.setdefault(facts.fps, clip.path)
+        yield CheckedClip(clip.path, facts)
+    if len(rates) > 1 and fps is None:
+        said = ", ".join(f"{float(rate):.5g} ({path.name})" for rate, path in rates.items())
+        problem = BadClip(source, f"has mixed frame rates: {said}; choose one with --fps")
+        yield CheckedClip(source, None, problem)
+
+
+def check_clip(clip: ClipFiles, target: ClipFormat | None = None) -> FootageFacts:
+    """Decode every frame of a clip.
+
+    Raises:
+        BadClip: The first thing that is wrong with it.
+    """
+    facts = probe_clip(clip, target)
+    mattes = {layer.matte for layer in clip.layers}
+    own_alpha = {layer.colour for layer in clip.layers if layer.matte is None}
+    for footage in clip.footage():
+        for first in range(0, facts.num_frames, _FRAMES_AT_ONCE):
+            indices = range(first, min(first + _FRAMES_AT_ONCE, facts.num_frames))
+            frames = (read_matte if footage in mattes else read)(footage, indices)
+            if footage in own_alpha and frames.shape[-1] < 4:
+                raise BadClip(footage.path, "has no alpha: render it with alpha, or name a `matte`")
+    return facts

@@ -1,0 +1,43 @@
+"""Where the layers of a clip are, whatever kind of folder they came in."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+
+from layert2v_training.data.footage import Footage
+
+
+@dataclass(frozen=True)
+class LayerFiles:
+    """Footage of a foreground."""
+
+    caption: str
+    colour: Footage | None = None
+    """None: full x matte."""
+    matte: Footage | None = None
+    """None: the colour's own alpha."""
+
+
+@dataclass(frozen=True)
+class ClipFiles:
+    """Footage of a clip, and its captions."""
+
+    path: Path
+    """What to name in a message: the clip's folder, or its line."""
+    background: Footage
+    background_caption: str
+    layers: tuple[LayerFiles, ...]
+    """Back to front."""
+    full: Footage | None = None
+    """None: the layers flattened."""
+    full_caption: str = ""
+    fps: Fraction | None = None
+    """Rate of pictures, which do not say; a movie's own rate wins."""
+
+    def footage(self) -> Iterator[Footage]:
+        """Give everything there is to read."""
+        yield from (self.full,) if self.full else ()
+        yield self.background
+        for layer in self.layers:
+            yield from (item for item in (layer.colour, layer.matte) if item)

@@ -1,0 +1,57 @@
+"""The rules by which footage becomes a recipe's size and frame count.
+
+Size: scale until the target is covered, crop the middle; nothing is squeezed, nothing is padded.
+Time: the frame nearest to each instant of the target rate, from a start drawn for the index; a clip
+that is too short is refused, never looped or held.
+Shape letters: T frames, H, W, C channels.
+"""
+
+from fractions import Fraction
+
+import cv2
+import numpy as np
+from numpy.random import Generator
+
+from layert2v_training.clips import Pixels
+
+
+def frames_needed(num_frames: int, fps: Fraction | None, target_fps: Fraction | None) -> int:
+    """Frames of footage at `fps` that hold `num_frames` at `target_fps` (None: its own rate)."""
+    return _offset(num_frames - 1, fps, target_fps) + 1
+
+
+def choose_frames(
+    rng: Generator,
+    available: int,
+    num_frames: int,
+    fps: Fraction | None,
+    target_fps: Fraction | None,
+) -> list[int]:
+    """Draw a start and give the indices of `num_frames` frames; footage is long enough."""
+    slack = available - frames_needed(num_frames, fps, target_fps)
+    assert slack >= 0, f"{available} frames cannot hold {num_frames}"
+    start = int(rng.integers(0, slack + 1))
+    return [start + _offset(k, fps, target_fps) for k in range(num_frames)]
+
+
+def _offset(k: int, fps: Fraction | None, target_fps: Fraction | None) -> int:
+    """Index of the frame nearest to instant k of the target rate, halves up."""
+    if fps is None or target_fps is None:
+        return k
+    return int(k * fps / target_fps + Fraction(1, 2))
+
+
+def cover(pixels_THWC: Pixels, width: int, height: int) -> Pixels:
+    """Scale frames to cover width x height and crop the middle: (T, height, width, C).
+
+    Colours with alpha must be premultiplied. Shrinking averages areas, growing is bilinear.
+    """
+    rows, columns = pixels_THWC.shape[1:3]
+    scale = max(width / columns, height / rows)
+    inner_w, inner_h = min(width / scale, columns), min(height / scale, rows)
+    left, top = round((columns - inner_w) / 2), round((rows - inner_h) / 2)
+    right, bottom = round(left + inner_w), round(top + inner_h)
+    cropped = pixels_THWC[:, top:bottom, left:right]
+    how = cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
+    frames = [cv2.resize(frame, (width, height), interpolation=how) for frame in cropped]
+    return np.stack(frames).reshape(len(frames), height, width, -1)

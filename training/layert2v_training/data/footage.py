@@ -1,0 +1,192 @@
+"""Frames of one layer, wherever they are: a movie, a folder of pictures, a layer of EXR pictures.
+
+Shape letters: T frames, H, W, C channels. Out come float32, display-referred sRGB in [0, 1],
+RGB straight.
+"""
+
+import itertools
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import av
+import numpy as np
+
+from layert2v_training.clips import Pixels
+from layert2v_training.data.pictures import (
+    MAX_PIXELS,
+    PICTURE_SUFFIXES,
+    matte_of,
+    read_matte_picture,
+    read_picture,
+)
+from layert2v_training.data.problems import BadClip
+
+MOVIE_SUFFIXES = (".mp4", ".mov", ".mkv", ".webm", ".avi", ".m4v", ".mxf")
+
+
+@dataclass(frozen=True)
+class Footage:
+    """Where the frames of a layer are."""
+
+    path: Path
+    """A movie, or a folder of numbered pictures of one kind."""
+    layer: str | None = None
+    """Layer of each picture, where they are EXR with several."""
+
+    @property
+    def label(self) -> str:
+        """How to name it in a message."""
+        return self.path.name + (f" ({self.layer})" if self.layer else "")
+
+
+@dataclass(frozen=True)
+class FootageFacts:
+    """What is known without decoding every frame."""
+
+    width: int
+    height: int
+    """Pixels."""
+    num_frames: int
+    fps: Fraction | None
+    """None for pictures, which do not say."""
+
+
+def probe(footage: Footage) -> FootageFacts:
+    """Read sizes and rate: a movie's packets are counted, a folder's first picture is read.
+
+    Raises:
+        BadClip: Missing, empty, damaged, cut short, or numbered with gaps.
+    """
+    if not footage.path.exists():
+        raise BadClip(footage.path, "is missing")
+    if footage.path.is_dir():
+        pictures = list_pictures(footage.path)
+        height, width = read_picture(pictures[0], footage.layer).shape[:2]
+        return FootageFacts(width, height, len(pictures), None)
+    return _probe_movie(footage.path)
+
+
+def read(footage: Footage, indices: Sequence[int]) -> Pixels:
+    """Read frames, by ascending index: (T, H, W, 3), or 4 with straight alpha.
+
+    Raises:
+        BadClip: A frame is missing, damaged, of another size, or holds NaN or alpha out of range.
+    """
+    if not footage.path.is_dir():
+        return _read_movie(footage.path, indices)
+    pictures = list_pictures(footage.path)
+    paths = [pictures[index] for index in indices]
+    frames = [read_picture(path, footage.layer).clip(0, 1) for path in paths]
+    return _stacked(paths, frames)
+
+
+def read_matte(footage: Footage, indices: Sequence[int]) -> Pixels:
+    """Read frames as alpha (T, H, W): their own where they have one, else the mean of colours.
+
+    Raises:
+        BadClip: As `read`.
+    """
+    if not footage.path.is_dir():
+        return matte_of(_read_movie(footage.path, indices))
+    pictures = list_pictures(footage.path)
+    paths = [pictures[index] for index in indices]
+    return _stacked(paths, [read_matte_picture(path, footage.layer) for path in paths])
+
+
+def list_pictures(folder: Path) -> list[Path]:
+    """Give a folder's pictures in the order of the number that ends their names.
+
+    Raises:
+        BadClip: None, several kinds, or a number missing or twice.
+    """
+    kinds: dict[str, list[Path]] = {}
+    for path in sorted(folder.iterdir()):
+        if path.suffix.lower() in PICTURE_SUFFIXES and not path.name.startswith("."):
+            kinds.setdefault(path.suffix.lower(), []).append(path)
+    if len(kinds) != 1:
+        found = " and ".join(kinds) or "no pictures"
+        raise BadClip(folder, f"holds {found}; it should hold frames of one kind")
+    numbered = {path: _number(path) for path in next(iter(kinds.values()))}
+    ordered = sorted(numbered, key=lambda path: numbered[path])
+    for before, after in itertools.pairwise(ordered):
+        if numbered[after] != numbered[before] + 1:
+            raise BadClip(folder, f"{after.name} follows {before.name}: number without gaps")
+    return ordered
+
+
+def _number(path: Path) -> int:
+    digits = re.search(r"(\d+)$", path.stem)
+    if digits is None:
+        raise BadClip(path, "has no number at the end of its name; frames are numbered")
+    return int(digits.group(1))
+
+
+def _stacked(paths: Sequence[Path], frames: Sequence[Pixels]) -> Pixels:
+    for path, frame in zip(paths, frames, strict=True):
+        if frame.shape != frames[0].shape:
+            shapes = " but ".join("x".join(map(str, f.shape)) for f in (frame, frames[0]))
+            raise BadClip(path, f"is {shapes} in {paths[0].name}: one size and kind per layer")
+    return np.stack(frames)
+
+
+def _probe_movie(path: Path) -> FootageFacts:
+    try:
+        with av.open(str(path)) as container:
+            stream = _video_stream(path, container)
+            num_packets = sum(packet.size > 0 for packet in container.demux(stream))
+            _check_whole(path, stream, num_packets)
+            codec = stream.codec_context
+            return FootageFacts(codec.width, codec.height, num_packets, stream.average_rate)
+    except (av.error.FFmpegError, OSError) as failure:
+        raise BadClip(path, f"cannot be read as a movie ({failure.strerror})") from failure
+
+
+def _video_stream(path: Path, container: Any) -> Any:
+    if not container.streams.video:
+        raise BadClip(path, "has no video stream: it is cut short, or no movie")
+    stream = container.streams.video[0]
+    width, height = stream.codec_context.width, stream.codec_context.height
+    if not 0 < width * height <= MAX_PIXELS:
+        raise BadClip(path, f"says {width} x {height}; the limit is {MAX_PIXELS} pixels")
+    return stream
+
+
+def _check_whole(path: Path, stream: Any, num_packets: int) -> None:
+    """Compare the frames there are with those the header promises."""
+    promised = stream.frames
+    if not promised and stream.container.duration and stream.average_rate:  # Matroska
+        promised = round(stream.container.duration / av.time_base * stream.average_rate) - 1
+    if num_packets == 0 or num_packets < promised:
+        raise BadClip(path, f"is cut short: {num_packets} of {promised} frames; export it again")
+
+
+def _read_movie(path: Path, indices: Sequence[int]) -> Pixels:
+    wanted, frames = set(indices), []
+    try:
+        with av.open(str(path)) as container:
+            stream = _video_stream(path, container)
+            for number, frame in enumerate(container.decode(stream)):
+                if frame.is_corrupt:
+                    raise BadClip(path, f"frame {number} is damaged; export it again")
+                if number in wanted:
+                    frames.append(_movie_frame(frame))
+                if number == max(wanted):
+                    break
+    except (av.error.FFmpegError, OSError) as failure:
+        reason = f"is damaged near frame {len(frames)} ({failure.strerror})"
+        raise BadClip(path, reason) from failure
+    if len(frames) < len(wanted):
+        raise BadClip(path, f"frame {sorted(wanted)[len(frames)]} cannot be decoded")
+    return _stacked([path] * len(frames), frames)
+
+
+def _movie_frame(frame: Any) -> Pixels:
+    is_deep = max(component.bits for component in frame.format.components) > 8
+    has_alpha = any(component.is_alpha for component in frame.format.components)
+    deep, shallow = ("rgba64le", "rgba") if has_alpha else ("rgb48le", "rgb24")
+    codes = frame.to_ndarray(format=deep if is_deep else shallow)
+    return codes.astype(np.float32) / np.float32(np.iinfo(codes.dtype).max)

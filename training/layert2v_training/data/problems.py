@@ -1,0 +1,25 @@
+"""What can be wrong with a clip's files.
+
+BadClip      one clip, with the file and the reason
+BadClips     several, each on a line of its own
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+
+class BadClip(ValueError):
+    """Raised when a clip cannot be used; says which file, why, and what to do."""
+
+    def __init__(self, path: Path, reason: str) -> None:
+        super().__init__(f"{path}: {reason}")
+        self.path, self.reason = path, reason
+
+
+class BadClips(ValueError):
+    """Raised when clips of a source cannot be used and none may be left out."""
+
+    def __init__(self, bad: Sequence[BadClip]) -> None:
+        lines = "\n".join(str(problem) for problem in bad)
+        super().__init__(f"{len(bad)} bad clips (mend them, or leave them out):\n{lines}")
+        self.bad = tuple(bad)

@@ -1,0 +1,192 @@
+"""Clips from files at a recipe's size and frame count.
+
+Deterministic for (seed, index). Index i takes clip i modulo their number, at a start in time drawn
+for i; so a source gives as many clips as are asked for.
+"""
+
+import hashlib
+import logging
+from collections.abc import Sequence
+from dataclasses import astuple, dataclass
+from fractions import Fraction
+from pathlib import Path
+
+import numpy as np
+
+from layert2v_training.clips import ClipForeground, LayeredClip, Pixels, flatten, straight
+from layert2v_training.data.clip_files import ClipFiles, LayerFiles
+from layert2v_training.data.finding import find_clips
+from layert2v_training.data.fit import choose_frames, cover, frames_needed
+from layert2v_training.data.footage import Footage, FootageFacts, probe, read, read_matte
+from layert2v_training.data.problems import BadClip, BadClips
+
+_LOGGER = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class ClipFormat:
+    """What clips are made to."""
+
+    width: int
+    height: int
+    """Pixels."""
+    num_frames: int
+    fps: Fraction | None = None
+    """Frames per second; None: each clip's own rate."""
+
+
+class FileClips:
+    """Clips of a folder or JSONL file, read when asked for."""
+
+    def __init__(
+        self, clips: Sequence[ClipFiles], target: ClipFormat, seed: int, *, skip_bad: bool
+    ) -> None:
+        self.clips, self.target, self.seed, self.skip_bad = tuple(clips), target, seed, skip_bad
+
+    @property
+    def key(self) -> str:
+        """Changes with the files (path, bytes, time of change), the captions and the format."""
+        lines = [repr((astuple(self.target), self.seed))]
+        for clip in self.clips:
+            lines.append(repr(clip))
+            for footage in clip.footage():
+                files = sorted(footage.path.iterdir()) if footage.path.is_dir() else [footage.path]
+                stats = [(file.name, file.stat()) for file in files]
+                lines += [f"{name} {stat.st_size} {stat.st_mtime_ns}" for name, stat in stats]
+        return hashlib.sha256("\n".join(lines).encode()).hexdigest()
+
+    def clip(self, index: int) -> LayeredClip:
+        """Read clip `index`, any integer from 0; a bad one gives way to the next if so chosen.
+
+        Raises:
+            BadClip: It cannot be read, and bad clips are not skipped, or all are bad.
+        """
+        for attempt in range(len(self.clips)):
+            chosen = self.clips[(index + attempt) % len(self.clips)]
+            try:
+                return read_clip(chosen, self.target, (self.seed, index))
+            except BadClip as problem:
+                if not self.skip_bad or attempt + 1 == len(self.clips):
+                    raise
+                _LOGGER.warning("skipping %s", problem)
+        raise AssertionError("a source has at least one clip")
+
+
+def clips_from(
+    source: Path,
+    size: tuple[int, int],
+    num_frames: int,
+    *,
+    fps: Fraction | None = None,
+    seed: int = 0,
+    skip_bad: bool = False,
+) -> FileClips:
+    """Open a folder or JSONL file of clips for training.
+
+    Sizes, lengths and rates of all clips are checked here; pixels when they are read.
+
+    Args:
+        source: As `finding.find_clips` takes it.
+        size: Width and height in pixels.
+        num_frames: Frames of each clip.
+        fps: Rate to choose frames at; None: each clip's own.
+        seed: Of the starts in time.
+        skip_bad: Leave bad clips out, with a warning, instead of refusing the source.
+
+    Raises:
+        BadClips: Clips are bad and may not be skipped, or none is good.
+    """
+    target = ClipFormat(*size, num_frames, fps)
+    clips, bad = find_clips(source)
+    good: list[ClipFiles] = []
+    for clip in clips:
+        try:
+            probe_clip(clip, target)
+            good.append(clip)
+        except BadClip as problem:
+            bad.append(problem)
+    if bad and (not skip_bad or not good):
+        raise BadClips(bad)
+    for problem in bad:
+        _LOGGER.warning("skipping %s", problem)
+    return FileClips(good, target, seed, skip_bad=skip_bad)
+
+
+def probe_clip(clip: ClipFiles, target: ClipFormat | None = None) -> FootageFacts:
+    """Compare the layers of a clip with each other, and its length with a format.
+
+    Raises:
+        BadClip: Layers differ in size, length or rate, or the clip is too short.
+    """
+    facts = [(footage, probe(footage)) for footage in clip.footage()]
+    first, agreed = facts[0]
+    for footage, found in facts[1:]:
+        for what in ("width", "height", "num_frames"):
+            one, other = getattr(found, what), getattr(agreed, what)
+            if one != other:
+                raise BadClip(footage.path, f"{what} is {one}, but {other} in {first.label}")
+    rates = {found.fps for _, found in facts if found.fps}
+    if len(rates) > 1:
+        said = " and ".join(f"{float(rate):.5g}" for rate in sorted(rates))
+        raise BadClip(clip.path, f"its layers have several frame rates: {said}")
+    fps = next(iter(rates), clip.fps)
+    if target is not None:
+        _check_length(clip, agreed.num_frames, fps, target)
+    return FootageFacts(agreed.width, agreed.height, agreed.num_frames, fps)
+
+
+def _check_length(clip: ClipFiles, found: int, fps: Fraction | None, target: ClipFormat) -> None:
+    if target.fps is not None and fps is None:
+        raise BadClip(clip.path, "does not say its frame rate: add `fps: 24` to its description")
+    needed = frames_needed(target.num_frames, fps, target.fps)
+    if found < needed:
+        raise BadClip(clip.path, f"is too short: {found} frames, {needed} are needed")
+
+
+def read_clip(clip: ClipFiles, target: ClipFormat, seed: tuple[int, ...]) -> LayeredClip:
+    """Read a clip's frames from a start drawn with `seed`, at the target's size.
+
+    Raises:
+        BadClip: Something of it cannot be read or does not fit.
+    """
+    facts = probe_clip(clip, target)
+    rng = np.random.default_rng(seed)
+    indices = choose_frames(rng, facts.num_frames, target.num_frames, facts.fps, target.fps)
+
+    def fitted(pixels: Pixels) -> Pixels:
+        return cover(pixels, target.width, target.height)
+
+    background = fitted(_rgb(clip.background, indices))
+    full = None if clip.full is None else _rgb(clip.full, indices)
+    layers = []
+    for files in clip.layers:
+        colour, alpha_THW = _colour_and_matte(clip, files, full, indices)
+        alpha_THWC = alpha_THW[..., None]
+        premultiplied = fitted(np.concatenate([colour * alpha_THWC, alpha_THWC], -1))
+        layers.append(_foreground(premultiplied, files.caption))
+    whole = flatten(background, layers) if full is None else fitted(full)
+    return LayeredClip(whole, background, clip.background_caption, tuple(layers), clip.full_caption)
+
+
+def _rgb(footage: Footage, indices: Sequence[int]) -> Pixels:
+    return read(footage, indices)[..., :3]
+
+
+def _colour_and_matte(
+    clip: ClipFiles, files: LayerFiles, full: Pixels | None, indices: Sequence[int]
+) -> tuple[Pixels, Pixels]:
+    """Colour (T, H, W, 3), straight, and alpha (T, H, W) of a foreground at its own size."""
+    colour = full if files.colour is None else read(files.colour, indices)
+    if colour is None:
+        raise BadClip(clip.path, "has a matte without colour, and no full video to take it from")
+    if files.matte is not None:
+        return colour[..., :3], read_matte(files.matte, indices)
+    if colour.shape[-1] < 4:
+        assert files.colour is not None
+        raise BadClip(files.colour.path, "has no alpha: render it with alpha, or name a `matte`")
+    return colour[..., :3], colour[..., 3]
+
+
+def _foreground(premultiplied_THWC: Pixels, caption: str) -> ClipForeground:
+    rgb_THWC = np.stack([straight(frame) for frame in premultiplied_THWC])
+    return ClipForeground(rgb_THWC, premultiplied_THWC[..., 3], caption)

@@ -1,0 +1,126 @@
+"""Raw video to a folder of clips, `clips.jsonl` and `report.html`; goes on where it stopped.
+
+A shot's outcome is kept in `shots/`, under a digest of the video and the recipe; a shot that has
+one is not worked on again. Redundancy is judged at the end, over all.
+"""
+
+import hashlib
+import json
+import multiprocessing
+from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import asdict, dataclass, replace
+from itertools import islice
+from pathlib import Path
+
+import cv2
+from tqdm import tqdm
+
+from layert2v_training.data.problems import BadClip
+from layert2v_training.engine.layers import ShotRejected, candidates, reasons_against
+from layert2v_training.engine.recipe import EngineRecipe
+from layert2v_training.engine.report import Outcome, write_report, write_strip
+from layert2v_training.engine.shots import Shot, find_videos, read_shots
+from layert2v_training.engine.stages import load_captioner, load_matter
+from layert2v_training.engine.writing import write_clip
+
+
+@dataclass(frozen=True)
+class BuildResult:
+    """What a build came to."""
+
+    num_accepted: int
+    num_rejected: int
+    report: Path
+
+
+def build_clips(
+    places: list[Path], out: Path, recipe: EngineRecipe, processes: int = 1
+) -> BuildResult:
+    """Build clips from movies, `processes` shots at once.
+
+    Raises:
+        FileNotFoundError: There is no movie.
+        StageUnavailable, AssetsUnavailable: A chosen stage cannot be loaded.
+    """
+    videos = find_videos(places)
+    load_matter(recipe)  # fetches and refuses before any work is done, and in one process
+    outcomes: list[Outcome] = []
+    (out / "shots").mkdir(parents=True, exist_ok=True)
+    for video in tqdm(videos, desc="videos", mininterval=5, ascii=True):
+        try:
+            outcomes += _build_video(video, out, recipe, processes)
+        except BadClip as problem:
+            outcomes.append(Outcome(video.stem, (problem.reason,)))
+    outcomes = _without_repeats(outcomes, recipe.most_similar)
+    accepted = [outcome for outcome in outcomes if not outcome.reasons]
+    lines = [json.dumps({"clip": f"clips/{outcome.name}"}) + "\n" for outcome in accepted]
+    (out / "clips.jsonl").write_text("".join(lines))
+    write_report(out / "report.html", outcomes)
+    return BuildResult(len(accepted), len(outcomes) - len(accepted), out / "report.html")
+
+
+def _build_video(video: Path, out: Path, recipe: EngineRecipe, processes: int) -> Iterator[Outcome]:
+    shots = read_shots(video, recipe.fps, recipe.height, recipe.most_frames)
+    if processes == 1:
+        for shot in shots:
+            yield from _outcomes(shot, video, out, recipe)
+        return
+    spawned = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(processes, mp_context=spawned) as pool:
+        while some := list(islice(shots, processes)):  # bounds the frames held
+            futures = [pool.submit(_outcomes, shot, video, out, recipe) for shot in some]
+            for future in futures:
+                yield from future.result()
+
+
+def _outcomes(shot: Shot, video: Path, out: Path, recipe: EngineRecipe) -> list[Outcome]:
+    """Give a shot's outcomes, from disk where they are there."""
+    stat = video.stat()
+    facts = repr(
+        (str(video.resolve()), stat.st_size, stat.st_mtime_ns, replace(recipe, most_similar=1))
+    )
+    digest = hashlib.sha256(facts.encode()).hexdigest()[:12]
+    path = out / "shots" / f"{shot.name}-{digest}.json"
+    if path.is_file():
+        return [_outcome_of(read) for read in json.loads(path.read_text())]
+    outcomes = _work(shot, video, out, recipe)
+    partial = path.with_suffix(".part")
+    partial.write_text(json.dumps([asdict(outcome) for outcome in outcomes]))
+    partial.replace(path)
+    return outcomes
+
+
+def _outcome_of(read: dict[str, object]) -> Outcome:
+    outcome = Outcome(**read)  # type: ignore[arg-type]
+    return replace(outcome, reasons=tuple(outcome.reasons), captions=tuple(outcome.captions))
+
+
+def _work(shot: Shot, video: Path, out: Path, recipe: EngineRecipe) -> list[Outcome]:
+    cv2.setNumThreads(1)
+    outcomes = []
+    try:
+        matter, captioner = load_matter(recipe), load_captioner(recipe, video)
+        for made in candidates(shot, recipe, matter, captioner):
+            captions = (made.clip.background_caption, *(f.caption for f in made.clip.foregrounds))
+            reasons = tuple(reasons_against(made.figures, recipe))
+            write_strip(out / "pictures" / f"{made.name}.jpg", made.clip)
+            if not reasons:
+                write_clip(out / "clips" / made.name, made.clip, recipe.fps)
+            outcomes.append(Outcome(made.name, reasons, captions, made.figures))
+    except ShotRejected as rejection:
+        outcomes.append(Outcome(shot.name, (str(rejection),)))
+    return outcomes
+
+
+def _without_repeats(outcomes: list[Outcome], most_similar: float) -> list[Outcome]:
+    """Reject accepted clips whose captions together repeat an earlier one's."""
+    from layert2v_training.engine.redundancy import redundant  # torch: no worker needs it
+
+    accepted = [index for index, outcome in enumerate(outcomes) if not outcome.reasons]
+    texts = [". ".join(outcomes[index].captions) for index in accepted]
+    judged = list(outcomes)
+    for repeat, (first, cosine) in (redundant(texts, most_similar) if texts else {}).items():
+        reason = f"repeats {outcomes[accepted[first]].name}: cosine of captions {cosine:.2f}"
+        judged[accepted[repeat]] = replace(outcomes[accepted[repeat]], reasons=(reason,))
+    return judged

@@ -1,0 +1,165 @@
+"""A shot taken apart: subjects, mattes, plate, and the figures a clip is judged by.
+
+Shape letters: T frames, H, W, C channels. Codes are uint8 sRGB, pixels float32 sRGB in [0, 1].
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from layert2v_training.clips import ClipForeground, LayeredClip, Pixels, flatten, straight
+from layert2v_training.engine.plates import clean_plate, median_plate
+from layert2v_training.engine.recipe import EngineRecipe
+from layert2v_training.engine.shots import Codes, Shot, camera_motion
+from layert2v_training.engine.stages import ClipCaptioner, SubjectMatter
+from layert2v_training.engine.subjects import Box, Subject, follow, moving_regions
+
+_FLOOR = 0.05
+"""Alpha below which a matte is noise."""
+_AGREEMENT = 0.4
+"""Overlap (IoU) of matte and moving region below which the region itself becomes the matte."""
+_REACH = 9
+"""Pixels beyond a moving region in which its matte is believed, at 192 lines."""
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A clip the engine made, with what the checker looks at."""
+
+    name: str
+    clip: LayeredClip
+    figures: dict[str, float]
+
+
+class ShotRejected(ValueError):
+    """Raised when a shot gives no clip; says why."""
+
+
+def candidates(
+    shot: Shot, recipe: EngineRecipe, matter: SubjectMatter, captioner: ClipCaptioner
+) -> Iterator[Candidate]:
+    """Take a shot apart into clips.
+
+    Raises:
+        ShotRejected: It is too short, its camera moves, or nothing moves in it.
+    """
+    frames = shot.frames_THWC
+    if len(frames) < recipe.num_frames:
+        raise ShotRejected(f"too short: {len(frames)} frames, {recipe.num_frames} are needed")
+    motion = camera_motion(frames)
+    if motion > recipe.most_camera:
+        raise ShotRejected(f"the camera moves {motion:.2f} pixels per frame: no clean plate")
+    regions_THW = moving_regions(frames, median_plate(frames))
+    reach = np.ones((_REACH, _REACH), np.uint8)
+    near_THW = np.stack([cv2.dilate(r.astype(np.uint8), reach) > 0 for r in regions_THW])
+    plate, unseen = clean_plate(frames, near_THW)
+    shared = {"unseen": unseen, "camera": motion}
+    count = min(len(frames) // recipe.num_frames, recipe.most_clips)
+    for number in range(count):
+        first = number * (len(frames) - recipe.num_frames) // max(count - 1, 1)
+        window = slice(first, first + recipe.num_frames)
+        subjects = follow(regions_THW[window])
+        if not subjects:
+            raise ShotRejected("nothing moves in front of the camera")
+        clip, figures = _clip(
+            frames[window], plate, near_THW[window], _grouped(subjects, recipe.most_layers),
+            matter, captioner,
+        )  # fmt: skip
+        yield Candidate(f"{shot.name}-{number:02d}", clip, {**shared, **figures})
+
+
+def _grouped(subjects: list[Subject], most_layers: int) -> list[list[Subject]]:
+    """Give the largest subjects layers of their own, the rest the farthest, back to front."""
+    own = sorted(subjects[: most_layers - 1], key=lambda subject: subject.ground)
+    rest = subjects[most_layers - 1 :]
+    return ([rest] if rest else []) + [[subject] for subject in own]
+
+
+def _clip(
+    frames: Codes,
+    plate: Codes,
+    near_THW: NDArray[np.bool_],
+    groups: list[list[Subject]],
+    matter: SubjectMatter,
+    captioner: ClipCaptioner,
+) -> tuple[LayeredClip, dict[str, float]]:
+    full = frames.astype(np.float32) / 255
+    background = np.broadcast_to(plate.astype(np.float32) / 255, full.shape).copy()
+    behind, layers, by_difference = background, [], []
+    for group in groups:
+        alpha_THW = np.zeros(full.shape[:3], np.float32)
+        words = []
+        for subject in group:
+            boxes: list[Box | None] = [subject.boxes.get(t) for t in range(len(frames))]
+            own, share = _believed(matter.mattes(frames, boxes), near_THW, boxes)
+            alpha_THW = np.maximum(alpha_THW, own)
+            by_difference.append(share)
+            words.append(captioner.subject(frames, boxes))
+        layer = ClipForeground(
+            _colour(full, behind, alpha_THW), alpha_THW, " and ".join(dict.fromkeys(words))
+        )
+        behind = flatten(behind, [layer])
+        layers.append(layer)
+    clip = LayeredClip(full, background, captioner.background(plate), tuple(layers))
+    return clip, {**_figures(clip, behind), "by_difference": float(np.mean(by_difference))}
+
+
+def _believed(
+    alpha_THW: Pixels, near_THW: NDArray[np.bool_], boxes: list[Box | None]
+) -> tuple[Pixels, float]:
+    """Keep a matte near what moves; where it disagrees, take what moves. And how often that was."""
+    believed, replaced = np.zeros_like(alpha_THW), []
+    for t, box in enumerate(boxes):
+        if box is not None:
+            inside = np.zeros(near_THW.shape[1:], bool)
+            inside[max(box[1] - _REACH, 0) : box[3] + _REACH,
+                   max(box[0] - _REACH, 0) : box[2] + _REACH] = True  # fmt: skip
+            gate = cv2.GaussianBlur((near_THW[t] & inside).astype(np.float32), (0, 0), 2)
+            core = cv2.erode((near_THW[t] & inside).astype(np.uint8), np.ones((7, 7), np.uint8))
+            matte = alpha_THW[t] * gate
+            union = ((matte > 0.5) | (core > 0)).sum()
+            is_wrong = ((matte > 0.5) & (core > 0)).sum() < _AGREEMENT * union
+            replaced.append(is_wrong)
+            believed[t] = (
+                cv2.GaussianBlur(core.astype(np.float32), (0, 0), 1) if is_wrong else matte
+            )
+    believed[believed < _FLOOR] = 0
+    return believed, float(np.mean(replaced)) if replaced else 0.0
+
+
+def _colour(full: Pixels, behind: Pixels, alpha_THW: Pixels) -> Pixels:
+    """Solve full = colour x alpha + behind x (1 - alpha) for straight colour, extended beyond."""
+    alpha = alpha_THW[..., None]
+    premultiplied = np.clip(full - (1 - alpha) * behind, 0, alpha)
+    return np.stack([straight(frame) for frame in np.concatenate([premultiplied, alpha], -1)])
+
+
+def _figures(clip: LayeredClip, composite: Pixels) -> dict[str, float]:
+    error = np.square(composite - clip.full_THWC).mean()
+    cover_THW = 1 - np.prod([1 - layer.alpha_THW for layer in clip.foregrounds], axis=0)
+    steps = np.abs(np.diff(cover_THW, axis=0)).sum((1, 2))
+    return {
+        "recomposition": float(-10 * np.log10(max(float(error), 1e-9))),
+        "cover": float(cover_THW.mean()),
+        "flicker": float(np.mean(steps / np.maximum(cover_THW[1:].sum((1, 2)), 1))),
+        "layers": float(len(clip.foregrounds)),
+    }
+
+
+def reasons_against(figures: dict[str, float], recipe: EngineRecipe) -> list[str]:
+    """Say why a candidate must not be trained on; nothing: it may."""
+    least, most = recipe.cover
+    checks = {
+        "recomposition": (recipe.least_recomposition, np.inf),
+        "cover": (least, most),
+        "unseen": (0.0, recipe.most_unseen),
+        "flicker": (0.0, recipe.most_flicker),
+    }
+    return [
+        f"{name} is {figures[name]:.3g}, allowed is {low:g} to {high:g}"
+        for name, (low, high) in checks.items()
+        if not low <= figures[name] <= high
+    ]

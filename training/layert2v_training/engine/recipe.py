@@ -1,0 +1,60 @@
+"""Every choice of the data engine."""
+
+from dataclasses import dataclass
+from enum import StrEnum
+from fractions import Fraction
+from pathlib import Path
+
+
+class Matter(StrEnum):
+    """What cuts subjects out."""
+
+    U2NETP = "u2netp"
+    """Any object; small ONNX model."""
+    MODNET = "modnet"
+    """People; small ONNX model."""
+    SAM2 = "sam2"
+    """SAM 2 of transformers, started from boxes around what moves; hard edges."""
+
+
+class Captioner(StrEnum):
+    """What writes captions."""
+
+    TEMPLATE = "template"
+    """Words for size, motion and light; a text beside the video names the subject."""
+    QWEN_VL = "qwen-vl"
+    """Qwen-VL of transformers."""
+
+
+@dataclass(frozen=True)
+class EngineRecipe:
+    """What to build from raw video."""
+
+    height: int = 192
+    """Lines of the clips; the width follows the video's shape, even."""
+    num_frames: int = 33
+    fps: Fraction = Fraction(8)
+    most_clips: int = 4
+    """At most so many clips from one shot."""
+    most_frames: int = 240
+    """Frames of a shot that are looked at: bounds memory."""
+    most_layers: int = 2
+    """Foregrounds; more subjects share the farthest."""
+    mattes: Matter = Matter.U2NETP
+    captions: Captioner = Captioner.TEMPLATE
+    weights: tuple[tuple[str, str], ...] = ()
+    """Stage and the folder of its weights, for adapters."""
+    most_similar: float = 0.85
+    """Cosine of captions from which a clip is redundant. Source: VidLayer, `decisions.md` 3."""
+    least_recomposition: float = 27.0
+    """dB below which layers do not explain the video."""
+    most_unseen: float = 0.2
+    """Share of the plate that no frame shows."""
+    most_camera: float = 0.6
+    """Median movement of the background in pixels per frame."""
+    most_flicker: float = 0.8
+    """Change of the matte per frame, as a share of it: small fast subjects reach 0.6."""
+    cover: tuple[float, float] = (0.003, 0.6)
+    """Least and most of the picture that subjects cover."""
+    cache: Path = Path("cache")
+    """Where fetched models are kept."""

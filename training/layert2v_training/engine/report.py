@@ -1,0 +1,86 @@
+"""The engine's report: counts, reasons, figures, captions, and a strip of pictures per clip."""
+
+import html
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from layert2v_training.clips import LayeredClip
+
+_STYLE = (
+    "body{font:14px sans-serif;margin:2em;max-width:70em}img{max-width:100%}"
+    "td,th{text-align:left;padding:.2em 1em .2em 0}.bad{color:#a22}"
+)
+_GREY = 0.5
+"""Grey under a foreground."""
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of a clip, or of a shot or video that gave none."""
+
+    name: str
+    reasons: tuple[str, ...] = ()
+    """Why it was rejected; empty: accepted."""
+    captions: tuple[str, ...] = ()
+    """Background, then foregrounds."""
+    figures: dict[str, float] = field(default_factory=dict)
+
+
+def write_strip(path: Path, clip: LayeredClip, num_moments: int = 3) -> None:
+    """Write rows of full, background, foregrounds on grey and their mattes, one per moment."""
+    rows = []
+    for t in np.linspace(0, len(clip.full_THWC) - 1, num_moments).astype(int):
+        cells = [clip.full_THWC[t], clip.background_THWC[t]]
+        for layer in clip.foregrounds:
+            alpha = layer.alpha_THW[t][..., None]
+            cells += [layer.rgb_THWC[t] * alpha + _GREY * (1 - alpha), alpha.repeat(3, -1)]
+        rows.append(np.concatenate(cells, axis=1))
+    codes = (np.concatenate(rows).clip(0, 1) * 255).astype(np.uint8)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    cv2.imwrite(str(path), codes[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, 85])
+
+
+def write_report(path: Path, outcomes: Sequence[Outcome]) -> None:
+    """Write one HTML page; strips are looked for in `pictures/` beside it."""
+    accepted = [outcome for outcome in outcomes if not outcome.reasons]
+    words = Counter(reason.split(" is ")[0].split(":")[0] for o in outcomes for reason in o.reasons)
+    reasons = "".join(f"<tr><td>{html.escape(w)}</td><td>{n}</td></tr>" for w, n in words.items())
+    unique = "".join(
+        f"<tr><td>{name}</td><td>{len(set(said))} of {len(said)}</td></tr>"
+        for name, said in (
+            ("background", [o.captions[0] for o in accepted if o.captions]),
+            ("foreground", [c for o in accepted for c in o.captions[1:]]),
+        )
+    )
+    body = (
+        f"<h1>Layered clips</h1><p>{len(accepted)} accepted, "
+        f"{len(outcomes) - len(accepted)} rejected.</p>"
+        f"<h2>Reasons</h2><table>{reasons}</table><h2>Unique captions</h2><table>{unique}</table>"
+        f"<h2>Figures of accepted clips</h2><table>{_figure_rows(accepted)}</table>"
+        f"{''.join(_section(path, outcome) for outcome in outcomes)}"
+    )
+    page = f"<!doctype html><meta charset=utf-8><title>Clips</title><style>{_STYLE}</style>{body}"
+    path.write_text(page, "utf-8")
+
+
+def _figure_rows(accepted: Sequence[Outcome]) -> str:
+    rows = ["<tr><th>figure</th><th>least</th><th>median</th><th>most</th></tr>"]
+    for name in accepted[0].figures if accepted else ():
+        values = np.array([outcome.figures[name] for outcome in accepted])
+        cells = "".join(f"<td>{v:.3g}</td>" for v in np.percentile(values, (0, 50, 100)))
+        rows.append(f"<tr><td>{name}</td>{cells}</tr>")
+    return "".join(rows)
+
+
+def _section(path: Path, outcome: Outcome) -> str:
+    said = "".join(f"<li>{html.escape(caption)}</li>" for caption in outcome.captions)
+    why = "".join(f"<p class=bad>{html.escape(reason)}</p>" for reason in outcome.reasons)
+    figures = ", ".join(f"{name} {value:.3g}" for name, value in outcome.figures.items())
+    strip = f"pictures/{outcome.name}.jpg"
+    picture = f'<img src="{strip}">' if (path.parent / strip).is_file() else ""
+    return f"<h3>{html.escape(outcome.name)}</h3>{why}<ul>{said}</ul><p>{figures}</p>{picture}"

@@ -1,0 +1,41 @@
+"""SAM 2 of transformers: one box in the first frame, followed through the shot. Hard edges."""
+
+from pathlib import Path
+
+import numpy as np
+import torch
+from transformers import Sam2VideoModel, Sam2VideoProcessor
+
+from layert2v_training.clips import Pixels
+from layert2v_training.engine.shots import Codes
+from layert2v_training.engine.subjects import Box
+
+
+class Sam2Matter:
+    """Follows a subject from the first frame it is seen in."""
+
+    def __init__(self, weights: Path) -> None:
+        self._device = "cuda" if torch.cuda.is_available() else "cpu"
+        self._model = Sam2VideoModel.from_pretrained(weights, local_files_only=True)
+        self._model.to(self._device).eval()
+        self._processor = Sam2VideoProcessor.from_pretrained(weights, local_files_only=True)
+
+    @torch.inference_mode()
+    def mattes(self, frames_THWC: Codes, boxes: list[Box | None]) -> Pixels:
+        """Give alpha (T, H, W), 0 or 1."""
+        alpha_THW = np.zeros(frames_THWC.shape[:3], np.float32)
+        first = next((t for t, box in enumerate(boxes) if box is not None), None)
+        if first is None:
+            return alpha_THW
+        session = self._processor.init_video_session(
+            video=list(frames_THWC), inference_device=self._device
+        )
+        box = [float(value) for value in boxes[first] or ()]
+        self._processor.add_inputs_to_inference_session(
+            session, frame_idx=first, obj_ids=1, input_boxes=[[box]]
+        )
+        size = [list(frames_THWC.shape[1:3])]
+        for output in self._model.propagate_in_video_iterator(session, start_frame_idx=first):
+            (masks,) = self._processor.post_process_masks([output.pred_masks], size)
+            alpha_THW[output.frame_idx] = masks[0, 0].float().cpu().numpy()
+        return alpha_THW

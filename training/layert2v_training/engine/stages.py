@@ -1,0 +1,81 @@
+"""The stages that a recipe chooses between, and how the chosen one is loaded."""
+
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Protocol
+
+from layert2v_training.clips import Pixels
+from layert2v_training.engine.recipe import Captioner, EngineRecipe, Matter
+from layert2v_training.engine.shots import Codes
+from layert2v_training.engine.subjects import Box
+
+
+class StageUnavailable(RuntimeError):
+    """Raised when a stage's package or weights are not there; says what to give."""
+
+
+class SubjectMatter(Protocol):
+    """Cuts a subject out of a shot."""
+
+    def mattes(self, frames_THWC: Codes, boxes: list[Box | None]) -> Pixels:
+        """Give alpha (T, H, W) in [0, 1] of the subject in a box per frame; 0 without a box."""
+
+
+class ClipCaptioner(Protocol):
+    """Writes what a picture shows."""
+
+    def background(self, plate_HWC: Codes) -> str:
+        """Caption a clean plate."""
+
+    def subject(self, frames_THWC: Codes, boxes: list[Box | None]) -> str:
+        """Caption what is in the boxes, and how it moves."""
+
+
+def load_matter(recipe: EngineRecipe) -> SubjectMatter:
+    """Load what cuts subjects out.
+
+    Raises:
+        AssetsUnavailable: The small model cannot be fetched.
+        StageUnavailable: The large one's weights are missing.
+    """
+    if recipe.mattes is Matter.SAM2:
+        from layert2v_training.engine.sam2 import Sam2Matter
+
+        return Sam2Matter(weights_of(recipe, "sam2"))
+    from layert2v_training.engine.crops import CropMatter
+    from layert2v_training.engine.onnx_mattes import OnnxMatter
+
+    return CropMatter(OnnxMatter(recipe.mattes.value, recipe.cache / "models"))
+
+
+def load_captioner(recipe: EngineRecipe, video: Path) -> ClipCaptioner:
+    """Load what writes captions for a video.
+
+    Raises:
+        StageUnavailable: The weights are missing.
+    """
+    if recipe.captions is Captioner.QWEN_VL:
+        from layert2v_training.engine.qwen_vl import QwenVlCaptioner
+
+        return QwenVlCaptioner(weights_of(recipe, "qwen-vl"))
+    from layert2v_training.engine.templates import TemplateCaptioner
+
+    return TemplateCaptioner(video)
+
+
+def weights_of(recipe: EngineRecipe, stage: str) -> Path:
+    """Give the folder of an adapter's weights.
+
+    Raises:
+        StageUnavailable: None is named, there is none, or torchvision is missing, which
+            transformers' processors of pictures and videos need.
+    """
+    folder = dict(recipe.weights).get(stage)
+    if folder is None or not (Path(folder) / "config.json").is_file():
+        raise StageUnavailable(
+            f"{stage} needs its weights, {folder or 'no folder'} holds none: "
+            f"give --weights {stage}=FOLDER with a transformers model"
+        )
+    if find_spec("torchvision") is None:
+        raise StageUnavailable(f"{stage} needs the package torchvision: pip install torchvision")
+    return Path(folder)
