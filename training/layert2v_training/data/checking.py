@@ -47,8 +47,8 @@ def check_source(
         yield CheckedClip(clip.path, facts)
     if len(rates) > 1 and fps is None:
         said = ", ".join(f"{float(rate):.5g} ({path.name})" for rate, path in rates.items())
-        problem = BadClip(source, f"has mixed frame rates: {said}; choose one with --fps")
-        yield CheckedClip(source, None, problem)
+        mixed = BadClip(source, f"has mixed frame rates: {said}; choose one with --fps")
+        yield CheckedClip(source, None, mixed)
 
 
 def check_clip(clip: ClipFiles, target: ClipFormat | None = None) -> FootageFacts:

