@@ -96,7 +96,7 @@ def cached() -> dict[str, Any]:
     for step in range(6):
         latents[:, :, :, 1] *= 1 + 0.1 * step
         total += transformer(latents, timestep, text, return_dict=False)[0].sum().item()
-    return {"changes": cache.changes, "num_skipped": cache.num_skipped, "total": total}
+    return {"changes": list(cache.changes), "num_skipped": cache.num_skipped, "total": total}
 
 
 def refusal() -> str:

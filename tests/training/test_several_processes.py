@@ -31,7 +31,8 @@ def test_a_run_with_split_parameters_resumes_and_equals_one_with_whole_ones(
     whole, split = (
         torch.load(tmp_path / name / CHECKPOINT, weights_only=True) for name in ("alone", "split")
     )
-    # A step moves a parameter by about the rate, 1e-2; sums in another order by far less.
+    # Three steps move a parameter by about 3e-2; sums in another order by far less, though a step
+    # divides small gradients by their own size.
     for part in ("parameters", "ema"):
         for name, value in whole[part].items():
-            torch.testing.assert_close(split[part][name], value, atol=5e-4, rtol=0)
+            torch.testing.assert_close(split[part][name], value, atol=3e-3, rtol=0)
