@@ -67,7 +67,8 @@ class OnnxMatter:
         height, width = picture_HWC.shape[:2]
         side = (self._side, self._side)
         small = cv2.resize(picture_HWC, side, interpolation=cv2.INTER_AREA).astype(np.float32)
-        values = (small / 255 - np.array(self._mean, np.float32)) / np.array(self._deviation, np.float32)
+        mean, deviation = np.array([self._mean, self._deviation], np.float32)
+        values = (small / 255 - mean) / deviation
         feed = {self._session.get_inputs()[0].name: values.transpose(2, 0, 1)[None]}
         alpha = self._session.run(None, feed)[0].reshape(side)
         return np.asarray(cv2.resize(alpha, (width, height)).clip(0, 1), np.float32)
