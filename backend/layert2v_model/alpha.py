@@ -75,6 +75,10 @@ def visible_weights(alphas_T1HW: Sequence[Tensor]) -> tuple[Tensor, list[Tensor]
 def light_of(premultiplied_TCHW: Tensor, alpha_T1HW: Tensor) -> Tensor:
     """Sum the colour outside and inside mattes, for a foreground stored on black.
 
+    Args:
+        premultiplied_TCHW: (T, 3, H, W), premultiplied sRGB in [0, 1], as the model stored it.
+        alpha_T1HW: (T, 1, H, W) in [0, 1].
+
     Returns:
         (T, 2) float64: sum of (1 - a) c, and of a c. Their ratio is the spill.
     """

@@ -118,6 +118,7 @@ def train(
                 save(folder, step + 1, trained, is_writer=accelerator.is_main_process)
                 saved = time.monotonic()
             if is_stopped:
+                reports.close()
                 raise SystemExit(f"{folder.name}: stopped at step {step + 1}, resumes from there")
     save(folder, recipe.num_steps, trained, is_writer=accelerator.is_main_process)
     reports.close()

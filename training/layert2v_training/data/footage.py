@@ -15,17 +15,14 @@ from typing import Any
 import av
 import numpy as np
 
+from layert2v_model.media import IMAGE_SUFFIXES, MAX_PIXELS, movie_frame
 from layert2v_training.clips import Pixels
 from layert2v_training.data.pictures import (
-    MAX_PIXELS,
-    PICTURE_SUFFIXES,
     matte_of,
     read_matte_picture,
     read_picture,
 )
 from layert2v_training.data.problems import BadClip
-
-MOVIE_SUFFIXES = (".mp4", ".mov", ".mkv", ".webm", ".avi", ".m4v", ".mxf")
 
 
 @dataclass(frozen=True)
@@ -105,7 +102,7 @@ def list_pictures(folder: Path) -> list[Path]:
     """
     kinds: dict[str, list[Path]] = {}
     for path in sorted(folder.iterdir()):
-        if path.suffix.lower() in PICTURE_SUFFIXES and not path.name.startswith("."):
+        if path.suffix.lower() in IMAGE_SUFFIXES and not path.name.startswith("."):
             kinds.setdefault(path.suffix.lower(), []).append(path)
     if len(kinds) != 1:
         found = " and ".join(kinds) or "no pictures"
@@ -173,7 +170,7 @@ def _read_movie(path: Path, indices: Sequence[int]) -> Pixels:
                 if frame.is_corrupt:
                     raise BadClip(path, f"frame {number} is damaged; export it again")
                 if number in wanted:
-                    frames.append(_movie_frame(frame))
+                    frames.append(movie_frame(frame))
                 if number == max(wanted):
                     break
     except (av.error.FFmpegError, OSError) as failure:
@@ -182,11 +179,3 @@ def _read_movie(path: Path, indices: Sequence[int]) -> Pixels:
     if len(frames) < len(wanted):
         raise BadClip(path, f"frame {sorted(wanted)[len(frames)]} cannot be decoded")
     return _stacked([path] * len(frames), frames)
-
-
-def _movie_frame(frame: Any) -> Pixels:
-    is_deep = max(component.bits for component in frame.format.components) > 8
-    has_alpha = any(component.is_alpha for component in frame.format.components)
-    deep, shallow = ("rgba64le", "rgba") if has_alpha else ("rgb48le", "rgb24")
-    codes = frame.to_ndarray(format=deep if is_deep else shallow)
-    return codes.astype(np.float32) / np.float32(np.iinfo(codes.dtype).max)

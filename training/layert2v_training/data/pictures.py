@@ -11,16 +11,12 @@ import numpy as np
 import OpenEXR
 from numpy.typing import NDArray
 
+from layert2v_model.media import ALPHA_FLOOR, MAX_PIXELS, linear_to_srgb
 from layert2v_training.clips import Pixels
 from layert2v_training.data.problems import BadClip
 
-PICTURE_SUFFIXES = (".exr", ".png", ".jpg", ".jpeg")
-MAX_PIXELS = 1 << 26
-"""Largest picture read, 8192 x 8192: a damaged header may ask for far more memory than exists."""
 ALPHA_SLACK = 1e-3
 """How far alpha may leave [0, 1] by filtering and half-float rounding before it is an error."""
-_ALPHA_FLOOR = 1 / 512
-"""Alpha under which a premultiplied colour says nothing: half a code value of 8 bits."""
 _ENDS = {".png": b"IEND", ".jpg": b"\xff\xd9", ".jpeg": b"\xff\xd9"}
 """What the last bytes of a whole file hold; decoders fill the rest of one cut short with grey."""
 
@@ -47,8 +43,8 @@ def read_picture(path: Path, layer: str | None) -> Pixels:
     if "A" not in planes:
         return linear_to_srgb(linear_HWC)
     alpha_HW = checked_alpha(path, planes["A"])
-    visible_HW1 = (alpha_HW > _ALPHA_FLOOR)[..., None]
-    straight_HWC = linear_HWC / alpha_HW[..., None].clip(_ALPHA_FLOOR, 1) * visible_HW1
+    visible_HW1 = (alpha_HW > ALPHA_FLOOR)[..., None]
+    straight_HWC = linear_HWC / alpha_HW[..., None].clip(ALPHA_FLOOR, 1) * visible_HW1
     return np.dstack([linear_to_srgb(straight_HWC), alpha_HW])
 
 
@@ -72,17 +68,6 @@ def matte_of(picture_HWC: Pixels) -> Pixels:
     if picture_HWC.shape[-1] == 4 and picture_HWC[..., 3].min() < 1:
         return picture_HWC[..., 3]
     return picture_HWC[..., :3].mean(-1, dtype=np.float32)
-
-
-def linear_to_srgb(linear: Pixels) -> Pixels:
-    """Turn scene-linear Rec. 709 into display-referred sRGB, negatives mirrored, not clipped.
-
-    Source:
-        IEC 61966-2-1:1999, 5.2.
-    """
-    size = np.abs(linear)
-    curved = 1.055 * size ** np.float32(1 / 2.4) - 0.055
-    return np.copysign(np.where(size <= 0.0031308, 12.92 * size, curved), linear).astype(np.float32)
 
 
 def checked_alpha(path: Path, alpha: Pixels) -> Pixels:

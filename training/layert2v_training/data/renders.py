@@ -18,9 +18,9 @@ from typing import Any
 
 import yaml
 
+from layert2v_model.media import IMAGE_SUFFIXES, MOVIE_SUFFIXES
 from layert2v_training.data.clip_files import ClipFiles, LayerFiles
-from layert2v_training.data.footage import MOVIE_SUFFIXES, Footage
-from layert2v_training.data.pictures import PICTURE_SUFFIXES
+from layert2v_training.data.footage import Footage
 from layert2v_training.data.problems import BadClip
 
 DESCRIPTIONS = ("clip.yaml", "clip.yml", "clip.json", "clip.txt")
@@ -123,7 +123,7 @@ def _footage(where: Path, folder: Path, name: str, said: Mapping[str, Any]) -> F
         return None
     sequences = [path for path in (folder, *sorted(folder.iterdir())) if _is_exr_sequence(path)]
     if len(sequences) != 1:
-        kinds = ", ".join((*MOVIE_SUFFIXES, *PICTURE_SUFFIXES))
+        kinds = ", ".join((*MOVIE_SUFFIXES, *IMAGE_SUFFIXES))
         raise BadClip(where, f"layer {name} has no footage: a movie or a folder {name} ({kinds}), "
                              f"or one EXR sequence with a layer {name}")  # fmt: skip
     return Footage(sequences[0], said.get("layer") or name)

@@ -14,7 +14,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from layert2v_training.data.footage import MOVIE_SUFFIXES
+from layert2v_model.media import MOVIE_SUFFIXES
 from layert2v_training.data.problems import BadClip
 
 Codes = NDArray[np.uint8]
