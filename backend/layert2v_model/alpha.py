@@ -40,15 +40,28 @@ def over(front_TCHW: Tensor, alpha_T1HW: Tensor, back_TCHW: Tensor) -> Tensor:
     return front_TCHW * alpha_T1HW + back_TCHW * (1 - alpha_T1HW)
 
 
-def flatten(background_TCHW: Tensor, foregrounds: Sequence[tuple[Tensor, Tensor]]) -> Tensor:
-    """Composite foregrounds (straight RGB, alpha), back to front, over an opaque background.
+def flatten(
+    background_TCHW: Tensor,
+    foregrounds: Sequence[tuple[Tensor, Tensor]],
+    *,
+    is_premultiplied: bool = False,
+) -> Tensor:
+    """Composite foregrounds, back to front, over an opaque background.
+
+    Args:
+        background_TCHW: RGB; more dimensions may stand before C, in all tensors alike.
+        foregrounds: RGB and alpha of each.
+        is_premultiplied: Whether foregrounds are premultiplied instead of straight.
 
     Returns:
         The composite, (T, 3, H, W), in the space of the input, not clipped.
     """
     composite_TCHW = background_TCHW
     for rgb_TCHW, alpha_T1HW in foregrounds:
-        composite_TCHW = over(rgb_TCHW, alpha_T1HW, composite_TCHW)
+        if is_premultiplied:
+            composite_TCHW = rgb_TCHW + composite_TCHW * (1 - alpha_T1HW)
+        else:
+            composite_TCHW = over(rgb_TCHW, alpha_T1HW, composite_TCHW)
     return composite_TCHW
 
 

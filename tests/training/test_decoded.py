@@ -1,7 +1,8 @@
 import pytest
 import torch
 
-from layert2v_training.decoded import DecodedLosses, DecodedRecipe, composite, picture_of
+from layert2v_model.alpha import flatten
+from layert2v_training.decoded import DecodedLosses, DecodedRecipe, picture_of
 from layert2v_training.losses import add_noise
 from support.toy_model import make_toy_vae
 
@@ -62,6 +63,6 @@ def test_alpha_is_multiplied_in_once(is_premultiplied: bool) -> None:
     alpha = torch.full((1, 1, 1, 1, 1), 0.5)
     given = alpha * colour if is_premultiplied else colour
 
-    result = composite(background, [(given, alpha)], is_premultiplied=is_premultiplied)
+    result = flatten(background, [(given, alpha)], is_premultiplied=is_premultiplied)
 
     torch.testing.assert_close(result, 0.5 * colour)

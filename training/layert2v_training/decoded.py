@@ -14,6 +14,7 @@ from einops import rearrange
 from torch import Tensor, nn
 
 from layert2v_model import codec
+from layert2v_model.alpha import flatten
 from layert2v_training.loop import Losses
 
 
@@ -37,25 +38,14 @@ class DecodedRecipe:
 
 
 def picture_of(noisy: Tensor, velocity: Tensor, t: Tensor) -> Tensor:
-    """Estimate the picture: x0 = x_t - t v, whose error vanishes with t, unlike that of eps - v."""
-    return noisy.float() - t * velocity.float()
-
-
-def composite(
-    background_BCFHW: Tensor, foregrounds: list[tuple[Tensor, Tensor]], *, is_premultiplied: bool
-) -> Tensor:
-    """Put foregrounds over a background, back to front, display-referred.
+    """Estimate the picture: x0 = x_t - t v, whose error vanishes with t, unlike that of eps - v.
 
     Args:
-        background_BCFHW: In [0, 1], not clipped.
-        foregrounds: Colours (B, 3, F, H, W) and alphas (B, 1, F, H, W).
-        is_premultiplied: Whether colours are on black already (`foreground_fill` black).
+        noisy: x_t, normalised latents of any shape.
+        velocity: eps - x0 as predicted, of that shape.
+        t: Noise level in [0, 1], broadcast over that shape.
     """
-    result_BCFHW = background_BCFHW
-    for colour, alpha in foregrounds:
-        front = colour if is_premultiplied else alpha * colour
-        result_BCFHW = front + (1 - alpha) * result_BCFHW
-    return result_BCFHW
+    return noisy.float() - t * velocity.float()
 
 
 class DecodedLosses:
@@ -116,7 +106,7 @@ class DecodedLosses:
         full, background, *colours = pictures_BSCFHW.unbind(1)
         alphas = alphas_BKFHW[:, :, None].unbind(1)
         foregrounds = list(zip(colours, alphas, strict=True))
-        layers = composite(background, foregrounds, is_premultiplied=self.is_premultiplied)
+        layers = flatten(background, foregrounds, is_premultiplied=self.is_premultiplied)
         return full - layers
 
 
