@@ -4,10 +4,12 @@ from pathlib import Path
 import pytest
 import torch
 
+from layert2v_model.streams import batch_stream_text
 from layert2v_training.alpha_vae import AlphaModel, AlphaVaeRecipe
+from layert2v_training.captions import TokenTable
 from layert2v_training.checkpoint import CHECKPOINT, CheckpointMismatch
 from layert2v_training.cli import RecipeName
-from layert2v_training.joint import JointLoss, train_joint
+from layert2v_training.joint import JointLoss, pad_text, train_joint
 from layert2v_training.lora import LoraRecipe, add_lora
 from layert2v_training.network import load_average
 from layert2v_training.recipes import RECIPES
@@ -15,27 +17,30 @@ from support.toy_model import make_toy_transformer, make_toy_vae
 from support.toy_run import ToyCaptions, toy_clips, toy_recipe, toy_transformer
 
 
-class HeardCaptions(ToyCaptions):
-    """Remembers what was looked up."""
-
-    def __init__(self) -> None:
-        self.heard: set[str] = set()
-
-    def __getitem__(self, caption: str) -> torch.Tensor:
-        self.heard.add(caption)
-        return super().__getitem__(caption)
-
-
 @pytest.mark.parametrize(("share", "only_empty"), [(1.0, True), (0.0, False)])
 def test_dropped_captions_are_empty_in_every_stream(share: float, only_empty: bool) -> None:
-    captions = HeardCaptions()
     recipe = replace(toy_recipe(1), caption_dropout=share)
-    model = toy_transformer()
+    model, read = toy_transformer(), list[torch.Tensor]()
+    model.register_forward_pre_hook(lambda _, given: read.append(given[2][given[3]]))
 
-    JointLoss(model, toy_clips(), captions, recipe)(model, 0)
+    JointLoss(model, toy_clips(), ToyCaptions(), recipe)(model, 0)
 
-    assert (captions.heard == {""}) is only_empty
-    assert ("" in captions.heard) is only_empty
+    empty_ND = ToyCaptions()[""]
+    is_empty = (read[0][:, None] == empty_ND).all(-1).any(-1)
+    assert bool(is_empty.all()) is only_empty
+    assert bool(is_empty.any()) is only_empty
+
+
+def test_a_table_of_captions_gives_their_token_states_and_zeros_for_padding() -> None:
+    states = ToyCaptions()
+    table = TokenTable(states, ["a fox", "a ball"], torch.device("cpu"))
+
+    text, mask = pad_text(*batch_stream_text([(table.rows["a fox"], table.rows[""])]))
+
+    fox, empty = table[text][0]
+    assert torch.equal(fox[mask[0, 0]], states["a fox"])
+    assert torch.equal(empty[mask[0, 1]], states[""])
+    assert not fox[~mask[0, 0]].any()
 
 
 def test_stage_one_trains_neither_the_encoder_nor_what_makes_its_targets() -> None:

@@ -9,6 +9,7 @@ and `project_in` beside it.
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import torch
 from accelerate import PartialState
 from diffusers import AutoencoderKLWan
@@ -22,10 +23,11 @@ from layert2v_model.alpha_vae import (
     merge_decoder_lora,
     save_alpha_vae,
 )
-from layert2v_training.clips import ClipSource
+from layert2v_training.clips import ClipSource, Pixels
 from layert2v_training.linear_vae import encode_pixels
 from layert2v_training.loop import Losses, train
 from layert2v_training.optimizers import LoopRecipe
+from layert2v_training.workers import make_in_workers
 
 EDGE_SCALE = 2.0
 """How much more an edge weighs than flat alpha. Source: the release's `edge_scale`."""
@@ -87,17 +89,22 @@ def _gradient(video_B1THW: Tensor) -> Tensor:
     return rearrange(magnitude, "(b t) c h w -> b c t h w", b=len(video_B1THW))
 
 
-def draw_alphas(source: ClipSource, count: int) -> Tensor:
-    """Take the mattes of `count` clips: float32 (M, 1, T, H, W) in [0, 1], half inverted.
+@dataclass(frozen=True)
+class _MatteDrawer:
+    source: ClipSource
+
+    def __call__(self, index: int) -> list[Pixels]:
+        alphas = [layer.alpha_THW[None] for layer in self.source.clip(index).foregrounds]
+        return [1 - alpha for alpha in alphas] if index % 4 == 3 else alphas
+
+
+def draw_alphas(source: ClipSource, count: int, num_workers: int = 0) -> Tensor:
+    """Take the mattes of `count` clips: float32 (M, 1, T, H, W) in [0, 1], a quarter inverted.
 
     Inverted mattes teach large covered areas, which single sprites never show.
     """
-    mattes = []
-    for index in range(count):
-        for layer in source.clip(index).foregrounds:
-            alpha = torch.from_numpy(layer.alpha_THW)[None]
-            mattes.append(1 - alpha if index % 4 == 3 else alpha)
-    return torch.stack(mattes)
+    drawn = make_in_workers(_MatteDrawer(source), range(count), num_workers)
+    return torch.from_numpy(np.stack([alpha for alphas in drawn for alpha in alphas]))
 
 
 class AlphaModel(nn.Module):
@@ -116,32 +123,31 @@ class AlphaModel(nn.Module):
 
 def alpha_psnr(model: AlphaModel, latents_MCTHW: Tensor, alphas_M1THW: Tensor) -> float:
     """Mean PSNR in dB of mattes through the alpha VAE."""
-    device = next(model.parameters()).device
-    decoded = ((model(latents_MCTHW.to(device)).cpu().float() + 1) / 2).clamp(0, 1)
+    decoded = ((model(latents_MCTHW).float() + 1) / 2).clamp(0, 1)
     error_M = (decoded - alphas_M1THW).square().flatten(1).mean(1).clamp_min(1e-9)
     return float((-10 * error_M.log10()).mean())
 
 
 def train_alpha_vae(
-    source: ClipSource, out: Path, vae: AutoencoderKLWan, recipe: AlphaVaeRecipe
+    source: ClipSource,
+    out: Path,
+    vae: AutoencoderKLWan,
+    recipe: AlphaVaeRecipe,
+    num_workers: int = 0,
 ) -> tuple[AutoencoderKLWan, ProjectIn]:
     """Adapt `vae` in place to mattes; write and return the merged VAE and `project_in`."""
     torch.manual_seed(recipe.loop.seed)
-    alphas = draw_alphas(source, recipe.num_clips)
+    alphas = draw_alphas(source, recipe.num_clips, num_workers).to(vae.device)
     held_out = alphas[-16:]
     model = AlphaModel(vae, recipe)
     latents = torch.cat(
-        [
-            encode_pixels(vae, part.to(vae.device).expand(-1, 3, -1, -1, -1)).cpu()
-            for part in alphas.split(8)
-        ]
+        [encode_pixels(vae, part.expand(-1, 3, -1, -1, -1)) for part in alphas.split(8)]
     )
 
     def loss_of(called: nn.Module, step: int) -> Losses:
-        device = next(called.parameters()).device
-        chosen = torch.randint(len(alphas) - len(held_out), (recipe.batch_size,))
+        chosen = torch.randint(len(alphas) - len(held_out), (recipe.batch_size,)).to(alphas.device)
         noisy = latents[chosen] + 0.05 * torch.randn_like(latents[chosen])
-        decoded, target = called(noisy.to(device)), (2 * alphas[chosen] - 1).to(device)
+        decoded, target = called(noisy), 2 * alphas[chosen] - 1
         losses = alpha_loss(decoded, target)
         if recipe.render_weight:
             losses["render"] = recipe.render_weight * render_loss(decoded, target)

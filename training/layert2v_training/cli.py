@@ -28,6 +28,7 @@ from layert2v_training.stages import (
     run_alpha_vae,
     run_export,
     run_joint,
+    run_latents,
     run_vae,
 )
 
@@ -38,6 +39,7 @@ class RecipeName(StrEnum):
     """Recipes by name, as in `recipes.RECIPES`."""
 
     TINY = "tiny"
+    SMALL = "small"
     DEBUG = "debug"
     WAN_1_3B = "wan2.1-1.3b"
     WAN_1_3B_LONG = "wan2.1-1.3b-long"
@@ -89,6 +91,10 @@ DryRun = Annotated[
     bool, typer.Option("--dry-run", help="Say what it would take, refuse what cannot fit, end.")
 ]
 
+Workers = Annotated[
+    int, typer.Option(min=0, help="Processes that make and encode clips; 0: none beside this.")
+]
+
 DEFAULT_ASSETS, DEFAULT_OUT = Path("cache/assets"), Path("runs/tiny")
 DEFAULT_RECIPE = RecipeName.TINY
 
@@ -114,12 +120,13 @@ def _run(
     init: Path | None = None,
     data: Path | None = None,
     skip_bad: bool = False,
+    workers: int = 0,
 ) -> Run:
     cv2.setNumThreads(1)
     overrides = read_overrides(files or [], changes or [])
     recipe = apply_overrides(RECIPES[name.value](), overrides)
     check_recipe(recipe)
-    return Run(recipe, assets, out, base, init, data, skip_bad)
+    return Run(recipe, assets, out, base, init, data, skip_bad, workers)
 
 
 def _with_steps(changes: list[str] | None, field: str, steps: int | None) -> list[str]:
@@ -135,10 +142,11 @@ def vae(
     files: Files = None,
     changes: Changes = None,
     dry_run: DryRun = False,
+    workers: Workers = 0,
 ) -> None:
     """Make the small VAE: encoder in closed form, decoder trained. Writes OUT/vae."""
     with _refusals():
-        run = _run(assets, out, recipe, files, _with_steps(changes, "vae", steps))
+        run = _run(assets, out, recipe, files, _with_steps(changes, "vae", steps), workers=workers)
         if dry_run:
             print(describe(run, "vae"))
         else:
@@ -156,14 +164,63 @@ def alpha_vae(
     dry_run: DryRun = False,
     data: Data = None,
     skip_bad: SkipBad = False,
+    workers: Workers = 0,
 ) -> None:
     """Stage 1: adapt the VAE to mattes. Writes OUT/alpha_vae."""
     with _refusals():
-        run = _run(assets, out, recipe, files, changes, base=base, data=data, skip_bad=skip_bad)
+        run = _run(
+            assets,
+            out,
+            recipe,
+            files,
+            changes,
+            base=base,
+            data=data,
+            skip_bad=skip_bad,
+            workers=workers,
+        )
         if dry_run:
             print(describe(run, "alpha-vae"))
         else:
             run_alpha_vae(run)
+
+
+class Stage(StrEnum):
+    """Stages that learn from latents."""
+
+    JOINT = "joint"
+    MULTI_FOREGROUND = "multi-foreground"
+
+
+@app.command()
+def latents(
+    stage: Annotated[Stage, typer.Argument(help="Stage whose clips to encode.")],
+    assets: Assets = DEFAULT_ASSETS,
+    out: Out = DEFAULT_OUT,
+    recipe: Named = DEFAULT_RECIPE,
+    base: Base = None,
+    init: Init = None,
+    files: Files = None,
+    changes: Changes = None,
+    data: Data = None,
+    skip_bad: SkipBad = False,
+    workers: Workers = 0,
+) -> None:
+    """Encode a stage's clips ahead of it, while another stage trains, say. Needs OUT/vae."""
+    with _refusals():
+        run = _run(
+            assets,
+            out,
+            recipe,
+            files,
+            changes,
+            base=base,
+            init=init,
+            data=data,
+            skip_bad=skip_bad,
+            workers=workers,
+        )
+        run_latents(run, stage.value)
 
 
 @app.command()
@@ -180,12 +237,22 @@ def joint(
     dry_run: DryRun = False,
     data: Data = None,
     skip_bad: SkipBad = False,
+    workers: Workers = 0,
 ) -> None:
     """Stage 2: joint layers with one foreground."""
     with _refusals():
         changed = _with_steps(changes, "joint.loop", steps)
         run = _run(
-            assets, out, recipe, files, changed, base=base, init=init, data=data, skip_bad=skip_bad
+            assets,
+            out,
+            recipe,
+            files,
+            changed,
+            base=base,
+            init=init,
+            data=data,
+            skip_bad=skip_bad,
+            workers=workers,
         )
         if dry_run:
             print(describe(run, "joint"))
@@ -207,12 +274,22 @@ def multi_foreground(
     dry_run: DryRun = False,
     data: Data = None,
     skip_bad: SkipBad = False,
+    workers: Workers = 0,
 ) -> None:
     """Stage 3: several foregrounds and given layers, going on from stage 2 or from --init."""
     with _refusals():
         changed = _with_steps(changes, "multi_foreground.loop", steps)
         run = _run(
-            assets, out, recipe, files, changed, base=base, init=init, data=data, skip_bad=skip_bad
+            assets,
+            out,
+            recipe,
+            files,
+            changed,
+            base=base,
+            init=init,
+            data=data,
+            skip_bad=skip_bad,
+            workers=workers,
         )
         if dry_run:
             print(describe(run, "multi-foreground"))
@@ -249,10 +326,21 @@ def every_stage(
     changes: Changes = None,
     data: Data = None,
     skip_bad: SkipBad = False,
+    workers: Workers = 0,
 ) -> None:
     """All of it: VAE, stages 1 to 3, and the model folder OUT/model."""
     with _refusals():
-        run = _run(assets, out, recipe, files, changes, base=base, data=data, skip_bad=skip_bad)
+        run = _run(
+            assets,
+            out,
+            recipe,
+            files,
+            changes,
+            base=base,
+            data=data,
+            skip_bad=skip_bad,
+            workers=workers,
+        )
         if run.recipe.base == "none":
             run_vae(run)
         run_alpha_vae(run)

@@ -62,12 +62,19 @@ def flatten(background_THWC: Pixels, foregrounds: Sequence[ClipForeground]) -> P
     return full
 
 
+def _blurred_widely(picture_HWC: Pixels) -> Pixels:
+    """Blur by a tenth of the height, on a quarter of the rows and columns: a tenth of the time."""
+    height, width = picture_HWC.shape[:2]
+    small = cv2.resize(picture_HWC, (width // 4, height // 4), interpolation=cv2.INTER_AREA)
+    small = cv2.GaussianBlur(small, (0, 0), height / 40)
+    return np.asarray(cv2.resize(small, (width, height)), np.float32)
+
+
 def straight(premultiplied_HWC: Pixels) -> Pixels:
     """Unpremultiply and extend the colour smoothly where alpha is 0 (normalised blur)."""
     rgb, alpha = premultiplied_HWC[..., :3], premultiplied_HWC[..., 3:]
-    sigma = premultiplied_HWC.shape[0] / 10
-    spread = cv2.GaussianBlur(rgb, (0, 0), sigma)
-    weight = cv2.GaussianBlur(alpha[..., 0], (0, 0), sigma)[..., None]
+    spread = _blurred_widely(premultiplied_HWC)
+    spread, weight = spread[..., :3], spread[..., 3:]
     mean = rgb.sum((0, 1)) / max(float(alpha.sum()), 1e-6)
     extended = (spread + 1e-3 * mean) / (weight + 1e-3)
     exact = rgb / np.maximum(alpha, 1e-6)

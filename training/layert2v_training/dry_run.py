@@ -26,7 +26,7 @@ from layert2v_model.folder import read_transformer
 from layert2v_model.transformer import LayerT2VTransformer3DModel
 from layert2v_training.alpha_vae import AlphaModel
 from layert2v_training.joint import JointRecipe
-from layert2v_training.linear_vae import LinearVaeSize, make_vae
+from layert2v_training.linear_vae import make_vae
 from layert2v_training.lora import add_lora
 from layert2v_training.optimizers import LoopRecipe
 from layert2v_training.overrides import InvalidRecipe
@@ -128,7 +128,7 @@ def vae_needs(run: Run) -> Needs:
     """Count what training the small VAE takes."""
     recipe = run.recipe
     with torch.device("meta"):
-        vae = make_vae(LinearVaeSize())
+        vae = make_vae(recipe.vae_size)
     vae.requires_grad_(False)
     for part in (vae.decoder, vae.post_quant_conv):
         part.requires_grad_(True)
@@ -233,7 +233,7 @@ def _vae_config(run: Run) -> dict[str, Any]:
     if run.init is not None:
         return dict(AutoencoderKLWan.load_config(run.init / "vae"))
     with torch.device("meta"):
-        return dict(make_vae(LinearVaeSize()).config)
+        return dict(make_vae(run.recipe.vae_size).config)
 
 
 def _counts(model: nn.Module) -> tuple[int, int]:

@@ -11,7 +11,8 @@ Shape letters: B batch, S streams, C channels, T latent frames, H, W, N text tok
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +28,7 @@ from layert2v_model.streams import (
     stream_text,
 )
 from layert2v_model.transformer import LayerT2VTransformer3DModel
-from layert2v_training.captions import CaptionStates
+from layert2v_training.captions import CaptionStates, TokenTable, onto
 from layert2v_training.decoded import DecodedLosses, DecodedRecipe, picture_of
 from layert2v_training.latents import LatentClip
 from layert2v_training.loop import Figures, Losses, train
@@ -90,14 +91,11 @@ def make_transformer(config: Mapping[str, Any]) -> LayerT2VTransformer3DModel:
 
 
 @torch.no_grad()
-def project_alphas(clips: Sequence[LatentClip], project_in: ProjectIn) -> list[LatentClip]:
-    """Put the alpha streams of clips through `project_in`, as stage 1 left it."""
-    projected = []
+def project_alphas(clips: Sequence[LatentClip], project_in: ProjectIn) -> None:
+    """Put the alpha streams of clips through `project_in`, as stage 1 left it, in place."""
     for clip in clips:
-        latents = clip.latents_SCTHW.clone()
-        latents[3::2] = project_in(latents[3::2].float()).to(latents.dtype)
-        projected.append(replace(clip, latents_SCTHW=latents))
-    return projected
+        alphas = clip.latents_SCTHW[3::2]
+        clip.latents_SCTHW[3::2] = project_in.to(alphas.device)(alphas.float()).to(alphas.dtype)
 
 
 class JointLoss:
@@ -112,26 +110,28 @@ class JointLoss:
         channel_weights_C: Tensor | None = None,
         decoded: DecodedLosses | None = None,
     ) -> None:
-        self.recipe, self.captions, self.decoded = recipe, captions, decoded
+        self.recipe, self.decoded = recipe, decoded
         self.visibility, self.patch = model.config.prompt_visibility, model.config.patch_size[0]
         self.groups: dict[int, list[LatentClip]] = {}
+        heard: set[str] = set()
         for clip in clips:
             self.groups.setdefault(len(clip.latents_SCTHW), []).append(clip)
-            captions.encode([clip.background_caption, *clip.foreground_captions])
-            captions.encode([_full_caption(clip)])
+            heard |= {clip.background_caption, _full_caption(clip), *clip.foreground_captions}
+        captions.encode(heard)
+        self._make_table = cache(lambda device: TokenTable(captions, heard, device))
         self.channel_weights_C = channel_weights_C
 
     def __call__(self, model: nn.Module, step: int) -> Losses:
         """Draw a batch, levels and noise from PyTorch's generator, and compare velocities."""
         clips, latents = self._draw()
-        text, mask = self._text(clips)
         device = next(model.parameters()).device
+        text, mask = self._text(clips, self._make_table(device))
         layout = stream_layout(num_foregrounds_of(latents.shape[1]))
         grid = Grid(latents.shape[3] // self.patch, self.patch, *latents.shape[4:])
         t_BSF, given_BSTHW = draw_timesteps(len(clips), layout, grid, self.recipe.noise)
         noise = torch.randn_like(latents)
-        latents, noise, t_BSF, given_BSTHW, text, mask = (
-            x.to(device) for x in (latents, noise, t_BSF, given_BSTHW, text, mask)
+        latents, noise, t_BSF, given_BSTHW, mask = (
+            onto(device, x) for x in (latents, noise, t_BSF, given_BSTHW, mask)
         )
         t_BST = t_BSF.repeat_interleave(self.patch, dim=2)
         noisy = add_noise(latents, noise, t_BST)
@@ -158,23 +158,25 @@ class JointLoss:
             latents = [clip[:, :, first : first + self.patch] for clip in latents]
         return clips, torch.stack([clip.float() for clip in latents])
 
-    def _text(self, clips: Sequence[LatentClip]) -> tuple[Tensor, Tensor]:
+    def _text(self, clips: Sequence[LatentClip], table: TokenTable) -> tuple[Tensor, Tensor]:
         texts = []
         for clip in clips:
             is_dropped = float(torch.rand(())) < self.recipe.caption_dropout
-            texts.append(clip_text(clip, self.captions, self.visibility, is_dropped=is_dropped))
-        return pad_text(*batch_stream_text(texts))
+            texts.append(clip_text(clip, table.rows, self.visibility, is_dropped=is_dropped))
+        rows_BSN1, mask_BSN = pad_text(*batch_stream_text(texts))
+        return table[rows_BSN1], mask_BSN
 
 
-TEXT_MULTIPLE = 24
-"""Text is padded to multiples of this, so that a compiled network sees few lengths."""
+TEXT_PER_STREAM = 14
+"""Text is padded to multiples of this for each stream, so that a compiled network sees one length
+for each number of foregrounds: scenes' captions have up to 50, 65 and 84 tokens for 4, 6 and 8."""
 
 
 def pad_text(text_BSND: Tensor, mask_BSN: Tensor | None) -> tuple[Tensor, Tensor]:
-    """Pad text (B, S, N, D) to a multiple of `TEXT_MULTIPLE` and make its mask explicit."""
+    """Pad text (B, S, N, D) to a multiple of `TEXT_PER_STREAM` S; make its mask explicit."""
     if mask_BSN is None:
         mask_BSN = torch.ones(text_BSND.shape[:3], dtype=torch.bool)
-    missing = -text_BSND.shape[2] % TEXT_MULTIPLE
+    missing = -text_BSND.shape[2] % (TEXT_PER_STREAM * text_BSND.shape[1])
     return nn.functional.pad(text_BSND, (0, 0, 0, missing)), nn.functional.pad(
         mask_BSN, (0, missing)
     )
@@ -187,14 +189,14 @@ def _full_caption(clip: LatentClip) -> str:
 
 
 def clip_text(
-    clip: LatentClip, captions: CaptionStates, visibility: str, *, is_dropped: bool
+    clip: LatentClip, states: Mapping[str, Tensor], visibility: str, *, is_dropped: bool
 ) -> tuple[Tensor, ...]:
-    """Token states of each stream of a clip; all captions empty when dropped."""
+    """Join for each stream what `states` holds of its captions (N, ...); of none if dropped."""
     words = {"full": _full_caption(clip), "background": clip.background_caption}
     for number, caption in enumerate(clip.foreground_captions, start=1):
         words[f"foreground_{number}"] = caption
-    states = {name: captions["" if is_dropped else text] for name, text in words.items()}
-    return stream_text(states, visibility, len(clip.foreground_captions))  # type: ignore[arg-type]
+    heard = {name: states["" if is_dropped else text] for name, text in words.items()}
+    return stream_text(heard, visibility, len(clip.foreground_captions))  # type: ignore[arg-type]
 
 
 def train_joint(

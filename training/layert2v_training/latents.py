@@ -7,6 +7,7 @@ Shape letters: S streams in the joint order, C channels, T latent frames, H, W.
 """
 
 import hashlib
+from copy import deepcopy
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,6 +20,7 @@ from tqdm import tqdm
 
 from layert2v_training.clips import ClipSource, LayeredClip, Pixels
 from layert2v_training.linear_vae import encode_pixels
+from layert2v_training.workers import make_in_workers
 
 SHARD_CLIPS = 250
 
@@ -60,29 +62,59 @@ def cache_key(vae: AutoencoderKLWan, source: ClipSource) -> str:
 
 
 def load_latents(
-    folder: Path, vae: AutoencoderKLWan, source: ClipSource, num_clips: int
+    folder: Path,
+    vae: AutoencoderKLWan,
+    source: ClipSource,
+    num_clips: int,
+    num_workers: int = 0,
+    device: torch.device | None = None,
 ) -> list[LatentClip]:
     """Read the latents of clips 0 to `num_clips` - 1, encoding the shards that are missing.
 
-    Several processes share the shards to encode.
+    Several processes of a run share the shards to encode, each with workers of its own. Latents
+    are read onto `device` if they take less than half of its free memory.
     """
+    shards = write_latents(folder, vae, source, num_clips, num_workers)
+    home, clips = _home(shards, device), list[LatentClip]()
+    for path in shards:
+        stored = torch.load(path, weights_only=True, map_location=home)
+        clips += [LatentClip(latents, *captions) for latents, captions in stored]
+    return clips
+
+
+def _home(shards: list[Path], device: torch.device | None) -> torch.device:
+    if device is None or device.type != "cuda":
+        return torch.device("cpu")
+    free, _ = torch.cuda.mem_get_info(device)
+    is_fitting = sum(path.stat().st_size for path in shards) < free / 2
+    return device if is_fitting else torch.device("cpu")
+
+
+def write_latents(
+    folder: Path,
+    vae: AutoencoderKLWan,
+    source: ClipSource,
+    num_clips: int,
+    num_workers: int = 0,
+) -> list[Path]:
+    """Encode the shards that are missing, as `load_latents` does, and name all of them."""
     folder.mkdir(parents=True, exist_ok=True)
     key = cache_key(vae, source)
-    shards = {
-        _shard_path(folder, key, first, num_clips): range(
-            first, min(first + SHARD_CLIPS, num_clips)
-        )
-        for first in range(0, num_clips, SHARD_CLIPS)
-    }
+    firsts = range(0, num_clips, SHARD_CLIPS)
+    shards = {_shard_path(folder, key, first, num_clips): first for first in firsts}
     processes = PartialState()
     missing = [path for path in shards if not path.is_file()]
     processes.wait_for_everyone()
     own = missing[processes.process_index :: processes.num_processes]
-    for path in tqdm(own, desc="latents", mininterval=10, ascii=True, disable=not own):
-        _write_shard(path, vae, source, shards[path])
+    encoder = vae if num_workers == 0 else deepcopy(vae).cpu()
+    writer = _ShardWriter(folder, key, encoder, source, num_clips)
+    written = make_in_workers(writer, [shards[path] for path in own], num_workers)
+    bar = tqdm(total=len(own), desc="latents", mininterval=10, ascii=True, disable=not own)
+    for _ in written:
+        bar.update()
+    bar.close()
     processes.wait_for_everyone()
-    stored = [clip for path in shards for clip in torch.load(path, weights_only=True)]
-    return [LatentClip(latents, *captions) for latents, captions in stored]
+    return list(shards)
 
 
 def _shard_path(folder: Path, key: str, first: int, num_clips: int) -> Path:
@@ -96,9 +128,21 @@ def _captions(clip: LatentClip) -> tuple[str, tuple[str, ...], str]:
     return clip.background_caption, clip.foreground_captions, clip.full_caption
 
 
-def _write_shard(path: Path, vae: AutoencoderKLWan, source: ClipSource, clips: range) -> None:
-    encoded = [encode_clip(vae, source.clip(i)) for i in clips]
-    stored = [(c.latents_SCTHW, _captions(c)) for c in encoded]
-    partial = path.with_suffix(".part")
-    torch.save(stored, partial)
-    partial.replace(path)
+@dataclass(frozen=True, eq=False)
+class _ShardWriter:
+    """Writes the shard that begins with a clip."""
+
+    folder: Path
+    key: str
+    vae: AutoencoderKLWan
+    source: ClipSource
+    num_clips: int
+
+    def __call__(self, first: int) -> None:
+        indices = range(first, min(first + SHARD_CLIPS, self.num_clips))
+        encoded = [encode_clip(self.vae, self.source.clip(i)) for i in indices]
+        stored = [(c.latents_SCTHW, _captions(c)) for c in encoded]
+        path = _shard_path(self.folder, self.key, first, self.num_clips)
+        partial = path.with_suffix(".part")
+        torch.save(stored, partial)
+        partial.replace(path)

@@ -147,11 +147,11 @@ def _given_at_zero(t_SF: Tensor, given_SF: Tensor, mixture: NoiseMixture) -> Ten
 def draw_given(layout: tuple[Stream, ...]) -> Tensor:
     """Choose layers to give, not all: a boolean (S,); a foreground comes with its alpha.
 
-    The full video is given alone (decomposition) in a fifth of the cases; otherwise background
+    The full video is given alone (decomposition) in three of ten cases; otherwise background
     and foregrounds are given each with probability one half.
     """
     num_layers = len(layout) // 2
-    if float(torch.rand(())) < 0.2:
+    if float(torch.rand(())) < 0.3:
         return torch.tensor([stream.role is StreamRole.FULL for stream in layout])
     while True:
         layers = torch.rand(num_layers) < 0.5

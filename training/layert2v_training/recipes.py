@@ -1,4 +1,4 @@
-"""Complete recipes as functions: `tiny`, `debug`, and the two sizes of Wan2.1.
+"""Complete recipes as functions: `tiny`, `small`, `debug`, and the two sizes of Wan2.1.
 
 What users change they change by name (`overrides.py`), and `check_recipe` says what conflicts.
 """
@@ -11,11 +11,13 @@ from layert2v_model.transformer import LayerT2VTransformer3DModel
 from layert2v_training.alpha_vae import AlphaVaeRecipe
 from layert2v_training.decoded import DecodedRecipe
 from layert2v_training.joint import TINY_TRANSFORMER, JointRecipe
+from layert2v_training.linear_vae import LinearVaeSize
 from layert2v_training.lora import LoraRecipe
 from layert2v_training.noise import NoiseMixture
 from layert2v_training.optimizers import LoopRecipe
 from layert2v_training.overrides import InvalidRecipe
 from layert2v_training.scenes import SceneRecipe
+from layert2v_training.subjects import Variety
 
 
 @dataclass(frozen=True)
@@ -34,6 +36,9 @@ class Recipe:
     joint_scene: SceneRecipe
     """The scenes of stages 2 and 3; `foregrounds` and `seed` are set by the stage."""
     vae_clips: int = 1200
+    vae_batch_size: int = 8
+    vae_size: LinearVaeSize = field(default_factory=LinearVaeSize)
+    """Of recipes without a base."""
     transformer: dict[str, Any] = field(default_factory=lambda: dict(TINY_TRANSFORMER))
     sampling_shift: float = 2.0
     """Shift of the exported sampler; equals the noise mixtures' shift."""
@@ -50,40 +55,107 @@ class Recipe:
 
 
 def tiny() -> Recipe:
-    """The shipped model: hours on two CPU cores; its first weights stopped short of these steps."""
-    stage_2 = NoiseMixture(shift=2.0)
-    stage_3 = NoiseMixture(shift=2.0, synchronous=0.6, given_layers=0.3)
+    """The shipped model: hours on two CPU cores; its weights came in several runs (its card)."""
+    stage_3 = NoiseMixture(
+        shift=2.0,
+        synchronous=0.45,
+        given_layers=0.25,
+        given_frames=0.1,
+        given_regions=0.05,
+        independent_frames=0.05,
+        hidden=0.1,
+    )
     scene = SceneRecipe(96, 64, 9, (1, 2))
-    # What two CPU cores learn in two hours: few subjects, large, in the middle, few motions.
+    # What two CPU cores learn in hours: few subjects, large, in the middle, few motions.
     joint_scene = replace(
         scene,
-        is_core=True,
+        variety=Variety.CORE,
         subject_height=(0.62, 0.66),
         subject_centre=(0.5, 0.6),
         panorama_yaw=1.0,
         motions=("still", "right", "left", "up", "down", "bounce"),
     )
+    loop = LoopRecipe(num_steps=2000, learning_rate=8e-4, muon_scale=2.0, weight_decay=0.01)
+    joint = JointRecipe(loop, batch_size=4, windowed_share=0.6, noise=NoiseMixture(shift=2.0))
     return Recipe(
         name="tiny",
         scene=scene,
         joint_scene=joint_scene,
-        vae=LoopRecipe(num_steps=2500, learning_rate=6e-4),
+        vae=LoopRecipe(num_steps=2500, learning_rate=2e-4),
         alpha_vae=AlphaVaeRecipe(LoopRecipe(num_steps=240, learning_rate=1e-3, warmup_steps=20)),
-        joint=JointRecipe(
-            LoopRecipe(num_steps=2000, learning_rate=8e-4, muon_scale=2.0, weight_decay=0.01),
-            batch_size=4,
-            windowed_share=0.6,
-            noise=stage_2,
-        ),
-        multi_foreground=JointRecipe(
-            LoopRecipe(
-                num_steps=1800, learning_rate=5e-4, muon_scale=2.0, weight_decay=0.01, seed=3
-            ),
-            batch_size=4,
-            windowed_share=0.6,
-            noise=stage_3,
+        joint=joint,
+        multi_foreground=replace(
+            joint, loop=replace(loop, num_steps=1800, learning_rate=5e-4, seed=3), noise=stage_3
         ),
         num_clips=4000,
+    )
+
+
+SMALL_TRANSFORMER = {
+    **TINY_TRANSFORMER,
+    "patch_size": (2, 2, 2),
+    "num_attention_heads": 7,
+    "attention_head_dim": 64,
+    "in_channels": 32,
+    "out_channels": 32,
+    "ffn_dim": 1344,
+}
+"""22 M parameters; a token is 16x16 pixels of two frames."""
+
+
+def small() -> Recipe:
+    """More pixels, frames and subjects than `tiny`, for about an hour of one large GPU."""
+    stage_2 = NoiseMixture(shift=3.0)
+    stage_3 = NoiseMixture(
+        shift=3.0,
+        synchronous=0.45,
+        given_layers=0.25,
+        given_frames=0.1,
+        given_regions=0.05,
+        independent_frames=0.05,
+        hidden=0.15,
+    )
+    scene = SceneRecipe(160, 96, 16, (1, 2))
+    # Large enough to be drawn in tokens of 16 pixels.
+    joint_scene = replace(
+        scene,
+        variety=Variety.WIDER,
+        subject_height=(0.52, 0.68),
+        subject_centre=(0.46, 0.62),
+        panorama_yaw=2.0,
+    )
+    loop = LoopRecipe(num_steps=6000, learning_rate=8e-4, muon_scale=2.0, weight_decay=0.01)
+    return Recipe(
+        name="small",
+        scene=scene,
+        joint_scene=joint_scene,
+        vae_size=LinearVaeSize(z_dim=32, encoder_dim=66, decoder_dim=112),
+        transformer=dict(SMALL_TRANSFORMER),
+        vae=LoopRecipe(num_steps=1500, learning_rate=4e-4),
+        vae_batch_size=32,
+        alpha_vae=AlphaVaeRecipe(
+            LoopRecipe(num_steps=400, learning_rate=1e-3, warmup_steps=20),
+            batch_size=32,
+            num_clips=800,
+        ),
+        joint=JointRecipe(
+            loop,
+            batch_size=40,
+            windowed_share=0.5,
+            windowed_batch_size=160,
+            noise=stage_2,
+            sheet_every=0,
+        ),
+        multi_foreground=JointRecipe(
+            replace(loop, num_steps=12000, learning_rate=6e-4, seed=3),
+            batch_size=40,
+            windowed_share=0.35,
+            windowed_batch_size=160,
+            noise=stage_3,
+            sheet_every=0,
+        ),
+        num_clips=40000,
+        sampling_shift=3.0,
     )
 
 
@@ -97,9 +169,12 @@ def debug() -> Recipe:
         name="debug",
         vae=short,
         vae_clips=200,
+        vae_batch_size=2,
         alpha_vae=AlphaVaeRecipe(short, rank=2, hidden_channels=8, batch_size=2, num_clips=20),
-        joint=replace(recipe.joint, loop=short, batch_size=2, sheet_every=4),
-        multi_foreground=replace(recipe.multi_foreground, loop=short, batch_size=2, sheet_every=4),
+        joint=replace(recipe.joint, loop=short, batch_size=2, windowed_batch_size=4, sheet_every=4),
+        multi_foreground=replace(
+            recipe.multi_foreground, loop=short, batch_size=2, windowed_batch_size=4, sheet_every=4
+        ),
         num_clips=20,
         transformer=network,
     )
@@ -249,6 +324,7 @@ def _check_stage(name: str, stage: JointRecipe, recipe: Recipe) -> None:
 
 RECIPES = {
     "tiny": tiny,
+    "small": small,
     "debug": debug,
     "wan2.1-1.3b": wan2_1_1_3b,
     "wan2.1-1.3b-long": wan2_1_1_3b_long,

@@ -28,6 +28,9 @@ from layert2v_training.subjects import (
     PANORAMAS,
     PHOTOGRAPHS,
     SUBJECTS,
+    WIDER_BACKGROUNDS,
+    WIDER_SUBJECTS,
+    Variety,
     is_held_out,
 )
 
@@ -62,6 +65,12 @@ CAPTIONED_MOTION = 0.8
 """Share of clips whose caption names the motion; in the rest it is the model's choice."""
 
 
+_CHOICES = {
+    Variety.CORE: (CORE_SUBJECTS, CORE_BACKGROUNDS),
+    Variety.WIDER: (WIDER_SUBJECTS, WIDER_BACKGROUNDS),
+}
+
+
 @dataclass(frozen=True)
 class SceneRecipe:
     """What to compose."""
@@ -76,8 +85,8 @@ class SceneRecipe:
     """Compose only subject-background pairs that training never shows."""
     is_unseen_photograph: bool = False
     """Use only the photographs that training never shows, with any subject."""
-    is_core: bool = False
-    """Use only the subjects and backgrounds of a short run."""
+    variety: Variety = Variety.ALL
+    """How many subjects and backgrounds there are."""
     subject_height: tuple[float, float] = (0.42, 0.68)
     """Smallest and largest height of a sprite, as shares of the picture's."""
     subject_centre: tuple[float, float] = (0.42, 0.68)
@@ -95,7 +104,7 @@ class SceneSource:
     """Composes clips from a folder that `assets.fetch_assets` filled."""
 
     def __init__(self, assets: Path, recipe: SceneRecipe) -> None:
-        self.recipe = recipe
+        self.assets, self.recipe = assets, recipe
         self._sprites = {
             caption: _load_sprite(assets / "sprites" / f"{code}.png")
             for code, caption in SUBJECTS.items()
@@ -110,10 +119,14 @@ class SceneSource:
             for key, caption in PANORAMAS.items()
             if not recipe.is_unseen_photograph
         }
-        everything = sorted([*self._photographs, *self._panoramas])
-        self._subjects = list(CORE_SUBJECTS) if recipe.is_core else sorted(self._sprites)
-        self._backgrounds = list(CORE_BACKGROUNDS) if recipe.is_core else everything
+        everything = sorted(self._sprites), sorted([*self._photographs, *self._panoramas])
+        subjects, backgrounds = _CHOICES.get(recipe.variety, everything)
+        self._subjects, self._backgrounds = list(subjects), list(backgrounds)
         self._effects = recipe.effects or SceneEffects()
+
+    def __reduce__(self) -> tuple[type["SceneSource"], tuple[Path, SceneRecipe]]:
+        """Pickle as what it was made of: each worker reads the pictures itself."""
+        return SceneSource, (self.assets, self.recipe)
 
     @property
     def key(self) -> str:
@@ -165,6 +178,7 @@ class SceneSource:
         slack_x, slack_y = columns - scale * width, rows - scale * height
         x, y = rng.uniform(0.2, 0.8) * slack_x, rng.uniform(0.3, 0.9) * slack_y
         travel = rng.uniform(0.04, 0.1) * scale * width
+        picture = _without_aliases(picture, scale)
         shot = []
         for phase in np.linspace(-0.5, 0.5, frames):
             phase *= self._effects.pan
@@ -300,17 +314,21 @@ def _crowded(rng: Generator, count: int) -> list[float]:
 def _crop(
     picture: Pixels, left: float, top: float, scale: float, width: int, height: int
 ) -> Pixels:
-    # The source has up to five times the pixels: blur to the target's Nyquist rate, then sample.
-    blurred = cv2.GaussianBlur(picture, (0, 0), 0.4 * scale) if scale > 1.2 else picture
     matrix = np.array([[scale, 0, left + scale / 2 - 0.5], [0, scale, top + scale / 2 - 0.5]])
     flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
-    return np.asarray(cv2.warpAffine(blurred, matrix, (width, height), flags=flags), np.float32)
+    return np.asarray(cv2.warpAffine(picture, matrix, (width, height), flags=flags), np.float32)
+
+
+def _without_aliases(picture: Pixels, scale: float) -> Pixels:
+    """Blur to the Nyquist rate of what is sampled every `scale` pixels."""
+    blurred = cv2.GaussianBlur(picture, (0, 0), 0.4 * scale) if scale > 1.2 else picture
+    return np.asarray(blurred, np.float32)
 
 
 def _draw(sprite: Pixels, x: float, y: float, size: float, width: int, height: int) -> Pixels:
     """Draw a premultiplied RGBA sprite, `size` pixels high, centred at (x, y): (H, W, 4)."""
     scale = sprite.shape[0] / size
-    blurred = cv2.GaussianBlur(sprite, (0, 0), 0.4 * scale) if scale > 1.2 else sprite
+    blurred = _without_aliases(sprite, scale)
     left, top = x - sprite.shape[1] / scale / 2, y - size / 2
     matrix = np.array(
         [[scale, 0, -left * scale + scale / 2 - 0.5], [0, scale, -top * scale + scale / 2 - 0.5]]

@@ -24,7 +24,7 @@ from layert2v_training.data.sources import clips_from
 from layert2v_training.decoded import DecodedLosses
 from layert2v_training.export import export, text_encoder_folder
 from layert2v_training.joint import JointRecipe, project_alphas, train_joint
-from layert2v_training.latents import load_latents
+from layert2v_training.latents import load_latents, write_latents
 from layert2v_training.linear_vae import channel_weights, is_linear
 from layert2v_training.lora import merge_lora
 from layert2v_training.network import stage_transformer
@@ -58,6 +58,8 @@ class Run:
     """Folder or JSONL file of the user's own clips; None: composed scenes."""
     skip_bad: bool = False
     """Leave bad clips of `data` out."""
+    workers: int = 0
+    """Processes that compose, read and encode clips; 0: this one."""
 
     @cached_property
     def wan(self) -> WanFolder | None:
@@ -74,12 +76,12 @@ class Run:
         return read_wan_folder(self.base)
 
     def scene(self, stage: str) -> SceneRecipe:
-        """Scenes of a stage: one foreground, or one or two, two twice as often."""
+        """Scenes of a stage: one foreground, or one to three, two twice as often."""
         if stage == "alpha-vae":
             return replace(self.recipe.scene, seed=21)
         if stage == "joint":
             return replace(self.recipe.joint_scene, foregrounds=(1,), seed=11)
-        return replace(self.recipe.joint_scene, foregrounds=(1, 2, 2), seed=12)
+        return replace(self.recipe.joint_scene, foregrounds=(1, 2, 2, 3), seed=12)
 
     def stage(self, stage: str) -> JointRecipe:
         """Return the recipe of stage `joint` or `multi-foreground`."""
@@ -149,7 +151,16 @@ def run_vae(run: Run) -> None:
     if run.recipe.base != "none":
         raise MissingPart(f"{run.recipe.name} uses its base's VAE; begin with alpha-vae")
     recipe = run.recipe
-    train_vae(run.pictures(), run.out, recipe.scene, recipe.vae, num_clips=recipe.vae_clips)
+    train_vae(
+        run.pictures(),
+        run.out,
+        recipe.scene,
+        recipe.vae,
+        recipe.vae_size,
+        num_clips=recipe.vae_clips,
+        batch_size=recipe.vae_batch_size,
+        num_workers=run.workers,
+    )
 
 
 def run_alpha_vae(run: Run) -> None:
@@ -157,7 +168,16 @@ def run_alpha_vae(run: Run) -> None:
     with PartialState().main_process_first():
         run.adopt_vaes()
     vae = run.vae().to(PartialState().device)
-    train_alpha_vae(run.clips("alpha-vae"), run.out, vae, run.recipe.alpha_vae)
+    train_alpha_vae(run.clips("alpha-vae"), run.out, vae, run.recipe.alpha_vae, run.workers)
+
+
+def run_latents(run: Run, stage: str) -> None:
+    """Encode the clips of a stage ahead of it, while another trains, say."""
+    with PartialState().main_process_first():
+        run.adopt_vaes()
+    write_latents(
+        run.out / "latents", run.vae(), run.clips(stage), run.recipe.num_clips, run.workers
+    )
 
 
 def run_joint(run: Run, stage: str, *, is_compiled: bool = False) -> None:
@@ -171,8 +191,11 @@ def run_joint(run: Run, stage: str, *, is_compiled: bool = False) -> None:
     if not is_first and run.init is None:
         before = run.needs(f"{JOINT_RUN}/{CHECKPOINT}", "joint")
     model = stage_transformer(run.recipe, recipe, base=run.wan, init=run.init, checkpoint=before)
-    clips = load_latents(run.out / "latents", vae, run.clips(stage), run.recipe.num_clips)
-    project_in, captions = load_project_in(run.out / "alpha_vae"), run.captions()
+    clips = load_latents(
+        run.out / "latents", vae, run.clips(stage), run.recipe.num_clips, run.workers, device
+    )
+    project_alphas(clips, load_project_in(run.out / "alpha_vae"))
+    captions = run.captions()
     captions.encoder.to(device)
     decoded = None
     if recipe.decoded.is_used:
@@ -183,7 +206,7 @@ def run_joint(run: Run, stage: str, *, is_compiled: bool = False) -> None:
     train_joint(
         run.out,
         model,
-        project_alphas(clips, project_in),
+        clips,
         captions,
         recipe,
         JOINT_RUN if is_first else MULTI_FOREGROUND_RUN,

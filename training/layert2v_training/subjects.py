@@ -4,6 +4,8 @@ Sprites are static Fluent 3D emoji (MIT); backgrounds are public-domain and CC0 
 GCompris and CC0 panoramas of pmndrs and Blender. `assets.py` fetches and checks them.
 """
 
+from enum import StrEnum
+
 SUBJECTS: dict[str, str] = {
     "1f415": "a dog",
     "1f408": "a cat",
@@ -164,4 +166,25 @@ CORE_BACKGROUNDS = (
     "a windmill under a blue sky", "a green meadow", "clouds over a calm sea", "a pine forest",
     "a rocky desert at dawn", "a waterfront at sunset",
 )  # fmt: skip
-"""What a model learns in two hours of two CPU cores; the rest is for longer runs."""
+"""What a model learns in two hours of two CPU cores."""
+
+WIDER_SUBJECTS = (
+    *CORE_SUBJECTS, "a dog", "a zebra", "a giraffe", "a horse", "a bear", "a monkey", "a duck",
+    "an owl", "a parrot", "a turtle", "an octopus", "a butterfly", "a dinosaur", "a unicorn",
+    "a bus", "an airplane", "a rocket", "a guitar", "a ghost", "a cactus",
+)  # fmt: skip
+WIDER_BACKGROUNDS = (
+    *CORE_BACKGROUNDS, "a castle behind a green lawn", "a golden temple on a lake",
+    "a pink palace", "a steaming blue lake", "an empty room", "a city square with towers",
+    "a ballroom", "a warehouse", "a forest path", "a meadow at sunrise",
+    "a temple with columns at night", "a photo studio",
+)  # fmt: skip
+"""Twice as many, for a large GPU; all of them are for hours of one."""
+
+
+class Variety(StrEnum):
+    """Which subjects and backgrounds scenes are made of."""
+
+    CORE = "core"
+    WIDER = "wider"
+    ALL = "all"

@@ -1,0 +1,45 @@
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+import torch
+
+from layert2v_training.latents import load_latents
+from layert2v_training.linear_vae import LinearVaeSize, make_vae
+from layert2v_training.scenes import SceneRecipe, SceneSource
+from layert2v_training.workers import make_in_workers
+from support.toy_assets import make_toy_assets
+
+
+@dataclass(frozen=True)
+class Doubler:
+    """Doubles, and fails at a number."""
+
+    bad: int = -1
+
+    def __call__(self, number: int) -> int:
+        if number == self.bad:
+            raise ValueError(f"clip {number} is bad")
+        return 2 * number
+
+
+@pytest.mark.parametrize("num_workers", [0, 2])
+def test_results_come_in_order_and_failures_come_out(num_workers: int) -> None:
+    assert list(make_in_workers(Doubler(), range(5), num_workers)) == [0, 2, 4, 6, 8]
+    with pytest.raises(ValueError, match="clip 3 is bad"):
+        list(make_in_workers(Doubler(bad=3), range(5), num_workers))
+
+
+def test_workers_encode_the_clips_that_one_process_encodes(tmp_path: Path) -> None:
+    source = SceneSource(make_toy_assets(tmp_path / "assets"), SceneRecipe(16, 16, 2, (1, 2)))
+    vae = make_vae(LinearVaeSize(z_dim=4, encoder_dim=16, decoder_dim=16))
+
+    alone, shared = (
+        load_latents(tmp_path / str(workers), vae, source, 6, workers) for workers in (0, 2)
+    )
+
+    assert [clip.foreground_captions for clip in alone] == [
+        clip.foreground_captions for clip in shared
+    ]
+    for one, other in zip(alone, shared, strict=True):
+        torch.testing.assert_close(one.latents_SCTHW, other.latents_SCTHW, rtol=0, atol=1e-2)
