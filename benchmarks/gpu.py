@@ -2,8 +2,9 @@
 
 Seconds, share of the card's own matrix rate and peak memory, for one to three foregrounds at 33 and
 81 frames of 832x480 as memory allows: ours against plain Wan on as many tokens, against the
-release's approach re-created, within a window, and compiled. `--toy` only checks on a CPU that it
-runs. Prints the table and writes build/benchmarks_gpu.json.
+release's approach re-created, within a window, and compiled. `--blocks 10` measures a third of the
+network (ratios stay), `--seconds` begins no case after so long. `--toy` only checks on a CPU that
+it runs. Prints the table and writes build/benchmarks_gpu.json after every case.
 """
 
 import argparse
@@ -13,6 +14,7 @@ import sys
 import time
 from collections.abc import Callable
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -45,9 +47,9 @@ PROMPT_TOKENS, NEGATIVE_TOKENS, GUIDANCE_SCALE = (70, 40, 30), 126, 5.0
 class Bench:
     """One model on one device, and what was measured with it."""
 
-    def __init__(self, device: str, *, toy: bool) -> None:
-        self.device, self.toy = device, toy
-        ours = make_ours(TOY if toy else WAN_1_3B, num_blocks=2 if toy else 30)
+    def __init__(self, device: str, *, toy: bool, num_blocks: int = 30, repeats: int = 5) -> None:
+        self.device, self.toy, self.repeats = device, toy, repeats
+        ours = make_ours(TOY if toy else WAN_1_3B, num_blocks=2 if toy else num_blocks)
         self.ours = halve(ours).to(device)
         self.size = ModelSize(self.ours.config, WAN_VAE, {}, transformer_bytes=2)
         self.rate = measure_device(device, is_half=True, size=64 if toy else 8192).flops_per_s
@@ -141,7 +143,7 @@ class Bench:
         """Return median seconds of interleaved calls, and peak GiB beyond what was allocated."""
         peaks = {name: self._peak(call) for name, call in calls.items()}
         times: dict[str, list[float]] = {name: [] for name in calls}
-        for _ in range(1 if self.toy else 5):
+        for _ in range(1 if self.toy else self.repeats):
             for name, call in calls.items():
                 begun = time.perf_counter()
                 call()
@@ -186,22 +188,39 @@ def main() -> None:
     """Measure, or say what is needed."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--toy", action="store_true", help="toy sizes on the CPU")
-    toy = parser.parse_args().toy
-    if not toy and not torch.cuda.is_available():
+    parser.add_argument("--blocks", type=int, default=30, help="blocks of the network, 30 in all")
+    parser.add_argument("--repeats", type=int, default=5, help="timed calls of each variant")
+    parser.add_argument("--seconds", type=float, default=1e9, help="begin no case after so long")
+    asked = parser.parse_args()
+    if not asked.toy and not torch.cuda.is_available():
         sys.exit(NEEDS)
-    bench = Bench("cpu" if toy else "cuda", toy=toy)
+    begun, device = time.monotonic(), "cpu" if asked.toy else "cuda"
+    bench = Bench(device, toy=asked.toy, num_blocks=asked.blocks, repeats=asked.repeats)
     bench.window_agrees()
-    for num_frames in (33, 81):
-        for num_foregrounds in (1, 2, 3):
-            try:
-                bench.case(num_foregrounds, 9 if toy else num_frames)
-            except torch.OutOfMemoryError:
-                print(f"{num_foregrounds} foregrounds at {num_frames} frames do not fit: skipped")
-    bench.compiled()
-    card = "a CPU" if toy else torch.cuda.get_device_name()
-    print(table(bench.rows), f"\n{card}, torch {torch.__version__}, {time.strftime('%Y-%m-%d')}")
+    cases: list[Callable[[], None]] = [
+        partial(bench.case, num_foregrounds, 9 if asked.toy else num_frames)
+        for num_frames in (33, 81)
+        for num_foregrounds in (1, 2, 3)
+    ]
+    for case in [*cases, bench.compiled]:
+        if time.monotonic() - begun > asked.seconds:
+            print("the time is up: the cases left are skipped")
+            break
+        try:
+            case()
+        except torch.OutOfMemoryError:
+            print(f"{case} does not fit: skipped")
+        _report(bench, asked)
+
+
+def _report(bench: Bench, asked: argparse.Namespace) -> None:
+    """Print what is measured so far and write it."""
+    card = "a CPU" if asked.toy else torch.cuda.get_device_name()
+    made = f"{card}, torch {torch.__version__}, {asked.blocks} blocks, {time.strftime('%Y-%m-%d')}"
+    print(table(bench.rows), f"\n{made}", flush=True)
     Path("build").mkdir(exist_ok=True)
-    record = {"device": card, "toy": toy, "rows": [asdict(row) for row in bench.rows]}
+    record = {"device": card, "toy": asked.toy, "blocks": asked.blocks}
+    record["rows"] = [asdict(row) for row in bench.rows]
     Path("build/benchmarks_gpu.json").write_text(json.dumps(record, indent=1) + "\n")
 
 

@@ -29,8 +29,13 @@ def spatial_factor(vae: AutoencoderKLWan) -> int:
     return 2 ** (len(vae.config.dim_mult) - 1) * (vae.config.patch_size or 1)
 
 
+def frame_step(vae: AutoencoderKLWan) -> int:
+    """Say by how many frames videos grow beyond the first: 4, or 1 where time is not resampled."""
+    return FRAMES_PER_CHUNK if temporal_factor(vae) > 1 else 1
+
+
 def num_latent_frames(vae: AutoencoderKLWan, num_frames: int) -> int:
-    """Count latent frames of a video of 4 k + 1 frames."""
+    """Count latent frames of a video of 1 + k `frame_step` frames."""
     return 1 + (num_frames - 1) // temporal_factor(vae)
 
 
@@ -47,8 +52,15 @@ def _latents_per_chunk(vae: AutoencoderKLWan) -> int:
 
 def encode(vae: AutoencoderKLWan, pixels_BCTHW: Tensor) -> Tensor:
     """Encode pixels in [0, 1] to the mean of the posterior, normalised by the VAE's config."""
-    posterior = vae.encode((2 * pixels_BCTHW - 1).to(vae.dtype)).latent_dist
-    return normalise(vae, posterior.mode())
+    # The library drops what follows the last whole chunk; convolutions are causal, so frames added
+    # after the end change no latent before it.
+    num_frames = pixels_BCTHW.shape[2]
+    added = -(num_frames - 1) % FRAMES_PER_CHUNK
+    padding = pixels_BCTHW[:, :, -1:].expand(-1, -1, added, -1, -1)
+    padded = torch.cat([pixels_BCTHW, padding], dim=2) if added else pixels_BCTHW
+    posterior = vae.encode((2 * padded - 1).to(vae.dtype)).latent_dist
+    latents = normalise(vae, posterior.mode())
+    return latents[:, :, : num_latent_frames(vae, num_frames)]
 
 
 def normalise(vae: AutoencoderKLWan, latents_BCTHW: Tensor) -> Tensor:

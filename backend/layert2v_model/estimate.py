@@ -39,7 +39,7 @@ class ShotSize:
     height: int
     """Pixels."""
     num_frames: int
-    """4 k + 1."""
+    """As `ShotFormat` says."""
     num_foregrounds: int
     """From 1."""
     num_inference_steps: int

@@ -151,7 +151,7 @@ class LayerT2VPipeline(DiffusionPipeline):
             prompts: The words; a blank full prompt is composed from the layers'.
             width: Pixels, a multiple of the VAE's factor times the patch.
             height: As `width`.
-            num_frames: 4 k + 1.
+            num_frames: 4 k + 1; any number where the VAE does not resample time.
             num_inference_steps: From 1.
             guidance_scale: On the prompts, from 1, which turns it off and halves the work; a
                 distilled model takes 1 only.
@@ -294,7 +294,7 @@ class LayerT2VPipeline(DiffusionPipeline):
 
         Args:
             name: `full`, `background`, `foreground_k` or `alpha_k`.
-            frames_TCHW: 4 k + 1 frames, straight sRGB or alpha, in [0, 1].
+            frames_TCHW: As many as a shot may have, straight sRGB or alpha, in [0, 1].
             alpha_T1HW: A foreground's alpha, which models that keep it on black need.
 
         Returns:

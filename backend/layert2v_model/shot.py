@@ -46,7 +46,7 @@ class ShotFormat:
     height: int
     """Pixels."""
     num_frames: int
-    """4 k + 1, and such that latent frames fill whole patches."""
+    """4 k + 1 (any number where the VAE does not resample time), such that latents fill patches."""
     num_inference_steps: int
     """Steps of denoising, from 1."""
 
@@ -78,10 +78,10 @@ def check_format(
 def _check_num_frames(
     num_frames: int, transformer: LayerT2VTransformer3DModel, vae: AutoencoderKLWan
 ) -> None:
-    chunk, patch = codec.FRAMES_PER_CHUNK, transformer.config.patch_size[0]
+    step, patch = codec.frame_step(vae), transformer.config.patch_size[0]
     possible = [
         frames
-        for frames in range(1, max(num_frames, 1) + 2 * chunk * patch, chunk)
+        for frames in range(1, max(num_frames, 1) + 2 * step * patch, step)
         if codec.num_latent_frames(vae, frames) % patch == 0
     ]
     if num_frames not in possible:

@@ -3,6 +3,7 @@ import torch
 from diffusers import AutoencoderKLWan
 
 from layert2v_model import codec
+from layert2v_training.linear_vae import LinearVaeSize, make_vae
 from support.toy_model import make_toy_vae
 
 
@@ -46,6 +47,18 @@ def test_encoding_is_normalised_by_the_config_and_deterministic() -> None:
 
     assert latents.shape == (1, 4, codec.num_latent_frames(vae, 9), 2, 3)
     torch.testing.assert_close(codec.denormalise(vae, latents), raw)
+
+
+def test_without_resampling_in_time_any_number_of_frames_is_encoded() -> None:
+    vae = make_vae(LinearVaeSize(z_dim=4, encoder_dim=16, decoder_dim=16)).eval()
+    pixels = torch.rand(1, 3, 9, 16, 16)
+
+    with torch.no_grad():
+        whole, part = codec.encode(vae, pixels), codec.encode(vae, pixels[:, :, :6])
+
+    assert codec.frame_step(vae) == 1
+    assert codec.frame_step(make_toy_vae()) == 4
+    torch.testing.assert_close(part, whole[:, :, :6])
 
 
 def test_factors_follow_the_config() -> None:
