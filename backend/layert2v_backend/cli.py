@@ -96,6 +96,14 @@ def serve(
             "[env: LAYERT2V_STEP_CACHE]"
         ),
     ] = None,
+    refresh_kept_every: Annotated[
+        int | None,
+        typer.Option(
+            help="Where some layers are made anew, compute the kept ones in every so many steps "
+            "only; 1: in all, exact. APPROXIMATE above: REFRESH_FIGURES "
+            "The kept layers themselves never change. [env: LAYERT2V_REFRESH_KEPT_EVERY]"
+        ),
+    ] = None,
     prewarm: Annotated[
         bool | None,
         typer.Option(
@@ -132,6 +140,7 @@ def serve(
         "offload": offload,
         "weights": weights,
         "step_cache": step_cache,
+        "refresh_kept_every": refresh_kept_every,
         "prewarm": prewarm,
     }
     _configure_logs()

@@ -317,6 +317,8 @@ class WorkerOptions:
     """`fp8`: blocks keep their weights in 8 bits; approximate."""
     step_cache: float = 0.0
     """Largest relative change at which a step is skipped, approximate; 0: none is."""
+    refresh_kept_every: int = 1
+    """Steps from one that computes kept layers to the next; 1 is exact."""
 
     @property
     def approximations(self) -> dict[str, str | float]:
@@ -326,6 +328,8 @@ class WorkerOptions:
             found["weights"] = self.weights
         if self.step_cache:
             found["step_cache"] = self.step_cache
+        if self.refresh_kept_every > 1:
+            found["refresh_kept_every"] = self.refresh_kept_every
         return found
 
 

@@ -41,6 +41,9 @@ class Settings(BaseSettings):
     """`fp8` halves the memory of the transformer's weights: approximate."""
     step_cache: float = Field(default=0.0, ge=0, le=1)
     """Skip steps that change less than this share: approximate; 0: skip none."""
+    refresh_kept_every: int = Field(default=1, ge=1, le=200)
+    """Steps from one that computes kept layers to the next, where a layer is made anew: above 1
+    approximate."""
     prewarm: bool = True
     """Load the default model as soon as the backend serves, so that the first job need not."""
     min_free_bytes: int = Field(default=64 * MIB, ge=0)

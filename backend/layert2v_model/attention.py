@@ -15,6 +15,7 @@ from einops import rearrange
 from torch import Tensor, nn
 from torch.nn.functional import rms_norm
 
+from layert2v_model.held import BlockMemory
 from layert2v_model.window import FrameWindow, attend_windowed
 
 Rotary = tuple[Tensor, Tensor]
@@ -44,6 +45,7 @@ class JointSelfAttnProcessor(WanAttnProcessor):
         attention_mask: Tensor | None = None,
         rotary_emb: Rotary | None = None,
         window: FrameWindow | None = None,
+        memory: BlockMemory | None = None,
     ) -> Tensor:
         """Map tokens (B, S, L, D) to the same shape.
 
@@ -54,6 +56,7 @@ class JointSelfAttnProcessor(WanAttnProcessor):
             attention_mask: Not used: no mask over visual tokens is ever built.
             rotary_emb: Cosines and sines.
             window: None: every token sees every token.
+            memory: Of streams that are not computed in every step; not with a window.
 
         Raises:
             ValueError: A window is asked for under context parallel.
@@ -64,6 +67,8 @@ class JointSelfAttnProcessor(WanAttnProcessor):
         joint_BLD = rearrange(hidden_states, "b s l d -> b (s l) d")
         if window is not None:
             return self._windowed(attn, joint_BLD, rotary, num_streams, window)
+        if memory is not None:
+            return self._remembering(attn, joint_BLD, rotary, num_streams, memory)
         out_BLD = super().__call__(attn, joint_BLD, None, None, rotary)
         return rearrange(out_BLD, "b (s l) d -> b s l d", s=num_streams)
 
@@ -80,21 +85,41 @@ class JointSelfAttnProcessor(WanAttnProcessor):
                 "cross_stream_window does not work with context parallel; load with "
                 "cross_stream_window=None, or use one device"
             )
-        query, key, value = _get_qkv_projections(attn, joint_BLD, None)
-        query, key = attn.norm_q(query), attn.norm_k(key)
         query_BSFPAE, key_BSFPAE, value_BSFPAE = (
             rearrange(x, "b (s f p) a e -> b s f p a e", s=num_streams, f=window.num_frames)
-            for x in (
-                _rotated(query, attn.heads, rotary),
-                _rotated(key, attn.heads, rotary),
-                value.unflatten(-1, (attn.heads, -1)),
-            )
+            for x in _by_heads(attn, joint_BLD, rotary)
         )
         out_BSFPAE = attend_windowed(
             query_BSFPAE, key_BSFPAE, value_BSFPAE, window, self._attention_backend
         )
         out_BSLD = rearrange(out_BSFPAE, "b s f p a e -> b s (f p) (a e)")
-        return attn.to_out[1](attn.to_out[0](out_BSLD.type_as(query)))
+        return attn.to_out[1](attn.to_out[0](out_BSLD.type_as(query_BSFPAE)))
+
+    def _remembering(
+        self,
+        attn: WanAttention,
+        joint_BLD: Tensor,
+        rotary: tuple[Tensor, ...],
+        num_streams: int,
+        memory: BlockMemory,
+    ) -> Tensor:
+        query, key, value = _by_heads(attn, joint_BLD, rotary)
+        key, value = memory.joined(key, value, num_streams)
+        out_BLAE = dispatch_attention_fn(query, key, value, backend=self._attention_backend)
+        out_BLD = attn.to_out[1](attn.to_out[0](out_BLAE.flatten(2).type_as(query)))
+        return rearrange(out_BLD, "b (s l) d -> b s l d", s=num_streams)
+
+
+def _by_heads(
+    attn: WanAttention, joint_BLD: Tensor, rotary: tuple[Tensor, ...]
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Make queries and keys, normalised and rotated, and values: (B, L, A, E) each."""
+    query, key, value = _get_qkv_projections(attn, joint_BLD, None)
+    return (
+        _rotated(attn.norm_q(query), attn.heads, rotary),
+        _rotated(attn.norm_k(key), attn.heads, rotary),
+        value.unflatten(-1, (attn.heads, -1)),
+    )
 
 
 def _rotated(projected_BLD: Tensor, num_heads: int, rotary: tuple[Tensor, ...]) -> Tensor:

@@ -18,6 +18,7 @@ from layert2v_model.attention import (
     Rotary,
     StreamCrossAttnProcessor,
 )
+from layert2v_model.held import BlockMemory
 from layert2v_model.window import FrameWindow
 
 FEED_FORWARD_BYTES = 128 * 2**20
@@ -45,6 +46,7 @@ class LayerT2VTransformerBlock(WanTransformerBlock):
         rotary_emb: Rotary,
         encoder_attention_mask: Tensor | None = None,
         window: FrameWindow | None = None,
+        memory: BlockMemory | None = None,
     ) -> Tensor:
         """Map tokens to tokens.
 
@@ -55,6 +57,7 @@ class LayerT2VTransformerBlock(WanTransformerBlock):
             rotary_emb: Cosines and sines (1, S, L, 1, head width).
             encoder_attention_mask: None, or a boolean (B, S, N), true on real text tokens.
             window: What self-attention sees of other streams; None: all.
+            memory: Of streams that are not computed in every step; None: all are.
         """
         # Order of the six: Wan's, for self-attention and then for the feed-forward.
         shift_1, scale_1, gate_1, shift_2, scale_2, gate_2 = (
@@ -70,6 +73,7 @@ class LayerT2VTransformerBlock(WanTransformerBlock):
                 None,
                 rotary_emb,
                 window=window,
+                memory=memory,
             ),
             gate_1,
         )

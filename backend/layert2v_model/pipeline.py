@@ -141,6 +141,7 @@ class LayerT2VPipeline(DiffusionPipeline):
         layer_guidance_scales: Mapping[str, float] | None = None,
         given_guidance_scale: float = 1.0,
         looped: Collection[str] = (),
+        refresh_given_every: int = 1,
         tile_decode: bool = False,
         on_progress: OnProgress | None = None,
         on_frames: OnFrames | None = None,
@@ -172,6 +173,9 @@ class LayerT2VPipeline(DiffusionPipeline):
                 frame is kept equal to the first. With a VAE that does not shorten time the last
                 frame then shows what the first does: play all but the last in a circle. A causal
                 VAE decodes the last with its past, so that it comes near the first only.
+            refresh_given_every: Steps from one that computes streams given whole to the next; 1
+                is exact, 4 is usual where one layer of several is made anew. The given streams
+                come back bit for bit in any case.
             tile_decode: Decode in overlapping tiles, which needs less memory and is approximate.
             on_progress: Called between steps; an exception raised in it ends the run and leaves
                 the pipeline ready for the next.
@@ -193,6 +197,8 @@ class LayerT2VPipeline(DiffusionPipeline):
         self._check_shot(prompts, shot, guidance)
         if tile_decode and not codec.can_tile(self.vae):
             raise InvalidShot("this model's VAE cannot decode in tiles; leave tile_decode off")
+        if refresh_given_every < 1:
+            raise InvalidShot(f"refresh_given_every is {refresh_given_every}; use 1 or more")
         names = stream_names(len(prompts.foregrounds))
         grid = latent_grid(width, height, num_frames, self.transformer, self.vae)
         plates = self._checked_plates(prompts, given or {}, grid, stream_seeds)
@@ -206,6 +212,7 @@ class LayerT2VPipeline(DiffusionPipeline):
             latents_BSCTHW = denoise(
                 self.transformer, self.scheduler, conditioning, text, scales,
                 [names.index(name) for name in tied], num_inference_steps, report,
+                refresh_given_every,
             )  # fmt: skip
             latents = dict(zip(names, latents_BSCTHW.unbind(1), strict=True))
             shown = {name for name, plate in plates.items() if plate.is_pinned}

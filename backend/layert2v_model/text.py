@@ -3,7 +3,7 @@
 Shape letters: B batch, S streams, U distinct texts, N tokens, D width.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -66,6 +66,11 @@ class TextStates:
     def batch_size(self) -> int:
         """Shots in the batch, B."""
         return len(self.row_BS)
+
+    def of(self, streams: list[int]) -> "TextStates":
+        """Return what some of the streams read."""
+        mask_BSN = None if self.mask_BSN is None else self.mask_BSN[:, streams]
+        return replace(self, row_BS=self.row_BS[:, streams], mask_BSN=mask_BSN)
 
     def for_block(self, index: int) -> Tensor | KeyValue:
         """Return what block `index` reads, a row for each stream: (B, S, N, D)."""

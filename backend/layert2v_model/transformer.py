@@ -27,6 +27,7 @@ from torch import Tensor, nn
 from layert2v_model.attention import text_key_value
 from layert2v_model.block import LayerT2VTransformerBlock, modulated
 from layert2v_model.errors import InvalidShot
+from layert2v_model.held import HeldStreams
 from layert2v_model.positions import JointRotaryPosEmbed
 from layert2v_model.streams import PROMPT_VISIBILITIES, StreamRole, num_foregrounds_of
 from layert2v_model.text import TextStates, distinct_texts
@@ -199,6 +200,7 @@ class LayerT2VTransformer3DModel(WanTransformer3DModel):
         encoder_attention_mask: Tensor | None = None,
         return_dict: bool = True,
         attention_kwargs: dict[str, Any] | None = None,
+        held: HeldStreams | None = None,
     ) -> Transformer2DModelOutput | tuple[Tensor]:
         """Predict the velocity of every stream.
 
@@ -213,9 +215,12 @@ class LayerT2VTransformer3DModel(WanTransformer3DModel):
                 used after `read_text`, which has it.
             return_dict: Whether to wrap the result as the library does.
             attention_kwargs: Only `scale`, for LoRA.
+            held: Remembers streams that are not computed in every step, or supplies what it
+                remembers; not within a window. It needs text that `read_text` has read.
 
         Returns:
-            Velocity noise - picture, (B, S, C, T, H, W), as `sample` or in a tuple.
+            Velocity noise - picture, (B, S, C, T, H, W), as `sample` or in a tuple; 0 for streams
+            that are not computed.
 
         Raises:
             InvalidShot: The number of streams or the size does not fit the model.
@@ -226,6 +231,14 @@ class LayerT2VTransformer3DModel(WanTransformer3DModel):
         rotary = self.rope(hidden_states)
         time_BSFD, modulation_BSF6D = self._modulation(timestep, hidden_states.shape[1])
         text, mask_BSN = encoder_hidden_states, encoder_attention_mask
+        joint_BSCTHW, computed = hidden_states, None if held is None else held.computed
+        if computed is not None:
+            assert isinstance(text, TextStates)
+            assert timestep.ndim == 3
+            text, rotary = text.of(computed), tuple(table[:, computed] for table in rotary)
+            hidden_states, timestep, time_BSFD, modulation_BSF6D = (
+                x[:, computed] for x in (hidden_states, timestep, time_BSFD, modulation_BSF6D)
+            )
         if isinstance(text, TextStates):
             mask_BSN = text.mask_BSN
         else:
@@ -235,7 +248,8 @@ class LayerT2VTransformer3DModel(WanTransformer3DModel):
         tokens_BSLD = self._patchify(hidden_states.to(_dtype_of(self.patch_embedding)))
         for index, block in enumerate(self.blocks):
             read = text.for_block(index) if isinstance(text, TextStates) else text
-            arguments = (read, modulation_BSF6D, rotary, mask_BSN, window)
+            memory = None if held is None else held.blocks[index]
+            arguments = (read, modulation_BSF6D, rotary, mask_BSN, window, memory)
             if torch.is_grad_enabled() and self.gradient_checkpointing:
                 tokens_BSLD = self._gradient_checkpointing_func(block, tokens_BSLD, *arguments)
             else:
@@ -245,6 +259,10 @@ class LayerT2VTransformer3DModel(WanTransformer3DModel):
             t_BSF = (timestep[:, None, None] if timestep.ndim == 1 else timestep) / 1000
             t_BSF = t_BSF.repeat_interleave(hidden_states.shape[3] // t_BSF.shape[2], dim=2)
             velocity_BSCTHW = velocity_of_preconditioned(velocity_BSCTHW, hidden_states, t_BSF)
+        if computed is not None:
+            made_BSCTHW = velocity_BSCTHW
+            velocity_BSCTHW = torch.zeros_like(joint_BSCTHW, dtype=made_BSCTHW.dtype)
+            velocity_BSCTHW[:, computed] = made_BSCTHW
         if not return_dict:
             return (velocity_BSCTHW,)
         return Transformer2DModelOutput(sample=velocity_BSCTHW)

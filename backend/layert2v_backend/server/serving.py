@@ -92,7 +92,11 @@ def _process_engine(settings: Settings) -> ProcessEngine:
 
 def _worker_options(settings: Settings) -> WorkerOptions:
     options = WorkerOptions(
-        settings.memory_bytes, settings.offload, settings.weights, settings.step_cache
+        settings.memory_bytes,
+        settings.offload,
+        settings.weights,
+        settings.step_cache,
+        settings.refresh_kept_every,
     )
     if options.approximations:
         log.warning("approximate", **options.approximations)

@@ -120,11 +120,18 @@ class Worker:
             traceback.print_exc()
             return Failed(_error_of(failure, task))
 
-    def _approximations(self, plan: Plan, num_skipped: int) -> dict[str, str | float]:
+    def _approximations(
+        self, plan: Plan, num_skipped: int, *, is_anew: bool
+    ) -> dict[str, str | float]:
         """What a take's manifest says was not exact, and what it did."""
-        skipped = {"num_skipped_steps": num_skipped} if self._options.step_cache else {}
-        tiles = {"tile_decode": "on"} if plan.tile_decode else {}
-        return self._options.approximations | skipped | tiles
+        found = self._options.approximations
+        if self._options.step_cache:
+            found["num_skipped_steps"] = num_skipped
+        if not is_anew or self._options.step_cache:
+            found.pop("refresh_kept_every", None)
+        if plan.tile_decode:
+            found["tile_decode"] = "on"
+        return found
 
     def _make(self, task: Task, watch: Stopwatch) -> Finished:
         store, shot = ArtifactStore(Path(task.store)), task.shot
@@ -145,6 +152,7 @@ class Worker:
                 guidance_scale=shot.guidance_scale,
                 stream_seeds=stream_seeds(shot),
                 given=read_kept(task.kept, store),
+                refresh_given_every=self._options.refresh_kept_every,
                 tile_decode=plan.tile_decode,
                 on_progress=lambda stage, step, steps: watch.at(JobStage(stage), step, steps),
                 on_frames=assembly.take,
@@ -157,7 +165,9 @@ class Worker:
                 weights_sha256=self._model.weights_sha256,
                 report=report,
                 is_clamped=pipeline.clamps_given,
-                approximations=self._approximations(plan, _num_skipped(self._model) - skipped),
+                approximations=self._approximations(
+                    plan, _num_skipped(self._model) - skipped, is_anew=bool(task.kept)
+                ),
             )
             artifacts = writer.publish(provenance, partial(watch.at, JobStage.WRITING))
         return Finished(artifacts, report, watch.stop())
