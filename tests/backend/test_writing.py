@@ -207,6 +207,32 @@ def test_a_take_says_what_in_it_is_approximate(tmp_path: Path, store: ArtifactSt
         }  # fmt: skip
 
 
+def test_a_layer_made_anew_says_how_often_the_kept_ones_were_computed(
+    tmp_path: Path, store: ArtifactStore
+) -> None:
+    folder = make_toy_model_folder(tmp_path / "toy")
+    shot = replace(TOY_SHOT, num_inference_steps=4, skip_finishing=True)
+    worker = Worker(
+        lambda report: None, lambda job, attempt: False, WorkerOptions(refresh_kept_every=4)
+    )
+
+    first = worker.run(task_of(store, shot, folder))
+    assert isinstance(first, Finished), first
+    kept = tuple(
+        artifact for artifact in first.artifacts
+        if artifact.layer_index == 0 and artifact.kind is ArtifactKind.BACKGROUND
+    )  # fmt: skip
+    anew = worker.run(replace(task_of(store, shot, folder), kept=kept))
+
+    assert isinstance(anew, Finished), anew
+    said = [
+        json.loads(store.path(take.artifacts[-1].sha256).read_text())["approximations"]
+        for take in (first, anew)
+    ]
+    assert said == [{}, {"refresh_kept_every": 4}]
+    assert set(kept) <= set(anew.artifacts)
+
+
 def test_damaged_weights_are_named(tmp_path: Path, store: ArtifactStore) -> None:
     folder = make_toy_model_folder(tmp_path / "toy")
     weights = next((folder / "transformer").glob("*.safetensors"))
