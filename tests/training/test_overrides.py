@@ -81,7 +81,7 @@ def test_two_assignments_of_one_field_conflict() -> None:
         ("joint.lora.rank=4", "joint.lora and joint.loop.muon_scale exclude"),
         ("transformer.width=4", "transformer.width is no setting"),
         ("transformer.max_foregrounds=1", "scene.foregrounds reach 2"),
-        ("transformer.per_stream_timesteps=false", "multi_foreground.noise.synchronous is 0.6"),
+        ("transformer.per_stream_timesteps=false", "multi_foreground.noise.synchronous is 0.45"),
         ("scene.width=100", "scene.width"),
     ],
 )
