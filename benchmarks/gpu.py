@@ -197,19 +197,22 @@ def main() -> None:
     begun, device = time.monotonic(), "cpu" if asked.toy else "cuda"
     bench = Bench(device, toy=asked.toy, num_blocks=asked.blocks, repeats=asked.repeats)
     bench.window_agrees()
-    cases: list[Callable[[], None]] = [
-        partial(bench.case, num_foregrounds, 9 if asked.toy else num_frames)
+    cases: dict[str, Callable[[], None]] = {
+        f"{num_foregrounds} foregrounds at {num_frames} frames": partial(
+            bench.case, num_foregrounds, 9 if asked.toy else num_frames
+        )
         for num_frames in (33, 81)
         for num_foregrounds in (1, 2, 3)
-    ]
-    for case in [*cases, bench.compiled]:
+    }
+    cases["compiled blocks"] = bench.compiled
+    for name, case in cases.items():
         if time.monotonic() - begun > asked.seconds:
             print("the time is up: the cases left are skipped")
             break
         try:
             case()
         except torch.OutOfMemoryError:
-            print(f"{case} does not fit: skipped")
+            print(f"{name}: does not fit, skipped")
         _report(bench, asked)
 
 

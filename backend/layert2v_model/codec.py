@@ -51,7 +51,15 @@ def _latents_per_chunk(vae: AutoencoderKLWan) -> int:
 
 
 def encode(vae: AutoencoderKLWan, pixels_BCTHW: Tensor) -> Tensor:
-    """Encode pixels in [0, 1] to the mean of the posterior, normalised by the VAE's config."""
+    """Encode pixels to the mean of the posterior, normalised by the VAE's config.
+
+    Args:
+        vae: Any.
+        pixels_BCTHW: Display-referred sRGB in [0, 1], three channels; T is 1 + k `frame_step`.
+
+    Returns:
+        Latents (B, z_dim, `num_latent_frames`, H, W) over the VAE's factors, in its precision.
+    """
     # The library drops what follows the last whole chunk; convolutions are causal, so frames added
     # after the end change no latent before it.
     num_frames = pixels_BCTHW.shape[2]

@@ -19,7 +19,7 @@ from layert2v_model.alpha_vae import PROJECT_IN_FILE, ProjectIn, encode_alpha
 from layert2v_model.canvas import Canvas
 from layert2v_model.conditioning import Conditioning, condition, fill_unknown
 from layert2v_model.decoding import OnProgress, decode_frames
-from layert2v_model.denoising import denoise
+from layert2v_model.denoising import can_reuse, denoise
 from layert2v_model.errors import DamagedModel, InvalidPlate, InvalidShot
 from layert2v_model.export import save_pipeline
 from layert2v_model.folder import CARD_FILE, read_card, read_project_in
@@ -104,6 +104,11 @@ class LayerT2VPipeline(DiffusionPipeline):
         frame of tokens: see `clamped_streams`.
         """
         return not self.transformer.config.per_stream_timesteps
+
+    @property
+    def can_reuse_given(self) -> bool:
+        """Whether `refresh_given_every` above 1 changes anything: else every step is exact."""
+        return not self.clamps_given and can_reuse(self.transformer)
 
     def clamped_streams(
         self, given: Mapping[str, StreamGiven], *, width: int, height: int, num_frames: int

@@ -92,10 +92,11 @@ def make_transformer(config: Mapping[str, Any]) -> LayerT2VTransformer3DModel:
 
 @torch.no_grad()
 def project_alphas(clips: Sequence[LatentClip], project_in: ProjectIn) -> None:
-    """Put the alpha streams of clips through `project_in`, as stage 1 left it, in place."""
+    """Put the alphas of clips, all on one device, through stage 1's `project_in`, in place."""
+    project_in = project_in.to(clips[0].latents_SCTHW.device)
     for clip in clips:
         alphas = clip.latents_SCTHW[3::2]
-        clip.latents_SCTHW[3::2] = project_in.to(alphas.device)(alphas.float()).to(alphas.dtype)
+        clip.latents_SCTHW[3::2] = project_in(alphas.float()).to(alphas.dtype)
 
 
 class JointLoss:

@@ -54,17 +54,18 @@ class Recipe:
     """Frames per second of the clips."""
 
 
+STAGE_3 = NoiseMixture(
+    synchronous=0.45,
+    given_layers=0.25,
+    given_frames=0.1,
+    given_regions=0.05,
+    independent_frames=0.05,
+)
+"""How stage 3 of the recipes without a base mixes what is given; they add a shift."""
+
+
 def tiny() -> Recipe:
     """The shipped model: hours on two CPU cores; its weights came in several runs (its card)."""
-    stage_3 = NoiseMixture(
-        shift=2.0,
-        synchronous=0.45,
-        given_layers=0.25,
-        given_frames=0.1,
-        given_regions=0.05,
-        independent_frames=0.05,
-        hidden=0.1,
-    )
     scene = SceneRecipe(96, 64, 9, (1, 2))
     # What two CPU cores learn in hours: few subjects, large, in the middle, few motions.
     joint_scene = replace(
@@ -85,7 +86,9 @@ def tiny() -> Recipe:
         alpha_vae=AlphaVaeRecipe(LoopRecipe(num_steps=240, learning_rate=1e-3, warmup_steps=20)),
         joint=joint,
         multi_foreground=replace(
-            joint, loop=replace(loop, num_steps=1800, learning_rate=5e-4, seed=3), noise=stage_3
+            joint,
+            loop=replace(loop, num_steps=1800, learning_rate=5e-4, seed=3),
+            noise=replace(STAGE_3, shift=2.0, hidden=0.1),
         ),
         num_clips=4000,
     )
@@ -105,16 +108,6 @@ SMALL_TRANSFORMER = {
 
 def small() -> Recipe:
     """More pixels, frames and subjects than `tiny`, for about an hour of one large GPU."""
-    stage_2 = NoiseMixture(shift=3.0)
-    stage_3 = NoiseMixture(
-        shift=3.0,
-        synchronous=0.45,
-        given_layers=0.25,
-        given_frames=0.1,
-        given_regions=0.05,
-        independent_frames=0.05,
-        hidden=0.15,
-    )
     scene = SceneRecipe(160, 96, 16, (1, 2))
     # Large enough to be drawn in tokens of 16 pixels.
     joint_scene = replace(
@@ -125,6 +118,14 @@ def small() -> Recipe:
         panorama_yaw=2.0,
     )
     loop = LoopRecipe(num_steps=6000, learning_rate=8e-4, muon_scale=2.0, weight_decay=0.01)
+    joint = JointRecipe(
+        loop,
+        batch_size=40,
+        windowed_share=0.5,
+        windowed_batch_size=160,
+        noise=NoiseMixture(shift=3.0),
+        sheet_every=0,
+    )
     return Recipe(
         name="small",
         scene=scene,
@@ -138,21 +139,12 @@ def small() -> Recipe:
             batch_size=32,
             num_clips=800,
         ),
-        joint=JointRecipe(
-            loop,
-            batch_size=40,
-            windowed_share=0.5,
-            windowed_batch_size=160,
-            noise=stage_2,
-            sheet_every=0,
-        ),
-        multi_foreground=JointRecipe(
-            replace(loop, num_steps=12000, learning_rate=6e-4, seed=3),
-            batch_size=40,
+        joint=joint,
+        multi_foreground=replace(
+            joint,
+            loop=replace(loop, num_steps=12000, learning_rate=6e-4, seed=3),
             windowed_share=0.35,
-            windowed_batch_size=160,
-            noise=stage_3,
-            sheet_every=0,
+            noise=replace(STAGE_3, shift=3.0, hidden=0.15),
         ),
         num_clips=40000,
         sampling_shift=3.0,

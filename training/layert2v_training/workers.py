@@ -24,6 +24,9 @@ def make_in_workers(
             result depends on nothing but the number.
         numbers: Of clips, say.
         num_workers: Processes beside this one, one thread each; 0: in this one.
+
+    Raises:
+        Exception: Whatever `make` raised, for the first number at which it did.
     """
     if num_workers == 0:
         yield from map(make, numbers)

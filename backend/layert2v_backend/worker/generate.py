@@ -121,13 +121,13 @@ class Worker:
             return Failed(_error_of(failure, task))
 
     def _approximations(
-        self, plan: Plan, num_skipped: int, *, is_anew: bool
+        self, plan: Plan, num_skipped: int, *, is_reusing: bool
     ) -> dict[str, str | float]:
         """What a take's manifest says was not exact, and what it did."""
         found = self._options.approximations
         if self._options.step_cache:
             found["num_skipped_steps"] = num_skipped
-        if not is_anew or self._options.step_cache:
+        if not is_reusing:
             found.pop("refresh_kept_every", None)
         if plan.tile_decode:
             found["tile_decode"] = "on"
@@ -166,7 +166,9 @@ class Worker:
                 report=report,
                 is_clamped=pipeline.clamps_given,
                 approximations=self._approximations(
-                    plan, _num_skipped(self._model) - skipped, is_anew=bool(task.kept)
+                    plan,
+                    _num_skipped(self._model) - skipped,
+                    is_reusing=bool(task.kept) and pipeline.can_reuse_given,
                 ),
             )
             artifacts = writer.publish(provenance, partial(watch.at, JobStage.WRITING))
