@@ -36,7 +36,7 @@ def test_parameters_tokens_and_accumulation_are_counted(tmp_path: Path) -> None:
     )
 
     assert needs.num_trained == needs.num_parameters == pytest.approx(15e6, rel=0.1)
-    assert needs.num_tokens == 8 * 9 * 6 * 4
+    assert needs.num_tokens == 8 * 9 * 10 * 6
     assert twice.flops_per_step == 2 * needs.flops_per_step
     assert twice.memory_bytes == needs.memory_bytes
 

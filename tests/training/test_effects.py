@@ -27,7 +27,7 @@ def test_the_cached_latents_of_the_tiny_recipe_stay_valid(assets: Path) -> None:
     key = SceneSource(assets, scene).key
 
     digest = hashlib.sha256(key.encode()).hexdigest()
-    assert digest == "44c9176e805345f7186d12b14a4584d257bd0a605051c32d33620b8418b6993d"
+    assert digest == "389612acc8d8b4acf11747bd84330a33cac445771a5f7426b19716eabc033085"
 
 
 def test_effects_are_part_of_the_key(assets: Path) -> None:

@@ -77,12 +77,13 @@ def test_two_assignments_of_one_field_conflict() -> None:
 @pytest.mark.parametrize(
     ("assignment", "said"),
     [
-        ("sampling_shift=3", "joint.noise.shift is 2.0 and sampling_shift is 3.0"),
+        ("sampling_shift=2", "joint.noise.shift is 3.0 and sampling_shift is 2.0"),
         ("joint.lora.rank=4", "joint.lora and joint.loop.muon_scale exclude"),
         ("transformer.width=4", "transformer.width is no setting"),
         ("transformer.max_foregrounds=1", "scene.foregrounds reach 2"),
-        ("transformer.per_stream_timesteps=false", "multi_foreground.noise.synchronous is 0.45"),
+        ("transformer.per_stream_timesteps=false", "multi_foreground.noise.synchronous is 0.4"),
         ("scene.width=100", "scene.width"),
+        ("extra_sizes=[[100,64]]", "extra_sizes has 100x64; use multiples of 16"),
     ],
 )
 def test_conflicting_fields_are_refused_by_both_names(assignment: str, said: str) -> None:

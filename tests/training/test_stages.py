@@ -17,7 +17,8 @@ from layert2v_training.export import text_encoder_folder
 from layert2v_training.joint import TINY_TRANSFORMER, JointLoss, JointRecipe, make_transformer
 from layert2v_training.latents import LatentClip
 from layert2v_training.optimizers import LoopRecipe
-from layert2v_training.stages import JOINT_RUN, MULTI_FOREGROUND_RUN
+from layert2v_training.recipes import debug
+from layert2v_training.stages import JOINT_RUN, MULTI_FOREGROUND_RUN, Run
 from support.backend_process import backend_process
 from support.released_files import write_wan_folder
 from support.wire_shots import make_shot
@@ -176,7 +177,7 @@ def test_an_unknown_field_ends_the_command_before_anything_is_made(tmp_path: Pat
 def test_a_windowed_step_sees_one_frame_of_tokens_of_a_batch_of_its_own_size() -> None:
     model = make_transformer({**TINY_TRANSFORMER, "num_layers": 0, "ffn_dim": 8})
     recipe = JointRecipe(LoopRecipe(num_steps=1, learning_rate=1e-3), 2, windowed_batch_size=6)
-    clip = LatentClip(torch.zeros(4, 24, 9, 2, 2), "a beach", ("a fox",))
+    clip = LatentClip(torch.zeros(4, 48, 9, 2, 2), "a beach", ("a fox",))
     shapes: list[torch.Size] = []
     model.register_forward_pre_hook(lambda _, inputs: shapes.append(inputs[0].shape))
 
@@ -189,4 +190,32 @@ def test_a_windowed_step_sees_one_frame_of_tokens_of_a_batch_of_its_own_size() -
         )
         loss(model, 0)
 
-    assert shapes == [(2, 4, 24, 9, 2, 2), (6, 4, 24, 1, 2, 2)]
+    assert shapes == [(2, 4, 48, 9, 2, 2), (6, 4, 48, 1, 2, 2)]
+
+
+def test_clips_of_several_sizes_come_in_batches_of_one_size_and_about_as_many_pixels() -> None:
+    model = make_transformer({**TINY_TRANSFORMER, "num_layers": 0, "ffn_dim": 8})
+    recipe = JointRecipe(LoopRecipe(num_steps=1, learning_rate=1e-3), batch_size=2)
+    clips = [
+        LatentClip(torch.zeros(4, 48, 2, height, width), "a beach", ("a fox",))
+        for height, width in ((4, 6), (2, 4))
+    ]
+    shapes: set[torch.Size] = set()
+    model.register_forward_pre_hook(lambda _, inputs: shapes.add(inputs[0].shape))
+    loss = JointLoss(model, clips, CaptionStates.read(text_encoder_folder()), recipe)
+
+    for step in range(20):
+        torch.manual_seed(step)
+        loss(model, step)
+
+    assert shapes == {(2, 4, 48, 2, 4, 6), (6, 4, 48, 2, 2, 4)}
+
+
+def test_a_run_composes_a_fifth_as_many_clips_of_each_further_size(
+    assets: Path, tmp_path: Path
+) -> None:
+    run = Run(replace(debug(), num_clips=50, extra_sizes=((64, 48),)), assets, tmp_path)
+
+    sizes = [(source.clip(0).full_THWC.shape[1:3], count) for source, count in run.sources("joint")]
+
+    assert sizes == [((64, 96), 50), ((48, 64), 10)]

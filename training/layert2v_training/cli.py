@@ -26,6 +26,7 @@ from layert2v_training.stages import (
     MissingPart,
     Run,
     run_alpha_vae,
+    run_decoders,
     run_export,
     run_joint,
     run_latents,
@@ -39,7 +40,7 @@ class RecipeName(StrEnum):
     """Recipes by name, as in `recipes.RECIPES`."""
 
     TINY = "tiny"
-    SMALL = "small"
+    TINY_GPU = "tiny-gpu"
     DEBUG = "debug"
     WAN_1_3B = "wan2.1-1.3b"
     WAN_1_3B_LONG = "wan2.1-1.3b-long"
@@ -297,6 +298,22 @@ def multi_foreground(
             run_joint(run, "multi-foreground", is_compiled=compiled)
 
 
+@app.command("decoders")
+def decoders(
+    assets: Assets = DEFAULT_ASSETS,
+    out: Out = DEFAULT_OUT,
+    recipe: Named = DEFAULT_RECIPE,
+    steps: Steps = None,
+    files: Files = None,
+    changes: Changes = None,
+    workers: Workers = 0,
+) -> None:
+    """After stage 3: teach both decoders of the small VAE what the transformer makes."""
+    with _refusals():
+        changed = _with_steps(changes, "decoders.loop", steps)
+        run_decoders(_run(assets, out, recipe, files, changed, workers=workers))
+
+
 @app.command("export")
 def export_model(
     folder: Annotated[Path, typer.Argument(help="Model folder to write.")],
@@ -346,6 +363,8 @@ def every_stage(
         run_alpha_vae(run)
         run_joint(run, "joint")
         run_joint(run, "multi-foreground")
+        if run.recipe.base == "none":
+            run_decoders(run)
         run_export(run, out / "model")
 
 

@@ -133,8 +133,9 @@ def vae_needs(run: Run) -> Needs:
     for part in (vae.decoder, vae.post_quant_conv):
         part.requires_grad_(True)
     pixels = recipe.scene.width * recipe.scene.height * recipe.scene.num_frames
-    # Four streams of three colours, as bytes, and their latents in half precision: an eighth.
-    clips = recipe.vae_clips * 12 * pixels * (1 + 2 / 8)
+    # Four streams of three colours, as bytes, and their latents in half precision.
+    rate = recipe.vae_size.z_dim / (3 * recipe.vae_size.patch_size**2)
+    clips = recipe.vae_clips * 12 * pixels * (1 + 2 * rate)
     return _decoder_needs(vae, dict(vae.config), recipe.scene, 8, clips)
 
 

@@ -41,7 +41,7 @@ def model_card(recipe: Recipe) -> dict[str, Any]:
         "description": f"LayerT2V on Wan2.1, {made_by}"
         if recipe.base == "wan"
         else f"Small LayerT2V model: emoji subjects over photographs, {made_by}",
-        "sizes": [[scene.width, scene.height]],
+        "sizes": [[scene.width, scene.height], *map(list, recipe.extra_sizes)],
         "num_frames": [scene.num_frames],
         "max_foregrounds": recipe.transformer["max_foregrounds"],
         "max_prompt_chars": 300,

@@ -10,6 +10,7 @@ recipe (`multi_foreground.py`).
 Shape letters: B batch, S streams, C channels, T latent frames, H, W, N text tokens.
 """
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
@@ -67,8 +68,8 @@ TINY_TRANSFORMER: Mapping[str, Any] = {
     "patch_size": (1, 2, 2),
     "num_attention_heads": 3,
     "attention_head_dim": 128,
-    "in_channels": 24,
-    "out_channels": 24,
+    "in_channels": 48,
+    "out_channels": 48,
     "text_dim": 384,
     "freq_dim": 256,
     "ffn_dim": 1024,
@@ -100,7 +101,7 @@ def project_alphas(clips: Sequence[LatentClip], project_in: ProjectIn) -> None:
 
 
 class JointLoss:
-    """Flow-matching loss of a random batch of clips that have equally many foregrounds."""
+    """Flow-matching loss of a random batch of clips of one size and equally many foregrounds."""
 
     def __init__(
         self,
@@ -113,11 +114,11 @@ class JointLoss:
     ) -> None:
         self.recipe, self.decoded = recipe, decoded
         self.visibility, self.patch = model.config.prompt_visibility, model.config.patch_size[0]
-        self.groups: dict[int, list[LatentClip]] = {}
+        self.groups: dict[torch.Size, list[LatentClip]] = {}
         heard: set[str] = set()
         for clip in clips:
-            self.groups.setdefault(len(clip.latents_SCTHW), []).append(clip)
-            heard |= {clip.background_caption, _full_caption(clip), *clip.foreground_captions}
+            self.groups.setdefault(clip.latents_SCTHW.shape, []).append(clip)
+            heard |= {clip.background_caption, full_caption(clip), *clip.foreground_captions}
         captions.encode(heard)
         self._make_table = cache(lambda device: TokenTable(captions, heard, device))
         self.channel_weights_C = channel_weights_C
@@ -145,12 +146,17 @@ class JointLoss:
         return losses
 
     def _draw(self) -> tuple[list[LatentClip], Tensor]:
-        """Draw clips with equally many foregrounds, and their latents or a window of them."""
-        sizes = sorted(self.groups)
-        weights = torch.tensor([float(len(self.groups[size])) for size in sizes])
-        group = self.groups[sizes[int(torch.multinomial(weights, 1))]]
+        """Draw clips of one shape, and their latents or a window of them.
+
+        Smaller pictures come as many more at once as they are smaller than the largest.
+        """
+        shapes = sorted(self.groups)
+        weights = torch.tensor([float(len(self.groups[shape])) for shape in shapes])
+        shape = shapes[int(torch.multinomial(weights, 1))]
+        group = self.groups[shape]
         is_windowed = float(torch.rand(())) < self.recipe.windowed_share
         size = self.recipe.windowed_batch_size if is_windowed else self.recipe.batch_size
+        size = size * max(math.prod(other[-2:]) for other in shapes) // math.prod(shape[-2:])
         clips = [group[i] for i in torch.randint(len(group), (size,)).tolist()]
         latents = [clip.latents_SCTHW for clip in clips]
         if is_windowed:
@@ -183,17 +189,22 @@ def pad_text(text_BSND: Tensor, mask_BSN: Tensor | None) -> tuple[Tensor, Tensor
     )
 
 
-def _full_caption(clip: LatentClip) -> str:
+def full_caption(clip: LatentClip) -> str:
+    """Say the whole picture: in the clip's words, or made of its layers' captions."""
     return clip.full_caption or compose_full_prompt(
         clip.background_caption, clip.foreground_captions
     )
 
 
 def clip_text(
-    clip: LatentClip, states: Mapping[str, Tensor], visibility: str, *, is_dropped: bool
+    clip: LatentClip,
+    states: Mapping[str, Tensor] | CaptionStates,
+    visibility: str,
+    *,
+    is_dropped: bool,
 ) -> tuple[Tensor, ...]:
     """Join for each stream what `states` holds of its captions (N, ...); of none if dropped."""
-    words = {"full": _full_caption(clip), "background": clip.background_caption}
+    words = {"full": full_caption(clip), "background": clip.background_caption}
     for number, caption in enumerate(clip.foreground_captions, start=1):
         words[f"foreground_{number}"] = caption
     heard = {name: states["" if is_dropped else text] for name, text in words.items()}

@@ -37,14 +37,19 @@ class LatentClip:
     """Empty: made of the others."""
 
 
-def encode_clip(vae: AutoencoderKLWan, clip: LayeredClip) -> LatentClip:
-    """Encode the streams of a clip; foregrounds are premultiplied on black."""
+def videos_of(clip: LayeredClip) -> list[Pixels]:
+    """List a clip's streams in their joint order, (T, H, W, 3) each, foregrounds on black."""
     videos: list[Pixels] = [clip.full_THWC, clip.background_THWC]
     for layer in clip.foregrounds:
         alpha_THWC = layer.alpha_THW[..., None]
         videos += [layer.rgb_THWC * alpha_THWC, alpha_THWC.repeat(3, -1)]
+    return videos
+
+
+def encode_clip(vae: AutoencoderKLWan, clip: LayeredClip) -> LatentClip:
+    """Encode the streams of a clip; foregrounds are premultiplied on black."""
     pixels = torch.stack(
-        [rearrange(torch.from_numpy(video), "t h w c -> c t h w") for video in videos]
+        [rearrange(torch.from_numpy(video), "t h w c -> c t h w") for video in videos_of(clip)]
     )
     with torch.no_grad():
         latents = encode_pixels(vae, pixels.to(vae.device)).to("cpu", torch.float16)

@@ -31,11 +31,11 @@ LOG_VARIANCE = -20.0
 
 @dataclass(frozen=True)
 class LinearVaeSize:
-    """Sizes of the small VAE: 8x8 pixels of a frame to 24 numbers, an eighth of the data."""
+    """Sizes of the small VAE: 8x8 pixels of a frame to 48 numbers, a quarter of the data."""
 
-    z_dim: int = 24
-    encoder_dim: int = 64
-    decoder_dim: int = 160
+    z_dim: int = 48
+    encoder_dim: int = 98
+    decoder_dim: int = 128
     patch_size: int = 8
 
 

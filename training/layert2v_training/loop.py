@@ -142,7 +142,7 @@ def _step(
         torch.manual_seed(seed_of(recipe.seed, step, number))
         is_last = part == count - 1
         with nullcontext() if is_last else accelerator.no_sync(called):
-            with _autocast(accelerator.device, recipe):
+            with autocast(accelerator.device, recipe):
                 losses = loss_of(called, step)
             total = torch.stack(list(losses.values())).sum()
             accelerator.backward(total if count == 1 else total / count)
@@ -153,7 +153,8 @@ def _step(
     return {name: torch.stack([part[name] for part in totals]).mean() for name in totals[0]}
 
 
-def _autocast(device: torch.device, recipe: LoopRecipe) -> torch.autocast:
+def autocast(device: torch.device, recipe: LoopRecipe) -> torch.autocast:
+    """Compute in the precision of the recipe."""
     dtype = recipe.autocast_dtype
     return torch.autocast(device.type, dtype=dtype or torch.bfloat16, enabled=dtype is not None)
 

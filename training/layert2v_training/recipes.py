@@ -1,4 +1,4 @@
-"""Complete recipes as functions: `tiny`, `small`, `debug`, and the two sizes of Wan2.1.
+"""Complete recipes as functions: `tiny`, `debug`, and the two sizes of Wan2.1.
 
 What users change they change by name (`overrides.py`), and `check_recipe` says what conflicts.
 """
@@ -10,6 +10,7 @@ from typing import Any, Literal
 from layert2v_model.transformer import LayerT2VTransformer3DModel
 from layert2v_training.alpha_vae import AlphaVaeRecipe
 from layert2v_training.decoded import DecodedRecipe
+from layert2v_training.decoders import DecodersRecipe
 from layert2v_training.joint import TINY_TRANSFORMER, JointRecipe
 from layert2v_training.linear_vae import LinearVaeSize
 from layert2v_training.lora import LoraRecipe
@@ -35,6 +36,10 @@ class Recipe:
     """Clips whose latents are cached, for each of stages 2 and 3."""
     joint_scene: SceneRecipe
     """The scenes of stages 2 and 3; `foregrounds` and `seed` are set by the stage."""
+    extra_sizes: tuple[tuple[int, int], ...] = ()
+    """Further widths and heights of composed scenes that stages 2 and 3 see: the model's sizes."""
+    decoders: DecodersRecipe = field(default_factory=DecodersRecipe)
+    """What both decoders learn after stage 3; of recipes without a base."""
     vae_clips: int = 1200
     vae_batch_size: int = 8
     vae_size: LinearVaeSize = field(default_factory=LinearVaeSize)
@@ -55,8 +60,8 @@ class Recipe:
 
 
 STAGE_3 = NoiseMixture(
-    synchronous=0.45,
-    given_layers=0.25,
+    synchronous=0.4,
+    given_layers=0.3,
     given_frames=0.1,
     given_regions=0.05,
     independent_frames=0.05,
@@ -65,89 +70,59 @@ STAGE_3 = NoiseMixture(
 
 
 def tiny() -> Recipe:
-    """The shipped model: hours on two CPU cores; its weights came in several runs (its card)."""
-    scene = SceneRecipe(96, 64, 9, (1, 2))
-    # What two CPU cores learn in hours: few subjects, large, in the middle, few motions.
+    """The shipped model, in batches for two CPU cores."""
+    scene = SceneRecipe(160, 96, 9, (1, 2))
+    # Large enough to be drawn in tokens of 16 pixels, and in the middle.
     joint_scene = replace(
         scene,
-        variety=Variety.CORE,
-        subject_height=(0.62, 0.66),
-        subject_centre=(0.5, 0.6),
-        panorama_yaw=1.0,
-        motions=("still", "right", "left", "up", "down", "bounce"),
+        variety=Variety.WIDER,
+        subject_height=(0.56, 0.68),
+        subject_centre=(0.48, 0.62),
+        panorama_yaw=1.5,
     )
-    loop = LoopRecipe(num_steps=2000, learning_rate=8e-4, muon_scale=2.0, weight_decay=0.01)
-    joint = JointRecipe(loop, batch_size=4, windowed_share=0.6, noise=NoiseMixture(shift=2.0))
+    loop = LoopRecipe(num_steps=5000, learning_rate=6e-4, muon_scale=2.0, weight_decay=0.01)
+    joint = JointRecipe(
+        loop,
+        batch_size=2,
+        windowed_share=0.4,
+        windowed_batch_size=16,
+        noise=NoiseMixture(shift=3.0),
+    )
     return Recipe(
         name="tiny",
         scene=scene,
         joint_scene=joint_scene,
+        extra_sizes=((96, 64),),
         vae=LoopRecipe(num_steps=2500, learning_rate=2e-4),
-        alpha_vae=AlphaVaeRecipe(LoopRecipe(num_steps=240, learning_rate=1e-3, warmup_steps=20)),
-        joint=joint,
-        multi_foreground=replace(
-            joint,
-            loop=replace(loop, num_steps=1800, learning_rate=5e-4, seed=3),
-            noise=replace(STAGE_3, shift=2.0, hidden=0.1),
-        ),
-        num_clips=4000,
-    )
-
-
-SMALL_TRANSFORMER = {
-    **TINY_TRANSFORMER,
-    "patch_size": (2, 2, 2),
-    "num_attention_heads": 7,
-    "attention_head_dim": 64,
-    "in_channels": 32,
-    "out_channels": 32,
-    "ffn_dim": 1344,
-}
-"""22 M parameters; a token is 16x16 pixels of two frames."""
-
-
-def small() -> Recipe:
-    """More pixels, frames and subjects than `tiny`, for about an hour of one large GPU."""
-    scene = SceneRecipe(160, 96, 16, (1, 2))
-    # Large enough to be drawn in tokens of 16 pixels.
-    joint_scene = replace(
-        scene,
-        variety=Variety.WIDER,
-        subject_height=(0.52, 0.68),
-        subject_centre=(0.46, 0.62),
-        panorama_yaw=2.0,
-    )
-    loop = LoopRecipe(num_steps=6000, learning_rate=8e-4, muon_scale=2.0, weight_decay=0.01)
-    joint = JointRecipe(
-        loop,
-        batch_size=40,
-        windowed_share=0.5,
-        windowed_batch_size=160,
-        noise=NoiseMixture(shift=3.0),
-        sheet_every=0,
-    )
-    return Recipe(
-        name="small",
-        scene=scene,
-        joint_scene=joint_scene,
-        vae_size=LinearVaeSize(z_dim=32, encoder_dim=66, decoder_dim=112),
-        transformer=dict(SMALL_TRANSFORMER),
-        vae=LoopRecipe(num_steps=1500, learning_rate=4e-4),
-        vae_batch_size=32,
         alpha_vae=AlphaVaeRecipe(
-            LoopRecipe(num_steps=400, learning_rate=1e-3, warmup_steps=20),
-            batch_size=32,
-            num_clips=800,
+            LoopRecipe(num_steps=240, learning_rate=1e-3, warmup_steps=20), batch_size=4
         ),
         joint=joint,
         multi_foreground=replace(
             joint,
-            loop=replace(loop, num_steps=12000, learning_rate=6e-4, seed=3),
-            windowed_share=0.35,
-            noise=replace(STAGE_3, shift=3.0, hidden=0.15),
+            loop=replace(loop, seed=3),
+            noise=replace(STAGE_3, shift=3.0, hidden=0.1),
         ),
-        num_clips=40000,
+        num_clips=3000,
         sampling_shift=3.0,
+        num_inference_steps=12,
+        guidance_scale=2.5,
+    )
+
+
+def tiny_gpu() -> Recipe:
+    """The same in batches for one large GPU (60 GiB), as the shipped weights were trained."""
+    recipe = tiny()
+
+    def in_large_batches(stage: JointRecipe) -> JointRecipe:
+        loop = replace(stage.loop, ema_decay=0.998)
+        return replace(stage, batch_size=36, windowed_batch_size=160, loop=loop)
+
+    return replace(
+        recipe,
+        joint=in_large_batches(recipe.joint),
+        multi_foreground=in_large_batches(recipe.multi_foreground),
+        num_clips=24000,
     )
 
 
@@ -159,6 +134,9 @@ def debug() -> Recipe:
     return replace(
         recipe,
         name="debug",
+        scene=SceneRecipe(96, 64, 9, (1, 2)),
+        joint_scene=replace(recipe.joint_scene, width=96, height=64),
+        extra_sizes=(),
         vae=short,
         vae_clips=200,
         vae_batch_size=2,
@@ -167,6 +145,7 @@ def debug() -> Recipe:
         multi_foreground=replace(
             recipe.multi_foreground, loop=short, batch_size=2, windowed_batch_size=4, sheet_every=4
         ),
+        decoders=DecodersRecipe(short, batch_size=2, num_clips=3, num_inference_steps=1),
         num_clips=20,
         transformer=network,
     )
@@ -281,6 +260,9 @@ def check_recipe(recipe: Recipe) -> None:
     for size in ("width", "height"):
         if getattr(recipe.scene, size) % 16 or getattr(recipe.joint_scene, size) % 16:
             raise InvalidRecipe(f"scene.{size} and joint_scene.{size} must be multiples of 16")
+    for width, height in recipe.extra_sizes:
+        if width % 16 or height % 16:
+            raise InvalidRecipe(f"extra_sizes has {width}x{height}; use multiples of 16")
     if recipe.base == "wan" and (recipe.joint_scene.num_frames - 1) % 4:
         raise InvalidRecipe(
             f"joint_scene.num_frames is {recipe.joint_scene.num_frames} and base is wan, whose "
@@ -316,7 +298,7 @@ def _check_stage(name: str, stage: JointRecipe, recipe: Recipe) -> None:
 
 RECIPES = {
     "tiny": tiny,
-    "small": small,
+    "tiny-gpu": tiny_gpu,
     "debug": debug,
     "wan2.1-1.3b": wan2_1_1_3b,
     "wan2.1-1.3b-long": wan2_1_1_3b_long,

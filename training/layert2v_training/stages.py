@@ -12,7 +12,7 @@ import torch
 from accelerate import PartialState
 from diffusers import AutoencoderKLWan
 
-from layert2v_model.alpha_vae import load_project_in
+from layert2v_model.alpha_vae import load_project_in, save_alpha_vae
 from layert2v_model.folder import read_card, read_text_encoder
 from layert2v_model.wan_folder import WanFolder, read_wan_folder
 from layert2v_training.alpha_vae import train_alpha_vae
@@ -22,9 +22,10 @@ from layert2v_training.checkpoint import CHECKPOINT
 from layert2v_training.clips import ClipSource
 from layert2v_training.data.sources import clips_from
 from layert2v_training.decoded import DecodedLosses
+from layert2v_training.decoders import FrameMaker, train_decoder
 from layert2v_training.export import export, text_encoder_folder
 from layert2v_training.joint import JointRecipe, project_alphas, train_joint
-from layert2v_training.latents import load_latents, write_latents
+from layert2v_training.latents import LatentClip, load_latents, write_latents
 from layert2v_training.linear_vae import channel_weights, is_linear
 from layert2v_training.lora import merge_lora
 from layert2v_training.network import stage_transformer
@@ -34,6 +35,8 @@ from layert2v_training.sheets import SampleSheet
 from layert2v_training.vae import train_vae
 from layert2v_training.wan import wan_text_encoder
 
+EXTRA_DIVISOR = 5
+"""A further size has a fifth as many clips as the main one, and comes by a fifth as often."""
 JOINT_RUN, MULTI_FOREGROUND_RUN = "run-joint", "run-multi-foreground"
 
 
@@ -82,6 +85,20 @@ class Run:
         if stage == "joint":
             return replace(self.recipe.joint_scene, foregrounds=(1,), seed=11)
         return replace(self.recipe.joint_scene, foregrounds=(1, 2, 2, 3), seed=12)
+
+    def sources(self, stage: str) -> list[tuple[ClipSource, int]]:
+        """Return the clips of stage `joint` or `multi-foreground`, and how many of each size.
+
+        Raises:
+            BadClips: The user's own cannot be used.
+        """
+        num_clips = self.recipe.num_clips
+        sources = [(self.clips(stage), num_clips)]
+        if self.data is None:
+            for width, height in self.recipe.extra_sizes:
+                scene = replace(self.scene(stage), width=width, height=height)
+                sources.append((SceneSource(self.pictures(), scene), num_clips // EXTRA_DIVISOR))
+        return sources
 
     def stage(self, stage: str) -> JointRecipe:
         """Return the recipe of stage `joint` or `multi-foreground`."""
@@ -175,9 +192,9 @@ def run_latents(run: Run, stage: str) -> None:
     """Encode the clips of a stage ahead of it, while another trains, say."""
     with PartialState().main_process_first():
         run.adopt_vaes()
-    write_latents(
-        run.out / "latents", run.vae(), run.clips(stage), run.recipe.num_clips, run.workers
-    )
+    vae = run.vae()
+    for source, num_clips in run.sources(stage):
+        write_latents(run.out / "latents", vae, source, num_clips, run.workers)
 
 
 def run_joint(run: Run, stage: str, *, is_compiled: bool = False) -> None:
@@ -191,9 +208,9 @@ def run_joint(run: Run, stage: str, *, is_compiled: bool = False) -> None:
     if not is_first and run.init is None:
         before = run.needs(f"{JOINT_RUN}/{CHECKPOINT}", "joint")
     model = stage_transformer(run.recipe, recipe, base=run.wan, init=run.init, checkpoint=before)
-    clips = load_latents(
-        run.out / "latents", vae, run.clips(stage), run.recipe.num_clips, run.workers, device
-    )
+    clips = list[LatentClip]()
+    for source, num_clips in run.sources(stage):
+        clips += load_latents(run.out / "latents", vae, source, num_clips, run.workers, device)
     project_alphas(clips, load_project_in(run.out / "alpha_vae"))
     captions = run.captions()
     captions.encoder.to(device)
@@ -202,7 +219,8 @@ def run_joint(run: Run, stage: str, *, is_compiled: bool = False) -> None:
         is_premultiplied = model.config.foreground_fill == "black"
         decoded = DecodedLosses(vae, alpha_vae, recipe.decoded, is_premultiplied=is_premultiplied)
     if is_compiled:
-        model.compile_repeated_blocks(dynamic=False)
+        # One for clips, one for windows: sizes and numbers of foregrounds are many.
+        model.compile_repeated_blocks(dynamic=True)
     train_joint(
         run.out,
         model,
@@ -214,6 +232,32 @@ def run_joint(run: Run, stage: str, *, is_compiled: bool = False) -> None:
         decoded,
         SampleSheet(model, (vae, alpha_vae), captions, clips[0], run.recipe),
     )
+
+
+def run_decoders(run: Run) -> None:
+    """Teach both decoders stage 3's own latents: `OUT/vae` and `OUT/alpha_vae`, in place.
+
+    Raises:
+        MissingPart: The recipe has a base, whose frames are not encoded alone.
+    """
+    if run.recipe.base != "none":
+        raise MissingPart(f"{run.recipe.name} uses its base's VAE, whose decoder stays as it is")
+    device, recipe = PartialState().device, run.recipe.decoders
+    checkpoint = run.needs(f"{MULTI_FOREGROUND_RUN}/{CHECKPOINT}", "multi-foreground")
+    model = stage_transformer(run.recipe, run.recipe.multi_foreground, checkpoint=checkpoint)
+    captions = run.captions()
+    captions.encoder.to(device)
+    vae, alpha_vae = run.vae().to(device), run.vae("alpha_vae").to(device)
+    project_in = load_project_in(run.out / "alpha_vae").to(device)
+    torch.manual_seed(recipe.loop.seed)
+    maker = FrameMaker(model.to(device), vae, project_in, captions, recipe)
+    source = SceneSource(run.pictures(), replace(run.scene("multi-foreground"), seed=31))
+    colours, mattes = maker.frames(source, run.workers)
+    train_decoder(run.out / "run-decoder", vae, colours, recipe)
+    train_decoder(run.out / "run-alpha-decoder", alpha_vae, mattes, recipe, is_matte=True)
+    if PartialState().is_main_process:
+        vae.cpu().save_pretrained(run.out / "vae")
+        save_alpha_vae(alpha_vae.cpu(), project_in.cpu(), run.out / "alpha_vae")
 
 
 def run_export(run: Run, folder: Path, name: str = MULTI_FOREGROUND_RUN) -> None:

@@ -115,13 +115,17 @@ class DecoderLoss:
         latents = self.latents_MCTHW[chosen].to(device, torch.float32)
         target = _signed(self.pixels_MCTHW[chosen]).to(device)
         latents = latents + 0.05 * torch.randn_like(latents)
-        error = decoder(latents).float() - target
-        return {
-            "l1": error.abs().mean(),
-            "l2": 2.0 * error.square().mean(),
-            "edges": 0.5 * (_edges(error[..., 1:, :], error[..., :-1, :])
-                            + _edges(error[..., 1:], error[..., :-1])),
-        }  # fmt: skip
+        return reconstruction_losses(decoder(latents).float() - target)
+
+
+def reconstruction_losses(error: Tensor) -> Losses:
+    """Measure an error (..., H, W) of pixels in [-1, 1]: itself, and its steps between pixels."""
+    return {
+        "l1": error.abs().mean(),
+        "l2": 2.0 * error.square().mean(),
+        "edges": 0.5 * (_edges(error[..., 1:, :], error[..., :-1, :])
+                        + _edges(error[..., 1:], error[..., :-1])),
+    }  # fmt: skip
 
 
 def _edges(ahead: Tensor, behind: Tensor) -> Tensor:
