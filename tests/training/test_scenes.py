@@ -4,7 +4,12 @@ import numpy as np
 import pytest
 
 from layert2v_training.scenes import SceneRecipe, SceneSource
-from layert2v_training.subjects import HELD_OUT_BACKGROUNDS, is_held_out
+from layert2v_training.subjects import (
+    CORE_SUBJECTS,
+    HELD_OUT_BACKGROUNDS,
+    Variety,
+    is_held_out,
+)
 
 SMALL = SceneRecipe(48, 32, 5, (1, 2, 3), seed=4)
 
@@ -85,3 +90,11 @@ def test_a_recipe_limits_motions_heights_and_centres(assets: Path) -> None:
         np.testing.assert_array_equal(alpha_THW[0], alpha_THW[-1])
         assert rows.min() >= 8
         assert rows.max() < 24
+
+
+def test_unseen_photographs_stand_behind_any_choice_of_subjects(assets: Path) -> None:
+    recipe = SceneRecipe(32, 32, 2, is_unseen_photograph=True, variety=Variety.CORE)
+    clip = SceneSource(assets, recipe).clip(0)
+
+    assert clip.background_caption.split(",")[0] in HELD_OUT_BACKGROUNDS
+    assert any(subject in clip.foregrounds[0].caption for subject in CORE_SUBJECTS)

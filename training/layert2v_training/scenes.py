@@ -121,6 +121,8 @@ class SceneSource:
         }
         everything = sorted(self._sprites), sorted([*self._photographs, *self._panoramas])
         subjects, backgrounds = _CHOICES.get(recipe.variety, everything)
+        if recipe.is_unseen_photograph:
+            backgrounds = everything[1]
         self._subjects, self._backgrounds = list(subjects), list(backgrounds)
         self._effects = recipe.effects or SceneEffects()
 
