@@ -88,7 +88,7 @@ def shipped_folder() -> Path:
 
 
 def find_models(models_dirs: Sequence[Path] = ()) -> Catalogue:
-    """Find the shipped models and those in `models_dirs`; the first of an id wins.
+    """Find the shipped models and those in `models_dirs`; the first of an id wins, others are told.
 
     A folder of `models_dirs` is a model itself or holds model folders.
     """
@@ -99,9 +99,15 @@ def find_models(models_dirs: Sequence[Path] = ()) -> Catalogue:
             continue
         try:
             limits = read_limits(folder)
-            models.setdefault(limits.id, Model(limits, folder))
         except ModelDamaged as failure:
             damaged[folder.name] = failure.message
+            continue
+        first = models.setdefault(limits.id, Model(limits, folder))
+        if first.folder.resolve() != folder.resolve():
+            damaged[folder.name] = (
+                f"{folder} calls itself {limits.id!r}, as {first.folder} does; "
+                f"give it another `id` in its {DESCRIPTION_FILE}"
+            )
     return Catalogue(models, damaged)
 
 

@@ -20,7 +20,11 @@ def test_the_first_model_of_an_id_wins(tmp_path: Path) -> None:
     write_sketch_model(tmp_path / "a")
     write_sketch_model(tmp_path / "b")
 
-    assert find_models([tmp_path]).find("sketch").folder == tmp_path / "a"
+    catalogue = find_models([tmp_path, tmp_path])
+
+    assert catalogue.find("sketch").folder == tmp_path / "a"
+    assert list(catalogue.damaged) == ["b"]
+    assert "calls itself 'sketch'" in catalogue.damaged["b"]
 
 
 def test_a_folder_without_models_adds_none(tmp_path: Path) -> None:
