@@ -90,7 +90,9 @@ class _FrameTaker:
 
     def __call__(self, index: int) -> tuple[NDArray[np.uint8], LatentClip]:
         clip = self.source.clip(index)
-        chosen = np.random.default_rng(index).choice(len(clip.full_THWC), self.count, replace=False)
+        num_frames = len(clip.full_THWC)
+        count = min(self.count, num_frames)
+        chosen = np.random.default_rng(index).choice(num_frames, count, replace=False)
         videos: list[Pixels] = videos_of(clip)
         stacked = np.stack([video[chosen] for video in videos], axis=1)
         pixels = (rearrange(stacked, "f s h w c -> f s c h w") * 255 + 0.5).astype(np.uint8)
