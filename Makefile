@@ -44,7 +44,7 @@ verify: $(VENV)/installed  ## Check the model against ground truth from the auth
 bench: $(VENV)/installed  ## Measure speed and memory against the plain model and the release (on quiet cores)
 	$(RUN)/python -m benchmarks $(BENCH)
 
-train-tiny: $(VENV)/installed  ## Train the shipped model from nothing into runs/tiny (days; resumes)
+train-tiny: $(VENV)/installed  ## Train the shipped model from nothing into runs/tiny, in batches for two cores (hours; resumes)
 	$(RUN)/layert2v-train all --recipe tiny --assets cache/assets --out runs/tiny
 
 train-tiny-debug: $(VENV)/installed  ## Run all stages for a few steps into runs/debug, in minutes, and export a model

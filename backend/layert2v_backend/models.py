@@ -88,9 +88,10 @@ def shipped_folder() -> Path:
 
 
 def find_models(models_dirs: Sequence[Path] = ()) -> Catalogue:
-    """Find the shipped models and those in `models_dirs`; the first of an id wins, others are told.
+    """Find the shipped models and those in `models_dirs`; the first of an id wins.
 
-    A folder of `models_dirs` is a model itself or holds model folders.
+    A folder of `models_dirs` is a model itself or holds model folders. Later ones of an id are
+    among the damaged, with the remedy.
     """
     models: dict[str, Model] = {}
     damaged: dict[str, str] = {}

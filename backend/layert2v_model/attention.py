@@ -63,15 +63,14 @@ class JointSelfAttnProcessor(WanAttnProcessor):
         """
         assert rotary_emb is not None
         num_streams = hidden_states.shape[1]
-        # Not einops: it makes sizes constants, and a compiled block one for each number of streams.
-        rotary = tuple(table.flatten(1, 2) for table in rotary_emb)
-        joint_BLD = hidden_states.flatten(1, 2)
+        rotary = tuple(rearrange(table, "b s l h d -> b (s l) h d") for table in rotary_emb)
+        joint_BLD = rearrange(hidden_states, "b s l d -> b (s l) d")
         if window is not None:
             return self._windowed(attn, joint_BLD, rotary, num_streams, window)
         if memory is not None:
             return self._remembering(attn, joint_BLD, rotary, num_streams, memory)
         out_BLD = super().__call__(attn, joint_BLD, None, None, rotary)
-        return out_BLD.unflatten(1, (num_streams, -1))
+        return rearrange(out_BLD, "b (s l) d -> b s l d", s=num_streams)
 
     def _windowed(
         self,
@@ -153,17 +152,17 @@ class StreamCrossAttnProcessor(WanAttnProcessor):
         if isinstance(encoder_hidden_states, Tensor):
             encoder_hidden_states = text_key_value(attn, encoder_hidden_states)
         batch_size = hidden_states.shape[0]
-        query = attn.norm_q(attn.to_q(hidden_states.flatten(0, 1)))
-        key, value = (x.flatten(0, 1) for x in encoder_hidden_states)
+        query = attn.norm_q(attn.to_q(rearrange(hidden_states, "b s l d -> (b s) l d")))
+        key, value = (rearrange(x, "b s n d -> (b s) n d") for x in encoder_hidden_states)
         if attention_mask is not None:
-            attention_mask = attention_mask.flatten(0, 1)[:, None, None]
+            attention_mask = rearrange(attention_mask, "b s n -> (b s) 1 1 n")
         out_BLAE = dispatch_attention_fn(
             *(x.unflatten(-1, (attn.heads, -1)) for x in (query, key, value)),
             attn_mask=attention_mask,
             backend=self._attention_backend,
         )
         out_BLD = attn.to_out[1](attn.to_out[0](out_BLAE.flatten(2).type_as(query)))
-        return out_BLD.unflatten(0, (batch_size, -1))
+        return rearrange(out_BLD, "(b s) l d -> b s l d", b=batch_size)
 
 
 def text_key_value(attn: WanAttention, text: Tensor) -> KeyValue:

@@ -55,4 +55,4 @@ class JointRotaryPosEmbed(WanRotaryPosEmbed):
     def _per_stream(self, table: Tensor, latents_BSCTHW: Tensor) -> Tensor:
         streams = rearrange(table, "b (s l) h d -> b s l h d", s=latents_BSCTHW.shape[1])
         # A view would show a compiled block the table it was cut from.
-        return streams.to(latents_BSCTHW.device, torch.float32, copy=True).contiguous()
+        return streams.to(latents_BSCTHW.device, torch.float32, copy=True)

@@ -4,6 +4,7 @@ import pytest
 import torch
 from diffusers import FirstBlockCacheConfig
 from torch import Tensor
+from torch._dynamo.testing import CompileCounterWithBackend
 
 from layert2v_model import block
 from layert2v_model.errors import InvalidShot
@@ -283,3 +284,29 @@ def test_a_bfloat16_networks_velocity_is_made_of_latents_that_are_not_rounded() 
 
     expected = (2 * 0.3 - 1) * latents / (0.7**2 + 0.3**2)
     torch.testing.assert_close(velocity, expected, atol=1e-6, rtol=1e-6)
+
+
+@pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor")
+def test_a_compiled_block_serves_every_size_and_number_of_foregrounds() -> None:
+    model, counter = (
+        make_toy_transformer(num_layers=1).eval(),
+        CompileCounterWithBackend("aot_eager"),
+    )
+    model.compile_repeated_blocks(dynamic=True, backend=counter)
+
+    def run(batch_size: int, num_streams: int, height: int, width: int) -> None:
+        latents = torch.randn(batch_size, num_streams, 4, 3, height, width)
+        text = torch.randn(batch_size, num_streams, 5 + num_streams, 16)
+        mask = torch.ones(text.shape[:3], dtype=torch.bool)
+        timestep = torch.rand(batch_size, num_streams, 3)
+        model(latents, timestep, text, mask)
+
+    # Sizes that happen to be equal share a symbol: one more graph where they are not.
+    run(5, 4, 4, 10)
+    run(7, 8, 6, 10)
+    graphs = counter.frame_count
+    for shape in ((2, 4, 6, 4), (9, 6, 8, 10), (11, 8, 4, 14)):
+        run(*shape)
+
+    assert graphs <= 2
+    assert counter.frame_count == graphs

@@ -216,6 +216,9 @@ def test_a_run_composes_a_fifth_as_many_clips_of_each_further_size(
 ) -> None:
     run = Run(replace(debug(), num_clips=50, extra_sizes=((64, 48),)), assets, tmp_path)
 
-    sizes = [(source.clip(0).full_THWC.shape[1:3], count) for source, count in run.sources("joint")]
+    sizes = {
+        run.clips("joint", size).clip(0).full_THWC.shape[1:3]: count
+        for size, count in run.clips_per_size.items()
+    }
 
-    assert sizes == [((64, 96), 50), ((48, 64), 10)]
+    assert sizes == {(64, 96): 50, (48, 64): 10}

@@ -304,14 +304,29 @@ def decoders(
     out: Out = DEFAULT_OUT,
     recipe: Named = DEFAULT_RECIPE,
     steps: Steps = None,
+    init: Init = None,
     files: Files = None,
     changes: Changes = None,
+    data: Data = None,
+    skip_bad: SkipBad = False,
     workers: Workers = 0,
 ) -> None:
     """After stage 3: teach both decoders of the small VAE what the transformer makes."""
     with _refusals():
         changed = _with_steps(changes, "decoders.loop", steps)
-        run_decoders(_run(assets, out, recipe, files, changed, workers=workers))
+        run_decoders(
+            _run(
+                assets,
+                out,
+                recipe,
+                files,
+                changed,
+                init=init,
+                data=data,
+                skip_bad=skip_bad,
+                workers=workers,
+            )
+        )
 
 
 @app.command("export")

@@ -68,9 +68,9 @@ class Frames:
     """Frames of one kind of stream: what they show, and two versions of their latents."""
 
     pixels_M3HW: Tensor
-    """uint8."""
+    """uint8, display-referred sRGB; foregrounds premultiplied on black, a matte three times."""
     exact_MCHW: Tensor
-    """The encoder's, alphas through `project_in`; half precision."""
+    """The encoder's, normalised, alphas through `project_in`; half precision."""
     made_MCHW: Tensor
     """The transformer's; half precision."""
 
@@ -97,6 +97,7 @@ class _FrameTaker:
         stacked = np.stack([video[chosen] for video in videos], axis=1)
         pixels = (rearrange(stacked, "f s h w c -> f s c h w") * 255 + 0.5).astype(np.uint8)
         captions = tuple(layer.caption for layer in clip.foregrounds)
+        # Its words only: the latents are made of all frames of a batch at once.
         said = LatentClip(torch.empty(0), clip.background_caption, captions, clip.full_caption)
         return pixels, said
 
@@ -116,7 +117,13 @@ class FrameMaker:
         self.captions, self.recipe = captions, recipe
 
     def frames(self, source: ClipSource, num_workers: int = 0) -> tuple[Frames, Frames]:
-        """Compose the recipe's clips and return frames of colour and of mattes."""
+        """Take the recipe's clips; return frames of colour and of mattes.
+
+        Draws levels and noise from PyTorch's generator.
+
+        Raises:
+            Exception: Whatever the source raises for a clip.
+        """
         taker = _FrameTaker(source, self.recipe.frames_per_clip)
         taken = make_in_workers(taker, range(self.recipe.num_clips), num_workers)
         taken = iter(tqdm(taken, "frames", self.recipe.num_clips, mininterval=10, ascii=True))
@@ -224,18 +231,20 @@ class FrameLoss:
         target = self.frames.pixels_M3HW[chosen].to(device).float()[:, :, None] / 127.5 - 1
         decoded = called(latents.to(device).float()[:, :, None])
         if self.is_matte:
-            matte, target = decoded.mean(1, keepdim=True), target[:, :1]
-            borders = border_loss(matte.float() - target, self.patch_size)
-            return {**alpha_loss(matte, target), "borders": borders}
+            decoded, target = decoded.mean(1, keepdim=True), target[:, :1]
         error = decoded.float() - target
-        borders = border_loss(error, self.patch_size)
-        return {**reconstruction_losses(error), "borders": borders}
+        losses = alpha_loss(decoded, target) if self.is_matte else reconstruction_losses(error)
+        return losses | {"borders": border_loss(error, self.patch_size)}
 
 
 def border_loss(error: Tensor, patch_size: int) -> Tensor:
-    """Measure by how much an error (..., H, W) jumps from one patch of pixels to the next.
+    """Measure by how much an error jumps from one patch of pixels to the next.
 
     A codec of patches makes seams, which are few pixels and the first that one sees.
+
+    Args:
+        error: (..., H, W), of pixels in [-1, 1]; H and W multiples of `patch_size`.
+        patch_size: Rows and columns of a patch.
     """
     before, after = patch_size - 1, patch_size
     across = error[..., after::patch_size] - error[..., before:-1:patch_size]

@@ -173,12 +173,16 @@ def joint_needs(run: Run, stage: str) -> Needs:
     tokens = shot.num_streams * frames * per_frame
     channels = model.config.in_channels
     latents = tokens * math.prod(model.config.patch_size) * channels * 2
+    stored = latents * sum(
+        num_clips * width * height / (scene.width * scene.height)
+        for (width, height), num_clips in run.clips_per_size.items()
+    )
     frozen = total - trained
     weights = trained * TRAINED_BYTES + frozen * (
         2 if recipe.lora and recipe.lora.frozen == "bfloat16" else 4
     )
-    memory = weights + _activation_bytes(recipe, model, tokens) + run.recipe.num_clips * latents
-    disk = run.recipe.num_clips * latents + 2 * trained * 16
+    memory = weights + _activation_bytes(recipe, model, tokens) + stored
+    disk = stored + 2 * trained * 16
     # Backward is twice the forward pass; checkpointing makes the forward pass twice.
     passes = (4 if recipe.gradient_checkpointing else 3) * recipe.loop.gradient_accumulation
     flops = passes * _flops_per_batch(recipe, shot, size)

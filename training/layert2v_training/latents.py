@@ -38,7 +38,10 @@ class LatentClip:
 
 
 def videos_of(clip: LayeredClip) -> list[Pixels]:
-    """List a clip's streams in their joint order, (T, H, W, 3) each, foregrounds on black."""
+    """List a clip's streams in their joint order: (T, H, W, 3) each, sRGB in [0, 1].
+
+    Foregrounds are premultiplied on black, alphas three equal channels.
+    """
     videos: list[Pixels] = [clip.full_THWC, clip.background_THWC]
     for layer in clip.foregrounds:
         alpha_THWC = layer.alpha_THW[..., None]

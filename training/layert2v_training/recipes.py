@@ -1,4 +1,4 @@
-"""Complete recipes as functions: `tiny`, `debug`, and the two sizes of Wan2.1.
+"""Complete recipes as functions: `tiny`, `tiny-gpu`, `debug`, and the two sizes of Wan2.1.
 
 What users change they change by name (`overrides.py`), and `check_recipe` says what conflicts.
 """
@@ -37,7 +37,7 @@ class Recipe:
     joint_scene: SceneRecipe
     """The scenes of stages 2 and 3; `foregrounds` and `seed` are set by the stage."""
     extra_sizes: tuple[tuple[int, int], ...] = ()
-    """Further widths and heights of composed scenes that stages 2 and 3 see: the model's sizes."""
+    """Further widths and heights, in pixels, that stages 2 and 3 see and the model then offers."""
     decoders: DecodersRecipe = field(default_factory=DecodersRecipe)
     """What both decoders learn after stage 3; of recipes without a base."""
     vae_clips: int = 1200

@@ -3,6 +3,7 @@
 A run's folder holds `vae`, `alpha_vae`, `latents` and a folder for each stage's checkpoint and log.
 """
 
+import math
 import shutil
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -84,21 +85,16 @@ class Run:
             return replace(self.recipe.scene, seed=21)
         if stage == "joint":
             return replace(self.recipe.joint_scene, foregrounds=(1,), seed=11)
-        return replace(self.recipe.joint_scene, foregrounds=(1, 2, 2, 3), seed=12)
+        seed = 31 if stage == "decoders" else 12
+        return replace(self.recipe.joint_scene, foregrounds=(1, 2, 2, 3), seed=seed)
 
-    def sources(self, stage: str) -> list[tuple[ClipSource, int]]:
-        """Return the clips of stage `joint` or `multi-foreground`, and how many of each size.
-
-        Raises:
-            BadClips: The user's own cannot be used.
-        """
-        num_clips = self.recipe.num_clips
-        sources = [(self.clips(stage), num_clips)]
-        if self.data is None:
-            for width, height in self.recipe.extra_sizes:
-                scene = replace(self.scene(stage), width=width, height=height)
-                sources.append((SceneSource(self.pictures(), scene), num_clips // EXTRA_DIVISOR))
-        return sources
+    @property
+    def clips_per_size(self) -> dict[tuple[int, int], int]:
+        """How many clips stages 2 and 3 see of each width and height."""
+        scene, num_clips = self.recipe.joint_scene, self.recipe.num_clips
+        main, fewer = (scene.width, scene.height), math.ceil(num_clips / EXTRA_DIVISOR)
+        others = (size for size in self.recipe.extra_sizes if size != main)
+        return {main: num_clips, **dict.fromkeys(others, fewer)}
 
     def stage(self, stage: str) -> JointRecipe:
         """Return the recipe of stage `joint` or `multi-foreground`."""
@@ -135,16 +131,16 @@ class Run:
         with PartialState().main_process_first():
             return fetch_assets(self.assets)
 
-    def clips(self, stage: str) -> ClipSource:
-        """Return the clips of a stage, at the recipe's size and frame count.
+    def clips(self, stage: str, size: tuple[int, int] | None = None) -> ClipSource:
+        """Return the clips of a stage, at a width and height, or the recipe's, and its frame count.
 
         Raises:
             BadClips: The user's own cannot be used.
         """
         scene = self.scene(stage)
+        size = size or (scene.width, scene.height)
         if self.data is None:
-            return SceneSource(self.pictures(), scene)
-        size = (scene.width, scene.height)
+            return SceneSource(self.pictures(), replace(scene, width=size[0], height=size[1]))
         return clips_from(
             self.data, size, scene.num_frames, seed=scene.seed, skip_bad=self.skip_bad
         )
@@ -193,8 +189,8 @@ def run_latents(run: Run, stage: str) -> None:
     with PartialState().main_process_first():
         run.adopt_vaes()
     vae = run.vae()
-    for source, num_clips in run.sources(stage):
-        write_latents(run.out / "latents", vae, source, num_clips, run.workers)
+    for size, num_clips in run.clips_per_size.items():
+        write_latents(run.out / "latents", vae, run.clips(stage, size), num_clips, run.workers)
 
 
 def run_joint(run: Run, stage: str, *, is_compiled: bool = False) -> None:
@@ -209,7 +205,8 @@ def run_joint(run: Run, stage: str, *, is_compiled: bool = False) -> None:
         before = run.needs(f"{JOINT_RUN}/{CHECKPOINT}", "joint")
     model = stage_transformer(run.recipe, recipe, base=run.wan, init=run.init, checkpoint=before)
     clips = list[LatentClip]()
-    for source, num_clips in run.sources(stage):
+    for size, num_clips in run.clips_per_size.items():
+        source = run.clips(stage, size)
         clips += load_latents(run.out / "latents", vae, source, num_clips, run.workers, device)
     project_alphas(clips, load_project_in(run.out / "alpha_vae"))
     captions = run.captions()
@@ -219,7 +216,7 @@ def run_joint(run: Run, stage: str, *, is_compiled: bool = False) -> None:
         is_premultiplied = model.config.foreground_fill == "black"
         decoded = DecodedLosses(vae, alpha_vae, recipe.decoded, is_premultiplied=is_premultiplied)
     if is_compiled:
-        # One for clips, one for windows: sizes and numbers of foregrounds are many.
+        # Sizes and numbers of foregrounds are many; clips and windows still get one each.
         model.compile_repeated_blocks(dynamic=True)
     train_joint(
         run.out,
@@ -238,21 +235,24 @@ def run_decoders(run: Run) -> None:
     """Teach both decoders stage 3's own latents: `OUT/vae` and `OUT/alpha_vae`, in place.
 
     Raises:
-        MissingPart: The recipe has a base, whose frames are not encoded alone.
+        MissingPart: Stage 3 was not run, or the recipe has a base, whose frames are not encoded
+            alone.
+        BadClips: The user's own cannot be used.
     """
     if run.recipe.base != "none":
         raise MissingPart(f"{run.recipe.name} uses its base's VAE, whose decoder stays as it is")
     device, recipe = PartialState().device, run.recipe.decoders
     checkpoint = run.needs(f"{MULTI_FOREGROUND_RUN}/{CHECKPOINT}", "multi-foreground")
-    model = stage_transformer(run.recipe, run.recipe.multi_foreground, checkpoint=checkpoint)
+    model = stage_transformer(
+        run.recipe, run.recipe.multi_foreground, init=run.init, checkpoint=checkpoint
+    )
     captions = run.captions()
     captions.encoder.to(device)
     vae, alpha_vae = run.vae().to(device), run.vae("alpha_vae").to(device)
     project_in = load_project_in(run.out / "alpha_vae").to(device)
     torch.manual_seed(recipe.loop.seed)
     maker = FrameMaker(model.to(device), vae, project_in, captions, recipe)
-    source = SceneSource(run.pictures(), replace(run.scene("multi-foreground"), seed=31))
-    colours, mattes = maker.frames(source, run.workers)
+    colours, mattes = maker.frames(run.clips("decoders"), run.workers)
     train_decoder(run.out / "run-decoder", vae, colours, recipe)
     train_decoder(run.out / "run-alpha-decoder", alpha_vae, mattes, recipe, is_matte=True)
     if PartialState().is_main_process:
