@@ -15,6 +15,7 @@ from layert2v_training.decoders import (
     Frames,
     border_loss,
     forget_past,
+    shown_error,
     train_decoder,
 )
 from layert2v_training.export import text_encoder_folder
@@ -109,7 +110,8 @@ def test_a_decoder_learns_what_was_made_and_the_encoder_stays(
 
     def error() -> float:
         decoded = codec.decode_raw(vae, frames.made_MCHW.float()[:, :, None])[:, :, 0]
-        return float((decoded - (frames.pixels_M3HW.float() / 127.5 - 1)).abs().mean())
+        shown = decoded.clamp(-1, 1)
+        return float((shown - (frames.pixels_M3HW.float() / 127.5 - 1)).abs().mean())
 
     with torch.no_grad():
         untaught = error()
@@ -128,3 +130,12 @@ def _bytes(clips: list[LayeredClip]) -> list[torch.Tensor]:
         for clip in clips
         for frame in clip.full_THWC
     ]
+
+
+def test_only_what_a_picture_shows_is_an_error() -> None:
+    target = torch.tensor([-1.0, -1.0, 1.0, 1.0, 0.9, -0.9, 1.0])
+    decoded = torch.tensor([-1.2, -0.9, 1.25, 0.8, 1.2, -1.2, 2.0])
+
+    error = shown_error(decoded, target)
+
+    torch.testing.assert_close(error, torch.tensor([0.0, 0.1, 0.0, -0.2, 0.3, -0.3, 0.75]))

@@ -41,6 +41,8 @@ from layert2v_training.workers import make_in_workers
 
 HELD_OUT = 64
 """Frames that are measured and not learned."""
+HEADROOM = 0.25
+"""How far beyond black and white a decoder may go, of pixels in [-1, 1]."""
 
 
 @dataclass(frozen=True)
@@ -232,9 +234,26 @@ class FrameLoss:
         decoded = called(latents.to(device).float()[:, :, None])
         if self.is_matte:
             decoded, target = decoded.mean(1, keepdim=True), target[:, :1]
-        error = decoded.float() - target
-        losses = alpha_loss(decoded, target) if self.is_matte else reconstruction_losses(error)
+        error = shown_error(decoded.float(), target)
+        losses = (
+            alpha_loss(target + error, target) if self.is_matte else reconstruction_losses(error)
+        )
         return losses | {"borders": border_loss(error, self.patch_size)}
+
+
+def shown_error(decoded: Tensor, target: Tensor) -> Tensor:
+    """Measure an error as a picture shows it: a little beyond black or white there is none.
+
+    What is decoded is clamped when it is shown. A decoder that is held to black itself errs to
+    both sides of it, and the half above is haze; one that may go beyond leaves none.
+
+    Args:
+        decoded: Of any shape, around [-1, 1], not clamped.
+        target: The same shape, in [-1, 1].
+    """
+    error = decoded - target
+    is_beyond = (target.abs() >= 1) & (error * target > 0)
+    return torch.where(is_beyond, nn.functional.softshrink(error, HEADROOM), error)
 
 
 def border_loss(error: Tensor, patch_size: int) -> Tensor:
