@@ -14,7 +14,7 @@ from diffusers import AutoencoderKLWan, DiffusionPipeline, FlowMatchEulerDiscret
 from torch import Tensor
 
 from layert2v_model import codec
-from layert2v_model.alpha import premultiply
+from layert2v_model.alpha import ALPHA_FLOOR, premultiply
 from layert2v_model.alpha_vae import PROJECT_IN_FILE, ProjectIn, encode_alpha
 from layert2v_model.canvas import Canvas
 from layert2v_model.conditioning import Conditioning, condition, fill_unknown
@@ -307,14 +307,15 @@ class LayerT2VPipeline(DiffusionPipeline):
         Args:
             name: `full`, `background`, `foreground_k` or `alpha_k`.
             frames_TCHW: As many as a shot may have, straight sRGB or alpha, in [0, 1].
-            alpha_T1HW: A foreground's alpha, which models that keep it on black need.
+            alpha_T1HW: A foreground's alpha: colour beyond it becomes black or, in models of the
+                other fill, is extended.
 
         Returns:
             Latents (C, T, H, W) as the network sees them, float32.
         """
         pixels_TCHW = frames_TCHW.float()
-        if name.startswith("foreground_") and alpha_T1HW is not None and self._fills_black:
-            pixels_TCHW = premultiply(pixels_TCHW, alpha_T1HW.float())
+        if name.startswith("foreground_") and alpha_T1HW is not None:
+            pixels_TCHW = self._filled(pixels_TCHW, alpha_T1HW.float())
         pixels_BCTHW = pixels_TCHW.to(self._execution_device).transpose(0, 1)[None]
         if not name.startswith("alpha_"):
             return codec.encode(self.vae, pixels_BCTHW)[0]
@@ -344,12 +345,20 @@ class LayerT2VPipeline(DiffusionPipeline):
         if plate.pinned_T1HW.any():
             frames_TCHW = plate.pinned_frames(grid).float()
             alpha = plates.get(name.replace("foreground_", "alpha_"))
-            if self._fills_black and name.startswith("foreground_") and alpha is not None:
-                frames_TCHW = premultiply(frames_TCHW, alpha.pinned_frames(grid, fill=1).float())
+            if name.startswith("foreground_") and alpha is not None:
+                alpha_T1HW = alpha.pinned_frames(grid, fill=1).float()
+                frames_TCHW = self._filled(frames_TCHW, alpha_T1HW)
             if not plate.is_pinned:
                 frames_TCHW = fill_unknown(frames_TCHW, plate.pinned_T1HW)
             latents_CTHW = self.encode_stream(name, frames_TCHW)
         return plate.put_latents(latents_CTHW, grid)
+
+    def _filled(self, rgb_TCHW: Tensor, alpha_T1HW: Tensor) -> Tensor:
+        """Give a foreground's straight colour the fill beyond its matte that the model knows."""
+        if self._fills_black:
+            return premultiply(rgb_TCHW, alpha_T1HW)
+        is_seen_T1HW = alpha_T1HW > ALPHA_FLOOR
+        return fill_unknown(rgb_TCHW, is_seen_T1HW) if is_seen_T1HW.any() else rgb_TCHW
 
     @property
     def _fills_black(self) -> bool:

@@ -14,14 +14,26 @@ from layert2v_model.attention import Rotary
 from layert2v_model.errors import InvalidShot
 
 
+STREAM_POSITIONS = ("released", "shared")
+"""`released`: the time index runs through all streams, s * T + t. `shared`: it begins anew in each,
+and only LayerAdaLN tells streams apart."""
+
+
 class JointRotaryPosEmbed(WanRotaryPosEmbed):
-    """Native 3D positions whose time index runs through all streams: s * T + t.
+    """Native 3D positions of the tokens of all streams.
 
     Source: LayerT2V's release with `use_4d_rope: false`, the setting of all its recipes.
     """
 
-    def __init__(self, attention_head_dim: int, patch_size: tuple[int, ...], max_seq_len: int):
+    def __init__(
+        self,
+        attention_head_dim: int,
+        patch_size: tuple[int, ...],
+        max_seq_len: int,
+        stream_positions: str = "released",
+    ) -> None:
         super().__init__(attention_head_dim, patch_size, max_seq_len)
+        self._is_shared = stream_positions == "shared"
         self._tables: dict[tuple[Any, ...], Rotary] = {}
 
     def forward(self, hidden_states: Tensor) -> Rotary:
@@ -39,7 +51,8 @@ class JointRotaryPosEmbed(WanRotaryPosEmbed):
                 f"latents of {num_frames} frames, {height} x {width}, do not fill patches of "
                 f"{tuple(self.patch_size)}; use a multiple of each"
             )
-        num_positions = num_streams * num_frames // self.patch_size[0]
+        num_counted = 1 if self._is_shared else num_streams
+        num_positions = num_counted * num_frames // self.patch_size[0]
         if num_positions > self.max_seq_len:
             raise InvalidShot(
                 f"{num_streams} streams of {num_frames} latent frames need {num_positions} "
@@ -47,12 +60,15 @@ class JointRotaryPosEmbed(WanRotaryPosEmbed):
             )
         with torch.inference_mode(False), torch.no_grad():
             joint = latents_BSCTHW.new_empty(
-                (1, channels, num_streams * num_frames, height, width), device="meta"
+                (1, channels, num_counted * num_frames, height, width), device="meta"
             )
             cos, sin = super().forward(joint)
             return self._per_stream(cos, latents_BSCTHW), self._per_stream(sin, latents_BSCTHW)
 
     def _per_stream(self, table: Tensor, latents_BSCTHW: Tensor) -> Tensor:
-        streams = rearrange(table, "b (s l) h d -> b s l h d", s=latents_BSCTHW.shape[1])
+        num_streams = latents_BSCTHW.shape[1]
+        counted = 1 if self._is_shared else num_streams
+        streams = rearrange(table, "b (s l) h d -> b s l h d", s=counted)
+        streams = streams.expand(-1, num_streams, -1, -1, -1)
         # A view would show a compiled block the table it was cut from.
-        return streams.to(latents_BSCTHW.device, torch.float32, copy=True)
+        return streams.to(latents_BSCTHW.device, torch.float32, copy=True).contiguous()

@@ -28,7 +28,7 @@ from layert2v_model.attention import text_key_value
 from layert2v_model.block import LayerT2VTransformerBlock, modulated
 from layert2v_model.errors import InvalidShot
 from layert2v_model.held import HeldStreams
-from layert2v_model.positions import JointRotaryPosEmbed
+from layert2v_model.positions import STREAM_POSITIONS, JointRotaryPosEmbed
 from layert2v_model.streams import PROMPT_VISIBILITIES, StreamRole, num_foregrounds_of
 from layert2v_model.text import TextStates, distinct_texts
 from layert2v_model.window import FrameWindow
@@ -138,7 +138,7 @@ class LayerT2VTransformer3DModel(WanTransformer3DModel):
             rope_max_seq_len: Positions per axis; S * T must not exceed it.
             pos_embed_seq_len: Must be None, as above.
             prompt_visibility: `released` or `isolated`, see `streams.visible_prompts`.
-            stream_positions: `released`: the time index runs through the concatenation.
+            stream_positions: `released` or `shared`, see `positions.STREAM_POSITIONS`.
             max_foregrounds: Most foregrounds of a shot.
             foreground_fill: What foreground streams hold beyond their matte: `black`
                 (premultiplied, as released) or `bleed` (straight colour, extended).
@@ -155,7 +155,7 @@ class LayerT2VTransformer3DModel(WanTransformer3DModel):
         """
         _check_settings(
             prompt_visibility=(prompt_visibility, PROMPT_VISIBILITIES),
-            stream_positions=(stream_positions, ("released",)),
+            stream_positions=(stream_positions, STREAM_POSITIONS),
             foreground_fill=(foreground_fill, ("black", "bleed")),
             prediction_type=(prediction_type, ("velocity", "preconditioned")),
         )
@@ -182,7 +182,9 @@ class LayerT2VTransformer3DModel(WanTransformer3DModel):
         )
         self.register_to_config(num_layers=num_layers)
         dim = num_attention_heads * attention_head_dim
-        self.rope = JointRotaryPosEmbed(attention_head_dim, patch_size, rope_max_seq_len)
+        self.rope = JointRotaryPosEmbed(
+            attention_head_dim, patch_size, rope_max_seq_len, stream_positions
+        )
         self.layer_adaln = LayerAdaLN(dim, max_foregrounds)
         self.blocks = nn.ModuleList(
             LayerT2VTransformerBlock(

@@ -303,6 +303,21 @@ def test_a_given_foreground_is_premultiplied_for_a_black_filled_model(
     assert take.layers[1].rgb_TCHW is rgb
 
 
+def test_a_given_foregrounds_colour_is_extended_for_a_model_of_the_other_fill(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pipeline = make_toy_pipeline(tmp_path, foreground_fill="bleed")
+    seen = spy_on_network(pipeline, monkeypatch)
+    alpha = torch.zeros(5, 1, 32, 32)
+    alpha[:, :, 8:24, 8:24] = 1
+    rgb = torch.rand(5, 3, 1, 1).expand(-1, -1, 32, 32)
+
+    pipeline(PROMPTS, **FORMAT, given={"foreground_1": rgb, "alpha_1": alpha})
+    pipeline(PROMPTS, **FORMAT, given={"foreground_1": rgb * alpha, "alpha_1": alpha})
+
+    torch.testing.assert_close(seen[-1][0][:, 2], seen[0][0][:, 2])
+
+
 @pytest.mark.parametrize(
     ("change", "sentence"),
     [

@@ -223,6 +223,17 @@ def test_more_time_positions_than_the_table_has_is_an_invalid_shot() -> None:
         model(torch.randn(1, 4, 4, 2, 4, 4), torch.tensor([1.0]), torch.randn(1, 4, 3, 16))
 
 
+def test_shared_positions_begin_anew_in_each_stream() -> None:
+    latents = torch.randn(1, 4, 4, 2, 4, 4)
+
+    released = make_toy_transformer().rope(latents)[0]
+    shared = make_toy_transformer(stream_positions="shared", rope_max_seq_len=2).rope(latents)[0]
+
+    for stream in range(4):
+        assert torch.equal(shared[:, stream], released[:, 0])
+    assert not torch.equal(released[:, 1], released[:, 0])
+
+
 def test_a_head_that_knows_picture_and_noise_gives_the_exact_velocity_at_every_t() -> None:
     picture, noise = torch.randn(1, 4, 2, 3, 4, 4), torch.randn(1, 4, 2, 3, 4, 4)
     t_BST = torch.tensor([0.0, 0.4, 1.0]).expand(1, 4, 3)
@@ -260,7 +271,7 @@ def test_latents_that_do_not_fill_patches_are_an_invalid_shot() -> None:
     "setting",
     [
         {"prompt_visibility": "open"},
-        {"stream_positions": "shared"},
+        {"stream_positions": "apart"},
         {"foreground_fill": "green"},
         {"cross_stream_window": -1},
         {"prediction_type": "noise"},

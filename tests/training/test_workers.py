@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from layert2v_training.latents import load_latents
+from layert2v_training.latents import cache_key, encode_clip, load_latents, videos_of
 from layert2v_training.linear_vae import LinearVaeSize, make_vae
 from layert2v_training.scenes import SceneRecipe, SceneSource
 from layert2v_training.workers import make_in_workers
@@ -43,3 +43,17 @@ def test_workers_encode_the_clips_that_one_process_encodes(tmp_path: Path) -> No
     ]
     for one, other in zip(alone, shared, strict=True):
         torch.testing.assert_close(one.latents_SCTHW, other.latents_SCTHW, rtol=0, atol=1e-2)
+
+
+def test_latents_hold_the_fill_that_the_model_says(tmp_path: Path) -> None:
+    source = SceneSource(make_toy_assets(tmp_path), SceneRecipe(16, 16, 2, (1,)))
+    clip, vae = source.clip(0), make_vae(LinearVaeSize(z_dim=4, encoder_dim=16, decoder_dim=16))
+
+    black, bleed = encode_clip(vae, clip), encode_clip(vae, clip, "bleed")
+
+    layer = clip.foregrounds[0]
+    assert (videos_of(clip, "bleed")[2] == layer.rgb_THWC).all()
+    assert (videos_of(clip)[2] == layer.rgb_THWC * layer.alpha_THW[..., None]).all()
+    assert torch.equal(black.latents_SCTHW[[0, 1, 3]], bleed.latents_SCTHW[[0, 1, 3]])
+    assert not torch.equal(black.latents_SCTHW[2], bleed.latents_SCTHW[2])
+    assert cache_key(vae, source) != cache_key(vae, source, "bleed")

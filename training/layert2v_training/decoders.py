@@ -70,7 +70,8 @@ class Frames:
     """Frames of one kind of stream: what they show, and two versions of their latents."""
 
     pixels_M3HW: Tensor
-    """uint8, display-referred sRGB; foregrounds premultiplied on black, a matte three times."""
+    """uint8, display-referred sRGB; foregrounds with the model's fill beyond their matte, a matte three
+    times."""
     exact_MCHW: Tensor
     """The encoder's, normalised, alphas through `project_in`; half precision."""
     made_MCHW: Tensor
@@ -89,13 +90,14 @@ class _FrameTaker:
 
     source: ClipSource
     count: int
+    fill: str
 
     def __call__(self, index: int) -> tuple[NDArray[np.uint8], LatentClip]:
         clip = self.source.clip(index)
         num_frames = len(clip.full_THWC)
         count = min(self.count, num_frames)
         chosen = np.random.default_rng(index).choice(num_frames, count, replace=False)
-        videos: list[Pixels] = videos_of(clip)
+        videos: list[Pixels] = videos_of(clip, self.fill)
         stacked = np.stack([video[chosen] for video in videos], axis=1)
         pixels = (rearrange(stacked, "f s h w c -> f s c h w") * 255 + 0.5).astype(np.uint8)
         captions = tuple(layer.caption for layer in clip.foregrounds)
@@ -126,7 +128,8 @@ class FrameMaker:
         Raises:
             Exception: Whatever the source raises for a clip.
         """
-        taker = _FrameTaker(source, self.recipe.frames_per_clip)
+        fill = self.model.config.foreground_fill
+        taker = _FrameTaker(source, self.recipe.frames_per_clip, fill)
         taken = make_in_workers(taker, range(self.recipe.num_clips), num_workers)
         taken = iter(tqdm(taken, "frames", self.recipe.num_clips, mininterval=10, ascii=True))
         colours, mattes = list[Frames](), list[Frames]()

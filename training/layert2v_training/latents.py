@@ -37,22 +37,25 @@ class LatentClip:
     """Empty: made of the others."""
 
 
-def videos_of(clip: LayeredClip) -> list[Pixels]:
+def videos_of(clip: LayeredClip, fill: str = "black") -> list[Pixels]:
     """List a clip's streams in their joint order: (T, H, W, 3) each, sRGB in [0, 1].
 
-    Foregrounds are premultiplied on black, alphas three equal channels.
+    Foregrounds have what the model's `foreground_fill` says beyond their matte: `black` is colour
+    premultiplied, `bleed` straight colour, extended. Alphas are three equal channels.
     """
     videos: list[Pixels] = [clip.full_THWC, clip.background_THWC]
     for layer in clip.foregrounds:
         alpha_THWC = layer.alpha_THW[..., None]
-        videos += [layer.rgb_THWC * alpha_THWC, alpha_THWC.repeat(3, -1)]
+        rgb_THWC = layer.rgb_THWC * alpha_THWC if fill == "black" else layer.rgb_THWC
+        videos += [rgb_THWC, alpha_THWC.repeat(3, -1)]
     return videos
 
 
-def encode_clip(vae: AutoencoderKLWan, clip: LayeredClip) -> LatentClip:
-    """Encode the streams of a clip; foregrounds are premultiplied on black."""
+def encode_clip(vae: AutoencoderKLWan, clip: LayeredClip, fill: str = "black") -> LatentClip:
+    """Encode the streams of a clip; `fill` as in `videos_of`."""
+    videos = videos_of(clip, fill)
     pixels = torch.stack(
-        [rearrange(torch.from_numpy(video), "t h w c -> c t h w") for video in videos_of(clip)]
+        [rearrange(torch.from_numpy(video), "t h w c -> c t h w") for video in videos]
     )
     with torch.no_grad():
         latents = encode_pixels(vae, pixels.to(vae.device)).to("cpu", torch.float16)
@@ -60,9 +63,10 @@ def encode_clip(vae: AutoencoderKLWan, clip: LayeredClip) -> LatentClip:
     return LatentClip(latents, clip.background_caption, captions, clip.full_caption)
 
 
-def cache_key(vae: AutoencoderKLWan, source: ClipSource) -> str:
-    """Digest of the encoder's weights and the source's key."""
+def cache_key(vae: AutoencoderKLWan, source: ClipSource, fill: str = "black") -> str:
+    """Digest of the encoder's weights, the source's key and foregrounds' fill."""
     digest = hashlib.sha256(source.key.encode())
+    digest.update(b"" if fill == "black" else fill.encode())
     for name, value in sorted(vae.encoder.state_dict().items()):
         digest.update(name.encode())
         digest.update(value.float().cpu().numpy().tobytes())
@@ -76,13 +80,14 @@ def load_latents(
     num_clips: int,
     num_workers: int = 0,
     device: torch.device | None = None,
+    fill: str = "black",
 ) -> list[LatentClip]:
     """Read the latents of clips 0 to `num_clips` - 1, encoding the shards that are missing.
 
     Several processes of a run share the shards to encode, each with workers of its own. Latents
-    are read onto `device` if they take less than half of its free memory.
+    are read onto `device` if they take less than half of its free memory. `fill` as in `videos_of`.
     """
-    shards = write_latents(folder, vae, source, num_clips, num_workers)
+    shards = write_latents(folder, vae, source, num_clips, num_workers, fill)
     home, clips = _home(shards, device), list[LatentClip]()
     for path in shards:
         stored = torch.load(path, weights_only=True, map_location=home)
@@ -104,10 +109,11 @@ def write_latents(
     source: ClipSource,
     num_clips: int,
     num_workers: int = 0,
+    fill: str = "black",
 ) -> list[Path]:
     """Encode the shards that are missing, as `load_latents` does, and name all of them."""
     folder.mkdir(parents=True, exist_ok=True)
-    key = cache_key(vae, source)
+    key = cache_key(vae, source, fill)
     firsts = range(0, num_clips, SHARD_CLIPS)
     shards = {_shard_path(folder, key, first, num_clips): first for first in firsts}
     processes = PartialState()
@@ -115,7 +121,7 @@ def write_latents(
     processes.wait_for_everyone()
     own = missing[processes.process_index :: processes.num_processes]
     encoder = vae if num_workers == 0 else deepcopy(vae).cpu()
-    writer = _ShardWriter(folder, key, encoder, source, num_clips)
+    writer = _ShardWriter(folder, key, encoder, source, num_clips, fill)
     written = make_in_workers(writer, [shards[path] for path in own], num_workers)
     bar = tqdm(total=len(own), desc="latents", mininterval=10, ascii=True, disable=not own)
     for _ in written:
@@ -145,10 +151,11 @@ class _ShardWriter:
     vae: AutoencoderKLWan
     source: ClipSource
     num_clips: int
+    fill: str
 
     def __call__(self, first: int) -> None:
         indices = range(first, min(first + SHARD_CLIPS, self.num_clips))
-        encoded = [encode_clip(self.vae, self.source.clip(i)) for i in indices]
+        encoded = [encode_clip(self.vae, self.source.clip(i), self.fill) for i in indices]
         stored = [(c.latents_SCTHW, _captions(c)) for c in encoded]
         path = _shard_path(self.folder, self.key, first, self.num_clips)
         partial = path.with_suffix(".part")

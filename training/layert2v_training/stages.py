@@ -96,6 +96,11 @@ class Run:
         others = (size for size in self.recipe.extra_sizes if size != main)
         return {main: num_clips, **dict.fromkeys(others, fewer)}
 
+    @property
+    def fill(self) -> str:
+        """What foregrounds hold beyond their matte."""
+        return str(self.recipe.transformer.get("foreground_fill", "black"))
+
     def stage(self, stage: str) -> JointRecipe:
         """Return the recipe of stage `joint` or `multi-foreground`."""
         return self.recipe.joint if stage == "joint" else self.recipe.multi_foreground
@@ -190,7 +195,8 @@ def run_latents(run: Run, stage: str) -> None:
         run.adopt_vaes()
     vae = run.vae()
     for size, num_clips in run.clips_per_size.items():
-        write_latents(run.out / "latents", vae, run.clips(stage, size), num_clips, run.workers)
+        source = run.clips(stage, size)
+        write_latents(run.out / "latents", vae, source, num_clips, run.workers, run.fill)
 
 
 def run_joint(run: Run, stage: str, *, is_compiled: bool = False) -> None:
@@ -207,7 +213,9 @@ def run_joint(run: Run, stage: str, *, is_compiled: bool = False) -> None:
     clips = list[LatentClip]()
     for size, num_clips in run.clips_per_size.items():
         source = run.clips(stage, size)
-        clips += load_latents(run.out / "latents", vae, source, num_clips, run.workers, device)
+        clips += load_latents(
+            run.out / "latents", vae, source, num_clips, run.workers, device, run.fill
+        )
     project_alphas(clips, load_project_in(run.out / "alpha_vae"))
     captions = run.captions()
     captions.encoder.to(device)

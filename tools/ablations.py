@@ -1,0 +1,247 @@
+"""Train small networks that differ in one choice each, and measure them alike.
+
+    python tools/ablations.py --out runs/ablations                       all, one after another
+    python tools/ablations.py --out runs/ablations --only chosen bleed   some; others beside them
+
+All see the same clips (96x64, 9 frames, one or two foregrounds) in the same order, begin with the
+same weights and learn for as many steps. Each is measured on held-out scenes: the error of its
+velocity, takes of the scenes' words, and the scenes' full videos taken apart. A run that was
+stopped goes on. Writes `OUT/NAME/figures.json`, `OUT/table.md` and `OUT/sheet.png`.
+
+Shape letters: B batch, S streams, C channels, T latent frames, H, W.
+"""
+
+import argparse
+import json
+import logging
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from ablation_variants import SHIFT, VARIANTS, Variant
+from layert2v_model.alpha_vae import load_project_in
+from layert2v_model.folder import read_transformer, read_vae
+from layert2v_model.loading import fastest_dtype, load_pipeline
+from layert2v_model.pipeline import LayerT2VPipeline
+from layert2v_model.streams import batch_stream_text
+from layert2v_model.transformer import LayerT2VTransformer3DModel
+from layert2v_training.assets import fetch_assets
+from layert2v_training.captions import CaptionStates
+from layert2v_training.evaluation.evaluating import Judges, Section, decompose, generate
+from layert2v_training.evaluation.held_out import held_out_clips, line_of, stack_of
+from layert2v_training.evaluation.oracle import Oracle
+from layert2v_training.evaluation.pictures import write_sheet
+from layert2v_training.evaluation.studio import Studio
+from layert2v_training.export import text_encoder_folder
+from layert2v_training.joint import (
+    JointRecipe,
+    clip_text,
+    full_caption,
+    make_transformer,
+    project_alphas,
+    train_joint,
+)
+from layert2v_training.latents import LatentClip, encode_clip, load_latents
+from layert2v_training.linear_vae import channel_weights
+from layert2v_training.losses import add_noise
+from layert2v_training.optimizers import LoopRecipe
+from layert2v_training.recipes import tiny
+from layert2v_training.scenes import SceneSource
+
+log = logging.getLogger(__name__)
+
+WIDTH, HEIGHT, FRAMES = 96, 64, 9
+LEVELS = (0.3, 0.6, 0.9)
+"""Noise levels of all streams at which the velocity's error is measured."""
+SHOWN = 4
+"""Takes of each variant on the sheet."""
+COLUMNS = {
+    "error_full": "error, full",
+    "error_background": "background",
+    "error_foreground": "foreground",
+    "error_alpha": "matte",
+    "recomposition_before": "recomposition, dB",
+    "soft_iou": "soft IoU",
+    "ghost_slope_before": "ghost slope",
+    "right_subject": "right subject",
+    "apart_soft_iou": "taken apart: soft IoU",
+    "apart_recomposition_before": "recomposition, dB",
+}
+"""Figures of the table, in its words."""
+
+
+@dataclass(frozen=True, eq=False)
+class Bench:
+    """What all variants share."""
+
+    model: Path
+    """A model folder, of which VAEs and text encoder are used."""
+    assets: Path
+    out: Path
+    num_clips: int
+    num_steps: int
+    num_shots: int
+    workers: int
+
+    @property
+    def recipe(self) -> JointRecipe:
+        """How each learns."""
+        loop = LoopRecipe(
+            num_steps=self.num_steps, learning_rate=1e-3, muon_scale=2.0, weight_decay=0.01,
+            warmup_steps=min(50, self.num_steps), ema_decay=0.995,
+        )  # fmt: skip
+        return JointRecipe(
+            loop, batch_size=8, windowed_share=0.4, windowed_batch_size=48, sheet_every=0
+        )
+
+
+def run_variant(bench: Bench, name: str) -> None:
+    """Train a variant, or go on with it, measure it and write its figures."""
+    variant, folder = VARIANTS[name], bench.out / name
+    _trained(bench, variant, name).save_pretrained(folder / "transformer")
+    figures = _errors(bench, _network(folder, variant, torch.float32))
+    section, apart = _takes(bench, _network(folder, variant, fastest_dtype()))
+    figures |= _means(section)
+    figures |= {f"apart_{key}": value for key, value in _means(apart).items()}
+    torch.save([row.half() for row in section.rows[:SHOWN]], folder / "rows.pt")
+    (folder / "figures.json").write_text(
+        json.dumps({"variant": variant.words, "bench": _said(bench), **figures}, indent=1) + "\n"
+    )
+
+
+def _said(bench: Bench) -> dict[str, object]:
+    return {name: str(value) if isinstance(value, Path) else value
+            for name, value in asdict(bench).items() if name not in ("out", "workers")}  # fmt: skip
+
+
+def _trained(bench: Bench, variant: Variant, name: str) -> LayerT2VTransformer3DModel:
+    torch.manual_seed(0)
+    model = make_transformer(variant.network)
+    variant.change(model)
+    vae = read_vae(bench.model, "vae").float()
+    scene = replace(
+        tiny().joint_scene, width=WIDTH, height=HEIGHT, num_frames=FRAMES, foregrounds=(1, 1, 2)
+    )
+    clips = load_latents(
+        bench.out / "latents", vae, SceneSource(bench.assets, scene), bench.num_clips,
+        bench.workers, fill=model.config.foreground_fill,
+    )  # fmt: skip
+    project_alphas(clips, load_project_in(bench.model / "alpha_vae"))
+    recipe = replace(bench.recipe, noise=variant.noise)
+    average = train_joint(bench.out, model, clips, _captions(), recipe, name, channel_weights(vae))
+    average.copy_to(model)
+    return model.eval()
+
+
+def _captions() -> CaptionStates:
+    return CaptionStates.read(text_encoder_folder())
+
+
+def _network(folder: Path, variant: Variant, dtype: torch.dtype) -> LayerT2VTransformer3DModel:
+    model = read_transformer(folder, dtype)
+    variant.change(model)
+    return model
+
+
+@torch.no_grad()
+def _errors(bench: Bench, model: LayerT2VTransformer3DModel) -> dict[str, float]:
+    """Mean squared error of the velocity on held-out scenes, by stream; all at one level."""
+    vae, captions = read_vae(bench.model, "vae").float(), _captions()
+    scenes = held_out_clips(bench.assets, WIDTH, HEIGHT, FRAMES, bench.num_shots)
+    clips = [encode_clip(vae, scene, model.config.foreground_fill) for scene in scenes]
+    project_alphas(clips, load_project_in(bench.model / "alpha_vae"))
+    weights_C = channel_weights(vae)[:, None, None, None]
+    errors = []
+    for seed, clip in enumerate(clips):
+        captions.encode({clip.background_caption, *clip.foreground_captions, full_caption(clip)})
+        errors += [_error(model, clip, captions, weights_C, seed, level) for level in LEVELS]
+    names = ("full", "background", "foreground", "alpha")
+    means_S = torch.stack(errors).mean(0)
+    return {f"error_{name}": float(value) for name, value in zip(names, means_S, strict=True)}
+
+
+def _error(
+    model: LayerT2VTransformer3DModel,
+    clip: LatentClip,
+    captions: CaptionStates,
+    weights_C: Tensor,
+    seed: int,
+    level: float,
+) -> Tensor:
+    """Return the error of each stream (S,)."""
+    x = clip.latents_SCTHW.float()[None]
+    noise = torch.randn(x.shape, generator=torch.Generator().manual_seed(seed))
+    heard = clip_text(clip, captions, model.config.prompt_visibility, is_dropped=False)
+    text, mask = batch_stream_text([heard])
+    noisy = add_noise(x, noise, torch.full((1, x.shape[1], 1), level))
+    timestep = torch.full((1,), 1000 * level)
+    velocity = model(noisy, timestep, text, mask, return_dict=False)[0]
+    return ((velocity - (noise - x)).square() * weights_C).mean((0, 2, 3, 4, 5))
+
+
+def _takes(bench: Bench, model: LayerT2VTransformer3DModel) -> tuple[Section, Section]:
+    clips = held_out_clips(bench.assets, WIDTH, HEIGHT, FRAMES, bench.num_shots)
+    lines = [line_of(clip, seed) for seed, clip in enumerate(clips, start=1)]
+    studio = Studio(_pipeline(bench, model), WIDTH, HEIGHT, FRAMES, 12, tiny().guidance_scale)
+    judges = Judges(Oracle(bench.assets, lines))
+    section, _ = generate(studio, lines, None, judges, log.info, num_regenerated=0)
+    return section, decompose(studio, lines, [stack_of(clip) for clip in clips], log.info)
+
+
+def _pipeline(bench: Bench, model: LayerT2VTransformer3DModel) -> LayerT2VPipeline:
+    pipeline = load_pipeline(bench.model, fastest_dtype())
+    pipeline.scheduler.set_shift(SHIFT)
+    pipeline.register_modules(transformer=model)
+    return pipeline
+
+
+def _means(section: Section) -> dict[str, float]:
+    return {name: float(found["mean"]) for name, found in section.summary()["metrics"].items()}
+
+
+def write_table(out: Path) -> str:
+    """Write what is known of all variants in `out`: the table, and the sheet."""
+    heads = ["", *COLUMNS.values()]
+    lines = [f"| {' | '.join(heads)} |", "|" + "---|" * len(heads)]
+    rows: list[Tensor] = []
+    for name in VARIANTS:
+        path = out / name / "figures.json"
+        if not path.is_file():
+            continue
+        found = json.loads(path.read_text())
+        cells = [f"{found[key]:.3f}" if key in found else "" for key in COLUMNS]
+        lines.append(f"| {found['variant']} | {' | '.join(cells)} |")
+        rows.append(torch.cat(torch.load(path.with_name("rows.pt"), weights_only=True), 2).float())
+    page = "\n".join(lines) + "\n"
+    (out / "table.md").write_text(page)
+    if rows:
+        write_sheet(rows, out / "sheet.png")
+    return page
+
+
+def main() -> None:
+    """Run the command line."""
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--model", type=Path, default=Path("backend/layert2v_model/tiny"))
+    parser.add_argument("--assets", type=Path, default=Path("cache/assets"))
+    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--only", nargs="+", choices=VARIANTS, default=list(VARIANTS))
+    parser.add_argument("--clips", type=int, default=1000, help="of training")
+    parser.add_argument("--steps", type=int, default=600, help="of training")
+    parser.add_argument("--shots", type=int, default=12, help="held-out scenes")
+    parser.add_argument("--workers", type=int, default=0, help="processes that compose clips")
+    asked = parser.parse_args()
+    assets = fetch_assets(asked.assets)
+    bench = Bench(
+        asked.model, assets, asked.out, asked.clips, asked.steps, asked.shots, asked.workers
+    )
+    for name in asked.only:
+        run_variant(bench, name)
+        print(write_table(asked.out), flush=True)
+
+
+if __name__ == "__main__":
+    main()
