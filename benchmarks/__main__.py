@@ -20,6 +20,7 @@ from benchmarks.rows import Row, table
 
 NAMES = (
     "layers_price", "against_release", "growth", "regenerate", "pipeline_share", "overlap",
+    "approximations",
 )  # fmt: skip
 
 

@@ -1,0 +1,93 @@
+"""What each approximation saves and what it costs, on the shipped model.
+
+The cost is how far a take is from the exact one, against how far a take of other seeds is: 0 is the
+same take, 1 another one.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from benchmarks.regenerate import REFRESH
+from benchmarks.rows import Row, median_seconds
+from benchmarks.shipped import load_shipped, shot
+from layert2v_model.caching import disable_step_cache, enable_step_cache
+from layert2v_model.offload import enable_layerwise_casting
+from layert2v_model.pipeline import LayerT2VPipeline
+from layert2v_model.reuse import kept_layers
+from layert2v_model.stack import Stack
+
+Make = Callable[[], Stack]
+STEPS = 12
+FEW = (8, 4)
+"""Steps of shorter takes. Distilled checkpoints are made for 4 and 8; this one is not distilled."""
+OTHER_SEEDS = {"full": 11, "background": 12, "foreground_1": 13, "foreground_2": 14}
+THRESHOLD = 0.1
+"""Of the step cache."""
+
+
+def rows(*, toy: bool) -> list[Row]:
+    """Compare few steps, 8-bit weights, the step cache, and given layers computed rarely."""
+    pipeline, steps, rounds = load_shipped(), 2 if toy else STEPS, 1 if toy else 3
+    other = pipeline(**shot(steps) | {"stream_seeds": OTHER_SEEDS})
+    exact = _maker(pipeline, steps)
+    few = (1,) if toy else FEW
+    ways = {f"{n} steps instead of {steps}": _maker(pipeline, n) for n in few}
+    ways |= {
+        "weights in fp8": _maker(_in_fp8(), steps),
+        f"step cache at {THRESHOLD}": _cached(pipeline, steps),
+    }
+    given = kept_layers(exact(), anew=[2])
+    anew = _maker(pipeline, steps, given=given)
+    quick = _maker(pipeline, steps, given=given, refresh_given_every=REFRESH)
+    case = f"one foreground anew, given layers computed in one step of {REFRESH}"
+    return _rows(exact, ways, other, rounds) + _rows(anew, {case: quick}, other, rounds)
+
+
+def _maker(pipeline: LayerT2VPipeline, steps: int, **changes: Any) -> Make:
+    return lambda: pipeline(**{**shot(steps), **changes})
+
+
+def _in_fp8() -> LayerT2VPipeline:
+    pipeline = load_shipped()
+    enable_layerwise_casting(pipeline.transformer)
+    return pipeline
+
+
+def _cached(pipeline: LayerT2VPipeline, steps: int) -> Make:
+    def make() -> Stack:
+        enable_step_cache(pipeline.transformer, THRESHOLD)
+        try:
+            return pipeline(**shot(steps))
+        finally:
+            disable_step_cache(pipeline.transformer)
+
+    return make
+
+
+def _rows(exact: Make, ways: dict[str, Make], other: Stack, rounds: int) -> list[Row]:
+    """Time each beside the exact way, and compare what they make."""
+    seconds = median_seconds({"exact": exact, **ways}, rounds)
+    take, found = exact(), list[Row]()
+    for case, make in ways.items():
+        made = make()
+        found.append(Row("approximations", case, "take, s", seconds[case], seconds["exact"]))
+        for what, streams in (("full video", _full), ("mattes", _mattes)):
+            far, farther = (_distance(streams(x), streams(take)) for x in (made, other))
+            found.append(Row("approximations", case, f"{what}, RMS from exact", far, farther))
+    return found
+
+
+def _full(take: Stack) -> Tensor:
+    return take.full_TCHW
+
+
+def _mattes(take: Stack) -> Tensor:
+    return torch.cat([layer.alpha_T1HW for layer in take.foregrounds])
+
+
+def _distance(a: Tensor, b: Tensor) -> float:
+    """Root of the mean squared difference of pictures in [0, 1]."""
+    return float((a.float() - b.float()).square().mean().sqrt())
