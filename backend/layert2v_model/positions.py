@@ -13,7 +13,6 @@ from torch import Tensor
 from layert2v_model.attention import Rotary
 from layert2v_model.errors import InvalidShot
 
-
 STREAM_POSITIONS = ("released", "shared")
 """`released`: the time index runs through all streams, s * T + t. `shared`: it begins anew in each,
 and only LayerAdaLN tells streams apart."""
