@@ -93,7 +93,7 @@ class Bench:
             warmup_steps=min(50, self.num_steps), ema_decay=0.995,
         )  # fmt: skip
         return JointRecipe(
-            loop, batch_size=8, windowed_share=0.4, windowed_batch_size=48, sheet_every=0
+            loop, batch_size=4, windowed_share=0.4, windowed_batch_size=24, sheet_every=0
         )
 
 
@@ -230,7 +230,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--only", nargs="+", choices=VARIANTS, default=list(VARIANTS))
     parser.add_argument("--clips", type=int, default=1000, help="of training")
-    parser.add_argument("--steps", type=int, default=600, help="of training")
+    parser.add_argument("--steps", type=int, default=500, help="of training")
     parser.add_argument("--shots", type=int, default=12, help="held-out scenes")
     parser.add_argument("--workers", type=int, default=0, help="processes that compose clips")
     asked = parser.parse_args()

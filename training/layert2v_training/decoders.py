@@ -70,8 +70,7 @@ class Frames:
     """Frames of one kind of stream: what they show, and two versions of their latents."""
 
     pixels_M3HW: Tensor
-    """uint8, display-referred sRGB; foregrounds with the model's fill beyond their matte, a matte three
-    times."""
+    """uint8, display-referred sRGB; foregrounds filled as `videos_of` says, a matte three times."""
     exact_MCHW: Tensor
     """The encoder's, normalised, alphas through `project_in`; half precision."""
     made_MCHW: Tensor

@@ -96,14 +96,19 @@ def test_held_out_scenes_are_asked_for_and_taken_apart(
 ) -> None:
     out = tmp_path / "out"
 
-    report = _report(model, out, "--held-out", "2", "--assets", assets, "--no-alignment")
+    asked = ("--held-out", "2", "--decompose", "1", "--assets", assets, "--no-alignment")
+    report = _report(model, out, *asked)
 
+    assert len(report["shots"]) == 2
+    assert len(report["decomposition"]["shots"]) == 1
     assert all("routing" in shot["values"] for shot in report["shots"])
     truth = report["decomposition"]["baselines"]["copy of ground truth"]
     assert truth["soft_iou"]["worst"] == 1
     assert report["decomposition"]["metrics"]["given_change"]["worst"] == 0
     assert 0 <= report["decomposition"]["metrics"]["soft_iou"]["mean"] <= 1
-    data = report["baselines"]["copy of ground truth"]["temporal_flicker"]["mean"]
+    exact = report["baselines"]["copy of ground truth"]
+    assert 0 < exact["spill"]["mean"] < 0.2
+    data = exact["temporal_flicker"]["mean"]
     assert report["against_data"]["temporal_flicker"]["data"] == data
 
 

@@ -43,6 +43,10 @@ def main_command(
     regenerate: Annotated[
         int, typer.Option(min=0, help="First shots of which a layer is made anew.")
     ] = 1,
+    decompose: Annotated[
+        int | None,
+        typer.Option(min=0, help="First held-out scenes that are also taken apart; default: all."),
+    ] = None,
     alignment: Annotated[
         bool, typer.Option(help="Also score words by the in-domain model (fitted in 10 s).")
     ] = True,
@@ -53,7 +57,7 @@ def main_command(
     """Measure layered video beside baselines."""
     request = Request(
         source, out, prompts, held_out, assets, truth, steps, guidance, regenerate,
-        tuple(vbench or ()), has_alignment=alignment,
+        decompose, tuple(vbench or ()), has_alignment=alignment,
     )  # fmt: skip
     try:
         page = run(request, lambda words: typer.echo(words, err=True))

@@ -6,8 +6,9 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from layert2v_model.alpha import light_of, premultiply
 from layert2v_model.stack import Layer, Role, Stack
-from layert2v_training.clips import LayeredClip, Pixels
+from layert2v_training.clips import ClipForeground, LayeredClip, Pixels
 from layert2v_training.evaluation.prompts import ShotLine
 from layert2v_training.recipes import tiny
 from layert2v_training.scenes import SceneSource
@@ -48,14 +49,17 @@ def line_of(clip: LayeredClip, seed: int) -> ShotLine:
 
 
 def stack_of(clip: LayeredClip) -> Stack:
-    """Give a scene's exact layers."""
+    """Give a scene's exact layers, with the light they would have if stored on black."""
     background_TCHW = tensor_of(clip.background_THWC)
-    layers = [
-        Layer(Role.FOREGROUND, tensor_of(layer.rgb_THWC), tensor_of(layer.alpha_THW[..., None]))
-        for layer in clip.foregrounds
-    ]
+    layers = [_layer_of(layer) for layer in clip.foregrounds]
     plate = Layer(Role.BACKGROUND, background_TCHW, torch.ones_like(background_TCHW[:, :1]))
     return Stack((plate, *layers), tensor_of(clip.full_THWC))
+
+
+def _layer_of(layer: ClipForeground) -> Layer:
+    rgb_TCHW, alpha_T1HW = tensor_of(layer.rgb_THWC), tensor_of(layer.alpha_THW[..., None])
+    light_T2 = light_of(premultiply(rgb_TCHW, alpha_T1HW), alpha_T1HW)
+    return Layer(Role.FOREGROUND, rgb_TCHW, alpha_T1HW, light_T2)
 
 
 def tensor_of(pixels_THWC: Pixels) -> Tensor:

@@ -53,6 +53,7 @@ class Request:
     steps: int | None = None
     guidance: float | None = None
     regenerate: int = 1
+    decompose: int | None = None
     vbench: tuple[str, ...] = ()
     has_alignment: bool = True
 
@@ -125,7 +126,8 @@ def _run_model(request: Request, left_out: list[str], on_shot: OnShot) -> _Measu
     section, speed = generate(
         studio, lines, truths, judges, on_shot, request.regenerate, partial(_pass, request)
     )
-    decomposition = decompose(studio, lines, truths, on_shot) if truths else None
+    apart = truths[: request.decompose] if truths else []
+    decomposition = decompose(studio, lines[: len(apart)], apart, on_shot) if apart else None
     form = (
         f"{studio.width}x{studio.height}, {studio.num_frames} frames, "
         f"{studio.num_inference_steps} steps, guidance {studio.guidance_scale:g}"
