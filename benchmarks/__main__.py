@@ -20,7 +20,7 @@ from benchmarks.rows import Row, table
 
 NAMES = (
     "layers_price", "against_release", "growth", "regenerate", "pipeline_share", "overlap",
-    "approximations",
+    "approximations", "finishing",
 )  # fmt: skip
 
 

@@ -151,13 +151,14 @@ class Run:
         )
 
     def captions(self) -> CaptionStates:
-        """Make what encodes captions, as the exported model will encode prompts."""
+        """Make what encodes captions, as the exported model will encode prompts, and keeps them."""
+        folder, device = self.out / "texts", PartialState().device
         if self.recipe.base == "none":
-            return CaptionStates.read(text_encoder_folder())
+            return CaptionStates.read(text_encoder_folder(), folder, device)
         if self.wan is not None:
-            return CaptionStates(*wan_text_encoder(self.wan))
+            return CaptionStates(*wan_text_encoder(self.wan), folder, device)
         assert self.init is not None
-        return CaptionStates(*read_text_encoder(self.init, read_card(self.init)))
+        return CaptionStates(*read_text_encoder(self.init, read_card(self.init)), folder, device)
 
 
 def run_vae(run: Run) -> None:
@@ -218,7 +219,6 @@ def run_joint(run: Run, stage: str, *, is_compiled: bool = False) -> None:
         )
     project_alphas(clips, load_project_in(run.out / "alpha_vae"))
     captions = run.captions()
-    captions.encoder.to(device)
     decoded = None
     if recipe.decoded.is_used:
         is_premultiplied = model.config.foreground_fill == "black"
@@ -255,7 +255,6 @@ def run_decoders(run: Run) -> None:
         run.recipe, run.recipe.multi_foreground, init=run.init, checkpoint=checkpoint
     )
     captions = run.captions()
-    captions.encoder.to(device)
     vae, alpha_vae = run.vae().to(device), run.vae("alpha_vae").to(device)
     project_in = load_project_in(run.out / "alpha_vae").to(device)
     torch.manual_seed(recipe.loop.seed)

@@ -1,0 +1,56 @@
+from pathlib import Path
+
+import pytest
+import torch
+
+from layert2v_training.captions import CaptionStates
+from layert2v_training.export import text_encoder_folder
+
+CAPTIONS = ["a fox", "a beach at night"]
+
+
+def _states(folder: Path | None) -> CaptionStates:
+    return CaptionStates.read(text_encoder_folder(), folder)
+
+
+def _never(*_: object, **__: object) -> None:
+    raise AssertionError("the encoder was asked")
+
+
+def test_states_are_trimmed_and_found_again_on_disk_bit_for_bit(tmp_path: Path) -> None:
+    first, again, alone = _states(tmp_path), _states(tmp_path), _states(None)
+    first.encode(CAPTIONS)
+    alone.encode(CAPTIONS)
+    again = _states(tmp_path)
+    again.encoder.forward = _never
+
+    again.encode(CAPTIONS)
+
+    for caption in ("", *CAPTIONS):
+        assert torch.equal(again[caption], first[caption])
+        assert torch.equal(again[caption], alone[caption])
+    assert len(first["a fox"]) == 4
+    assert not list(tmp_path.glob("*.part"))
+
+
+def test_only_new_captions_are_encoded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    _states(tmp_path).encode(CAPTIONS)
+    later, asked = _states(tmp_path), list[str]()
+    encode = later._encode_batch
+    monkeypatch.setattr(later, "_encode_batch", lambda batch: asked.extend(batch) or encode(batch))
+
+    later.encode([*CAPTIONS, "a dog"])
+
+    assert asked == ["a dog"]
+
+
+def test_states_of_another_encoder_are_not_taken(tmp_path: Path) -> None:
+    _states(tmp_path).encode(CAPTIONS)
+    tuned = _states(None)
+    with torch.no_grad():
+        tuned.encoder.encoder.layer[-1].output.LayerNorm.bias += 0.1
+
+    other = CaptionStates(tuned.tokenizer, tuned.encoder, tmp_path)
+    other.encode(CAPTIONS)
+
+    assert not torch.equal(other["a fox"], _states(tmp_path)["a fox"])
