@@ -47,17 +47,20 @@ class LayerT2VTransformerBlock(WanTransformerBlock):
         encoder_attention_mask: Tensor | None = None,
         window: FrameWindow | None = None,
         memory: BlockMemory | None = None,
+        frame_L: Tensor | None = None,
     ) -> Tensor:
         """Map tokens to tokens.
 
         Args:
             hidden_states: Tokens (B, S, L, D).
             encoder_hidden_states: Text after its MLP (B, S, N, D), or its keys and values.
-            temb: Time and layer modulation (B, S, F, 6, D), float32; F divides L.
+            temb: Time and layer modulation (B, S, F, 6, D), float32; F divides L, or see `frame_L`.
             rotary_emb: Cosines and sines (1, S, L, 1, head width).
             encoder_attention_mask: None, or a boolean (B, S, N), true on real text tokens.
             window: What self-attention sees of other streams; None: all.
             memory: Of streams that are not computed in every step; None: all are.
+            frame_L: Which of the F each token belongs to, where a device has parts of frames; None:
+                all frames are whole.
         """
         # Order of the six: Wan's, for self-attention and then for the feed-forward.
         shift_1, scale_1, gate_1, shift_2, scale_2, gate_2 = (
@@ -68,7 +71,7 @@ class LayerT2VTransformerBlock(WanTransformerBlock):
         hidden_states = _gated(
             hidden_states,
             self.attn1(
-                modulated(self.norm1, hidden_states, shift_1, scale_1),
+                modulated(self.norm1, hidden_states, shift_1, scale_1, frame_L),
                 None,
                 None,
                 rotary_emb,
@@ -76,6 +79,7 @@ class LayerT2VTransformerBlock(WanTransformerBlock):
                 memory=memory,
             ),
             gate_1,
+            frame_L,
         )
         hidden_states = hidden_states + self.attn2(
             self.norm2(hidden_states.float()).type_as(hidden_states),
@@ -85,8 +89,9 @@ class LayerT2VTransformerBlock(WanTransformerBlock):
         )
         return _gated(
             hidden_states,
-            self._fed_forward(modulated(self.norm3, hidden_states, shift_2, scale_2)),
+            self._fed_forward(modulated(self.norm3, hidden_states, shift_2, scale_2, frame_L)),
             gate_2,
+            frame_L,
         )
 
     def _fed_forward(self, tokens_BSLD: Tensor) -> Tensor:
@@ -108,21 +113,33 @@ class LayerT2VTransformerBlock(WanTransformerBlock):
 
 
 def modulated(
-    norm: nn.Module, tokens_BSLD: Tensor, shift_BSFD: Tensor, scale_BSFD: Tensor
+    norm: nn.Module,
+    tokens_BSLD: Tensor,
+    shift_BSFD: Tensor,
+    scale_BSFD: Tensor,
+    frame_L: Tensor | None = None,
 ) -> Tensor:
-    """Normalise tokens, then scale by 1 + scale and shift, in float32; L is F times a frame."""
-    normed = norm(tokens_BSLD.float()).unflatten(2, (shift_BSFD.shape[2], -1))
+    """Normalise tokens, then scale by 1 + scale and shift, in float32; `frame_L` as in a block."""
+    shift, scale = (_of_tokens(row, frame_L) for row in (shift_BSFD, scale_BSFD))
+    normed = norm(tokens_BSLD.float()).unflatten(2, (shift.shape[2], -1))
     # One pass and one temporary instead of two: the largest tensors of a block outside attention.
-    result = torch.addcmul(shift_BSFD[:, :, :, None], normed, 1 + scale_BSFD[:, :, :, None])
+    result = torch.addcmul(shift[:, :, :, None], normed, 1 + scale[:, :, :, None])
     return result.flatten(2, 3).type_as(tokens_BSLD)
 
 
-def _gated(tokens_BSLD: Tensor, update_BSLD: Tensor, gate_BSFD: Tensor) -> Tensor:
-    frames = (gate_BSFD.shape[2], -1)
-    tokens, update = (x.unflatten(2, frames) for x in (tokens_BSLD, update_BSLD))
+def _gated(
+    tokens_BSLD: Tensor, update_BSLD: Tensor, gate_BSFD: Tensor, frame_L: Tensor | None
+) -> Tensor:
+    gate = _of_tokens(gate_BSFD, frame_L)
+    tokens, update = (x.unflatten(2, (gate.shape[2], -1)) for x in (tokens_BSLD, update_BSLD))
     # The gate is float32, so all of it is computed in float32, without copies of the two.
-    result = torch.addcmul(tokens, update, gate_BSFD[:, :, :, None])
+    result = torch.addcmul(tokens, update, gate[:, :, :, None])
     return result.flatten(2, 3).type_as(tokens_BSLD)
+
+
+def _of_tokens(row_BSFD: Tensor, frame_L: Tensor | None) -> Tensor:
+    """Give each token the row of its frame, (B, S, L, D): as if each were a frame of its own."""
+    return row_BSFD if frame_L is None else row_BSFD[:, :, frame_L]
 
 
 TransformerBlockRegistry.register(

@@ -1,11 +1,7 @@
 """One shot over several devices: the tokens of every stream are split among them."""
 
-from typing import Any
-
 from diffusers import ContextParallelConfig
-from torch import Tensor, nn
 
-from layert2v_model.errors import InvalidShot
 from layert2v_model.transformer import LayerT2VTransformer3DModel
 
 
@@ -26,16 +22,3 @@ def enable_context_parallel(transformer: LayerT2VTransformer3DModel, degree: int
     """
     config = ContextParallelConfig(ulysses_degree=degree, ulysses_anything=True)
     transformer.enable_parallelism(config=config)
-    transformer.register_forward_pre_hook(_refuse_timesteps_per_frame, with_kwargs=True)
-
-
-def _refuse_timesteps_per_frame(
-    transformer: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]
-) -> None:
-    """Refuse what would be wrong without a word: a device's tokens are not whole frames."""
-    timestep: Tensor = kwargs["timestep"] if "timestep" in kwargs else args[1]
-    if timestep.ndim == 3 and timestep.shape[2] > 1:
-        raise InvalidShot(
-            f"a timestep for each of {timestep.shape[2]} frames cannot be split over devices; "
-            f"give whole streams, or use one device"
-        )

@@ -61,6 +61,14 @@ class LayerAdaLN(nn.Module):
         return torch.cat([roles_R6D[: StreamRole.FOREGROUND], pairs_KR6D.flatten(0, 1)])
 
 
+class TokenFrames(nn.Module):
+    """Which frame a stream's tokens belong to; a module, so that it is split as tokens are."""
+
+    def forward(self, num_frames: int, tokens_per_frame: int, device: torch.device) -> Tensor:
+        """Return numbers from 0, (L,)."""
+        return torch.arange(num_frames, device=device).repeat_interleave(tokens_per_frame)
+
+
 class LayerT2VTransformer3DModel(WanTransformer3DModel):
     """Velocity of all streams of a shot at once.
 
@@ -85,6 +93,7 @@ class LayerT2VTransformer3DModel(WanTransformer3DModel):
             0: ContextParallelInput(split_dim=2, expected_dims=5, split_output=True),
             1: ContextParallelInput(split_dim=2, expected_dims=5, split_output=True),
         },
+        "token_frames": {0: ContextParallelInput(split_dim=0, expected_dims=1, split_output=True)},
         "blocks.0": {
             "hidden_states": ContextParallelInput(split_dim=2, expected_dims=4, split_output=False),
         },
@@ -185,6 +194,7 @@ class LayerT2VTransformer3DModel(WanTransformer3DModel):
         self.rope = JointRotaryPosEmbed(
             attention_head_dim, patch_size, rope_max_seq_len, stream_positions
         )
+        self.token_frames = TokenFrames()
         self.layer_adaln = LayerAdaLN(dim, max_foregrounds)
         self.blocks = nn.ModuleList(
             LayerT2VTransformerBlock(
@@ -245,18 +255,18 @@ class LayerT2VTransformer3DModel(WanTransformer3DModel):
             mask_BSN = text.mask_BSN
         else:
             text = self.condition_embedder.text_embedder(text)
-        window = self._window(grid[0])
+        window, frame_L = self._window(grid[0]), self._frames_if_split(modulation_BSF6D, grid)
         # Only the copy that is read is rounded: a preconditioned velocity is made of the latents.
         tokens_BSLD = self._patchify(hidden_states.to(_dtype_of(self.patch_embedding)))
         for index, block in enumerate(self.blocks):
             read = text.for_block(index) if isinstance(text, TextStates) else text
             memory = None if held is None else held.blocks[index]
-            arguments = (read, modulation_BSF6D, rotary, mask_BSN, window, memory)
+            arguments = (read, modulation_BSF6D, rotary, mask_BSN, window, memory, frame_L)
             if torch.is_grad_enabled() and self.gradient_checkpointing:
                 tokens_BSLD = self._gradient_checkpointing_func(block, tokens_BSLD, *arguments)
             else:
                 tokens_BSLD = block(tokens_BSLD, *arguments)
-        velocity_BSCTHW = self._unpatchify(self._head(tokens_BSLD, time_BSFD), grid)
+        velocity_BSCTHW = self._unpatchify(self._head(tokens_BSLD, time_BSFD, frame_L), grid)
         if self.config.prediction_type == "preconditioned":
             t_BSF = (timestep[:, None, None] if timestep.ndim == 1 else timestep) / 1000
             t_BSF = t_BSF.repeat_interleave(hidden_states.shape[3] // t_BSF.shape[2], dim=2)
@@ -299,6 +309,13 @@ class LayerT2VTransformer3DModel(WanTransformer3DModel):
         reach = self.config.cross_stream_window
         return None if reach is None or reach >= num_frames - 1 else FrameWindow(num_frames, reach)
 
+    def _frames_if_split(self, modulation_BSF6D: Tensor, grid: list[int]) -> Tensor | None:
+        """Number the frames of this device's tokens where they are not whole and not alike."""
+        if self._parallel_config is None or modulation_BSF6D.shape[2] == 1:
+            return None
+        frames: Tensor = self.token_frames(grid[0], grid[1] * grid[2], modulation_BSF6D.device)
+        return frames
+
     def _modulation(self, timestep: Tensor, num_streams: int) -> tuple[Tensor, Tensor]:
         """Embed time in float32: (B, S or 1, F, D), and with the layer rows (B, S, F, 6, D)."""
         timestep_BSF = timestep[:, None, None] if timestep.ndim == 1 else timestep
@@ -318,9 +335,9 @@ class LayerT2VTransformer3DModel(WanTransformer3DModel):
         patches = self.patch_embedding(rearrange(latents_BSCTHW, "b s c t h w -> (b s) c t h w"))
         return rearrange(patches, "(b s) d t h w -> b s (t h w) d", b=batch_size).contiguous()
 
-    def _head(self, tokens_BSLD: Tensor, time_BSFD: Tensor) -> Tensor:
+    def _head(self, tokens_BSLD: Tensor, time_BSFD: Tensor, frame_L: Tensor | None) -> Tensor:
         shift, scale = (self.scale_shift_table.float() + time_BSFD[..., None, :]).unbind(dim=-2)
-        return self.proj_out(modulated(self.norm_out, tokens_BSLD, shift, scale))
+        return self.proj_out(modulated(self.norm_out, tokens_BSLD, shift, scale, frame_L))
 
     def _unpatchify(self, patches_BSLP: Tensor, grid: list[int]) -> Tensor:
         t, h, w = grid
