@@ -6,85 +6,34 @@ method has returned is on disk (synchronous FULL); what it raised has not happen
 
 import secrets
 import sqlite3
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 from layert2v_backend.errors import CannotServe, DiskFull, RequestIdReused, StaleAttempt, UnknownJob
 from layert2v_backend.jobs import (
     NEXT_STATES,
     Artifact,
-    ArtifactFormat,
-    ArtifactKind,
     Finished,
-    FinishingReport,
     Job,
     JobError,
     JobEvent,
     JobProgress,
     JobState,
     Shot,
-    from_json,
     to_json,
 )
-
-MIGRATIONS = (
-    """
-    CREATE TABLE job (
-        number INTEGER PRIMARY KEY AUTOINCREMENT,
-        id TEXT NOT NULL UNIQUE,
-        state TEXT NOT NULL,
-        attempt INTEGER NOT NULL DEFAULT 0,
-        last_sequence INTEGER NOT NULL DEFAULT 0,
-        shot TEXT NOT NULL,
-        request_id TEXT UNIQUE,
-        request_sha256 TEXT NOT NULL,
-        create_time REAL NOT NULL,
-        update_time REAL NOT NULL,
-        error TEXT,
-        report TEXT,
-        seconds TEXT NOT NULL DEFAULT '{}'
-    ) STRICT;
-    CREATE INDEX job_state ON job (state, number);
-    CREATE TABLE event (
-        job TEXT NOT NULL REFERENCES job (id),
-        sequence INTEGER NOT NULL,
-        attempt INTEGER NOT NULL,
-        time REAL NOT NULL,
-        kind TEXT NOT NULL,
-        body TEXT NOT NULL,
-        PRIMARY KEY (job, sequence)
-    ) STRICT, WITHOUT ROWID;
-    CREATE TABLE attempt (
-        job TEXT NOT NULL REFERENCES job (id),
-        number INTEGER NOT NULL,
-        begin_time REAL NOT NULL,
-        end_time REAL,
-        outcome TEXT NOT NULL,
-        PRIMARY KEY (job, number)
-    ) STRICT, WITHOUT ROWID;
-    CREATE TABLE artifact (
-        job TEXT NOT NULL REFERENCES job (id),
-        path TEXT NOT NULL,
-        id TEXT NOT NULL,
-        kind TEXT NOT NULL,
-        format TEXT NOT NULL,
-        layer_index INTEGER NOT NULL,
-        frame_index INTEGER NOT NULL,
-        size_bytes INTEGER NOT NULL,
-        sha256 TEXT NOT NULL,
-        PRIMARY KEY (job, path),
-        UNIQUE (job, id)
-    ) STRICT, WITHOUT ROWID;
-    """,
+from layert2v_backend.journal_rows import (
+    ARTIFACT_COLUMNS,
+    JOB_COLUMNS,
+    MIGRATIONS,
+    artifact_of,
+    artifact_row,
+    event_body,
+    event_of,
+    job_of,
 )
-"""Numbered from 1; `PRAGMA user_version` says how many have been applied."""
 
-_JOB_COLUMNS = (
-    "id, shot, state, attempt, last_sequence, create_time, update_time, error, report, seconds"
-)
-_ARTIFACT_COLUMNS = "path, kind, format, layer_index, frame_index, size_bytes, sha256"
 _LOCK_WAIT_S = 1.0
 """How long to wait for a backend that is just leaving the state folder."""
 
@@ -191,18 +140,18 @@ class Journal:
         Raises:
             UnknownJob: There is none.
         """
-        row = self._db.execute(f"SELECT {_JOB_COLUMNS} FROM job WHERE id = ?", (job_id,)).fetchone()
+        row = self._db.execute(f"SELECT {JOB_COLUMNS} FROM job WHERE id = ?", (job_id,)).fetchone()
         if row is None:
             raise UnknownJob(f"there is no job jobs/{job_id}: list the jobs to see which there are")
-        return _job(row)
+        return job_of(row)
 
     def list_jobs(self, limit: int, before: int | None = None) -> list[tuple[int, Job]]:
         """List jobs, newest first, with their numbers; only those under number `before`."""
         rows = self._db.execute(
-            f"SELECT number, {_JOB_COLUMNS} FROM job WHERE number < ? ORDER BY number DESC LIMIT ?",
+            f"SELECT number, {JOB_COLUMNS} FROM job WHERE number < ? ORDER BY number DESC LIMIT ?",
             (before if before is not None else 2**63 - 1, limit),
         ).fetchall()
-        return [(row[0], _job(row[1:])) for row in rows]
+        return [(row[0], job_of(row[1:])) for row in rows]
 
     def count(self, *states: JobState) -> int:
         """Count the jobs in any of `states`."""
@@ -218,7 +167,7 @@ class Journal:
             "ORDER BY sequence LIMIT ?",
             (job_id, after, limit),
         ).fetchall()
-        return [_event(*row) for row in rows]
+        return [event_of(*row) for row in rows]
 
     def begin_next(self, now: float) -> Job | None:
         """Give the oldest queued job its next attempt; None where none waits."""
@@ -263,12 +212,9 @@ class Journal:
             return self.stop(job_id, attempt, now)
         with self._transaction():
             self._db.executemany(
-                f"INSERT INTO artifact (job, id, {_ARTIFACT_COLUMNS}) "
+                f"INSERT INTO artifact (job, id, {ARTIFACT_COLUMNS}) "
                 f"VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
-                [
-                    (job_id, artifact.id, *_artifact_row(artifact))
-                    for artifact in finished.artifacts
-                ],
+                [(job_id, artifact.id, *artifact_row(artifact)) for artifact in finished.artifacts],
             )
             self._db.execute(
                 "UPDATE job SET report = ?, seconds = ? WHERE id = ?",
@@ -353,10 +299,10 @@ class Journal:
             The ids of these jobs.
         """
         rows = self._db.execute(
-            f"SELECT {_JOB_COLUMNS} FROM job WHERE state IN (?, ?) ORDER BY number",
+            f"SELECT {JOB_COLUMNS} FROM job WHERE state IN (?, ?) ORDER BY number",
             (JobState.RUNNING, JobState.CANCELLING),
         ).fetchall()
-        for job in map(_job, rows):
+        for job in map(job_of, rows):
             self.put_back(job, now)
         return [row[0] for row in rows]
 
@@ -377,19 +323,19 @@ class Journal:
     def artifacts(self, job_id: str, after: str = "", limit: int = -1) -> list[Artifact]:
         """List the artifacts of a job in path order, after path `after`; limit -1: all."""
         rows = self._db.execute(
-            f"SELECT {_ARTIFACT_COLUMNS} FROM artifact WHERE job = ? AND path > ? "
+            f"SELECT {ARTIFACT_COLUMNS} FROM artifact WHERE job = ? AND path > ? "
             f"ORDER BY path LIMIT ?",
             (job_id, after, limit),
         ).fetchall()
-        return [_artifact(row) for row in rows]
+        return [artifact_of(row) for row in rows]
 
     def find_artifact(self, job_id: str, artifact_id: str) -> Artifact | None:
         """Read one artifact; None where there is none."""
         row = self._db.execute(
-            f"SELECT {_ARTIFACT_COLUMNS} FROM artifact WHERE job = ? AND id = ?",
+            f"SELECT {ARTIFACT_COLUMNS} FROM artifact WHERE job = ? AND id = ?",
             (job_id, artifact_id),
         ).fetchone()
-        return _artifact(row) if row else None
+        return artifact_of(row) if row else None
 
     def referenced(self) -> set[str]:
         """List the SHA-256 of every artifact there is."""
@@ -432,7 +378,7 @@ class Journal:
         self._db.execute(
             "INSERT INTO event (job, sequence, attempt, time, kind, body) "
             "VALUES (?, ?, ?, ?, ?, ?)",
-            (job_id, sequence, attempt, now, *_event_body(what)),
+            (job_id, sequence, attempt, now, *event_body(what)),
         )
 
 
@@ -446,55 +392,3 @@ def _opening_failure(path: Path, failure: sqlite3.DatabaseError) -> str:
     if name.startswith(("SQLITE_NOTADB", "SQLITE_CORRUPT")):
         return f"the journal {path} is damaged ({failure}): move it away or restore it"
     return f"the journal {path} cannot be opened ({failure}): check the folder and its disk"
-
-
-def _job(row: Sequence[Any]) -> Job:
-    job_id, shot, state, attempt, sequence, created, updated, error, report, seconds = row
-    return Job(
-        id=job_id,
-        shot=from_json(Shot, shot),
-        state=JobState(state),
-        attempt=attempt,
-        last_sequence=sequence,
-        create_time=created,
-        update_time=updated,
-        error=from_json(JobError, error) if error else None,
-        report=from_json(FinishingReport, report) if report else None,
-        seconds=from_json(dict, seconds),
-    )
-
-
-def _event_body(what: JobState | JobProgress | str) -> tuple[str, str]:
-    if isinstance(what, JobState):
-        return "state", what.value
-    if isinstance(what, JobProgress):
-        return "progress", to_json(what)
-    return "message", what
-
-
-def _event(sequence: int, attempt: int, time: float, kind: str, body: str) -> JobEvent:
-    what: JobState | JobProgress | str = body
-    if kind == "state":
-        what = JobState(body)
-    elif kind == "progress":
-        what = from_json(JobProgress, body)
-    return JobEvent(sequence, attempt, time, what)
-
-
-def _artifact_row(artifact: Artifact) -> tuple[Any, ...]:
-    return (
-        artifact.path,
-        artifact.kind,
-        artifact.format,
-        artifact.layer_index,
-        artifact.frame_index,
-        artifact.size_bytes,
-        artifact.sha256,
-    )
-
-
-def _artifact(row: Sequence[Any]) -> Artifact:
-    path, kind, form, layer_index, frame_index, size_bytes, sha256 = row
-    return Artifact(
-        path, ArtifactKind(kind), ArtifactFormat(form), layer_index, frame_index, size_bytes, sha256
-    )

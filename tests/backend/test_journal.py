@@ -32,7 +32,8 @@ from layert2v_backend.jobs import (
     JobError,
     JobState,
 )
-from layert2v_backend.journal import MIGRATIONS, Journal
+from layert2v_backend.journal import Journal
+from layert2v_backend.journal_rows import MIGRATIONS
 from support import journal_entries
 from support.journal_entries import FINISHED, FRAME, PROGRESS, REPORT, SHOT
 

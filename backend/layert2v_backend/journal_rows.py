@@ -1,0 +1,133 @@
+"""How the journal's rows are laid out: tables, columns, and rows to records and back."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from layert2v_backend.jobs import (
+    Artifact,
+    ArtifactFormat,
+    ArtifactKind,
+    FinishingReport,
+    Job,
+    JobError,
+    JobEvent,
+    JobProgress,
+    JobState,
+    Shot,
+    from_json,
+    to_json,
+)
+
+MIGRATIONS = (
+    """
+    CREATE TABLE job (
+        number INTEGER PRIMARY KEY AUTOINCREMENT,
+        id TEXT NOT NULL UNIQUE,
+        state TEXT NOT NULL,
+        attempt INTEGER NOT NULL DEFAULT 0,
+        last_sequence INTEGER NOT NULL DEFAULT 0,
+        shot TEXT NOT NULL,
+        request_id TEXT UNIQUE,
+        request_sha256 TEXT NOT NULL,
+        create_time REAL NOT NULL,
+        update_time REAL NOT NULL,
+        error TEXT,
+        report TEXT,
+        seconds TEXT NOT NULL DEFAULT '{}'
+    ) STRICT;
+    CREATE INDEX job_state ON job (state, number);
+    CREATE TABLE event (
+        job TEXT NOT NULL REFERENCES job (id),
+        sequence INTEGER NOT NULL,
+        attempt INTEGER NOT NULL,
+        time REAL NOT NULL,
+        kind TEXT NOT NULL,
+        body TEXT NOT NULL,
+        PRIMARY KEY (job, sequence)
+    ) STRICT, WITHOUT ROWID;
+    CREATE TABLE attempt (
+        job TEXT NOT NULL REFERENCES job (id),
+        number INTEGER NOT NULL,
+        begin_time REAL NOT NULL,
+        end_time REAL,
+        outcome TEXT NOT NULL,
+        PRIMARY KEY (job, number)
+    ) STRICT, WITHOUT ROWID;
+    CREATE TABLE artifact (
+        job TEXT NOT NULL REFERENCES job (id),
+        path TEXT NOT NULL,
+        id TEXT NOT NULL,
+        kind TEXT NOT NULL,
+        format TEXT NOT NULL,
+        layer_index INTEGER NOT NULL,
+        frame_index INTEGER NOT NULL,
+        size_bytes INTEGER NOT NULL,
+        sha256 TEXT NOT NULL,
+        PRIMARY KEY (job, path),
+        UNIQUE (job, id)
+    ) STRICT, WITHOUT ROWID;
+    """,
+)
+"""Numbered from 1; `PRAGMA user_version` says how many have been applied."""
+
+JOB_COLUMNS = (
+    "id, shot, state, attempt, last_sequence, create_time, update_time, error, report, seconds"
+)
+ARTIFACT_COLUMNS = "path, kind, format, layer_index, frame_index, size_bytes, sha256"
+
+
+def job_of(row: Sequence[Any]) -> Job:
+    """Read a row of `JOB_COLUMNS`."""
+    job_id, shot, state, attempt, sequence, created, updated, error, report, seconds = row
+    return Job(
+        id=job_id,
+        shot=from_json(Shot, shot),
+        state=JobState(state),
+        attempt=attempt,
+        last_sequence=sequence,
+        create_time=created,
+        update_time=updated,
+        error=from_json(JobError, error) if error else None,
+        report=from_json(FinishingReport, report) if report else None,
+        seconds=from_json(dict, seconds),
+    )
+
+
+def event_body(what: JobState | JobProgress | str) -> tuple[str, str]:
+    """Write what an event says: its kind and its body."""
+    if isinstance(what, JobState):
+        return "state", what.value
+    if isinstance(what, JobProgress):
+        return "progress", to_json(what)
+    return "message", what
+
+
+def event_of(sequence: int, attempt: int, time: float, kind: str, body: str) -> JobEvent:
+    """Read an event's row."""
+    what: JobState | JobProgress | str = body
+    if kind == "state":
+        what = JobState(body)
+    elif kind == "progress":
+        what = from_json(JobProgress, body)
+    return JobEvent(sequence, attempt, time, what)
+
+
+def artifact_row(artifact: Artifact) -> tuple[Any, ...]:
+    """Write a row of `ARTIFACT_COLUMNS`."""
+    return (
+        artifact.path,
+        artifact.kind,
+        artifact.format,
+        artifact.layer_index,
+        artifact.frame_index,
+        artifact.size_bytes,
+        artifact.sha256,
+    )
+
+
+def artifact_of(row: Sequence[Any]) -> Artifact:
+    """Read a row of `ARTIFACT_COLUMNS`."""
+    path, kind, form, layer_index, frame_index, size_bytes, sha256 = row
+    return Artifact(
+        path, ArtifactKind(kind), ArtifactFormat(form), layer_index, frame_index, size_bytes, sha256
+    )
