@@ -7,10 +7,13 @@ from layert2v_training.engine.recipe import EngineRecipe, Matter
 from layert2v_training.engine.stages import StageUnavailable, load_matter, weights_of
 
 
-def test_weights_that_are_not_there_are_refused_with_what_to_give(tmp_path: Path) -> None:
-    recipe = EngineRecipe(mattes=Matter.SAM2, weights=(("sam2", str(tmp_path)),))
+@pytest.mark.parametrize("matter", [Matter.SAM2, Matter.SAM3])
+def test_weights_that_are_not_there_are_refused_with_what_to_give(
+    matter: Matter, tmp_path: Path
+) -> None:
+    recipe = EngineRecipe(mattes=matter, weights=((matter.value, str(tmp_path)),))
 
-    with pytest.raises(StageUnavailable, match="holds none: give --weights sam2=FOLDER"):
+    with pytest.raises(StageUnavailable, match=f"holds none: give --weights {matter}=FOLDER"):
         load_matter(recipe)
 
 

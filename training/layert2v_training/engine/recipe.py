@@ -15,6 +15,8 @@ class Matter(StrEnum):
     """People; small ONNX model."""
     SAM2 = "sam2"
     """SAM 2 of transformers, started from boxes around what moves; hard edges."""
+    SAM3 = "sam3"
+    """The tracker of SAM 3, likewise."""
 
 
 class Captioner(StrEnum):

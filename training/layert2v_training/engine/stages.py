@@ -38,10 +38,11 @@ def load_matter(recipe: EngineRecipe) -> SubjectMatter:
         AssetsUnavailable: The small model cannot be fetched.
         StageUnavailable: The large one's weights are missing.
     """
-    if recipe.mattes is Matter.SAM2:
-        from layert2v_training.engine.sam2 import Sam2Matter
+    if recipe.mattes in (Matter.SAM2, Matter.SAM3):
+        weights = weights_of(recipe, recipe.mattes.value)
+        from layert2v_training.engine.sam import SamMatter
 
-        return Sam2Matter(weights_of(recipe, "sam2"))
+        return SamMatter(weights, recipe.mattes.value)
     from layert2v_training.engine.crops import CropMatter
     from layert2v_training.engine.onnx_mattes import OnnxMatter
 

@@ -1,24 +1,37 @@
-"""SAM 2 of transformers: one box in the first frame, followed through the shot. Hard edges."""
+"""SAM 2 and 3 of transformers: a box in the first frame, followed through the shot; hard edges."""
 
 from pathlib import Path
 
 import numpy as np
 import torch
-from transformers import Sam2VideoModel, Sam2VideoProcessor
+from transformers import (
+    Sam2VideoModel,
+    Sam2VideoProcessor,
+    Sam3TrackerVideoModel,
+    Sam3TrackerVideoProcessor,
+)
 
 from layert2v_training.clips import Pixels
 from layert2v_training.engine.shots import Codes
 from layert2v_training.engine.subjects import Box
 
+_PARTS = {
+    "sam2": (Sam2VideoModel, Sam2VideoProcessor),
+    "sam3": (Sam3TrackerVideoModel, Sam3TrackerVideoProcessor),
+}
+"""Model and processor by version; SAM 3's tracker takes boxes as SAM 2 does."""
 
-class Sam2Matter:
+
+class SamMatter:
     """Follows a subject from the first frame it is seen in."""
 
-    def __init__(self, weights: Path) -> None:
+    def __init__(self, weights: Path, version: str) -> None:
+        """Load `sam2` or `sam3` from a folder of transformers."""
+        model, processor = _PARTS[version]
         self._device = "cuda" if torch.cuda.is_available() else "cpu"
-        self._model = Sam2VideoModel.from_pretrained(weights, local_files_only=True)
+        self._model = model.from_pretrained(weights, local_files_only=True)
         self._model.to(self._device).eval()
-        self._processor = Sam2VideoProcessor.from_pretrained(weights, local_files_only=True)
+        self._processor = processor.from_pretrained(weights, local_files_only=True)
 
     @torch.inference_mode()
     def mattes(self, frames_THWC: Codes, boxes: list[Box | None]) -> Pixels:
