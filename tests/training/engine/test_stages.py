@@ -7,7 +7,7 @@ from layert2v_training.engine.recipe import EngineRecipe, Matter
 from layert2v_training.engine.stages import StageUnavailable, load_matter, weights_of
 
 
-@pytest.mark.parametrize("matter", [Matter.SAM2, Matter.SAM3])
+@pytest.mark.parametrize("matter", [Matter.SAM2, Matter.SAM3, Matter.MATANYONE])
 def test_weights_that_are_not_there_are_refused_with_what_to_give(
     matter: Matter, tmp_path: Path
 ) -> None:
@@ -25,3 +25,11 @@ def test_a_missing_package_is_refused_by_name(
 
     with pytest.raises(StageUnavailable, match="qwen-vl needs the package torchvision"):
         weights_of(EngineRecipe(weights=(("qwen-vl", str(tmp_path)),)), "qwen-vl")
+
+
+def test_a_missing_package_of_an_adapter_is_refused_with_how_to_bring_it(tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_text("{}")
+    recipe = EngineRecipe(mattes=Matter.MATANYONE, weights=(("matanyone", str(tmp_path)),))
+
+    with pytest.raises(StageUnavailable, match=r"needs the package matanyone: pip install git\+"):
+        load_matter(recipe)

@@ -17,6 +17,8 @@ class Matter(StrEnum):
     """SAM 2 of transformers, started from boxes around what moves; hard edges."""
     SAM3 = "sam3"
     """The tracker of SAM 3, likewise."""
+    MATANYONE = "matanyone"
+    """MatAnyone, soft edges, from u2netp's first matte; its own package, non-commercial."""
 
 
 class Captioner(StrEnum):

@@ -9,6 +9,12 @@ from layert2v_training.engine.recipe import Captioner, EngineRecipe, Matter
 from layert2v_training.engine.shots import Codes
 from layert2v_training.engine.subjects import Box
 
+_INSTALL = {
+    "torchvision": "pip install torchvision",
+    "matanyone": "pip install git+https://github.com/pq-yang/MatAnyone (non-commercial)",
+}
+"""How a package is brought."""
+
 
 class StageUnavailable(RuntimeError):
     """Raised when a stage's package or weights are not there; says what to give."""
@@ -46,7 +52,13 @@ def load_matter(recipe: EngineRecipe) -> SubjectMatter:
     from layert2v_training.engine.crops import CropMatter
     from layert2v_training.engine.onnx_mattes import OnnxMatter
 
-    return CropMatter(OnnxMatter(recipe.mattes.value, recipe.cache / "models"))
+    models = recipe.cache / "models"
+    if recipe.mattes is Matter.MATANYONE:
+        weights = weights_of(recipe, "matanyone", "matanyone")
+        from layert2v_training.engine.matanyone import MatAnyoneMatter
+
+        return MatAnyoneMatter(weights, CropMatter(OnnxMatter(Matter.U2NETP.value, models)))
+    return CropMatter(OnnxMatter(recipe.mattes.value, models))
 
 
 def load_captioner(recipe: EngineRecipe, video: Path) -> ClipCaptioner:
@@ -64,19 +76,20 @@ def load_captioner(recipe: EngineRecipe, video: Path) -> ClipCaptioner:
     return TemplateCaptioner(video)
 
 
-def weights_of(recipe: EngineRecipe, stage: str) -> Path:
+def weights_of(recipe: EngineRecipe, stage: str, *packages: str) -> Path:
     """Give the folder of an adapter's weights.
 
     Raises:
-        StageUnavailable: None is named, there is none, or torchvision is missing, which
-            transformers' processors of pictures and videos need.
+        StageUnavailable: None is named, there is none, or one of `packages` is missing, or
+            torchvision, which all need.
     """
     folder = dict(recipe.weights).get(stage)
     if folder is None or not (Path(folder) / "config.json").is_file():
         raise StageUnavailable(
             f"{stage} needs its weights, {folder or 'no folder'} holds none: "
-            f"give --weights {stage}=FOLDER with a transformers model"
+            f"give --weights {stage}=FOLDER with a model as its hub has it"
         )
-    if find_spec("torchvision") is None:
-        raise StageUnavailable(f"{stage} needs the package torchvision: pip install torchvision")
+    for package in (*packages, "torchvision"):
+        if find_spec(package) is None:
+            raise StageUnavailable(f"{stage} needs the package {package}: {_INSTALL[package]}")
     return Path(folder)
