@@ -129,10 +129,10 @@ def _merged(
     ]
     joined = []
     for run in window.runs():
-        near = _stacked(_near(*clip, run) for clip in zip(*frames_first, strict=True))
+        near = _stacked(_near(q, k, v, run) for q, k, v in zip(*frames_first, strict=True))
         clips = zip(query_BSFPAE, key_BSFPAE, value_BSFPAE, strict=True)
         twice = _stacked(
-            _stacked(_near_alone(*stream, run) for stream in zip(*clip, strict=True))
+            _stacked(_near_alone(q, k, v, run) for q, k, v in zip(*clip, strict=True))
             for clip in clips
         )
         joined.append(_joined((own[:, :, run.frames], own_weight[:, :, run.frames]), near, twice))
