@@ -4,7 +4,6 @@ Shape letters: B batch, S streams, F frames of tokens, P tokens of one frame, A 
 head, Q queries and M keys of one call.
 """
 
-from collections.abc import Iterable
 from typing import Any, NamedTuple
 
 import torch
@@ -29,31 +28,7 @@ class FrameWindow(NamedTuple):
 
     def around(self, frame: int) -> slice:
         """Return the frames seen from `frame`, cut at both ends of the shot."""
-        return slice(max(0, frame - self.reach), min(frame + self.reach + 1, self.num_frames))
-
-    def runs(self) -> list["Run"]:
-        """Part the shot into runs of frames that see equally many, in order."""
-        first, end = self.reach, self.num_frames - self.reach
-        if first >= end:
-            first = end = self.num_frames
-        runs = [Run(slice(f, f + 1), self.around(f)) for f in range(first)]
-        if first < end:
-            runs.append(Run(slice(first, end), slice(0, self.num_frames)))
-        return runs + [Run(slice(f, f + 1), self.around(f)) for f in range(end, self.num_frames)]
-
-
-class Run(NamedTuple):
-    """Frames in a row whose windows are equally wide."""
-
-    frames: slice
-    seen: slice
-    """What the windows of all of them cover."""
-
-    @property
-    def width(self) -> int:
-        """Frames in each window."""
-        num_frames = self.frames.stop - self.frames.start
-        return self.seen.stop - self.seen.start - num_frames + 1
+        return slice(max(0, frame - self.reach), frame + self.reach + 1)
 
 
 def attend_windowed(
@@ -123,43 +98,30 @@ def _merged(
         )
     )
     # Frames first, so that a window of all streams is one piece of memory.
-    frames_first = [
-        rearrange(x, "b s f p a e -> b f s p a e").contiguous()
-        for x in (query_BSFPAE, key_BSFPAE, value_BSFPAE)
-    ]
+    key_BFSPAE, value_BFSPAE = (
+        rearrange(x, "b s f p a e -> b f s p a e").contiguous() for x in (key_BSFPAE, value_BSFPAE)
+    )
     joined = []
-    for run in window.runs():
-        near = _stacked(_near(q, k, v, run) for q, k, v in zip(*frames_first, strict=True))
-        clips = zip(query_BSFPAE, key_BSFPAE, value_BSFPAE, strict=True)
-        twice = _stacked(
-            _stacked(_near_alone(q, k, v, run) for q, k, v in zip(*clip, strict=True))
-            for clip in clips
+    for frame in range(frames):
+        query_BSPAE, seen = query_BSFPAE[:, :, frame], window.around(frame)
+        near = _weighed_attention(
+            query_BSPAE.flatten(1, 2),
+            key_BFSPAE[:, seen].flatten(1, 3),
+            value_BFSPAE[:, seen].flatten(1, 3),
         )
-        joined.append(_joined((own[:, :, run.frames], own_weight[:, :, run.frames]), near, twice))
-    return torch.cat(joined, dim=2)
-
-
-def _near(query_FSPAE: Tensor, key_FSPAE: Tensor, value_FSPAE: Tensor, run: Run) -> Weighed:
-    """Attend from a run's frames to their windows of all streams: (S, frames, P, A, ...)."""
-    query = query_FSPAE[run.frames].flatten(1, 2)
-    found = _weighed_attention(query, _windows(key_FSPAE, run), _windows(value_FSPAE, run))
-    return tuple(rearrange(x, "f (s p) a e -> s f p a e", s=query_FSPAE.shape[1]) for x in found)
-
-
-def _near_alone(query_FPAE: Tensor, key_FPAE: Tensor, value_FPAE: Tensor, run: Run) -> Weighed:
-    """Attend from a run's frames to their windows of their own stream: (frames, P, A, ...)."""
-    windows = (_windows(x, run) for x in (key_FPAE, value_FPAE))
-    return _weighed_attention(query_FPAE[run.frames], *windows)
-
-
-def _windows(tokens: Tensor, run: Run) -> Tensor:
-    """Show the windows of a run's frames, a view of (F, ..., A, E): (frames, M, A, E)."""
-    windows = tokens[run.seen].unfold(0, run.width, 1).movedim(-1, 1)
-    return windows.flatten(1, -3)
-
-
-def _stacked(parts: Iterable[Weighed]) -> Weighed:
-    return tuple(torch.stack(x) for x in zip(*parts, strict=True))
+        twice = _weighed_attention(
+            query_BSPAE.flatten(0, 1),
+            key_BSFPAE[:, :, seen].flatten(2, 3).flatten(0, 1),
+            value_BSFPAE[:, :, seen].flatten(2, 3).flatten(0, 1),
+        )
+        joined.append(
+            _joined(
+                (own[:, :, frame], own_weight[:, :, frame]),
+                tuple(x.unflatten(1, (streams, -1)) for x in near),
+                tuple(x.unflatten(0, (-1, streams)) for x in twice),
+            )
+        )
+    return torch.stack(joined, dim=2)
 
 
 def _kernel_weighs(query: Tensor) -> bool:
@@ -188,7 +150,5 @@ def _joined(own: Weighed, near: Weighed, twice: Weighed) -> Tensor:
     highest = torch.maximum(own[1], near[1])
     weights = [(weight - highest).exp() for _, weight in (own, near, twice)]
     total = weights[0] + weights[1] - weights[2]
-    out = own[0] * weights[0]
-    out += near[0] * weights[1]
-    out -= twice[0] * weights[2]
-    return out.div_(total).type_as(own[0])
+    out = own[0] * weights[0] + near[0] * weights[1] - twice[0] * weights[2]
+    return (out / total).type_as(own[0])

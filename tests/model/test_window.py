@@ -59,18 +59,3 @@ def test_a_window_is_cut_at_both_ends_of_the_shot() -> None:
 
     assert [window.around(frame).start for frame in range(5)] == [0, 0, 0, 1, 2]
     assert list(range(5))[window.around(4)] == [2, 3, 4]
-
-
-@pytest.mark.parametrize(("num_frames", "reach"), [(1, 0), (5, 0), (5, 1), (5, 2), (5, 3), (4, 2)])
-def test_runs_part_the_shot_and_see_what_each_frame_sees(num_frames: int, reach: int) -> None:
-    window = FrameWindow(num_frames, reach)
-    frames = list(range(num_frames))
-
-    found = [
-        (frame, frames[run.seen][place : place + run.width])
-        for run in window.runs()
-        for place, frame in enumerate(frames[run.frames])
-    ]
-
-    assert found == [(frame, frames[window.around(frame)]) for frame in frames]
-    assert len(window.runs()) <= 2 * reach + 1
