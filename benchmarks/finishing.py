@@ -29,7 +29,7 @@ def rows(*, toy: bool) -> list[Row]:
 
 
 def _enlarged(take: Stack, num_foregrounds: int, width: int, height: int) -> Stack:
-    """Enlarge the back layers of a take, whose full video shows more than they do then."""
+    """Enlarge a take's background and first foregrounds; its full video may then show more."""
 
     def enlarged(frames_TCHW: Tensor) -> Tensor:
         frames = functional.interpolate(frames_TCHW.float(), (height, width), mode="bilinear")

@@ -5,6 +5,7 @@ import pytest
 from layert2v_training.engine import stages
 from layert2v_training.engine.recipe import EngineRecipe, Matter
 from layert2v_training.engine.stages import StageUnavailable, load_matter, weights_of
+from layert2v_training.engine.subjects import first_seen, unseen
 
 
 @pytest.mark.parametrize("matter", [Matter.SAM2, Matter.SAM3, Matter.MATANYONE])
@@ -33,3 +34,11 @@ def test_a_missing_package_of_an_adapter_is_refused_with_how_to_bring_it(tmp_pat
 
     with pytest.raises(StageUnavailable, match=r"needs the package matanyone: pip install git\+"):
         load_matter(recipe)
+
+
+def test_frames_without_a_box_are_known() -> None:
+    box = (0, 0, 4, 4)
+
+    assert first_seen([None, box, None, box]) == 1
+    assert first_seen([None, None]) is None
+    assert unseen([None, box, None]).tolist() == [True, False, True]

@@ -18,7 +18,7 @@ from torch import Tensor
 from layert2v_training.clips import Pixels
 from layert2v_training.engine.shots import Codes
 from layert2v_training.engine.stages import SubjectMatter
-from layert2v_training.engine.subjects import Box
+from layert2v_training.engine.subjects import Box, first_seen, unseen
 
 _WARM_UP = 10
 """Times that the first frame is looked at. Source: MatAnyone's inference script, its default."""
@@ -41,7 +41,7 @@ class MatAnyoneMatter:
     def mattes(self, frames_THWC: Codes, boxes: list[Box | None]) -> Pixels:
         """Give alpha (T, H, W) in [0, 1]."""
         alpha_THW = np.zeros(frames_THWC.shape[:3], np.float32)
-        begin = next((t for t, box in enumerate(boxes) if box is not None), None)
+        begin = first_seen(boxes)
         if begin is None:
             return alpha_THW
         first_HW = self._first.mattes(frames_THWC[begin : begin + 1], [boxes[begin]])[0]
@@ -52,6 +52,7 @@ class MatAnyoneMatter:
             picture = _picture(frames_THWC[t], core)
             seen = core.step(picture, first_frame_pred=t == begin)
             alpha_THW[t] = core.output_prob_to_mask(seen).float().clamp(0, 1).cpu().numpy()
+        alpha_THW[unseen(boxes)] = 0
         return alpha_THW
 
 

@@ -13,7 +13,7 @@ from transformers import (
 
 from layert2v_training.clips import Pixels
 from layert2v_training.engine.shots import Codes
-from layert2v_training.engine.subjects import Box
+from layert2v_training.engine.subjects import Box, first_seen, unseen
 
 _PARTS = {
     "sam2": (Sam2VideoModel, Sam2VideoProcessor),
@@ -37,7 +37,7 @@ class SamMatter:
     def mattes(self, frames_THWC: Codes, boxes: list[Box | None]) -> Pixels:
         """Give alpha (T, H, W), 0 or 1."""
         alpha_THW = np.zeros(frames_THWC.shape[:3], np.float32)
-        first = next((t for t, box in enumerate(boxes) if box is not None), None)
+        first = first_seen(boxes)
         if first is None:
             return alpha_THW
         session = self._processor.init_video_session(
@@ -51,4 +51,5 @@ class SamMatter:
         for output in self._model.propagate_in_video_iterator(session, start_frame_idx=first):
             (masks,) = self._processor.post_process_masks([output.pred_masks], size)
             alpha_THW[output.frame_idx] = masks[0, 0].float().cpu().numpy()
+        alpha_THW[unseen(boxes)] = 0
         return alpha_THW

@@ -3,6 +3,7 @@
 Shape letters: T frames, H, W.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import cv2
@@ -61,6 +62,16 @@ def follow(regions_THW: NDArray[np.bool_]) -> list[Subject]:
                 subject.area += area
     lasting = [subject for subject in subjects if len(subject.boxes) > len(regions_THW) // 3]
     return sorted(lasting, key=lambda subject: -subject.area)
+
+
+def first_seen(boxes: Sequence[Box | None]) -> int | None:
+    """Give the first frame with a box; None where there is none."""
+    return next((t for t, box in enumerate(boxes) if box is not None), None)
+
+
+def unseen(boxes: Sequence[Box | None]) -> NDArray[np.bool_]:
+    """Say which frames have no box: (T,)."""
+    return np.array([box is None for box in boxes])
 
 
 def _nearest(subjects: list[Subject], t: int, box: Box) -> Subject:
