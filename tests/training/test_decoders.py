@@ -18,6 +18,7 @@ from layert2v_training.decoders import (
     shown_error,
     train_decoder,
 )
+from layert2v_training.effects import SOFT_MATTES
 from layert2v_training.export import text_encoder_folder
 from layert2v_training.joint import TINY_TRANSFORMER, make_transformer
 from layert2v_training.linear_vae import LinearVaeSize, encode_pixels, make_vae, set_linear
@@ -29,7 +30,6 @@ SIZE = LinearVaeSize(z_dim=12, encoder_dim=32, decoder_dim=32)
 RECIPE = DecodersRecipe(
     LoopRecipe(num_steps=40, learning_rate=2e-3, warmup_steps=1, autocast=None, ema_decay=0.9),
     batch_size=4,
-    num_clips=2,
     frames_per_clip=2,
 )
 
@@ -47,13 +47,15 @@ def source(assets: Path) -> SceneSource:
     return SceneSource(assets, replace(debug().joint_scene, foregrounds=(1, 2), seed=4))
 
 
-def make_frames(vae: AutoencoderKLWan, source: SceneSource, **changes) -> tuple[Frames, Frames]:
+def make_frames(
+    vae: AutoencoderKLWan, source: SceneSource, *, are_made_again: bool = True, **changes
+) -> tuple[Frames, Frames]:
     torch.manual_seed(1)
     settings = {"num_layers": 1, "ffn_dim": 8, "in_channels": 12, "out_channels": 12}
     model = make_transformer({**TINY_TRANSFORMER, **settings})
     captions = CaptionStates.read(text_encoder_folder())
     maker = FrameMaker(model, vae, ProjectIn(12, 8).eval(), captions, replace(RECIPE, **changes))
-    return maker.frames(source)
+    return maker.frames(source, num_clips=2, are_made_again=are_made_again)
 
 
 def test_frames_that_were_not_noised_are_the_encoders(vae, source: SceneSource) -> None:
@@ -76,6 +78,17 @@ def test_frames_that_were_noised_show_the_clip_and_errors(vae, source: SceneSour
     error = (colours.made_MCHW.float() - colours.exact_MCHW.float()).square().mean().sqrt()
     assert 0.01 < error < 0.5
     assert torch.equal(colours.made_MCHW, make_frames(vae, source, levels=(0.3, 0.3))[0].made_MCHW)
+
+
+def test_soft_mattes_are_learned_as_the_encoder_sees_them(vae, source: SceneSource) -> None:
+    soft = SceneSource(source.assets, replace(source.recipe, effects=SOFT_MATTES))
+
+    colours, mattes = make_frames(vae, soft, are_made_again=False)
+
+    for frames in (colours, mattes):
+        assert torch.equal(frames.made_MCHW, frames.exact_MCHW)
+    in_between = ((mattes.pixels_M3HW > 30) & (mattes.pixels_M3HW < 225)).float().mean()
+    assert in_between > 0.05
 
 
 def test_only_jumps_at_the_borders_of_patches_count() -> None:

@@ -6,7 +6,8 @@ A decoder that knows only the encoder's latents shows whatever the transformer d
 between tokens, specks. So single frames of clips are noised part of the way and made again by the
 trained transformer; they still show the clip, and carry the transformer's errors. Encoders and
 `project_in` stay as they are, and with them every latent. For the small VAE, whose frames are
-encoded alone; its decoders then decode them alone too.
+encoded alone; its decoders then decode them alone too. Soft mattes, which the transformer was never
+shown and would harden, are learned from the encoder's latents.
 
 Shape letters: B batch, M videos, S streams, C channels, H, W; one frame everywhere.
 """
@@ -56,6 +57,8 @@ class DecodersRecipe:
     batch_size: int = 24
     """Frames of one stream."""
     num_clips: int = 500
+    num_soft_clips: int = 120
+    """Composed clips with soft mattes, which are not made again."""
     frames_per_clip: int = 3
     levels: tuple[float, float] = (0.2, 0.7)
     """How far frames are noised: t from there to there, evenly."""
@@ -119,39 +122,49 @@ class FrameMaker:
         self.model, self.vae, self.project_in = model.eval(), vae, project_in
         self.captions, self.recipe = captions, recipe
 
-    def frames(self, source: ClipSource, num_workers: int = 0) -> tuple[Frames, Frames]:
-        """Take the recipe's clips; return frames of colour and of mattes.
+    def frames(
+        self,
+        source: ClipSource,
+        num_clips: int,
+        num_workers: int = 0,
+        *,
+        are_made_again: bool = True,
+    ) -> tuple[Frames, Frames]:
+        """Take a source's first clips; return frames of colour and of mattes.
 
         Draws levels and noise from PyTorch's generator.
+
+        Args:
+            source: Where clips come from.
+            num_clips: How many.
+            num_workers: Processes that draw them; 0: this one.
+            are_made_again: False: `made_MCHW` holds the encoder's latents too.
 
         Raises:
             Exception: Whatever the source raises for a clip.
         """
         fill = self.model.config.foreground_fill
         taker = _FrameTaker(source, self.recipe.frames_per_clip, fill)
-        taken = make_in_workers(taker, range(self.recipe.num_clips), num_workers)
-        taken = iter(tqdm(taken, "frames", self.recipe.num_clips, mininterval=10, ascii=True))
+        taken = make_in_workers(taker, range(num_clips), num_workers)
+        taken = iter(tqdm(taken, "frames", num_clips, mininterval=10, ascii=True))
         colours, mattes = list[Frames](), list[Frames]()
         for batch in _batches(taken, self.recipe.batch_size):
-            pixels_BS3HW, exact_BSCHW, made_BSCHW = self._batch(*batch)
-            num_streams = pixels_BS3HW.shape[1]
-            made = (pixels_BS3HW, exact_BSCHW, made_BSCHW)
-            of_colour = [0, 1, *range(2, num_streams, 2)]
-            colours.append(Frames(*(x[:, of_colour].flatten(0, 1) for x in made)))
-            mattes.append(Frames(*(x[:, 3::2].flatten(0, 1) for x in made)))
-        return _joined(colours), _joined(mattes)
+            pixels_BS3HW, said = batch
+            exact = self._encoded(pixels_BS3HW)
+            made = self._made_again(exact, *self._text(said)) if are_made_again else exact
+            parts = (pixels_BS3HW, _stored(exact), _stored(made))
+            of_colour = [0, 1, *range(2, pixels_BS3HW.shape[1], 2)]
+            colours.append(Frames(*(x[:, of_colour].flatten(0, 1) for x in parts)))
+            mattes.append(Frames(*(x[:, 3::2].flatten(0, 1) for x in parts)))
+        return join_frames(colours), join_frames(mattes)
 
     @torch.no_grad()
-    def _batch(
-        self, pixels_BS3HW: Tensor, said: Sequence[LatentClip]
-    ) -> tuple[Tensor, Tensor, Tensor]:
-        batch_size, device = len(pixels_BS3HW), self.model.device
-        rows = pixels_BS3HW.to(device).flatten(0, 1)[:, :, None].float() / 255
-        exact = encode_pixels(self.vae, rows).unflatten(0, (batch_size, -1))
+    def _encoded(self, pixels_BS3HW: Tensor) -> Tensor:
+        rows = pixels_BS3HW.to(self.model.device).flatten(0, 1)[:, :, None].float() / 255
+        exact = encode_pixels(self.vae, rows).unflatten(0, (len(pixels_BS3HW), -1))
         alphas = self.project_in(exact[:, 3::2].flatten(0, 1))
-        exact[:, 3::2] = alphas.unflatten(0, (batch_size, -1))
-        made = self._made_again(exact, *self._text(said))
-        return pixels_BS3HW, _stored(exact), _stored(made)
+        exact[:, 3::2] = alphas.unflatten(0, (len(pixels_BS3HW), -1))
+        return exact
 
     def _text(self, said: Sequence[LatentClip]) -> tuple[Tensor, Tensor]:
         heard = {c for clip in said for c in (clip.background_caption, *clip.foreground_captions)}
@@ -161,6 +174,7 @@ class FrameMaker:
         text_BSND, mask_BSN = pad_text(*batch_stream_text(texts))
         return text_BSND.to(self.model.device), mask_BSN.to(self.model.device)
 
+    @torch.no_grad()
     def _made_again(self, exact_BSC1HW: Tensor, text: Tensor, mask: Tensor) -> Tensor:
         """Noise to a level and integrate the velocity back to 0 in even steps."""
         low, high = self.recipe.levels
@@ -197,7 +211,8 @@ def _batches(
             yield torch.stack([frame for frame, _ in group]), [clip for _, clip in group]
 
 
-def _joined(parts: list[Frames]) -> Frames:
+def join_frames(parts: Sequence[Frames]) -> Frames:
+    """Put frames of one size behind each other."""
     return Frames(
         torch.cat([part.pixels_M3HW for part in parts]),
         torch.cat([part.exact_MCHW for part in parts]),

@@ -47,6 +47,10 @@ class SceneEffects:
     """How much farther than usual the camera pans and zooms."""
 
 
+SOFT_MATTES = SceneEffects(shadow=0.5, soft_edge=0.5, see_through=0.5, motion_blur=0.5)
+"""What makes mattes soft, often."""
+
+
 @dataclass(frozen=True)
 class LayerEffects:
     """What was drawn for one layer; all 0 and opacity 1: nothing."""

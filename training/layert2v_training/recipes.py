@@ -145,7 +145,9 @@ def debug() -> Recipe:
         multi_foreground=replace(
             recipe.multi_foreground, loop=short, batch_size=2, windowed_batch_size=4, sheet_every=4
         ),
-        decoders=DecodersRecipe(short, batch_size=2, num_clips=3, num_inference_steps=1),
+        decoders=DecodersRecipe(
+            short, batch_size=2, num_clips=3, num_soft_clips=2, num_inference_steps=1
+        ),
         num_clips=20,
         transformer=network,
     )

@@ -23,7 +23,8 @@ from layert2v_training.checkpoint import CHECKPOINT
 from layert2v_training.clips import ClipSource
 from layert2v_training.data.sources import clips_from
 from layert2v_training.decoded import DecodedLosses
-from layert2v_training.decoders import FrameMaker, train_decoder
+from layert2v_training.decoders import FrameMaker, join_frames, train_decoder
+from layert2v_training.effects import SOFT_MATTES
 from layert2v_training.export import export, text_encoder_folder
 from layert2v_training.joint import JointRecipe, project_alphas, train_joint
 from layert2v_training.latents import LatentClip, load_latents, write_latents
@@ -85,8 +86,10 @@ class Run:
             return replace(self.recipe.scene, seed=21)
         if stage == "joint":
             return replace(self.recipe.joint_scene, foregrounds=(1,), seed=11)
-        seed = 31 if stage == "decoders" else 12
-        return replace(self.recipe.joint_scene, foregrounds=(1, 2, 2, 3), seed=seed)
+        scene = replace(self.recipe.joint_scene, foregrounds=(1, 2, 2, 3), seed=12)
+        if stage == "soft-decoders":
+            return replace(scene, effects=SOFT_MATTES, seed=41)
+        return replace(scene, seed=31) if stage == "decoders" else scene
 
     @property
     def clips_per_size(self) -> dict[tuple[int, int], int]:
@@ -259,7 +262,12 @@ def run_decoders(run: Run) -> None:
     project_in = load_project_in(run.out / "alpha_vae").to(device)
     torch.manual_seed(recipe.loop.seed)
     maker = FrameMaker(model.to(device), vae, project_in, captions, recipe)
-    colours, mattes = maker.frames(run.clips("decoders"), run.workers)
+    colours, mattes = maker.frames(run.clips("decoders"), recipe.num_clips, run.workers)
+    if run.data is None and recipe.num_soft_clips:
+        source = run.clips("soft-decoders")
+        soft = maker.frames(source, recipe.num_soft_clips, run.workers, are_made_again=False)
+        # The last are held out; they stay those that were made.
+        colours, mattes = join_frames([soft[0], colours]), join_frames([soft[1], mattes])
     train_decoder(run.out / "run-decoder", vae, colours, recipe)
     train_decoder(run.out / "run-alpha-decoder", alpha_vae, mattes, recipe, is_matte=True)
     if PartialState().is_main_process:
