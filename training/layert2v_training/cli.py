@@ -4,12 +4,13 @@ Every command resumes what its output folder holds. Several processes: `accelera
 layert2v_training.cli joint ...`. What was learned is in `docs/log.md`.
 """
 
+import inspect
 import logging
-from collections.abc import Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import cv2
 import typer
@@ -97,7 +98,26 @@ Workers = Annotated[
 ]
 
 DEFAULT_ASSETS, DEFAULT_OUT = Path("cache/assets"), Path("runs/tiny")
-DEFAULT_RECIPE = RecipeName.TINY
+
+
+def _option(name: str, hint: Any, default: Any) -> inspect.Parameter:
+    return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=hint)
+
+
+_SHARED = (
+    _option("assets", Assets, DEFAULT_ASSETS),
+    _option("out", Out, DEFAULT_OUT),
+    _option("recipe", Named, RecipeName.TINY),
+    _option("steps", Steps, None),
+    _option("base", Base, None),
+    _option("init", Init, None),
+    _option("files", Files, None),
+    _option("changes", Changes, None),
+    _option("data", Data, None),
+    _option("skip_bad", SkipBad, False),
+    _option("workers", Workers, 0),
+)
+"""What makes a `Run`, in the order of the help."""
 
 
 @contextmanager
@@ -111,79 +131,68 @@ def _refusals() -> Iterator[None]:
 
 
 def _run(
-    assets: Path,
-    out: Path,
-    name: RecipeName,
-    files: list[Path] | None = None,
-    changes: list[str] | None = None,
-    *,
-    base: Path | None = None,
-    init: Path | None = None,
-    data: Path | None = None,
-    skip_bad: bool = False,
-    workers: int = 0,
+    recipe: RecipeName,
+    files: list[Path] | None,
+    changes: list[str] | None,
+    steps_field: str,
+    steps: int | None = None,
+    assets: Path = DEFAULT_ASSETS,
+    **others: Any,
 ) -> Run:
     cv2.setNumThreads(1)
-    overrides = read_overrides(files or [], changes or [])
-    recipe = apply_overrides(RECIPES[name.value](), overrides)
-    check_recipe(recipe)
-    return Run(recipe, assets, out, base, init, data, skip_bad, workers)
+    changed = [*(changes or []), *([f"{steps_field}.num_steps={steps}"] if steps else [])]
+    made = apply_overrides(RECIPES[recipe.value](), read_overrides(files or [], changed))
+    check_recipe(made)
+    return Run(made, assets, **others)
 
 
-def _with_steps(changes: list[str] | None, field: str, steps: int | None) -> list[str]:
-    return [*(changes or []), *([f"{field}.num_steps={steps}"] if steps else [])]
+def _command(
+    name: str, *, without: Collection[str] = (), steps: str = ""
+) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Register what works on a `Run` as a command with its own and the shared options.
+
+    Args:
+        name: As typed.
+        without: Shared options that mean nothing to it.
+        steps: Field of the recipe whose `num_steps` is set by `--steps`; blank: no such option.
+    """
+    left_out = {*without, *(() if steps else ("steps",))}
+    shared = [option for option in _SHARED if option.name not in left_out]
+
+    def register(work: Callable[..., None]) -> Callable[..., None]:
+        own = list(inspect.signature(work).parameters.values())[1:]
+
+        def command(**values: Any) -> None:
+            mine = {option.name: values.pop(option.name) for option in own}
+            with _refusals():
+                work(_run(steps_field=steps, **values), **mine)
+
+        # Typer reads a command's options off its signature and its hints.
+        options = [option.replace(kind=inspect.Parameter.KEYWORD_ONLY) for option in own] + shared
+        command.__signature__ = inspect.Signature(options)  # type: ignore[attr-defined]
+        command.__annotations__ = {option.name: option.annotation for option in options}
+        app.command(name, help=work.__doc__)(command)
+        return work
+
+    return register
 
 
-@app.command()
-def vae(
-    assets: Assets = DEFAULT_ASSETS,
-    out: Out = DEFAULT_OUT,
-    recipe: Named = DEFAULT_RECIPE,
-    steps: Steps = None,
-    files: Files = None,
-    changes: Changes = None,
-    dry_run: DryRun = False,
-    workers: Workers = 0,
-) -> None:
+@_command("vae", without=("base", "init", "data", "skip_bad"), steps="vae")
+def vae(run: Run, dry_run: DryRun = False) -> None:
     """Make the small VAE: encoder in closed form, decoder trained. Writes OUT/vae."""
-    with _refusals():
-        run = _run(assets, out, recipe, files, _with_steps(changes, "vae", steps), workers=workers)
-        if dry_run:
-            print(describe(run, "vae"))
-        else:
-            run_vae(run)
+    if dry_run:
+        print(describe(run, "vae"))
+    else:
+        run_vae(run)
 
 
-@app.command("alpha-vae")
-def alpha_vae(
-    assets: Assets = DEFAULT_ASSETS,
-    out: Out = DEFAULT_OUT,
-    recipe: Named = DEFAULT_RECIPE,
-    base: Base = None,
-    files: Files = None,
-    changes: Changes = None,
-    dry_run: DryRun = False,
-    data: Data = None,
-    skip_bad: SkipBad = False,
-    workers: Workers = 0,
-) -> None:
+@_command("alpha-vae", without=("init",))
+def alpha_vae(run: Run, dry_run: DryRun = False) -> None:
     """Stage 1: adapt the VAE to mattes. Writes OUT/alpha_vae."""
-    with _refusals():
-        run = _run(
-            assets,
-            out,
-            recipe,
-            files,
-            changes,
-            base=base,
-            data=data,
-            skip_bad=skip_bad,
-            workers=workers,
-        )
-        if dry_run:
-            print(describe(run, "alpha-vae"))
-        else:
-            run_alpha_vae(run)
+    if dry_run:
+        print(describe(run, "alpha-vae"))
+    else:
+        run_alpha_vae(run)
 
 
 class Stage(StrEnum):
@@ -193,194 +202,62 @@ class Stage(StrEnum):
     MULTI_FOREGROUND = "multi-foreground"
 
 
-@app.command()
+@_command("latents")
 def latents(
-    stage: Annotated[Stage, typer.Argument(help="Stage whose clips to encode.")],
-    assets: Assets = DEFAULT_ASSETS,
-    out: Out = DEFAULT_OUT,
-    recipe: Named = DEFAULT_RECIPE,
-    base: Base = None,
-    init: Init = None,
-    files: Files = None,
-    changes: Changes = None,
-    data: Data = None,
-    skip_bad: SkipBad = False,
-    workers: Workers = 0,
+    run: Run, stage: Annotated[Stage, typer.Argument(help="Stage whose clips to encode.")]
 ) -> None:
     """Encode a stage's clips ahead of it, while another stage trains, say. Needs OUT/vae."""
-    with _refusals():
-        run = _run(
-            assets,
-            out,
-            recipe,
-            files,
-            changes,
-            base=base,
-            init=init,
-            data=data,
-            skip_bad=skip_bad,
-            workers=workers,
-        )
-        run_latents(run, stage.value)
+    run_latents(run, stage.value)
 
 
-@app.command()
-def joint(
-    assets: Assets = DEFAULT_ASSETS,
-    out: Out = DEFAULT_OUT,
-    recipe: Named = DEFAULT_RECIPE,
-    steps: Steps = None,
-    compiled: Compiled = False,
-    base: Base = None,
-    init: Init = None,
-    files: Files = None,
-    changes: Changes = None,
-    dry_run: DryRun = False,
-    data: Data = None,
-    skip_bad: SkipBad = False,
-    workers: Workers = 0,
-) -> None:
+@_command("joint", steps="joint.loop")
+def joint(run: Run, compiled: Compiled = False, dry_run: DryRun = False) -> None:
     """Stage 2: joint layers with one foreground."""
-    with _refusals():
-        changed = _with_steps(changes, "joint.loop", steps)
-        run = _run(
-            assets,
-            out,
-            recipe,
-            files,
-            changed,
-            base=base,
-            init=init,
-            data=data,
-            skip_bad=skip_bad,
-            workers=workers,
-        )
-        if dry_run:
-            print(describe(run, "joint"))
-        else:
-            run_joint(run, "joint", is_compiled=compiled)
+    _train(run, Stage.JOINT, is_compiled=compiled, is_dry=dry_run)
 
 
-@app.command("multi-foreground")
-def multi_foreground(
-    assets: Assets = DEFAULT_ASSETS,
-    out: Out = DEFAULT_OUT,
-    recipe: Named = DEFAULT_RECIPE,
-    steps: Steps = None,
-    compiled: Compiled = False,
-    base: Base = None,
-    init: Init = None,
-    files: Files = None,
-    changes: Changes = None,
-    dry_run: DryRun = False,
-    data: Data = None,
-    skip_bad: SkipBad = False,
-    workers: Workers = 0,
-) -> None:
+@_command("multi-foreground", steps="multi_foreground.loop")
+def multi_foreground(run: Run, compiled: Compiled = False, dry_run: DryRun = False) -> None:
     """Stage 3: several foregrounds and given layers, going on from stage 2 or from --init."""
-    with _refusals():
-        changed = _with_steps(changes, "multi_foreground.loop", steps)
-        run = _run(
-            assets,
-            out,
-            recipe,
-            files,
-            changed,
-            base=base,
-            init=init,
-            data=data,
-            skip_bad=skip_bad,
-            workers=workers,
-        )
-        if dry_run:
-            print(describe(run, "multi-foreground"))
-        else:
-            run_joint(run, "multi-foreground", is_compiled=compiled)
+    _train(run, Stage.MULTI_FOREGROUND, is_compiled=compiled, is_dry=dry_run)
 
 
-@app.command("decoders")
-def decoders(
-    assets: Assets = DEFAULT_ASSETS,
-    out: Out = DEFAULT_OUT,
-    recipe: Named = DEFAULT_RECIPE,
-    steps: Steps = None,
-    init: Init = None,
-    files: Files = None,
-    changes: Changes = None,
-    data: Data = None,
-    skip_bad: SkipBad = False,
-    workers: Workers = 0,
-) -> None:
+def _train(run: Run, stage: Stage, *, is_compiled: bool, is_dry: bool) -> None:
+    if is_dry:
+        print(describe(run, stage.value))
+    else:
+        run_joint(run, stage.value, is_compiled=is_compiled)
+
+
+@_command("decoders", without=("base",), steps="decoders.loop")
+def decoders(run: Run) -> None:
     """After stage 3: teach both decoders of the small VAE what the transformer makes."""
-    with _refusals():
-        changed = _with_steps(changes, "decoders.loop", steps)
-        run_decoders(
-            _run(
-                assets,
-                out,
-                recipe,
-                files,
-                changed,
-                init=init,
-                data=data,
-                skip_bad=skip_bad,
-                workers=workers,
-            )
-        )
+    run_decoders(run)
 
 
-@app.command("export")
+@_command("export", without=("assets", "data", "skip_bad", "workers"))
 def export_model(
+    run: Run,
     folder: Annotated[Path, typer.Argument(help="Model folder to write.")],
-    out: Out = DEFAULT_OUT,
-    recipe: Named = DEFAULT_RECIPE,
-    run: Annotated[
-        str, typer.Option(help="Run whose averaged parameters to take.")
+    name: Annotated[
+        str, typer.Option("--run", help="Run whose averaged parameters to take.")
     ] = MULTI_FOREGROUND_RUN,
-    base: Base = None,
-    init: Init = None,
-    files: Files = None,
-    changes: Changes = None,
 ) -> None:
     """Write a model folder from a run's averaged parameters, adapters merged in."""
-    with _refusals():
-        made = _run(DEFAULT_ASSETS, out, recipe, files, changes, base=base, init=init)
-        run_export(made, folder, run)
+    run_export(run, folder, name)
 
 
-@app.command("all")
-def every_stage(
-    assets: Assets = DEFAULT_ASSETS,
-    out: Out = DEFAULT_OUT,
-    recipe: Named = DEFAULT_RECIPE,
-    base: Base = None,
-    files: Files = None,
-    changes: Changes = None,
-    data: Data = None,
-    skip_bad: SkipBad = False,
-    workers: Workers = 0,
-) -> None:
+@_command("all", without=("init",))
+def every_stage(run: Run) -> None:
     """All of it: VAE, stages 1 to 3, and the model folder OUT/model."""
-    with _refusals():
-        run = _run(
-            assets,
-            out,
-            recipe,
-            files,
-            changes,
-            base=base,
-            data=data,
-            skip_bad=skip_bad,
-            workers=workers,
-        )
-        if run.recipe.base == "none":
-            run_vae(run)
-        run_alpha_vae(run)
-        run_joint(run, "joint")
-        run_joint(run, "multi-foreground")
-        if run.recipe.base == "none":
-            run_decoders(run)
-        run_export(run, out / "model")
+    if run.recipe.base == "none":
+        run_vae(run)
+    run_alpha_vae(run)
+    run_joint(run, "joint")
+    run_joint(run, "multi-foreground")
+    if run.recipe.base == "none":
+        run_decoders(run)
+    run_export(run, run.out / "model")
 
 
 def main() -> None:
