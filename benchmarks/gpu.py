@@ -2,9 +2,10 @@
 
 Seconds, share of the card's own matrix rate and peak memory, for one to three foregrounds at 33 and
 81 frames of 832x480 as memory allows: ours against plain Wan on as many tokens, against the
-release's approach re-created, within a window, and compiled. `--blocks 10` measures a third of the
-network (ratios stay), `--seconds` begins no case after so long. `--toy` only checks on a CPU that
-it runs. Prints the table and writes build/benchmarks_gpu.json after every case.
+release's approach re-created, within a window (also by flex attention), and compiled. `--blocks 10`
+measures a third of the network (ratios stay), `--seconds` begins no case after so long. `--toy`
+only checks on a CPU that it runs. Prints the table and writes build/benchmarks_gpu.json after every
+case.
 """
 
 import argparse
@@ -23,6 +24,7 @@ import torch
 # As a script its own folder is on the path, not the one above.
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
+from benchmarks.flex_window import attend_flex, window_mask
 from benchmarks.models import TOY, WAN_1_3B, halve, make_ours, one_video, plain_twin
 from benchmarks.released_approach import ReleasedApproach
 from benchmarks.rows import Row, table
@@ -78,6 +80,8 @@ class Bench:
         share = f"{name}, against the card's matrix rate (wanted: at least half)"
         self.rows.append(Row("gpu", share, "TFLOP/s", achieved, self.rate / 1e12))
         self._window(name, calls["ours"])
+        if not self.toy or num_foregrounds == 1:  # a CPU compiles for seconds
+            self._flex(name, shot.num_streams, frames, height // 16 * (width // 16))
         if num_foregrounds == 1:
             self._release(name, latents, timestep)
 
@@ -89,6 +93,19 @@ class Bench:
             measured.update(found)
         self.ours.register_to_config(cross_stream_window=None)
         self._add(f"{name}, window 1 against full", seconds, peaks, "near", "full", (None, None))
+
+    def _flex(self, name: str, streams: int, frames: int, tokens: int) -> None:
+        """Attend within a window of 1 by flex attention, against joining three attentions."""
+        window = FrameWindow(frames, 1)
+        query, key, value = (self._random(1, streams, frames, tokens, 12, 128) for _ in range(3))
+        mask = window_mask(streams, frames, tokens, 1, query.device)
+        calls: dict[str, Callable[[], object]] = {
+            "flex": lambda: attend_flex(query, key, value, mask),
+            "joined": lambda: attend_windowed(query, key, value, window),
+        }
+        seconds, peaks = self._measured(calls)
+        case = f"{name}, attention of one block within a window of 1, flex against joined"
+        self._add(case, seconds, peaks, "flex", "joined", (None, None))
 
     def _release(self, name: str, latents: torch.Tensor, timestep: torch.Tensor) -> None:
         """With guidance, against the release's approach."""

@@ -2,8 +2,9 @@
 
 Scaled down from Wan2.1-1.3B at 832x480: 96 tokens a frame instead of 1 560, one block, and a
 quarter of the width, which gives attention about the share of a step that it has at full size
-(86 % of the operations at 10 streams and 81 frames; 96 % at full size). The last case is at full
-width, where at this few tokens attention has 60 %.
+(86 % of the operations at 10 streams and 81 frames; 96 % at full size). Two more cases at 10
+streams and 81 frames: frames of twice as many tokens, where attention has 92 %, and full width,
+where it has 60 % and no window can reach 0.4.
 """
 
 from collections.abc import Callable
@@ -20,8 +21,10 @@ from layert2v_model.transformer import LayerT2VTransformer3DModel
 
 QUARTER: dict[str, Any] = {**WAN_1_3B, "num_attention_heads": 3, "ffn_dim": 2240}
 
-HEIGHT, WIDTH = 8, 12
-"""Tokens of a frame."""
+Size = tuple[int, int]
+SIZE: Size = (8, 12)
+"""Rows and columns of tokens in a frame."""
+LARGER: Size = (12, 16)
 
 LATENT_FRAMES = {33: 9, 81: 21}
 """Of Wan's VAE, by frames."""
@@ -29,24 +32,29 @@ LATENT_FRAMES = {33: 9, 81: 21}
 
 @torch.inference_mode()
 def rows(*, toy: bool) -> list[Row]:
-    """Compare at 33 and 81 frames for 1 to 6 foregrounds, and once at full width."""
+    """Compare at 33 and 81 frames for 1 to 6 foregrounds, at larger frames and at full width."""
     ours = make_ours(TOY if toy else QUARTER, num_blocks=1)
-    median_seconds(_calls(ours, 4, 3), rounds=1)
+    median_seconds(_calls(ours, 4, 3, SIZE), rounds=1)
     found = []
     for num_frames, frames in LATENT_FRAMES.items():
         for foregrounds in (1, 5) if toy else range(1, 7):
             found += _compared(ours, foregrounds, num_frames, 3 if toy else frames)
+    found += _compared(ours, 4, 81, 3 if toy else 21, SIZE if toy else LARGER)
     del ours
     wide = make_ours(TOY if toy else WAN_1_3B, num_blocks=1)
     return found + _compared(wide, 4, 81, 3 if toy else 21)
 
 
 def _compared(
-    ours: LayerT2VTransformer3DModel, foregrounds: int, num_frames: int, frames: int
+    ours: LayerT2VTransformer3DModel,
+    foregrounds: int,
+    num_frames: int,
+    frames: int,
+    size: Size = SIZE,
 ) -> list[Row]:
     streams = 2 + 2 * foregrounds
-    tokens = streams * frames * HEIGHT * WIDTH
-    calls = _calls(ours, streams, frames)
+    tokens = streams * frames * size[0] * size[1]
+    calls = _calls(ours, streams, frames, size)
     seconds = median_seconds(calls, rounds=2, is_warm=True, budget_s=10)
     peaks = {name: extra_peak_bytes(call) / 2**20 for name, call in calls.items()}
     dim = ours.config.num_attention_heads * ours.config.attention_head_dim
@@ -59,9 +67,9 @@ def _compared(
 
 
 def _calls(
-    ours: LayerT2VTransformer3DModel, streams: int, frames: int
+    ours: LayerT2VTransformer3DModel, streams: int, frames: int, size: Size
 ) -> dict[str, Callable[[], Tensor]]:
-    latents = torch.randn(1, streams, 16, frames, 2 * HEIGHT, 2 * WIDTH)
+    latents = torch.randn(1, streams, 16, frames, 2 * size[0], 2 * size[1])
     read = ours.read_text(torch.randn(1, streams, 100, ours.config.text_dim))
 
     def step(window: int | None) -> Tensor:
