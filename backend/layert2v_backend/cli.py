@@ -105,6 +105,15 @@ def serve(
             "The kept layers themselves never change. [env: LAYERT2V_REFRESH_KEPT_EVERY]"
         ),
     ] = None,
+    compile_blocks: Annotated[
+        bool | None,
+        typer.Option(
+            "--compile",
+            help="Compile the transformer's blocks, for GPUs: exact but for rounding, the first "
+            "job of a kind waits for it (on a CPU half a minute, and nothing is won). Needs a C++ "
+            "compiler. [env: LAYERT2V_COMPILE_BLOCKS]",
+        ),
+    ] = None,
     prewarm: Annotated[
         bool | None,
         typer.Option(
@@ -142,6 +151,7 @@ def serve(
         "weights": weights,
         "step_cache": step_cache,
         "refresh_kept_every": refresh_kept_every,
+        "compile_blocks": compile_blocks,
         "prewarm": prewarm,
     }
     _configure_logs()

@@ -319,6 +319,9 @@ class WorkerOptions:
     """Largest relative change at which a step is skipped, approximate; 0: none is."""
     refresh_kept_every: int = 1
     """Steps from one that computes kept layers to the next; 1 is exact."""
+    compile_blocks: bool = False
+    """Compile the transformer's blocks, unless they are offloaded one by one; exact but for
+    rounding."""
 
     @property
     def approximations(self) -> dict[str, str | float]:

@@ -44,6 +44,8 @@ class Settings(BaseSettings):
     refresh_kept_every: int = Field(default=1, ge=1, le=200)
     """Steps from one that computes kept layers to the next, where a layer is made anew: above 1
     approximate."""
+    compile_blocks: bool = False
+    """Compile the transformer's blocks: exact, slow at first, for GPUs."""
     prewarm: bool = True
     """Load the default model as soon as the backend serves, so that the first job need not."""
     min_free_bytes: int = Field(default=64 * MIB, ge=0)

@@ -10,7 +10,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from numpy.typing import NDArray
+from torch._dynamo.utils import counters
 
 from layert2v_backend.artifacts import ArtifactStore
 from layert2v_backend.jobs import (
@@ -20,6 +22,7 @@ from layert2v_backend.jobs import (
     Finished,
     Shot,
     Task,
+    Warmed,
     WorkerOptions,
     take_path,
 )
@@ -231,6 +234,35 @@ def test_a_layer_made_anew_says_how_often_the_kept_ones_were_computed(
     ]
     assert said == [{}, {"refresh_kept_every": 4}]
     assert set(kept) <= set(anew.artifacts)
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore:.*torch.jit.script:DeprecationWarning")
+def test_compiled_blocks_make_the_same_take(
+    tmp_path: Path, store: ArtifactStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("layert2v_backend.worker.model.fastest_dtype", lambda: torch.float32)
+    folder = make_toy_model_folder(tmp_path / "toy")
+    shot = replace(TOY_SHOT, num_inference_steps=2, skip_finishing=True)
+
+    def pictures(options: WorkerOptions) -> list[NDArray[np.float32]]:
+        worker = Worker(lambda report: None, lambda job, attempt: False, options)
+        assert worker.warm(folder) == Warmed()
+        ended = worker.run(task_of(store, shot, folder))
+        assert isinstance(ended, Finished), ended
+        manifest = json.loads(store.path(ended.artifacts[-1].sha256).read_text())
+        assert manifest["approximations"] == {}
+        pngs = (made for made in ended.artifacts if made.format is ArtifactFormat.PNG)
+        return [media.read_png(store.path(made.sha256))[0] for made in pngs]
+
+    torch.compiler.reset()
+    counters.clear()
+    eager = pictures(WorkerOptions())
+    assert not counters["stats"]["unique_graphs"]
+    compiled = pictures(WorkerOptions(compile_blocks=True))
+
+    assert counters["stats"]["unique_graphs"]
+    np.testing.assert_allclose(compiled, eager, atol=1.5 / 255)
 
 
 def test_damaged_weights_are_named(tmp_path: Path, store: ArtifactStore) -> None:

@@ -97,6 +97,7 @@ def _worker_options(settings: Settings) -> WorkerOptions:
         settings.weights,
         settings.step_cache,
         settings.refresh_kept_every,
+        settings.compile_blocks,
     )
     if options.approximations:
         log.warning("approximate", **options.approximations)

@@ -16,8 +16,9 @@ from layert2v_model.errors import DamagedModel, InvalidShot
 from layert2v_model.estimate import Device, ModelSize, ShotSize
 from layert2v_model.loading import fastest_dtype, load_pipeline
 from layert2v_model.offload import enable_layerwise_casting, place
-from layert2v_model.pipeline import LayerT2VPipeline
+from layert2v_model.pipeline import LayerT2VPipeline, ShotPrompts
 from layert2v_model.plan import Offload, Plan, plan
+from layert2v_model.streams import stream_names
 
 
 class HeldModel:
@@ -33,14 +34,16 @@ class HeldModel:
         """The account of its steps, where the options ask for a cache."""
 
     def warm(self, folder: Path) -> None:
-        """Load a model as its default shot needs it.
+        """Load a model as its default shot needs it; compile what is to be compiled.
 
         Raises:
             DamagedModel, ModelDamaged: It cannot be loaded.
             InvalidShot: That shot does not fit.
         """
         shot = default_size(read_limits(folder), 0, 0, 0, 1, 0)
-        self.load(folder, self.plan(folder, shot).offload)
+        pipeline = self.load(folder, self.plan(folder, shot).offload)
+        if self._options.compile_blocks:
+            _run_once(pipeline, shot)
 
     def plan(self, folder: Path, shot: ShotSize) -> Plan:
         """Choose how a shot runs.
@@ -89,6 +92,8 @@ class HeldModel:
         if self._options.step_cache:
             self.step_cache = enable_step_cache(pipeline.transformer, self._options.step_cache)
         place(pipeline, _torch_device(), offload)
+        if self._options.compile_blocks and offload != "group":
+            pipeline.transformer.compile_repeated_blocks(dynamic=True)
         sys.stderr.write(f"model loaded: {folder}, offload {offload}\n")
         return pipeline
 
@@ -100,6 +105,19 @@ class HeldModel:
             return Device("this computer", self._options.memory_bytes or free, is_host=True)
         free = torch.cuda.mem_get_info(device)[0] + torch.cuda.memory_reserved(device)
         return Device(torch.cuda.get_device_name(device), self._options.memory_bytes or free)
+
+
+def _run_once(pipeline: LayerT2VPipeline, shot: ShotSize) -> None:
+    """Make one step of a shot: compiling happens with the first."""
+    pipeline(
+        ShotPrompts("", "a", ("b",) * shot.num_foregrounds),
+        width=shot.width,
+        height=shot.height,
+        num_frames=shot.num_frames,
+        num_inference_steps=1,
+        guidance_scale=1.0,
+        stream_seeds=dict.fromkeys(stream_names(shot.num_foregrounds), 0),
+    )
 
 
 def _torch_device() -> torch.device:
