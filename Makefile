@@ -31,8 +31,7 @@ check: $(VENV)/installed  ## Lint, format, types, import contracts, wire
 
 # Each bpy in a process of its own, as users have it: never beside PyTorch and its libraries.
 test-bpy: .venv-bpy-5.0/installed  ## Run the add-on's tests in two versions of Blender
-	$(RUN)/python -m pytest -q tests/addon/blender
-	.venv-bpy-5.0/bin/python -m pytest -q tests/addon/blender
+	$(RUN)/python tests/addon/run_matrix.py $(RUN)/python .venv-bpy-5.0/bin/python
 
 addon: $(VENV)/installed  ## Build dist/layert2v-*.zip and validate it with Blender's own tool
 	$(RUN)/python build_addon.py
