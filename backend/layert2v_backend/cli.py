@@ -110,8 +110,8 @@ def serve(
         typer.Option(
             "--compile",
             help="Compile the transformer's blocks, for GPUs: exact but for rounding, the first "
-            "job of a kind waits for it (on a CPU half a minute, and nothing is won). Needs a C++ "
-            "compiler. [env: LAYERT2V_COMPILE_BLOCKS]",
+            "job of a kind waits for it (on a CPU half a minute, and nothing is won). Not with "
+            "offload by group. Needs a C++ compiler. [env: LAYERT2V_COMPILE_BLOCKS]",
         ),
     ] = None,
     prewarm: Annotated[

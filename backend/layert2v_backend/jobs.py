@@ -320,8 +320,7 @@ class WorkerOptions:
     refresh_kept_every: int = 1
     """Steps from one that computes kept layers to the next; 1 is exact."""
     compile_blocks: bool = False
-    """Compile the transformer's blocks, unless they are offloaded one by one; exact but for
-    rounding."""
+    """Compile the blocks unless they are offloaded one by one; exact but for rounding."""
 
     @property
     def approximations(self) -> dict[str, str | float]:

@@ -46,6 +46,7 @@ def test_help_names_every_flag() -> None:
     for flag in [
         "--listen", "--state", "--models-dir", "--threads", "--prewarm", "--ready-file",
         "--stop-with-stdin", "--memory-bytes", "--offload", "--weights", "--step-cache",
+        "--refresh-kept-every", "--compile",
     ]:  # fmt: skip
         assert flag in text
 
@@ -139,3 +140,16 @@ def test_settings_come_from_the_environment(tmp_path: Path) -> None:
 
     assert "0.0.0.0:7" in done.stderr
     assert os.listdir(tmp_path) == []
+
+
+def test_compiling_without_a_compiler_is_refused_at_the_start(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.delenv("CXX", raising=False)
+
+    done = run_backend("serve", "--state", str(tmp_path / "state"), "--compile")
+
+    assert done.returncode == 2
+    assert "install g++" in done.stderr
+    assert "Traceback" not in done.stderr

@@ -1,6 +1,8 @@
 """From settings to a serving backend and back to nothing: start, health, reflection, drain."""
 
 import asyncio
+import os
+import shutil
 from collections.abc import Callable
 
 import grpc
@@ -19,6 +21,7 @@ from layert2v.v1 import (
 from layert2v_backend import service
 from layert2v_backend.artifacts import ArtifactStore
 from layert2v_backend.engine import Engine
+from layert2v_backend.errors import CannotServe
 from layert2v_backend.jobs import WorkerOptions
 from layert2v_backend.journal import Journal
 from layert2v_backend.models import DEFAULT_MODEL, find_models
@@ -51,7 +54,8 @@ async def serve(
         engine: Runs the tasks; default: a worker process.
 
     Raises:
-        CannotServe: The address or the state folder cannot be used; nothing was started.
+        CannotServe: The address or the state folder cannot be used, or there is no compiler for
+            `compile_blocks`; nothing was started.
     """
     prepare_folder(settings.state)
     async with listening(settings.address) as (server, address):
@@ -91,6 +95,11 @@ def _process_engine(settings: Settings) -> ProcessEngine:
 
 
 def _worker_options(settings: Settings) -> WorkerOptions:
+    if settings.compile_blocks and not _has_compiler():
+        raise CannotServe(
+            "--compile needs a C++ compiler and none is found: install g++, name one in CXX, or "
+            "leave --compile out"
+        )
     options = WorkerOptions(
         settings.memory_bytes,
         settings.offload,
@@ -102,6 +111,12 @@ def _worker_options(settings: Settings) -> WorkerOptions:
     if options.approximations:
         log.warning("approximate", **options.approximations)
     return options
+
+
+def _has_compiler() -> bool:
+    """Look for what PyTorch's compiler calls."""
+    names = (os.environ.get("CXX"), "g++", "clang++", "cl")
+    return any(name and shutil.which(name) for name in names)
 
 
 async def _add_services(server: grpc.aio.Server, scheduler: Scheduler) -> health.aio.HealthServicer:

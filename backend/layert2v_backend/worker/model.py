@@ -40,10 +40,11 @@ class HeldModel:
             DamagedModel, ModelDamaged: It cannot be loaded.
             InvalidShot: That shot does not fit.
         """
-        shot = default_size(read_limits(folder), 0, 0, 0, 1, 0)
+        limits = read_limits(folder)
+        shot = default_size(limits, 0, 0, 0, 1, 0)
         pipeline = self.load(folder, self.plan(folder, shot).offload)
         if self._options.compile_blocks:
-            _run_once(pipeline, shot)
+            _run_once(pipeline, shot, limits.default_guidance_scale)
 
     def plan(self, folder: Path, shot: ShotSize) -> Plan:
         """Choose how a shot runs.
@@ -107,15 +108,15 @@ class HeldModel:
         return Device(torch.cuda.get_device_name(device), self._options.memory_bytes or free)
 
 
-def _run_once(pipeline: LayerT2VPipeline, shot: ShotSize) -> None:
-    """Make one step of a shot: compiling happens with the first."""
+def _run_once(pipeline: LayerT2VPipeline, shot: ShotSize, guidance_scale: float) -> None:
+    """Make one step of a shot, for compiling happens with the first: of one entry, or guided."""
     pipeline(
         ShotPrompts("", "a", ("b",) * shot.num_foregrounds),
         width=shot.width,
         height=shot.height,
         num_frames=shot.num_frames,
         num_inference_steps=1,
-        guidance_scale=1.0,
+        guidance_scale=guidance_scale,
         stream_seeds=dict.fromkeys(stream_names(shot.num_foregrounds), 0),
     )
 
