@@ -158,6 +158,7 @@ def test_given_frames_and_regions_are_those_of_a_shot() -> None:
         ({"given_frames": 1.5}, "given_frames is 1.5"),
         ({"synchronous": 0.8, "given_regions": 0.3}, "synchronous 0.8, given_regions 0.3 add up"),
         ({"shift": 0.0}, "shift is 0"),
+        ({"detail": 2.0}, "detail is 2"),
     ],
 )
 def test_shares_that_are_none_are_refused_by_name(shares: dict[str, float], said: str) -> None:
@@ -172,6 +173,16 @@ def test_the_shift_moves_levels_towards_noise_as_the_sampler_does() -> None:
     shifted = draw_levels(4000, 3.0)
 
     torch.testing.assert_close(shifted, 3 * plain / (1 + 2 * plain))
+
+
+def test_detail_draws_more_low_levels_for_a_share_of_the_clips() -> None:
+    plain, _ = draw(4000, synchronous=1, shift=3)
+    detailed, _ = draw(4000, synchronous=1, shift=3, detail=0.5)
+
+    low = [(t_BSF[:, 0, 0] < 0.5).float().mean().item() for t_BSF in (plain, detailed)]
+
+    # 13.6 and 34.3 % of the levels of shifts 3 and 1.5 lie below one half.
+    assert low == pytest.approx([0.136, 0.24], abs=0.025)
 
 
 @pytest.mark.parametrize("share", ["given_layers", "given_frames", "given_regions"])

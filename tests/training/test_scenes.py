@@ -98,3 +98,13 @@ def test_unseen_photographs_stand_behind_any_choice_of_subjects(assets: Path) ->
 
     assert clip.background_caption.split(",")[0] in HELD_OUT_BACKGROUNDS
     assert any(subject in clip.foregrounds[0].caption for subject in CORE_SUBJECTS)
+
+
+def test_a_weighted_subject_is_chosen_more_often(assets: Path) -> None:
+    recipe = SceneRecipe(32, 32, 1, variety=Variety.CORE, subject_weights=(("a cow", 20.0),))
+
+    source = SceneSource(assets, recipe)
+    chosen = [source.clip(index).foregrounds[0].caption for index in range(60)]
+
+    # 20 of 39 by weight; without weights 3 of 60.
+    assert 20 <= sum("a cow" in caption for caption in chosen) <= 42

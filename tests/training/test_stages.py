@@ -13,7 +13,7 @@ from layert2v_model.pipeline import ShotPrompts
 from layert2v_training.alpha_vae import alpha_loss, render_loss
 from layert2v_training.captions import CaptionStates
 from layert2v_training.cli import app
-from layert2v_training.export import text_encoder_folder
+from layert2v_training.export import model_card, text_encoder_folder
 from layert2v_training.joint import TINY_TRANSFORMER, JointLoss, JointRecipe, make_transformer
 from layert2v_training.latents import LatentClip
 from layert2v_training.optimizers import LoopRecipe
@@ -211,14 +211,33 @@ def test_clips_of_several_sizes_come_in_batches_of_one_size_and_about_as_many_pi
     assert shapes == {(2, 4, 48, 2, 4, 6), (6, 4, 48, 2, 2, 4)}
 
 
-def test_a_run_composes_a_fifth_as_many_clips_of_each_further_size(
+def test_longer_clips_come_in_smaller_batches_of_as_many_tokens() -> None:
+    model = make_transformer({**TINY_TRANSFORMER, "num_layers": 0, "ffn_dim": 8})
+    recipe = JointRecipe(LoopRecipe(num_steps=1, learning_rate=1e-3), batch_size=4)
+    clips = [
+        LatentClip(torch.zeros(4, 48, frames, 4, 6), "a beach", ("a fox",)) for frames in (2, 2, 4)
+    ]
+    shapes: set[torch.Size] = set()
+    model.register_forward_pre_hook(lambda _, inputs: shapes.add(inputs[0].shape))
+    loss = JointLoss(model, clips, CaptionStates.read(text_encoder_folder()), recipe)
+
+    for step in range(20):
+        torch.manual_seed(step)
+        loss(model, step)
+
+    assert shapes == {(4, 4, 48, 2, 4, 6), (2, 4, 48, 4, 4, 6)}
+
+
+def test_a_run_composes_a_fifth_as_many_clips_of_each_further_size_and_length(
     assets: Path, tmp_path: Path
 ) -> None:
-    run = Run(replace(debug(), num_clips=50, extra_sizes=((64, 48),)), assets, tmp_path)
+    recipe = replace(debug(), num_clips=50, extra_sizes=((64, 48),), extra_num_frames=(3,))
+    run = Run(recipe, assets, tmp_path)
 
-    sizes = {
-        run.clips("joint", size).clip(0).full_THWC.shape[1:3]: count
-        for size, count in run.clips_per_size.items()
+    shapes = {
+        run.clips("joint", shape).clip(0).full_THWC.shape[:3]: count
+        for shape, count in run.clips_per_shape.items()
     }
 
-    assert sizes == {(64, 96): 50, (48, 64): 10}
+    assert shapes == {(9, 64, 96): 50, (3, 64, 96): 10, (9, 48, 64): 10, (3, 48, 64): 10}
+    assert model_card(recipe)["num_frames"] == [9, 3]

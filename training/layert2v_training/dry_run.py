@@ -174,8 +174,8 @@ def joint_needs(run: Run, stage: str) -> Needs:
     channels = model.config.in_channels
     latents = tokens * math.prod(model.config.patch_size) * channels * 2
     stored = latents * sum(
-        num_clips * width * height / (scene.width * scene.height)
-        for (width, height), num_clips in run.clips_per_size.items()
+        num_clips * math.prod(shape) / (scene.width * scene.height * scene.num_frames)
+        for shape, num_clips in run.clips_per_shape.items()
     )
     frozen = total - trained
     weights = trained * TRAINED_BYTES + frozen * (

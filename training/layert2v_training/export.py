@@ -42,7 +42,7 @@ def model_card(recipe: Recipe) -> dict[str, Any]:
         if recipe.base == "wan"
         else f"Small LayerT2V model: emoji subjects over photographs, {made_by}",
         "sizes": [[scene.width, scene.height], *map(list, recipe.extra_sizes)],
-        "num_frames": [scene.num_frames],
+        "num_frames": [scene.num_frames, *recipe.extra_num_frames],
         "max_foregrounds": recipe.transformer["max_foregrounds"],
         "max_prompt_chars": 300,
         "default_num_inference_steps": recipe.num_inference_steps,

@@ -11,6 +11,7 @@ Shape letters: B batch, S streams, C channels, T latent frames, H, W, N text tok
 """
 
 import math
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
@@ -119,6 +120,8 @@ class JointLoss:
         for clip in clips:
             self.groups.setdefault(clip.latents_SCTHW.shape, []).append(clip)
             heard |= {clip.background_caption, full_caption(clip), *clip.foreground_captions}
+        pictures = Counter(clip.latents_SCTHW.shape[2:] for clip in clips)
+        self._main_shape = max(pictures, key=lambda shape: pictures[shape])
         captions.encode(heard)
         self._make_table = cache(lambda device: TokenTable(captions, heard, device))
         self.channel_weights_C = channel_weights_C
@@ -148,7 +151,8 @@ class JointLoss:
     def _draw(self) -> tuple[list[LatentClip], Tensor]:
         """Draw clips of one shape, and their latents or a window of them.
 
-        Smaller pictures come as many more at once as they are smaller than the largest.
+        Smaller or shorter clips come as many more at once as they have less to them than the size
+        and length that most have, and larger or longer ones as many fewer.
         """
         shapes = sorted(self.groups)
         weights = torch.tensor([float(len(self.groups[shape])) for shape in shapes])
@@ -156,8 +160,9 @@ class JointLoss:
         group = self.groups[shape]
         is_windowed = float(torch.rand(())) < self.recipe.windowed_share
         size = self.recipe.windowed_batch_size if is_windowed else self.recipe.batch_size
-        size = size * max(math.prod(other[-2:]) for other in shapes) // math.prod(shape[-2:])
-        clips = [group[i] for i in torch.randint(len(group), (size,)).tolist()]
+        axes = slice(-2, None) if is_windowed else slice(-3, None)
+        size = size * math.prod(self._main_shape[axes]) // math.prod(shape[axes])
+        clips = [group[i] for i in torch.randint(len(group), (max(size, 1),)).tolist()]
         latents = [clip.latents_SCTHW for clip in clips]
         if is_windowed:
             windows = latents[0].shape[2] // self.patch

@@ -7,7 +7,7 @@ frame of tokens has one timestep; and guidance that leads away from the givens h
 Shape letters: B batch, S streams, T latent frames, H, W, F frames of tokens.
 """
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import NamedTuple
 
 import torch
@@ -15,6 +15,9 @@ from torch import Tensor
 
 from layert2v_model.streams import Stream, StreamRole
 from layert2v_training.given import draw_layers, draw_range, draw_region, streams_of
+
+DETAIL_SHIFT = 1.5
+"""A third of its levels lie below one half; of those of shift 3 a seventh do."""
 
 
 @dataclass(frozen=True)
@@ -37,6 +40,9 @@ class NoiseMixture:
     hidden: float = 0.0
     """Of the clips that are given layers or frames, the share whose givens are pure noise at level
     1: what guidance compares with."""
+    detail: float = 0.0
+    """Share of the clips whose levels are drawn with `DETAIL_SHIFT` instead: more of the low ones,
+    where edges are decided."""
 
     def __post_init__(self) -> None:
         """Refuse shares that are none.
@@ -48,9 +54,10 @@ class NoiseMixture:
         for name, share in shares.items():
             if not 0 <= share <= 1:
                 raise ValueError(f"{name} is {share}; a share lies in [0, 1]")
-        total = sum(share for name, share in shares.items() if name != "hidden")
+        apart = ("hidden", "detail")
+        total = sum(share for name, share in shares.items() if name not in apart)
         if total > 1 + 1e-9:
-            named = ", ".join(f"{k} {v:g}" for k, v in shares.items() if v and k != "hidden")
+            named = ", ".join(f"{k} {v:g}" for k, v in shares.items() if v and k not in apart)
             raise ValueError(f"the shares {named} add up to {total:g}, at most is 1; lower one")
         if self.shift <= 0:
             raise ValueError(f"shift is {self.shift}; use a number above 0, 1 for no shift")
@@ -79,8 +86,8 @@ class Levels(NamedTuple):
     every stream of the batch is given whole or not at all."""
 
 
-def draw_levels(batch_size: int, shift: float) -> Tensor:
-    """Draw t (B,) logit-normal, then shift it as the sampler's schedule is shifted.
+def draw_levels(batch_size: int, shift: float | Tensor) -> Tensor:
+    """Draw t (B,) logit-normal, then shift it, or each, as the sampler's schedule is shifted.
 
     Source:
         Esser et al., "Scaling Rectified Flow Transformers", 2024, logit-normal sampling and
@@ -94,11 +101,13 @@ def draw_timesteps(
     batch_size: int, layout: tuple[Stream, ...], grid: Grid, mixture: NoiseMixture
 ) -> Levels:
     """Draw a noise level for every stream and frame of tokens, and what is given."""
-    t_BSF = draw_levels(batch_size, mixture.shift)[:, None, None]
+    is_detail_B = torch.rand(batch_size) < mixture.detail
+    shift_B = torch.where(is_detail_B, DETAIL_SHIFT, mixture.shift)
+    t_BSF = draw_levels(batch_size, shift_B)[:, None, None]
     t_BSF = t_BSF.repeat(1, len(layout), grid.num_frames)
     given = []
-    for t_SF in t_BSF:
-        given.append(_draw_clip(t_SF, layout, grid, mixture))
+    for t_SF, shift in zip(t_BSF, shift_B.tolist(), strict=True):
+        given.append(_draw_clip(t_SF, layout, grid, replace(mixture, shift=shift)))
     return Levels(t_BSF, _stacked(given))
 
 

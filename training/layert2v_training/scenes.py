@@ -95,6 +95,8 @@ class SceneRecipe:
     """Radians: how far a panorama's camera may look aside."""
     motions: tuple[str, ...] = ()
     """Keys of `MOTIONS` to choose from; empty: all."""
+    subject_weights: tuple[tuple[str, float], ...] = ()
+    """How much more often than the others a subject is chosen, say one that is drawn badly."""
     seed: int = 0
     effects: SceneEffects | None = None
     """What makes the scenes harder; None: nothing does."""
@@ -124,6 +126,9 @@ class SceneSource:
         if recipe.is_unseen_photograph:
             backgrounds = everything[1]
         self._subjects, self._backgrounds = list(subjects), list(backgrounds)
+        weights = dict(recipe.subject_weights)
+        shares = np.array([weights.get(subject, 1.0) for subject in subjects])
+        self._shares = shares / shares.sum() if weights else None
         self._effects = recipe.effects or SceneEffects()
 
     def __reduce__(self) -> tuple[type["SceneSource"], tuple[Path, SceneRecipe]]:
@@ -132,10 +137,11 @@ class SceneSource:
 
     @property
     def key(self) -> str:
-        """Changes with the recipe; without effects it is what it was before there were any."""
+        """Changes with the recipe; without what came later it is what it was before."""
         described = asdict(self.recipe)
-        if described["effects"] is None:
-            del described["effects"]
+        for late in ("effects", "subject_weights"):
+            if not described[late]:
+                del described[late]
         return json.dumps(described)
 
     def clip(self, index: int) -> LayeredClip:
@@ -160,7 +166,8 @@ class SceneSource:
     def _choose(self, rng: Generator, count: int) -> tuple[str, list[str]]:
         while True:
             scenery = str(rng.choice(self._backgrounds))
-            subjects = [str(s) for s in rng.choice(self._subjects, count, replace=False)]
+            drawn = rng.choice(self._subjects, count, replace=False, p=self._shares)
+            subjects = [str(subject) for subject in drawn]
             held_out = [is_held_out(subject, scenery) for subject in subjects]
             fits = all(held_out) if self.recipe.is_held_out else not any(held_out)
             if fits or self.recipe.is_unseen_photograph:

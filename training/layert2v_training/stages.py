@@ -38,7 +38,7 @@ from layert2v_training.vae import train_vae
 from layert2v_training.wan import wan_text_encoder
 
 EXTRA_DIVISOR = 5
-"""A further size has a fifth as many clips as the main one, and comes by a fifth as often."""
+"""Of a further size or length there are a fifth as many clips as of the main one."""
 JOINT_RUN, MULTI_FOREGROUND_RUN = "run-joint", "run-multi-foreground"
 
 
@@ -81,23 +81,25 @@ class Run:
         return read_wan_folder(self.base)
 
     def scene(self, stage: str) -> SceneRecipe:
-        """Scenes of a stage: one foreground, or one to three, two twice as often."""
+        """Scenes of a stage: one foreground, or one to three, three half as often."""
         if stage == "alpha-vae":
             return replace(self.recipe.scene, seed=21)
         if stage == "joint":
             return replace(self.recipe.joint_scene, foregrounds=(1,), seed=11)
-        scene = replace(self.recipe.joint_scene, foregrounds=(1, 2, 2, 3), seed=12)
+        scene = replace(self.recipe.joint_scene, foregrounds=(1, 1, 2, 2, 3), seed=12)
         if stage == "soft-decoders":
             return replace(scene, effects=SOFT_MATTES, seed=41)
         return replace(scene, seed=31) if stage == "decoders" else scene
 
     @property
-    def clips_per_size(self) -> dict[tuple[int, int], int]:
-        """How many clips stages 2 and 3 see of each width and height."""
+    def clips_per_shape(self) -> dict[tuple[int, int, int], int]:
+        """How many clips stages 2 and 3 see of each width, height and number of frames."""
         scene, num_clips = self.recipe.joint_scene, self.recipe.num_clips
-        main, fewer = (scene.width, scene.height), math.ceil(num_clips / EXTRA_DIVISOR)
-        others = (size for size in self.recipe.extra_sizes if size != main)
-        return {main: num_clips, **dict.fromkeys(others, fewer)}
+        sizes = ((scene.width, scene.height), *self.recipe.extra_sizes)
+        lengths = (scene.num_frames, *self.recipe.extra_num_frames)
+        main, *others = ((*size, length) for size in sizes for length in lengths)
+        fewer = math.ceil(num_clips / EXTRA_DIVISOR)
+        return {main: num_clips, **{shape: fewer for shape in others if shape != main}}
 
     @property
     def fill(self) -> str:
@@ -139,18 +141,19 @@ class Run:
         with PartialState().main_process_first():
             return fetch_assets(self.assets)
 
-    def clips(self, stage: str, size: tuple[int, int] | None = None) -> ClipSource:
-        """Return the clips of a stage, at a width and height, or the recipe's, and its frame count.
+    def clips(self, stage: str, shape: tuple[int, int, int] | None = None) -> ClipSource:
+        """Return the clips of a stage, of a width, height and number of frames, or the recipe's.
 
         Raises:
             BadClips: The user's own cannot be used.
         """
         scene = self.scene(stage)
-        size = size or (scene.width, scene.height)
+        width, height, length = shape or (scene.width, scene.height, scene.num_frames)
         if self.data is None:
-            return SceneSource(self.pictures(), replace(scene, width=size[0], height=size[1]))
+            scene = replace(scene, width=width, height=height, num_frames=length)
+            return SceneSource(self.pictures(), scene)
         return clips_from(
-            self.data, size, scene.num_frames, seed=scene.seed, skip_bad=self.skip_bad
+            self.data, (width, height), length, seed=scene.seed, skip_bad=self.skip_bad
         )
 
     def captions(self) -> CaptionStates:
@@ -198,8 +201,8 @@ def run_latents(run: Run, stage: str) -> None:
     with PartialState().main_process_first():
         run.adopt_vaes()
     vae = run.vae()
-    for size, num_clips in run.clips_per_size.items():
-        source = run.clips(stage, size)
+    for shape, num_clips in run.clips_per_shape.items():
+        source = run.clips(stage, shape)
         write_latents(run.out / "latents", vae, source, num_clips, run.workers, run.fill)
 
 
@@ -215,8 +218,8 @@ def run_joint(run: Run, stage: str, *, is_compiled: bool = False) -> None:
         before = run.needs(f"{JOINT_RUN}/{CHECKPOINT}", "joint")
     model = stage_transformer(run.recipe, recipe, base=run.wan, init=run.init, checkpoint=before)
     clips = list[LatentClip]()
-    for size, num_clips in run.clips_per_size.items():
-        source = run.clips(stage, size)
+    for shape, num_clips in run.clips_per_shape.items():
+        source = run.clips(stage, shape)
         clips += load_latents(
             run.out / "latents", vae, source, num_clips, run.workers, device, run.fill
         )
