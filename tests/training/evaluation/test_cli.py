@@ -1,4 +1,5 @@
 import json
+import shutil
 import sys
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,7 @@ from click.testing import Result
 from PIL import Image
 from typer.testing import CliRunner
 
+from layert2v_model.folder import CARD_FILE
 from layert2v_model.stack import Stack
 from layert2v_training.evaluation import program
 from layert2v_training.evaluation.cli import app
@@ -178,6 +180,28 @@ def test_a_damaged_model_is_refused(prompts: Path, tmp_path: Path) -> None:
     (broken / "layert2v.json").write_text("{}")
 
     assert "damaged" in _refusal(broken, tmp_path / "out", "--prompts", prompts)
+
+
+@pytest.mark.slow
+def test_frames_are_a_choice_among_those_the_model_makes(
+    model: Path, prompts: Path, tmp_path: Path
+) -> None:
+    folder = shutil.copytree(model, tmp_path / "model")
+    card = json.loads((folder / CARD_FILE).read_text()) | {"num_frames": [5, 9]}
+    (folder / CARD_FILE).write_text(json.dumps(card))
+
+    options = ("--prompts", prompts, "--frames", "9", "--regenerate", "0", "--no-alignment")
+    report = _report(folder, tmp_path / "out", *options)
+
+    assert ", 9 frames, " in report["format"]
+
+
+def test_frames_that_the_model_does_not_make_are_refused(
+    model: Path, prompts: Path, tmp_path: Path
+) -> None:
+    asked = ("--prompts", prompts, "--frames", "7")
+
+    assert "does not make 7 frames: choose" in _refusal(model, tmp_path / "out", *asked)
 
 
 def test_layers_of_different_sizes_are_refused_with_both(tmp_path: Path) -> None:

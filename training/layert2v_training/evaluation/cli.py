@@ -40,6 +40,9 @@ def main_command(
     guidance: Annotated[
         float | None, typer.Option(min=1, help="Guidance; default: the model's.")
     ] = None,
+    frames: Annotated[
+        int | None, typer.Option(min=1, help="Frames of a shot; default: the model's first choice.")
+    ] = None,
     regenerate: Annotated[
         int, typer.Option(min=0, help="First shots of which a layer is made anew.")
     ] = 1,
@@ -56,8 +59,8 @@ def main_command(
 ) -> None:
     """Measure layered video beside baselines."""
     request = Request(
-        source, out, prompts, held_out, assets, truth, steps, guidance, regenerate,
-        decompose, tuple(vbench or ()), has_alignment=alignment,
+        source, out, prompts, held_out, assets, truth, steps, guidance, frames,
+        regenerate, decompose, tuple(vbench or ()), has_alignment=alignment,
     )  # fmt: skip
     try:
         page = run(request, lambda words: typer.echo(words, err=True))

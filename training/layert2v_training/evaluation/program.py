@@ -52,6 +52,7 @@ class Request:
     truth: Path | None = None
     steps: int | None = None
     guidance: float | None = None
+    frames: int | None = None
     regenerate: int = 1
     decompose: int | None = None
     vbench: tuple[str, ...] = ()
@@ -102,6 +103,8 @@ def _check(request: Request) -> bool:
         raise BadInput("--truth is for folders of shots: leave it out, or use --held-out")
     if not is_model and request.held_out:
         raise BadInput(f"{source} holds no model, which --held-out asks: name a model folder")
+    if not is_model and request.frames:
+        raise BadInput("--frames is what a model is asked for: leave it out for a folder of shots")
     if request.truth and not request.truth.is_dir():
         raise BadInput(f"{request.truth} is no folder: name that of the true layers as --truth")
     check_vbench(request.vbench)
@@ -114,7 +117,7 @@ def _check(request: Request) -> bool:
 
 def _run_model(request: Request, left_out: list[str], on_shot: OnShot) -> _Measured:
     lines = read_prompts(request.prompts) if request.prompts else []
-    studio = Studio.load(request.source, request.steps, request.guidance)
+    studio = Studio.load(request.source, request.steps, request.guidance, request.frames)
     truths: list[Stack] | None = None
     if request.held_out:
         size = (studio.width, studio.height, studio.num_frames)

@@ -4,7 +4,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from layert2v_model.errors import DamagedModel
+from layert2v_model.errors import DamagedModel, InvalidShot
 from layert2v_model.folder import CARD_FILE, read_card
 from layert2v_model.given import StreamGiven
 from layert2v_model.grid import LatentGrid, latent_grid
@@ -31,12 +31,17 @@ class Studio:
 
     @classmethod
     def load(
-        cls, folder: Path, steps: int | None = None, guidance: float | None = None
+        cls,
+        folder: Path,
+        steps: int | None = None,
+        guidance: float | None = None,
+        frames: int | None = None,
     ) -> "Studio":
-        """Load a model folder; format, and steps and guidance if not given, are its card's.
+        """Load a model folder; size, and all that is not given, are its card's.
 
         Raises:
             DamagedModel: The folder is not a whole model.
+            InvalidShot: The model does not make so many frames.
         """
         pipeline, card = load_pipeline(folder, dtype=fastest_dtype()), read_card(folder)
         missing = [name for name in _CARD if name not in card]
@@ -44,12 +49,15 @@ class Studio:
             raise DamagedModel(
                 f"{folder / CARD_FILE} does not say {', '.join(missing)}; export the model again"
             )
+        if frames and frames not in card["num_frames"]:
+            lengths = ", ".join(map(str, card["num_frames"]))
+            raise InvalidShot(f"{folder} does not make {frames} frames: choose {lengths}")
         width, height = card["sizes"][0]
         return cls(
             pipeline,
             width=width,
             height=height,
-            num_frames=card["num_frames"][0],
+            num_frames=frames or card["num_frames"][0],
             num_inference_steps=steps or card["default_num_inference_steps"],
             guidance_scale=guidance or card["default_guidance_scale"],
         )
