@@ -12,7 +12,7 @@ from layert2v_training.assets import AssetsUnavailable
 from layert2v_training.data.checking import check_source
 from layert2v_training.data.sources import ClipFormat
 from layert2v_training.engine.build import build_clips
-from layert2v_training.engine.recipe import Captioner, EngineRecipe, Matter
+from layert2v_training.engine.recipe import Captioner, EngineRecipe, Matter, Plates
 from layert2v_training.engine.stages import StageUnavailable
 
 app = typer.Typer(help=__doc__, no_args_is_help=True, pretty_exceptions_enable=False)
@@ -71,6 +71,7 @@ def build(
         int, typer.Option("--clips-per-shot", min=1, help="At most so many from one shot.")
     ] = 4,
     mattes: Annotated[Matter, typer.Option(help="What cuts subjects out.")] = Matter.U2NETP,
+    plates: Annotated[Plates, typer.Option(help="What removes subjects.")] = Plates.MEDIAN,
     captions: Annotated[Captioner, typer.Option(help="What writes.")] = Captioner.TEMPLATE,
     weights: Annotated[
         list[str], typer.Option(help="NAME=FOLDER: weights of an adapter, such as qwen-vl.")
@@ -85,7 +86,7 @@ def build(
     named = dict(pair.split("=", 1) for pair in weights if "=" in pair)
     recipe = EngineRecipe(
         height=height, num_frames=num_frames, fps=fps, most_clips=most_clips, mattes=mattes,
-        captions=captions, weights=tuple(sorted(named.items())),
+        plates=plates, captions=captions, weights=tuple(sorted(named.items())),
         most_similar=most_similar, cache=cache,
     )  # fmt: skip
     try:

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from layert2v_training.clips import Pixels
 from layert2v_training.data.sources import clips_from
@@ -47,6 +48,28 @@ def test_a_crossing_subject_gets_a_matte_and_a_plate_without_it(tmp_path: Path) 
     assert made.clip.background_THWC[..., 0].max() < 0.6
     assert made.figures["recomposition"] > 30
     assert reasons_against(made.figures, replace(RECIPE, cover=(0.001, 0.6))) == []
+
+
+class GreyPainter:
+    """Paints all that is covered grey; keeps what it was told."""
+
+    def plates(self, frames_THWC: Codes, covered_THW: NDArray[np.bool_], words: str) -> Codes:
+        self.words = words
+        return np.where(covered_THW[..., None], np.uint8(90), frames_THWC)
+
+
+def test_a_painter_makes_the_plate_of_every_frame_and_is_told_what_it_shows(tmp_path: Path) -> None:
+    (tmp_path / "street.txt").write_text("background: a street\n")
+    captioner, painter = TemplateCaptioner(tmp_path / "street.avi"), GreyPainter()
+
+    (made,) = candidates(Shot("street", street()), RECIPE, KnownMatter(), captioner, painter)
+
+    is_red = street()[:9, ..., 0] > 180
+    plates = np.round(made.clip.background_THWC * 255)
+    assert (plates[is_red] == 90).all()
+    assert (plates[:, :8] == street()[:9, :8]).all()
+    assert painter.words == "a street, the camera stands still"
+    assert made.figures["unseen"] == 0
 
 
 def test_a_clip_is_captioned_by_its_text_and_its_motion(tmp_path: Path) -> None:

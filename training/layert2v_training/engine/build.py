@@ -21,7 +21,7 @@ from layert2v_training.engine.layers import ShotRejected, candidates, reasons_ag
 from layert2v_training.engine.recipe import EngineRecipe
 from layert2v_training.engine.report import Outcome, write_report, write_strip
 from layert2v_training.engine.shots import Shot, find_videos, read_shots
-from layert2v_training.engine.stages import load_captioner, load_matter
+from layert2v_training.engine.stages import load_captioner, load_matter, load_painter
 from layert2v_training.engine.writing import write_clip
 
 
@@ -44,6 +44,7 @@ def build_clips(
         StageUnavailable, AssetsUnavailable: A chosen stage cannot be loaded.
     """
     videos = find_videos(places)
+    load_painter(recipe)
     load_matter(recipe)  # fetches and refuses before any work is done, and in one process
     outcomes: list[Outcome] = []
     (out / "shots").mkdir(parents=True, exist_ok=True)
@@ -101,7 +102,8 @@ def _work(shot: Shot, video: Path, out: Path, recipe: EngineRecipe) -> list[Outc
     outcomes = []
     try:
         matter, captioner = load_matter(recipe), load_captioner(recipe, video)
-        for made in candidates(shot, recipe, matter, captioner):
+        painter = load_painter(recipe)
+        for made in candidates(shot, recipe, matter, captioner, painter):
             captions = (made.clip.background_caption, *(f.caption for f in made.clip.foregrounds))
             reasons = tuple(reasons_against(made.figures, recipe))
             write_strip(out / "pictures" / f"{made.name}.jpg", made.clip)

@@ -14,7 +14,7 @@ from layert2v_training.clips import ClipForeground, LayeredClip, Pixels, flatten
 from layert2v_training.engine.plates import clean_plate, median_plate
 from layert2v_training.engine.recipe import EngineRecipe
 from layert2v_training.engine.shots import Codes, Shot, camera_motion
-from layert2v_training.engine.stages import ClipCaptioner, SubjectMatter
+from layert2v_training.engine.stages import ClipCaptioner, PlatePainter, SubjectMatter
 from layert2v_training.engine.subjects import Box, Subject, follow, moving_regions
 
 _FLOOR = 0.05
@@ -39,9 +39,13 @@ class ShotRejected(ValueError):
 
 
 def candidates(
-    shot: Shot, recipe: EngineRecipe, matter: SubjectMatter, captioner: ClipCaptioner
+    shot: Shot,
+    recipe: EngineRecipe,
+    matter: SubjectMatter,
+    captioner: ClipCaptioner,
+    painter: PlatePainter | None = None,
 ) -> Iterator[Candidate]:
-    """Take a shot apart into clips.
+    """Take a shot apart into clips; without a painter their plate is the median over time.
 
     Raises:
         ShotRejected: It is too short, its camera moves, or nothing moves in it.
@@ -56,7 +60,7 @@ def candidates(
     reach = np.ones((_REACH, _REACH), np.uint8)
     near_THW = np.stack([cv2.dilate(r.astype(np.uint8), reach) > 0 for r in regions_THW])
     plate, unseen = clean_plate(frames, near_THW)
-    shared = {"unseen": unseen, "camera": motion}
+    shared = {"unseen": 0.0 if painter else unseen, "camera": motion}
     count = min(len(frames) // recipe.num_frames, recipe.most_clips)
     for number in range(count):
         first = number * (len(frames) - recipe.num_frames) // max(count - 1, 1)
@@ -64,8 +68,12 @@ def candidates(
         subjects = follow(regions_THW[window])
         if not subjects:
             raise ShotRejected("nothing moves in front of the camera")
+        plates = plate[None]
+        if painter is not None:
+            words = captioner.background(plate)
+            plates = painter.plates(frames[window], near_THW[window], words)
         clip, figures = _clip(
-            frames[window], plate, near_THW[window], _grouped(subjects, recipe.most_layers),
+            frames[window], plates, near_THW[window], _grouped(subjects, recipe.most_layers),
             matter, captioner,
         )  # fmt: skip
         yield Candidate(f"{shot.name}-{number:02d}", clip, {**shared, **figures})
@@ -80,14 +88,14 @@ def _grouped(subjects: list[Subject], most_layers: int) -> list[list[Subject]]:
 
 def _clip(
     frames: Codes,
-    plate: Codes,
+    plates: Codes,
     near_THW: NDArray[np.bool_],
     groups: list[list[Subject]],
     matter: SubjectMatter,
     captioner: ClipCaptioner,
 ) -> tuple[LayeredClip, dict[str, float]]:
     full = frames.astype(np.float32) / 255
-    background = np.broadcast_to(plate.astype(np.float32) / 255, full.shape).copy()
+    background = np.broadcast_to(plates.astype(np.float32) / 255, full.shape).copy()
     behind, layers, by_difference = background, [], []
     for group in groups:
         alpha_THW = np.zeros(full.shape[:3], np.float32)
@@ -103,7 +111,7 @@ def _clip(
         )
         behind = flatten(behind, [layer])
         layers.append(layer)
-    clip = LayeredClip(full, background, captioner.background(plate), tuple(layers))
+    clip = LayeredClip(full, background, captioner.background(plates[0]), tuple(layers))
     return clip, {**_figures(clip, behind), "by_difference": float(np.mean(by_difference))}
 
 

@@ -21,6 +21,15 @@ class Matter(StrEnum):
     """MatAnyone, soft edges, from u2netp's first matte; its own package, non-commercial."""
 
 
+class Plates(StrEnum):
+    """What shows the background without subjects."""
+
+    MEDIAN = "median"
+    """Median over time of what is not covered, inpainted where no frame looks."""
+    WAN_VACE = "wan-vace"
+    """Wan2.1-VACE of diffusers paints what is covered, and around it, in every frame."""
+
+
 class Captioner(StrEnum):
     """What writes captions."""
 
@@ -45,6 +54,7 @@ class EngineRecipe:
     most_layers: int = 2
     """Foregrounds; more subjects share the farthest."""
     mattes: Matter = Matter.U2NETP
+    plates: Plates = Plates.MEDIAN
     captions: Captioner = Captioner.TEMPLATE
     weights: tuple[tuple[str, str], ...] = ()
     """Stage and the folder of its weights, for adapters."""

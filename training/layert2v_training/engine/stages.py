@@ -4,8 +4,11 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Protocol
 
+import numpy as np
+from numpy.typing import NDArray
+
 from layert2v_training.clips import Pixels
-from layert2v_training.engine.recipe import Captioner, EngineRecipe, Matter
+from layert2v_training.engine.recipe import Captioner, EngineRecipe, Matter, Plates
 from layert2v_training.engine.shots import Codes
 from layert2v_training.engine.subjects import Box
 
@@ -25,6 +28,13 @@ class SubjectMatter(Protocol):
 
     def mattes(self, frames_THWC: Codes, boxes: list[Box | None]) -> Pixels:
         """Give alpha (T, H, W) in [0, 1] of the subject in a box per frame; 0 without a box."""
+
+
+class PlatePainter(Protocol):
+    """Removes subjects from a clip."""
+
+    def plates(self, frames_THWC: Codes, covered_THW: NDArray[np.bool_], words: str) -> Codes:
+        """Paint what is covered: a plate per frame (T, H, W, 3) that shows `words`."""
 
 
 class ClipCaptioner(Protocol):
@@ -54,11 +64,25 @@ def load_matter(recipe: EngineRecipe) -> SubjectMatter:
 
     models = recipe.cache / "models"
     if recipe.mattes is Matter.MATANYONE:
-        weights = weights_of(recipe, "matanyone", "matanyone")
+        weights = weights_of(recipe, "matanyone", ("matanyone", "torchvision"))
         from layert2v_training.engine.matanyone import MatAnyoneMatter
 
         return MatAnyoneMatter(weights, CropMatter(OnnxMatter(Matter.U2NETP.value, models)))
     return CropMatter(OnnxMatter(recipe.mattes.value, models))
+
+
+def load_painter(recipe: EngineRecipe) -> PlatePainter | None:
+    """Load what removes subjects; None: the median over time is enough.
+
+    Raises:
+        StageUnavailable: The weights are missing.
+    """
+    if recipe.plates is Plates.MEDIAN:
+        return None
+    weights = weights_of(recipe, recipe.plates.value, ())
+    from layert2v_training.engine.wan_vace import WanVacePlates
+
+    return WanVacePlates(weights)
 
 
 def load_captioner(recipe: EngineRecipe, video: Path) -> ClipCaptioner:
@@ -76,20 +100,22 @@ def load_captioner(recipe: EngineRecipe, video: Path) -> ClipCaptioner:
     return TemplateCaptioner(video)
 
 
-def weights_of(recipe: EngineRecipe, stage: str, *packages: str) -> Path:
+def weights_of(
+    recipe: EngineRecipe, stage: str, packages: tuple[str, ...] = ("torchvision",)
+) -> Path:
     """Give the folder of an adapter's weights.
 
     Raises:
-        StageUnavailable: None is named, there is none, or one of `packages` is missing, or
-            torchvision, which all need.
+        StageUnavailable: None is named, there is none, or one of `packages` is missing.
     """
     folder = dict(recipe.weights).get(stage)
-    if folder is None or not (Path(folder) / "config.json").is_file():
+    described = [Path(folder or "") / name for name in ("config.json", "model_index.json")]
+    if folder is None or not any(path.is_file() for path in described):
         raise StageUnavailable(
             f"{stage} needs its weights, {folder or 'no folder'} holds none: "
             f"give --weights {stage}=FOLDER with a model as its hub has it"
         )
-    for package in (*packages, "torchvision"):
+    for package in packages:
         if find_spec(package) is None:
             raise StageUnavailable(f"{stage} needs the package {package}: {_INSTALL[package]}")
     return Path(folder)
