@@ -14,6 +14,7 @@ from pathlib import Path
 from gallery_decomposition import decompose, decomposition_use
 from gallery_sheet import draw_sheet
 from gallery_uses import Use, make_uses
+from layert2v_model.folder import read_card
 from layert2v_training.clips import LayeredClip
 from layert2v_training.evaluation.held_out import held_out_clips
 from layert2v_training.evaluation.studio import Studio
@@ -31,15 +32,20 @@ def main() -> None:
     clips = held_out_clips(
         arguments.assets, studio.width, studio.height, studio.num_frames, arguments.scenes
     )
-    page = write_gallery(studio, clips, arguments)
+    longest = max(read_card(arguments.model)["num_frames"])
+    page = write_gallery(studio, clips, longest, arguments)
     print(f"{page}: {time.monotonic() - begin:.0f} s")
 
 
 def write_gallery(
-    studio: Studio, clips: Sequence[LayeredClip], arguments: argparse.Namespace
+    studio: Studio, clips: Sequence[LayeredClip], longest: int, arguments: argparse.Namespace
 ) -> Path:
-    """Make all takes from held-out `clips` (3 or more); return the page's path."""
-    uses = make_uses(studio, clips[0])
+    """Make all takes from held-out `clips` (3 or more), one of `longest` frames if that is more.
+
+    Returns:
+        The page's path.
+    """
+    uses = make_uses(studio, clips[0], longest)
     done = [decompose(studio, clip, seed) for seed, clip in enumerate(clips)]
     uses.insert(3, decomposition_use(clips, done))
     arguments.out.mkdir(parents=True, exist_ok=True)

@@ -4,7 +4,7 @@ Shape letters: T frames, C channels, H, W. Pixels are straight sRGB and alpha in
 """
 
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -38,8 +38,14 @@ class Use:
     """What was measured, and its value."""
 
 
-def make_uses(studio: Studio, clip: LayeredClip) -> list[Use]:
-    """Make every use but decomposition; `clip` lends its plate and its foreground."""
+def make_uses(studio: Studio, clip: LayeredClip, longest: int) -> list[Use]:
+    """Make every use but decomposition.
+
+    Args:
+        studio: The model.
+        clip: Lends its plate and its foreground.
+        longest: Most frames that the model offers.
+    """
     take, other = studio.take(PROMPTS, seed=1), studio.take(PROMPTS, seed=2)
     return [
         _generated(take),
@@ -48,6 +54,7 @@ def make_uses(studio: Studio, clip: LayeredClip) -> list[Use]:
         _behind(studio, clip),
         _blended(studio, take, other),
         _extended(studio, take),
+        *([_longer(studio, longest)] if longest > studio.num_frames else []),
         _looped(studio),
         _painted(studio, clip),
         _reordered(take),
@@ -159,6 +166,16 @@ def _extended(studio: Studio, take: Stack) -> Use:
             **_jumps(longer.full_TCHW, seam, "full video"),
             **_jumps(longer.layers[2].alpha_T1HW, seam, "second matte"),
         },
+    )  # fmt: skip
+
+
+def _longer(studio: Studio, num_frames: int) -> Use:
+    take = replace(studio, num_frames=num_frames).take(PROMPTS, seed=1)
+    done = finish(take)
+    return Use(
+        "longer", f"{num_frames} frames at once",
+        f"As the first, with {num_frames} frames instead of {studio.num_frames}.",
+        rows_of(done.stack), _recomposition(done),
     )  # fmt: skip
 
 

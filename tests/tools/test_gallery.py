@@ -40,11 +40,12 @@ def _clip(seed: int) -> LayeredClip:
 def test_every_use_gets_a_picture_and_its_figures(studio: Studio, tmp_path: Path) -> None:
     arguments = Namespace(model=Path("toy"), out=tmp_path / "gallery")
 
-    page = write_gallery(studio, [_clip(seed) for seed in range(3)], arguments)
+    page = write_gallery(studio, [_clip(seed) for seed in range(3)], 13, arguments)
 
     text = page.read_text()
     pictures = sorted(path.name for path in arguments.out.iterdir())
-    assert len(pictures) == 10
+    assert len(pictures) == 11
+    assert "with 13 frames instead of 9" in text
     assert all(f"(gallery/{name})" in text for name in pictures)
     assert "soft IoU" in text
     assert text.count("| largest change of a given pixel | 0 |") == 5
