@@ -96,7 +96,6 @@ def tiny() -> Recipe:
         scene=scene,
         joint_scene=joint_scene,
         extra_sizes=((96, 64),),
-        extra_num_frames=(17,),
         vae=LoopRecipe(num_steps=2500, learning_rate=2e-4),
         alpha_vae=AlphaVaeRecipe(
             LoopRecipe(num_steps=240, learning_rate=1e-3, warmup_steps=20), batch_size=4
@@ -138,6 +137,7 @@ def tiny_gpu() -> Recipe:
 
     return replace(
         recipe,
+        extra_num_frames=(17,),
         joint_scene=joint_scene,
         joint=in_large_batches(recipe.joint),
         multi_foreground=replace(
@@ -159,7 +159,6 @@ def debug() -> Recipe:
         scene=SceneRecipe(96, 64, 9, (1, 2)),
         joint_scene=replace(recipe.joint_scene, width=96, height=64),
         extra_sizes=(),
-        extra_num_frames=(),
         vae=short,
         vae_clips=200,
         vae_batch_size=2,
