@@ -50,6 +50,20 @@ def test_a_crossing_subject_gets_a_matte_and_a_plate_without_it(tmp_path: Path) 
     assert reasons_against(made.figures, replace(RECIPE, cover=(0.001, 0.6))) == []
 
 
+def test_a_subject_that_stays_in_place_is_found_in_its_own_plate(tmp_path: Path) -> None:
+    frames = street(1).repeat(18, axis=0)
+    for t in range(18):
+        left = 12 + 10 * (t % 3)
+        frames[t, 10:40, left : left + 28] = (220, 40, 40)
+
+    (swaying,) = take_apart(frames, tmp_path)
+    (crossing,) = take_apart(street(), tmp_path)
+
+    assert crossing.figures["in_plate"] < 0.1
+    assert swaying.figures["in_plate"] > 0.5
+    assert any("in_plate" in reason for reason in reasons_against(swaying.figures, RECIPE))
+
+
 class GreyPainter:
     """Paints all that is covered grey; keeps what it was told."""
 
@@ -92,13 +106,14 @@ def test_a_shot_that_gives_no_clip_says_why(tmp_path: Path, frames: Codes, reaso
 
 
 def test_the_checker_names_each_figure_and_its_limits() -> None:
-    figures = {"recomposition": 20.0, "cover": 0.1, "unseen": 0.5, "flicker": 0.1}
+    figures = {"recomposition": 20.0, "cover": 0.1, "unseen": 0.5, "flicker": 0.1, "in_plate": 0.9}
 
     reasons = reasons_against(figures, RECIPE)
 
     assert reasons == [
         "recomposition is 20, allowed is 27 to inf",
         "unseen is 0.5, allowed is 0 to 0.2",
+        "in_plate is 0.9, allowed is 0 to 0.5",
     ]
 
 

@@ -21,6 +21,8 @@ _FLOOR = 0.05
 """Alpha below which a matte is noise."""
 _AGREEMENT = 0.4
 """Overlap (IoU) of matte and moving region below which the region itself becomes the matte."""
+_LOOKS = 3
+"""How many plates are looked at for each subject."""
 _REACH = 9
 """Pixels beyond a moving region in which its matte is believed, at 192 lines."""
 
@@ -97,12 +99,16 @@ def _clip(
     full = frames.astype(np.float32) / 255
     background = np.broadcast_to(plates.astype(np.float32) / 255, full.shape).copy()
     behind, layers, by_difference = background, [], []
+    found_twice, found = 0.0, 0.0
     for group in groups:
         alpha_THW = np.zeros(full.shape[:3], np.float32)
         words = []
         for subject in group:
             boxes: list[Box | None] = [subject.boxes.get(t) for t in range(len(frames))]
-            own, share = _believed(matter.mattes(frames, boxes), near_THW, boxes)
+            mattes_THW = matter.mattes(frames, boxes)
+            own, share = _believed(mattes_THW, near_THW, boxes)
+            twice, once = _found_in_plates(plates, mattes_THW, boxes, matter)
+            found_twice, found = found_twice + twice, found + once
             alpha_THW = np.maximum(alpha_THW, own)
             by_difference.append(share)
             words.append(captioner.subject(frames, boxes))
@@ -112,7 +118,23 @@ def _clip(
         behind = flatten(behind, [layer])
         layers.append(layer)
     clip = LayeredClip(full, background, captioner.background(plates[0]), tuple(layers))
-    return clip, {**_figures(clip, behind), "by_difference": float(np.mean(by_difference))}
+    return clip, {
+        **_figures(clip, behind),
+        "by_difference": float(np.mean(by_difference)),
+        "in_plate": found_twice / found if found else 0.0,
+    }
+
+
+def _found_in_plates(
+    plates_THWC: Codes, mattes_THW: Pixels, boxes: list[Box | None], matter: SubjectMatter
+) -> tuple[float, float]:
+    """Look for a subject where it should be gone: areas found in frame and plate, and in either."""
+    seen = [t for t, box in enumerate(boxes) if box is not None]
+    chosen = seen[:: -(-len(seen) // _LOOKS)]
+    plates = np.stack([plates_THWC[min(t, len(plates_THWC) - 1)] for t in chosen])
+    there_THW = matter.mattes(plates, [boxes[t] for t in chosen])
+    both, either = (f(there_THW, mattes_THW[chosen]).sum() for f in (np.minimum, np.maximum))
+    return float(both), float(either)
 
 
 def _believed(
@@ -165,6 +187,7 @@ def reasons_against(figures: dict[str, float], recipe: EngineRecipe) -> list[str
         "cover": (least, most),
         "unseen": (0.0, recipe.most_unseen),
         "flicker": (0.0, recipe.most_flicker),
+        "in_plate": (0.0, recipe.most_in_plate),
     }
     return [
         f"{name} is {figures[name]:.3g}, allowed is {low:g} to {high:g}"

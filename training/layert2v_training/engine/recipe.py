@@ -68,6 +68,8 @@ class EngineRecipe:
     """Median movement of the background in pixels per frame."""
     most_flicker: float = 0.8
     """Change of the matte per frame, as a share of it: small fast subjects reach 0.6."""
+    most_in_plate: float = 0.5
+    """Overlap (soft IoU) of what is cut out of frames and of plates: subjects that stood still."""
     cover: tuple[float, float] = (0.003, 0.6)
     """Least and most of the picture that subjects cover."""
     cache: Path = Path("cache")
