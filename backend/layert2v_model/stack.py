@@ -44,11 +44,14 @@ class Layer:
 
     @property
     def spill(self) -> float:
-        """Colour outside the matte over that inside, as stored; 0 where it was not on black."""
+        """Colour outside the matte over that inside, as stored; 0 where it was not on black.
+
+        At most 1, which an empty matte beside any light has too.
+        """
         if self.light_T2 is None:
             return 0.0
         outside, inside = self.light_T2.sum(0).tolist()
-        return outside / inside if inside > 0 else 0.0
+        return min(outside / inside, 1.0) if inside > 0 else float(outside > 0)
 
 
 @dataclass(frozen=True, eq=False)

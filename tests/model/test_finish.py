@@ -332,6 +332,10 @@ def test_spill_is_none_for_a_foreground_on_pure_black() -> None:
     assert spill(colour_TCHW) == 0
     assert spill(colour_TCHW + 0.1) == pytest.approx(0.1 / 0.6)
     assert spill(colour_TCHW * 0) == 0
+    alpha_T1HW *= 0
+    assert spill(colour_TCHW) == 1
+    alpha_T1HW += 1e-4
+    assert spill(colour_TCHW) == 1
 
 
 def test_finishing_frames_as_they_come_gives_the_same_and_hands_each_out_once_done() -> None:
