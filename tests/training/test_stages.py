@@ -193,37 +193,28 @@ def test_a_windowed_step_sees_one_frame_of_tokens_of_a_batch_of_its_own_size() -
     assert shapes == [(2, 4, 48, 9, 2, 2), (6, 4, 48, 1, 2, 2)]
 
 
-def test_clips_of_several_sizes_come_in_batches_of_one_size_and_about_as_many_pixels() -> None:
+def _batches(batch_size: int, *clips: tuple[int, int, int]) -> set[torch.Size]:
+    """Shapes of the batches that twenty steps draw of clips of latents (T, H, W)."""
     model = make_transformer({**TINY_TRANSFORMER, "num_layers": 0, "ffn_dim": 8})
-    recipe = JointRecipe(LoopRecipe(num_steps=1, learning_rate=1e-3), batch_size=2)
-    clips = [
-        LatentClip(torch.zeros(4, 48, 2, height, width), "a beach", ("a fox",))
-        for height, width in ((4, 6), (2, 4))
-    ]
+    recipe = JointRecipe(LoopRecipe(num_steps=1, learning_rate=1e-3), batch_size=batch_size)
+    latents = [LatentClip(torch.zeros(4, 48, *shape), "a beach", ("a fox",)) for shape in clips]
     shapes: set[torch.Size] = set()
     model.register_forward_pre_hook(lambda _, inputs: shapes.add(inputs[0].shape))
-    loss = JointLoss(model, clips, CaptionStates.read(text_encoder_folder()), recipe)
-
+    loss = JointLoss(model, latents, CaptionStates.read(text_encoder_folder()), recipe)
     for step in range(20):
         torch.manual_seed(step)
         loss(model, step)
+    return shapes
+
+
+def test_clips_of_several_sizes_come_in_batches_of_one_size_and_about_as_many_pixels() -> None:
+    shapes = _batches(2, (2, 4, 6), (2, 2, 4))
 
     assert shapes == {(2, 4, 48, 2, 4, 6), (6, 4, 48, 2, 2, 4)}
 
 
 def test_longer_clips_come_in_smaller_batches_of_as_many_tokens() -> None:
-    model = make_transformer({**TINY_TRANSFORMER, "num_layers": 0, "ffn_dim": 8})
-    recipe = JointRecipe(LoopRecipe(num_steps=1, learning_rate=1e-3), batch_size=4)
-    clips = [
-        LatentClip(torch.zeros(4, 48, frames, 4, 6), "a beach", ("a fox",)) for frames in (2, 2, 4)
-    ]
-    shapes: set[torch.Size] = set()
-    model.register_forward_pre_hook(lambda _, inputs: shapes.add(inputs[0].shape))
-    loss = JointLoss(model, clips, CaptionStates.read(text_encoder_folder()), recipe)
-
-    for step in range(20):
-        torch.manual_seed(step)
-        loss(model, step)
+    shapes = _batches(4, (2, 4, 6), (2, 4, 6), (4, 4, 6))
 
     assert shapes == {(4, 4, 48, 2, 4, 6), (2, 4, 48, 4, 4, 6)}
 

@@ -87,7 +87,9 @@ class Levels(NamedTuple):
 
 
 def draw_levels(batch_size: int, shift: float | Tensor) -> Tensor:
-    """Draw t (B,) logit-normal, then shift it, or each, as the sampler's schedule is shifted.
+    """Draw t (B,) in (0, 1) logit-normal, then shift it as the sampler's schedule is shifted.
+
+    `shift` is above 0: one, or (B,), one for each.
 
     Source:
         Esser et al., "Scaling Rectified Flow Transformers", 2024, logit-normal sampling and

@@ -96,7 +96,7 @@ class SceneRecipe:
     motions: tuple[str, ...] = ()
     """Keys of `MOTIONS` to choose from; empty: all."""
     subject_weights: tuple[tuple[str, float], ...] = ()
-    """How much more often than the others a subject is chosen, say one that is drawn badly."""
+    """Captions of subjects and how often they are chosen, above 0; those not named have 1."""
     seed: int = 0
     effects: SceneEffects | None = None
     """What makes the scenes harder; None: nothing does."""

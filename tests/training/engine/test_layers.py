@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from layert2v_training.clips import Pixels
 from layert2v_training.data.sources import clips_from
 from layert2v_training.engine.layers import ShotRejected, candidates, reasons_against
-from layert2v_training.engine.recipe import EngineRecipe
+from layert2v_training.engine.recipe import BOX_PROMPTED, EngineRecipe, Matter
 from layert2v_training.engine.shots import Codes, Shot
 from layert2v_training.engine.subjects import Box
 from layert2v_training.engine.templates import TemplateCaptioner
@@ -23,6 +23,17 @@ class KnownMatter:
 
     def mattes(self, frames_THWC: Codes, boxes: list[Box | None]) -> Pixels:
         return (frames_THWC[..., 0] > 180).astype(np.float32)
+
+
+class FilledBoxes:
+    """Takes all of a box for the subject, whatever it shows."""
+
+    def mattes(self, frames_THWC: Codes, boxes: list[Box | None]) -> Pixels:
+        alpha_THW = np.zeros(frames_THWC.shape[:3], np.float32)
+        for alpha_HW, box in zip(alpha_THW, boxes, strict=True):
+            if box is not None:
+                alpha_HW[box[1] : box[3], box[0] : box[2]] = 1
+        return alpha_THW
 
 
 def street(num_frames: int = 18) -> Codes:
@@ -62,6 +73,18 @@ def test_a_subject_that_stays_in_place_is_found_in_its_own_plate(tmp_path: Path)
     assert crossing.figures["in_plate"] < 0.1
     assert swaying.figures["in_plate"] > 0.5
     assert any("in_plate" in reason for reason in reasons_against(swaying.figures, RECIPE))
+
+
+@pytest.mark.parametrize("matter", BOX_PROMPTED)
+def test_plates_are_not_searched_by_what_finds_something_in_any_box(
+    tmp_path: Path, matter: Matter
+) -> None:
+    recipe = replace(RECIPE, mattes=matter)
+    captioner = TemplateCaptioner(tmp_path / "street.avi")
+
+    (made,) = candidates(Shot("street", street()), recipe, FilledBoxes(), captioner)
+
+    assert made.figures["in_plate"] == 0
 
 
 class GreyPainter:

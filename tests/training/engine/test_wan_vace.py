@@ -47,37 +47,34 @@ def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder / "weights"
 
 
-def test_what_is_covered_is_painted_and_the_rest_stays_to_the_bit(
-    weights: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.fixture
+def painter(weights: Path, monkeypatch: pytest.MonkeyPatch) -> WanVacePlates:
+    """One step instead of thirty."""
     monkeypatch.setattr("layert2v_training.engine.wan_vace._STEPS", 1)
-    frames = np.random.default_rng(1).integers(0, 255, (6, 40, 60, 3), np.uint8)
-    covered = np.zeros((6, 40, 60), bool)
-    covered[:, 15:20, 20:30] = True
+    return WanVacePlates(weights)
 
-    plates = WanVacePlates(weights).plates(frames, covered, "a street")
 
-    changed = (plates != frames).any(-1)
-    assert plates.shape == frames.shape
-    assert changed[covered].mean() > 0.9
+FRAMES = np.random.default_rng(1).integers(0, 255, (6, 40, 60, 3), np.uint8)
+COVERED = np.zeros((6, 40, 60), bool)
+COVERED[:, 15:20, 20:30] = True
+
+
+def test_what_is_covered_is_painted_and_the_rest_stays_to_the_bit(painter: WanVacePlates) -> None:
+    plates = painter.plates(FRAMES, COVERED, "a street")
+
+    changed = (plates != FRAMES).any(-1)
+    assert plates.shape == FRAMES.shape
+    assert changed[COVERED].mean() > 0.9
     assert not changed[:, :, 40:].any()
     assert not changed[:, 30:].any()
 
 
-def test_what_a_subject_shows_has_no_say_in_what_is_painted(
-    weights: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("layert2v_training.engine.wan_vace._STEPS", 1)
-    frames = np.random.default_rng(1).integers(0, 255, (5, 32, 48, 3), np.uint8)
-    covered = np.zeros((5, 32, 48), bool)
-    covered[:, 15:20, 20:30] = True
-    other = np.where(covered[..., None], 255 - frames, frames)
-
-    painter = WanVacePlates(weights)
+def test_what_a_subject_shows_has_no_say_in_what_is_painted(painter: WanVacePlates) -> None:
+    other = np.where(COVERED[..., None], 255 - FRAMES, FRAMES)
 
     assert np.array_equal(
-        painter.plates(frames, covered, "a street")[covered],
-        painter.plates(other, covered, "a street")[covered],
+        painter.plates(FRAMES, COVERED, "a street")[COVERED],
+        painter.plates(other, COVERED, "a street")[COVERED],
     )
 
 

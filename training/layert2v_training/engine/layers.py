@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from layert2v_training.clips import ClipForeground, LayeredClip, Pixels, flatten, straight
 from layert2v_training.engine.plates import clean_plate, median_plate
-from layert2v_training.engine.recipe import EngineRecipe
+from layert2v_training.engine.recipe import BOX_PROMPTED, EngineRecipe
 from layert2v_training.engine.shots import Codes, Shot, camera_motion
 from layert2v_training.engine.stages import ClipCaptioner, PlatePainter, SubjectMatter
 from layert2v_training.engine.subjects import Box, Subject, follow, moving_regions
@@ -76,7 +76,7 @@ def candidates(
             plates = painter.plates(frames[window], near_THW[window], words)
         clip, figures = _clip(
             frames[window], plates, near_THW[window], _grouped(subjects, recipe.most_layers),
-            matter, captioner,
+            matter, captioner, can_miss=recipe.mattes not in BOX_PROMPTED,
         )  # fmt: skip
         yield Candidate(f"{shot.name}-{number:02d}", clip, {**shared, **figures})
 
@@ -95,7 +95,10 @@ def _clip(
     groups: list[list[Subject]],
     matter: SubjectMatter,
     captioner: ClipCaptioner,
+    *,
+    can_miss: bool,
 ) -> tuple[LayeredClip, dict[str, float]]:
+    """Cut out each group; `can_miss`: the matter finds nothing where there is nothing."""
     full = frames.astype(np.float32) / 255
     background = np.broadcast_to(plates.astype(np.float32) / 255, full.shape).copy()
     behind, layers, by_difference = background, [], []
@@ -107,8 +110,9 @@ def _clip(
             boxes: list[Box | None] = [subject.boxes.get(t) for t in range(len(frames))]
             mattes_THW = matter.mattes(frames, boxes)
             own, share = _believed(mattes_THW, near_THW, boxes)
-            twice, once = _found_in_plates(plates, mattes_THW, boxes, matter)
-            found_twice, found = found_twice + twice, found + once
+            if can_miss:
+                twice, once = _found_in_plates(plates, mattes_THW, boxes, matter)
+                found_twice, found = found_twice + twice, found + once
             alpha_THW = np.maximum(alpha_THW, own)
             by_difference.append(share)
             words.append(captioner.subject(frames, boxes))

@@ -21,6 +21,10 @@ class Matter(StrEnum):
     """MatAnyone, soft edges, from u2netp's first matte; its own package, non-commercial."""
 
 
+BOX_PROMPTED = (Matter.SAM2, Matter.SAM3)
+"""Segment something in any box, so that they cannot tell whether a subject is gone."""
+
+
 class Plates(StrEnum):
     """What shows the background without subjects."""
 
@@ -69,7 +73,8 @@ class EngineRecipe:
     most_flicker: float = 0.8
     """Change of the matte per frame, as a share of it: small fast subjects reach 0.6."""
     most_in_plate: float = 0.5
-    """Overlap (soft IoU) of what is cut out of frames and of plates: subjects that stood still."""
+    """Overlap (soft IoU) of what is cut out of frames and of plates: subjects that stood still.
+    Not looked at with `BOX_PROMPTED` mattes."""
     cover: tuple[float, float] = (0.003, 0.6)
     """Least and most of the picture that subjects cover."""
     cache: Path = Path("cache")

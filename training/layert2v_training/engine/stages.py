@@ -1,5 +1,6 @@
 """The stages that a recipe chooses between, and how the chosen one is loaded."""
 
+from functools import lru_cache
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Protocol
@@ -71,8 +72,9 @@ def load_matter(recipe: EngineRecipe) -> SubjectMatter:
     return CropMatter(OnnxMatter(recipe.mattes.value, models))
 
 
+@lru_cache(maxsize=1)
 def load_painter(recipe: EngineRecipe) -> PlatePainter | None:
-    """Load what removes subjects; None: the median over time is enough.
+    """Load what removes subjects, once in a process; None: the median over time is enough.
 
     Raises:
         StageUnavailable: The weights are missing.

@@ -17,7 +17,7 @@ from layert2v_training.engine.shots import Codes
 _STEPS, _GUIDANCE = 30, 5.0
 """Source: the library's example of `WanVACEPipeline`."""
 _NOT_WANTED = "people, animals, vehicles, shadows, blurred, low quality"
-_SHARE = 16
+_MULTIPLE = 16
 """Pictures are painted at multiples of so many pixels: the VAE's 8 times tokens of 2."""
 _MARGIN = 7
 """Pixels beyond what covers the plate that are painted too, so that contact shadows go."""
@@ -94,4 +94,4 @@ class WanVacePlates:
 
 
 def _multiple(side: int) -> int:
-    return max(1, round(side / _SHARE)) * _SHARE
+    return max(1, round(side / _MULTIPLE)) * _MULTIPLE
