@@ -171,7 +171,9 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--background", default="a green meadow")
     parser.add_argument("--foreground-1", default="a cow standing still")
     parser.add_argument("--foreground-2", default="a red car moving to the right")
-    parser.add_argument("--replacement", default="a penguin", help="foreground 1 of take 2")
+    parser.add_argument(
+        "--replacement", default="a panda standing still", help="foreground 1 of take 2"
+    )
     parser.add_argument("--seed", type=int, default=7)
     parser.add_argument("--out", type=Path, default=Path("demo"))
     return parser.parse_args()
