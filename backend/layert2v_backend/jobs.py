@@ -169,6 +169,7 @@ class FinishingReport:
     spill: float
     soft_share: float
     empty_mattes: tuple[int, ...]
+    empty_frames: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -58,10 +58,13 @@ class FinishReport:
     """Share of pixels with alpha between 0.05 and 0.95, as generated."""
     empty_mattes: tuple[int, ...]
     """Foregrounds, from 1, of which no pixel reaches alpha 0.05."""
+    empty_frames: tuple[int, ...]
+    """The frames of each foreground in which none does."""
 
     def to_json(self) -> dict[str, float | int | list[int]]:
         """Return plain values for `json.dumps`, all finite."""
-        return {**asdict(self), "empty_mattes": list(self.empty_mattes)}
+        lists = {name: list(getattr(self, name)) for name in ("empty_mattes", "empty_frames")}
+        return {**asdict(self), **lists}
 
 
 def measure(generated: Stack, finished: Stack, num_threads: int | None = None) -> FinishReport:
@@ -80,6 +83,7 @@ def measure(generated: Stack, finished: Stack, num_threads: int | None = None) -
         soft = [((a > _SOFT_FROM) & (a < _SOFT_TO)).mean() for a in at(mattes, t)]
         return float(np.mean(changes)), float(np.mean(soft))
 
+    empty = [sum(bool(frame_HW.max() < _EMPTY) for frame_HW in matte) for matte in mattes]
     coverage_THW = np.stack(each_frame(covered, num_frames, num_threads))
     change, soft = np.mean(each_frame(changed_and_soft, num_frames, num_threads), axis=0)
     return FinishReport(
@@ -92,7 +96,8 @@ def measure(generated: Stack, finished: Stack, num_threads: int | None = None) -
         ghost_slope=ghost_slope(plate_TCHW, frames_of(finished.full_TCHW), coverage_THW),
         spill=float(np.mean([layer.spill for layer in generated.foregrounds])),
         soft_share=float(soft),
-        empty_mattes=tuple(k for k, matte in enumerate(mattes, 1) if matte.max() < _EMPTY),
+        empty_mattes=tuple(k for k, count in enumerate(empty, 1) if count == num_frames),
+        empty_frames=tuple(empty),
     )
 
 

@@ -27,6 +27,8 @@ class JobView:
     """Of the running job."""
     fetched: float = 0.0
     """Share of the take's bytes, 0 to 1."""
+    notice: str = ""
+    """What the artist should look at in the imported take, until dismissed."""
 
     @property
     def fraction(self) -> float:
@@ -121,3 +123,8 @@ class Board:
     def failed(self) -> list[JobView]:
         """Requests that failed, oldest first."""
         return [view for view in self.jobs.values() if view.record.state is RecordState.FAILED]
+
+    @property
+    def noticed(self) -> list[JobView]:
+        """Imported takes with something to look at, oldest first."""
+        return [view for view in self.jobs.values() if view.notice]

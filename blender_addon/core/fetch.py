@@ -56,6 +56,7 @@ async def fetch_take(
         made=job.shot,
         fps=record.fps,
         files=tuple(TakeFile.of(artifact) for artifact in artifacts),
+        empty_frames=job.report.empty_frames if job.report else (),
     )
     take.save()
     whole = shot_folder / take_folder_name(take.number, job.name)

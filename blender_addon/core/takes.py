@@ -70,6 +70,24 @@ class Take:
     """Frames per second; 0: one frame per scene frame."""
     files: tuple[TakeFile, ...]
     """In path order."""
+    empty_frames: tuple[int, ...] = ()
+    """Frames in which each foreground's matte is empty, first foreground first; () if unknown."""
+
+    def num_empty(self, layer_index: int) -> int:
+        """Count the frames in which a foreground is not there; 0 for what is none, or unknown."""
+        is_known = 0 < layer_index <= len(self.empty_frames)
+        return self.empty_frames[layer_index - 1] if is_known else 0
+
+    def is_empty(self, layer_index: int) -> bool:
+        """Whether a foreground is in no frame."""
+        return 0 < self.made.num_frames <= self.num_empty(layer_index)
+
+    def notice(self, layer_index: int) -> str:
+        """Say where a foreground is missing, in a sentence; empty where it is all there."""
+        count, frames = self.num_empty(layer_index), self.made.num_frames
+        if self.is_empty(layer_index):
+            return f"Empty in all {frames} frames: try another seed or other words."
+        return f"Not there in {count} of {frames} frames." if count else ""
 
     def frames(
         self, kind: ArtifactKind, layer_index: int, file_format: ArtifactFormat
@@ -93,6 +111,7 @@ class Take:
             "asked": shot_to_json(self.asked),
             "made": shot_to_json(self.made),
             "fps": self.fps,
+            "empty_frames": self.empty_frames,
             "files": [vars(file) for file in self.files],
         }
         text = json.dumps(values, indent=1)
@@ -140,6 +159,7 @@ def _take_from_json(folder: Path, values: Mapping[str, Any]) -> Take:
         made=shot_from_json(values["made"]),
         fps=values["fps"],
         files=tuple(files),
+        empty_frames=tuple(values.get("empty_frames", ())),
     )
 
 

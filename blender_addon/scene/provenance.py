@@ -36,6 +36,8 @@ class Provenance:
     """Folder of the take, relative to the .blend where it can be."""
     format: str
     """`png` or `exr`."""
+    notice: str = ""
+    """Where the layer is missing, for the artist; strips of earlier versions say nothing."""
 
 
 def write(strip: Any, provenance: Provenance) -> None:
@@ -52,7 +54,7 @@ def read_or_none(strip: Any) -> Provenance | None:
     if stored is None or stored.get("schema") != SCHEMA:
         return None
     names = Provenance.__dataclass_fields__
-    values = {name: stored[name] for name in names}
+    values = {name: stored[name] for name in names if name in stored}
     return Provenance(**{**values, "seed": int(values["seed"])})
 
 
@@ -71,4 +73,5 @@ def of_take(take: Take, kind: ArtifactKind, layer: int, path: str, file_format: 
         model=take.made.model,
         path=path,
         format=file_format,
+        notice=take.notice(layer),
     )

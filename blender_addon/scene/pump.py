@@ -21,6 +21,7 @@ from ..core.events import RecordChanged
 from ..core.journal import Journal
 from ..core.paths import JOURNAL_NAME
 from ..core.records import RecordState
+from ..core.shots import layer_name
 from ..core.takes import Take, UnreadableTake, load_take
 from . import project, strips
 from .runtime import runtime
@@ -97,6 +98,7 @@ def _settle(view: JobView, scene: Any) -> None:
         take = load_take(folder.joinpath(*record.take_folder.split("/")))
         if not strips.is_imported(scene, record.job):
             place(scene, take, record.layer_index, record.frame_start)
+            view.notice = _notice(take, record.layer_index)
         settled = replace(record, state=RecordState.IMPORTED)
     except (UnreadableTake, NoFreeChannels) as error:
         settled = replace(record, state=RecordState.FAILED, error=str(error))
@@ -104,6 +106,19 @@ def _settle(view: JobView, scene: Any) -> None:
     if runtime.session is not None:
         journal = Journal(folder / JOURNAL_NAME)
         runtime.session.mark(settled, journal, settled.state)
+
+
+def _notice(take: Take, layer_index: int) -> str:
+    """Name the foregrounds made by a take that are in no frame of it."""
+    made = range(1, len(take.made.layers)) if layer_index < 0 else (layer_index,)
+    empty = [layer_name(layer).capitalize() for layer in made if take.is_empty(layer)]
+    if not empty:
+        return ""
+    verb = "is" if len(empty) == 1 else "are"
+    return (
+        f"{' and '.join(empty)} {verb} empty in take {take.number}: select the strip and "
+        "regenerate it with a new seed, or say the prompt in other words."
+    )
 
 
 def place(scene: Any, take: Take, layer_index: int, frame_start: int) -> None:

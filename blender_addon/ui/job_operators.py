@@ -141,7 +141,7 @@ class LAYERT2V_OT_retry(JobOperator, bpy.types.Operator):
 
 
 class LAYERT2V_OT_dismiss(JobOperator, bpy.types.Operator):
-    """Take a finished or failed job off the list; its files stay on disk."""
+    """Take a finished or failed job, or a notice, off the list; its files stay on disk."""
 
     bl_idname = "layert2v.dismiss"
     bl_label = "Dismiss"
@@ -150,9 +150,13 @@ class LAYERT2V_OT_dismiss(JobOperator, bpy.types.Operator):
 
     def execute(self, context: bpy.types.Context) -> set[str]:
         """Note it in the journal."""
-        view = self.view_or_none(runtime.board.failed + runtime.board.ready)
+        board = runtime.board
+        view = self.view_or_none(board.noticed + board.failed + board.ready)
         if view is None:
             return {"CANCELLED"}
+        if view.notice:
+            view.notice = ""
+            return {"FINISHED"}
         settled = replace(view.record, state=RecordState.DISMISSED)
         runtime.board.apply(RecordChanged(settled, view.journal_folder))
         if runtime.session is not None:

@@ -199,7 +199,7 @@ class LAYERT2V_PT_jobs(SidebarPanel, bpy.types.Panel):
     def poll(cls, context: bpy.types.Context) -> bool:
         """Only while there is something to say."""
         board = runtime.board
-        return bool(board.active or board.failed or board.ready)
+        return bool(board.active or board.failed or board.ready or board.noticed)
 
     def draw(self, context: bpy.types.Context) -> None:
         """Draw every request that is not settled."""
@@ -210,6 +210,8 @@ class LAYERT2V_PT_jobs(SidebarPanel, bpy.types.Panel):
                 self._draw_active(view)
             elif state is RecordState.FAILED:
                 self._draw_failed(view)
+            elif view.notice:
+                self._draw_notice(view)
             elif state is RecordState.READY and project.scene_of(view.record) is None:
                 text = f"A take for scene '{view.record.scene_name}' of another file is ready."
                 draw_sentence(self.layout, text, "INFO")
@@ -231,6 +233,12 @@ class LAYERT2V_PT_jobs(SidebarPanel, bpy.types.Panel):
         row = box.row(align=True)
         row.operator("layert2v.retry").request_id = view.record.request_id
         row.operator("layert2v.dismiss").request_id = view.record.request_id
+
+    def _draw_notice(self, view: JobView) -> None:
+        box = self.layout.box()
+        box.label(text=_title(view))
+        draw_sentence(box, view.notice, "INFO")
+        box.operator("layert2v.dismiss").request_id = view.record.request_id
 
 
 def _title(view: JobView) -> str:
@@ -260,6 +268,8 @@ class LAYERT2V_PT_layer(SidebarPanel, bpy.types.Panel):
         layout.label(text=f"{layer_name(described.layer).capitalize()}, take {described.take}")
         draw_sentence(layout, described.prompt)
         layout.label(text=f"Seed {described.seed}, model {described.model}")
+        if described.notice:
+            draw_sentence(layout, described.notice, "INFO")
         row = layout.row(align=True)
         row.operator("layert2v.step_take", text="Previous Take", icon="TRIA_LEFT").step = -1
         row.operator("layert2v.step_take", text="Next Take", icon="TRIA_RIGHT").step = 1

@@ -135,6 +135,7 @@ def _report_from_proto(message: job_pb2.FinishingReport) -> FinishingReport:
         spill=message.spill,
         soft_share=message.soft_share,
         empty_mattes=tuple(message.empty_mattes),
+        empty_frames=tuple(message.empty_frames),
     )
 
 

@@ -70,6 +70,8 @@ class FinishingReport:
     """Share of pixels with alpha between 0.05 and 0.95."""
     empty_mattes: tuple[int, ...]
     """Foregrounds, from 1, whose matte is empty."""
+    empty_frames: tuple[int, ...] = ()
+    """Frames in which each foreground's matte is empty; () from an older backend."""
 
 
 @dataclass(frozen=True)

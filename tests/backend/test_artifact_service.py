@@ -63,6 +63,7 @@ def test_a_finished_job_has_its_report_and_seconds(client: Client) -> None:
 
     assert job.report.recomposition_after == REPORT.recomposition_after
     assert list(job.report.empty_mattes) == [2]
+    assert list(job.report.empty_frames) == [0, 9]
     assert dict(job.seconds) == {"denoising": 1.5, "writing": 0.5}
 
 

@@ -212,6 +212,17 @@ def test_an_even_matte_gives_finite_figures(alpha: float) -> None:
 
     assert _is_sound(finished)
     assert finished.report.empty_mattes == ((1,) if alpha == 0 else ())
+    assert finished.report.empty_frames == (len(even) if alpha == 0 else 0,)
+
+
+def test_frames_without_a_foreground_are_counted() -> None:
+    stack = faded(make_scene(2))
+    alpha = stack.layers[2].alpha_T1HW.clone()
+    alpha[:2] = 0.04
+
+    report = finish(with_layer(stack, 2, stack.layers[2].rgb_TCHW, alpha)).report
+
+    assert (report.empty_frames, report.empty_mattes) == ((0, 2), ())
 
 
 def test_a_foreground_with_an_empty_matte_is_left_alone() -> None:

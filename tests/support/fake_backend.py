@@ -68,6 +68,8 @@ class Script:
     """Jobs wait in RUNNING until `FakeBackend.finish`."""
     fail_with: job_pb2.JobError | None = None
     """Jobs end FAILED with this."""
+    empty_frames: list[int] = field(default_factory=list)
+    """What jobs report of their foregrounds."""
     manifest_path: str = "manifest.json"
     """Where the manifest claims to belong."""
     read_offsets: list[int] = field(default_factory=list)
@@ -145,6 +147,7 @@ class _Jobs(job_grpc.JobServiceBase):
         job.files["manifest.json"].proto.path = self.script.manifest_path
         job.proto.report.recomposition_before = 20.0
         job.proto.report.recomposition_after = 50.0
+        job.proto.report.empty_frames.extend(self.script.empty_frames)
         job.record(state=job_pb2.JOB_STATE_SUCCEEDED)
 
     async def GetJob(self, stream: Stream[Any, Any]) -> None:

@@ -22,7 +22,7 @@ LAYERS = (
     LayerSpec(LayerRole.FOREGROUND, "a fox", 2**63 - 1),
 )
 SHOT = Shot("sketch", "", "", LAYERS, 64, 48, 5, 0, 4, 3.0)
-REPORT = FinishingReport(20.0, 50.0, 48.0, 3, 0.7, 0.01, 0.02, 0.1, 0.2, (2,))
+REPORT = FinishingReport(20.0, 50.0, 48.0, 3, 0.7, 0.01, 0.02, 0.1, 0.2, (2,), (0, 9))
 FRAME = Artifact(
     "full/png/full_0001.png", ArtifactKind.FULL, ArtifactFormat.PNG, -1, 0, 3, "ab" * 32
 )

@@ -24,7 +24,7 @@ from layert2v_backend.jobs import (
 )
 
 NUM_STEPS = 4
-REPORT = FinishingReport(20.0, 50.0, 48.0, 3, 0.7, 0.01, 0.02, 0.1, 0.2, (2,))
+REPORT = FinishingReport(20.0, 50.0, 48.0, 3, 0.7, 0.01, 0.02, 0.1, 0.2, (2,), (0, 9))
 
 
 class ScriptedEngine:

@@ -143,6 +143,7 @@ class FinishingReport(google.protobuf.message.Message):
     SPILL_FIELD_NUMBER: builtins.int
     SOFT_SHARE_FIELD_NUMBER: builtins.int
     EMPTY_MATTES_FIELD_NUMBER: builtins.int
+    EMPTY_FRAMES_FIELD_NUMBER: builtins.int
     recomposition_before: builtins.float
     """PSNR in dB of the flattened stack against the full video, as generated, mean over frames."""
     recomposition_after: builtins.float
@@ -165,6 +166,10 @@ class FinishingReport(google.protobuf.message.Message):
     def empty_mattes(self) -> google.protobuf.internal.containers.RepeatedScalarFieldContainer[builtins.int]:
         """Foregrounds, from 1, whose matte is empty."""
 
+    @property
+    def empty_frames(self) -> google.protobuf.internal.containers.RepeatedScalarFieldContainer[builtins.int]:
+        """Frames in which each foreground's matte is empty, in the order of the layers."""
+
     def __init__(
         self,
         *,
@@ -178,8 +183,9 @@ class FinishingReport(google.protobuf.message.Message):
         spill: builtins.float = ...,
         soft_share: builtins.float = ...,
         empty_mattes: collections.abc.Iterable[builtins.int] | None = ...,
+        empty_frames: collections.abc.Iterable[builtins.int] | None = ...,
     ) -> None: ...
-    def ClearField(self, field_name: typing.Literal["empty_mattes", b"empty_mattes", "ghost_slope", b"ghost_slope", "matte_change", b"matte_change", "outline_ratio", b"outline_ratio", "recomposition_after", b"recomposition_after", "recomposition_before", b"recomposition_before", "recomposition_worst", b"recomposition_worst", "soft_share", b"soft_share", "spill", b"spill", "worst_frame", b"worst_frame"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["empty_frames", b"empty_frames", "empty_mattes", b"empty_mattes", "ghost_slope", b"ghost_slope", "matte_change", b"matte_change", "outline_ratio", b"outline_ratio", "recomposition_after", b"recomposition_after", "recomposition_before", b"recomposition_before", "recomposition_worst", b"recomposition_worst", "soft_share", b"soft_share", "spill", b"spill", "worst_frame", b"worst_frame"]) -> None: ...
 
 global___FinishingReport = FinishingReport
 

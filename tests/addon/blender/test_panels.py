@@ -153,3 +153,36 @@ def test_the_layer_panel_shows_the_recipe_of_the_selected_strip(saved):
 
 def test_the_preferences_can_be_drawn(saved):
     draw(saved, "preferences")
+
+
+def test_an_empty_foreground_is_told_when_it_arrives_until_dismissed(saved, backend):
+    backend.script.empty_frames = [0, 9]
+    generate(saved, "a red ball", "a blue ball")
+
+    notes = draw(saved, "LAYERT2V_PT_jobs")
+    told = " ".join(notes)
+    saved.ops.layert2v.dismiss()
+
+    assert "Foreground 2 is empty in take 1" in told
+    assert "Foreground 1" not in told
+    assert not draw(saved, "LAYERT2V_PT_jobs")
+    select(saved, strip_named(saved, "Foreground 2"))
+    assert "Empty in all 9 frames" in " ".join(draw(saved, "LAYERT2V_PT_layer"))
+
+
+def test_a_foreground_that_comes_late_is_told_with_its_layer_only(saved, backend):
+    backend.script.empty_frames = [6]
+    generate(saved, "a red ball")
+
+    assert not draw(saved, "LAYERT2V_PT_jobs")
+    select(saved, strip_named(saved, "Foreground 1"))
+    assert "Not there in 6 of 9 frames." in draw(saved, "LAYERT2V_PT_layer")
+
+
+def test_a_strip_of_an_earlier_version_says_nothing_of_missing_frames(saved):
+    generate(saved, "a red ball")
+    strip = strip_named(saved, "Foreground 1")
+    del strip["layert2v"]["notice"]
+    select(saved, strip)
+
+    assert draw(saved, "LAYERT2V_PT_layer")[0] == "Foreground 1, take 1"

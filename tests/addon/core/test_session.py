@@ -79,7 +79,8 @@ def run(session, journal, record):
     return board.jobs[record.request_id].record
 
 
-def test_a_request_becomes_a_whole_take(session, journal):
+def test_a_request_becomes_a_whole_take(session, journal, backend):
+    backend.script.empty_frames = [0, 2]
     record = run(session, journal, make_record(session))
 
     take = load_take(journal.folder / record.take_folder)
@@ -88,6 +89,7 @@ def test_a_request_becomes_a_whole_take(session, journal):
     assert len(take.frames(ArtifactKind.FOREGROUND, 2, ArtifactFormat.PNG)) == 2
     assert take.asked == SHOT
     assert (take.made.width, take.made.height) == (96, 64)
+    assert (take.num_empty(1), take.num_empty(2), take.num_empty(-1)) == (0, 2, 0)
     assert (take.folder / "manifest.json").is_file()
     assert not list(journal.folder.rglob("*.part"))
 

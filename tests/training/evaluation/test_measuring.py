@@ -20,7 +20,17 @@ def test_the_truth_measured_against_itself_is_perfect() -> None:
     assert values["plate_under_foreground"] == 100
     assert values["recomposition_before"] > 50
     assert abs(values["ghost_slope_before"]) < 0.01
-    assert values["empty_matte_share"] == 0
+    assert values["empty_matte_share"] == values["empty_frame_share"] == 0
+
+
+def test_frames_of_a_foreground_that_leaves_are_counted() -> None:
+    scene = make_scene(2, 4)
+    gone = scene.foregrounds[1].alpha_T1HW.clone()
+    gone[3:] = 0
+
+    values = measure_take(with_layer(scene, 2, scene.foregrounds[1].rgb_TCHW, gone))
+
+    assert (values["empty_matte_share"], values["empty_frame_share"]) == (0, 1 / 8)
 
 
 def test_every_figure_of_a_full_take_is_in_the_catalogue_in_its_order() -> None:

@@ -74,5 +74,6 @@ METRICS: dict[str, Metric] = {
     "matte_change": _low("0", "mean change of mattes by finishing; 0"),
     "soft_share": _low("0", "share of pixels with soft alpha"),
     "empty_matte_share": _low("0", "foregrounds whose alpha stays below a half; 0"),
+    "empty_frame_share": _low("0", "frames of foregrounds where it does; 0 if none passes by"),
 }
 """In the order in which reports list them."""

@@ -53,7 +53,7 @@ def measure_take(take: Stack, truth: Stack | None = None) -> Values:
 
 def _finishing(take: Stack) -> Figures:
     report = finish(take).report
-    reach = [float(layer.alpha_T1HW.max()) for layer in take.foregrounds]
+    reach_NT = np.array([layer.alpha_T1HW.amax((1, 2, 3)).numpy() for layer in take.foregrounds])
     return {
         "recomposition_before": report.recomposition_before,
         "recomposition_after": report.recomposition_after,
@@ -63,7 +63,8 @@ def _finishing(take: Stack) -> Figures:
         "outline_ratio": report.outline_ratio,
         "matte_change": report.matte_change,
         "soft_share": report.soft_share,
-        "empty_matte_share": float(np.mean([alpha < _EMPTY for alpha in reach])),
+        "empty_matte_share": float((reach_NT.max(1) < _EMPTY).mean()),
+        "empty_frame_share": float((reach_NT < _EMPTY).mean()),
     }
 
 
