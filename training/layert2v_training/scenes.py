@@ -62,7 +62,8 @@ CAMERAS: dict[str, str] = {
 """Kinds of camera motion and what they add to a background's caption."""
 
 CAPTIONED_MOTION = 0.8
-"""Share of clips whose caption names the motion; in the rest it is the model's choice."""
+"""Share of captions that name the motion, which is the model's choice in the rest; entering and
+leaving are always named."""
 
 
 _CHOICES = {
@@ -253,8 +254,9 @@ class SceneSource:
         words = ""
         if rng.random() < CAPTIONED_MOTION:
             words = " " + str(rng.choice(MOTIONS[motion]))
-            if effects.passes:
-                words = " " + PASSING_WORDS[effects.passes, motion]
+        if effects.passes:
+            # Always said: words without them must not go with an empty matte.
+            words = " " + PASSING_WORDS[effects.passes, motion]
         return ClipForeground(rgb, alpha, caption + words)
 
     def _companion(self, rng: Generator, scenery: str, subject: str) -> str:
