@@ -17,6 +17,7 @@ import typer
 
 from layert2v_model.errors import DamagedModel, InvalidCheckpoint, InvalidFixture
 from layert2v_training.assets import AssetsUnavailable
+from layert2v_training.average import CannotAverage, average
 from layert2v_training.checkpoint import CheckpointMismatch, CheckpointNotSaved
 from layert2v_training.data.problems import BadClip, BadClips
 from layert2v_training.dry_run import DoesNotFit, describe
@@ -52,6 +53,7 @@ _REFUSALS = (
     AssetsUnavailable,
     BadClip,
     BadClips,
+    CannotAverage,
     CheckpointMismatch,
     CheckpointNotSaved,
     DamagedModel,
@@ -245,6 +247,18 @@ def export_model(
 ) -> None:
     """Write a model folder from a run's averaged parameters, adapters merged in."""
     run_export(run, folder, name)
+
+
+@app.command("average")
+def average_models(
+    model: Annotated[Path, typer.Argument(help="Model folder.")],
+    other: Annotated[Path, typer.Argument(help="Model folder trained on from the same.")],
+    out: Annotated[Path, typer.Option(help="Model folder to write.")],
+    share: Annotated[float, typer.Option(min=0.0, max=1.0, help="Of OTHER's parameters.")] = 0.5,
+) -> None:
+    """Average the transformers of two models: what each does better, without training."""
+    with _refusals():
+        average(model, other, out, share)
 
 
 @_command("all", without=("init",))
