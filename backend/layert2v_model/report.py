@@ -63,8 +63,8 @@ class FinishReport:
 
     def to_json(self) -> dict[str, float | int | list[int]]:
         """Return plain values for `json.dumps`, all finite."""
-        lists = {name: list(getattr(self, name)) for name in ("empty_mattes", "empty_frames")}
-        return {**asdict(self), **lists}
+        values = asdict(self).items()
+        return {name: list(x) if isinstance(x, tuple) else x for name, x in values}
 
 
 def measure(generated: Stack, finished: Stack, num_threads: int | None = None) -> FinishReport:

@@ -8,6 +8,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from typer.testing import CliRunner
 
+from layert2v_model.errors import DamagedModel
 from layert2v_model.export import write_card
 from layert2v_model.folder import check_hashes, read_card
 from layert2v_model.loading import load_pipeline
@@ -73,6 +74,17 @@ def test_models_of_other_settings_are_refused(models: tuple[Path, Path], tmp_pat
 
     with pytest.raises(CannotAverage, match="the transformer's settings"):
         average(*models, tmp_path / "out")
+
+
+@pytest.mark.parametrize("part", ["transformer", "vae", "layert2v.json"])
+def test_a_folder_that_is_no_whole_model_is_refused(
+    models: tuple[Path, Path], tmp_path: Path, part: str
+) -> None:
+    (models[0] / part).rename(tmp_path / "elsewhere")
+
+    with pytest.raises(DamagedModel):
+        average(*models, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
 
 
 def test_nothing_is_written_over(models: tuple[Path, Path]) -> None:

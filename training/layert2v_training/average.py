@@ -22,7 +22,6 @@ from torch import Tensor
 
 from layert2v_model.export import write_card
 from layert2v_model.folder import read_card, read_project_in, read_transformer, read_vae
-from layert2v_model.transformer import LayerT2VTransformer3DModel
 
 
 class CannotAverage(ValueError):
@@ -48,12 +47,13 @@ def average(model: Path, other: Path, out: Path, share: float = 0.5) -> None:
         raise CannotAverage(f"the other model's share is {share}: choose one from 0 to 1")
     if out.exists():
         raise CannotAverage(f"{out} exists: name another folder, or remove it")
-    theirs = read_transformer(other, torch.float32).state_dict()
+    card = read_card(model)
     _check_alike(model, other)
+    theirs = read_transformer(other, torch.float32).state_dict()
     shutil.copytree(model, out)
     for path in sorted((out / "transformer").glob("*.safetensors")):
         _average_file(path, theirs, share)
-    write_card(out, read_card(model))
+    write_card(out, card)
 
 
 def _average_file(path: Path, theirs: dict[str, Tensor], share: float) -> None:
@@ -87,7 +87,7 @@ def _compared(model: Path, other: Path) -> Iterator[tuple[str, bool]]:
 
 
 def _settings(folder: Path) -> dict[str, Any]:
-    config = LayerT2VTransformer3DModel.load_config(folder / "transformer")
+    config = read_transformer(folder, torch.bfloat16).config  # whole, or refused as damaged
     return {name: value for name, value in config.items() if not name.startswith("_")}
 
 
