@@ -95,6 +95,31 @@ def test_a_rate_chooses_the_nearest_frames(tmp_path: Path) -> None:
     np.testing.assert_allclose(steps, 30, atol=0.01)
 
 
+def _ramp(step: int, num_frames: int) -> toy_clips.Codes:
+    return np.concatenate([toy_clips.flat((step * t,) * 3, 1) for t in range(num_frames)])
+
+
+@pytest.mark.parametrize("is_movie", [True, False])
+def test_a_rate_above_the_footage_shows_its_frames_several_times(
+    tmp_path: Path, is_movie: bool
+) -> None:
+    frames = _ramp(60, 4)
+    rgba = np.concatenate([frames, toy_clips.square_matte(4)[..., None]], -1)
+    if is_movie:
+        toy_clips.write_movie(tmp_path / "background.mkv", frames, "ffv1", fps=8)
+        toy_clips.write_movie(tmp_path / "spot.mkv", rgba, "ffv1", fps=8)
+    else:
+        toy_clips.write_pngs(tmp_path / "background", frames)
+        toy_clips.write_pngs(tmp_path / "spot", rgba)
+    (tmp_path / "clip.yaml").write_text("fps: 8\nbackground: a\nspot: b\n")
+
+    clip = clips_from(tmp_path, (32, 24), 9, fps=Fraction(24)).clip(0)
+
+    shown = clip.background_THWC[:, 0, 0, 0] * 255
+    np.testing.assert_allclose(np.diff(shown), [0, 60, 0, 0, 60, 0, 0, 60], atol=0.01)
+    assert clip.foregrounds[0].alpha_THW.shape == (9, 24, 32)
+
+
 def test_a_clip_depends_on_seed_and_index_only(tmp_path: Path) -> None:
     toy_clips.write_renders(tmp_path / "shot")
     source = clips_from(tmp_path, SIZE, 2, seed=3)

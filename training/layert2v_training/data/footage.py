@@ -6,7 +6,7 @@ RGB straight.
 
 import itertools
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -68,17 +68,14 @@ def probe(footage: Footage) -> FootageFacts:
 
 
 def read(footage: Footage, indices: Sequence[int]) -> Pixels:
-    """Read frames, by ascending index: (T, H, W, 3), or 4 with straight alpha.
+    """Read frames by index, in any order and as often as named: (T, H, W, 3), or 4 with alpha.
+
+    Alpha is straight. Each frame is decoded once.
 
     Raises:
         BadClip: A frame is missing, damaged, of another size, or holds NaN or alpha out of range.
     """
-    if not footage.path.is_dir():
-        return _read_movie(footage.path, indices)
-    pictures = list_pictures(footage.path)
-    paths = [pictures[index] for index in indices]
-    frames = [read_picture(path, footage.layer).clip(0, 1) for path in paths]
-    return _stacked(paths, frames)
+    return _repeated(stream(footage, sorted(set(indices))), indices)
 
 
 def read_matte(footage: Footage, indices: Sequence[int]) -> Pixels:
@@ -87,11 +84,39 @@ def read_matte(footage: Footage, indices: Sequence[int]) -> Pixels:
     Raises:
         BadClip: As `read`.
     """
+    return _repeated(stream_mattes(footage, sorted(set(indices))), indices)
+
+
+def stream(footage: Footage, indices: Sequence[int]) -> Iterator[Pixels]:
+    """Decode frames one after another: (H, W, 3), or 4 with straight alpha.
+
+    Args:
+        footage: Where they are.
+        indices: Ascending, each once.
+
+    Raises:
+        BadClip: As `read`, when the frame is reached.
+    """
     if not footage.path.is_dir():
-        return matte_of(_read_movie(footage.path, indices))
-    pictures = list_pictures(footage.path)
-    paths = [pictures[index] for index in indices]
-    return _stacked(paths, [read_matte_picture(path, footage.layer) for path in paths])
+        yield from _alike([footage.path] * len(indices), _movie_frames(footage.path, indices))
+        return
+    paths = _chosen(footage.path, indices)
+    yield from _alike(paths, (read_picture(path, footage.layer).clip(0, 1) for path in paths))
+
+
+def stream_mattes(footage: Footage, indices: Sequence[int]) -> Iterator[Pixels]:
+    """Decode frames one after another as alpha (H, W); arguments and errors as of `stream`."""
+    if not footage.path.is_dir():
+        yield from map(matte_of, stream(footage, indices))
+        return
+    paths = _chosen(footage.path, indices)
+    yield from _alike(paths, (read_matte_picture(path, footage.layer) for path in paths))
+
+
+def _repeated(frames: Iterable[Pixels], indices: Sequence[int]) -> Pixels:
+    """Stack frames that come once each, ascending, the way `indices` names them."""
+    places = np.unique(indices, return_inverse=True)[1]
+    return np.stack(list(frames))[places]
 
 
 def list_pictures(folder: Path) -> list[Path]:
@@ -122,12 +147,20 @@ def _number(path: Path) -> int:
     return int(digits.group(1))
 
 
-def _stacked(paths: Sequence[Path], frames: Sequence[Pixels]) -> Pixels:
+def _chosen(folder: Path, indices: Sequence[int]) -> list[Path]:
+    pictures = list_pictures(folder)
+    return [pictures[index] for index in indices]
+
+
+def _alike(paths: Sequence[Path], frames: Iterable[Pixels]) -> Iterator[Pixels]:
+    """Pass frames on while they have the shape of the first."""
+    shape: tuple[int, ...] | None = None
     for path, frame in zip(paths, frames, strict=True):
-        if frame.shape != frames[0].shape:
-            shapes = " but ".join("x".join(map(str, f.shape)) for f in (frame, frames[0]))
+        shape = shape or frame.shape
+        if frame.shape != shape:
+            shapes = " but ".join("x".join(map(str, s)) for s in (frame.shape, shape))
             raise BadClip(path, f"is {shapes} in {paths[0].name}: one size and kind per layer")
-    return np.stack(frames)
+        yield frame
 
 
 def _probe_movie(path: Path) -> FootageFacts:
@@ -161,8 +194,8 @@ def _check_whole(path: Path, stream: Any, num_packets: int) -> None:
         raise BadClip(path, f"is cut short: {num_packets} of {promised} frames; export it again")
 
 
-def _read_movie(path: Path, indices: Sequence[int]) -> Pixels:
-    wanted, frames = set(indices), []
+def _movie_frames(path: Path, indices: Sequence[int]) -> Iterator[Pixels]:
+    wanted, found = set(indices), 0
     try:
         with av.open(str(path)) as container:
             stream = _video_stream(path, container)
@@ -170,12 +203,11 @@ def _read_movie(path: Path, indices: Sequence[int]) -> Pixels:
                 if frame.is_corrupt:
                     raise BadClip(path, f"frame {number} is damaged; export it again")
                 if number in wanted:
-                    frames.append(movie_frame(frame))
-                if number == max(wanted):
-                    break
+                    found += 1
+                    yield movie_frame(frame)
+                if found == len(wanted):
+                    return
     except (av.error.FFmpegError, OSError) as failure:
-        reason = f"is damaged near frame {len(frames)} ({failure.strerror})"
+        reason = f"is damaged near frame {found} ({failure.strerror}); export it again"
         raise BadClip(path, reason) from failure
-    if len(frames) < len(wanted):
-        raise BadClip(path, f"frame {sorted(wanted)[len(frames)]} cannot be decoded")
-    return _stacked([path] * len(frames), frames)
+    raise BadClip(path, f"frame {sorted(wanted)[found]} cannot be decoded; export it again")
