@@ -17,6 +17,19 @@ def test_check_names_bad_clips_and_fails_unless_told_to_skip_them(tmp_path: Path
     assert "hollow: is empty" in strict.output
     assert lenient.exit_code == 0
     assert "1 good, 1 bad" in lenient.output
+    assert "do not say their frame rate: training takes them a frame a frame" in lenient.output
+
+
+def test_check_does_not_skip_mixed_rates(tmp_path: Path) -> None:
+    toy_clips.write_vidlayer(tmp_path / "a", fps=24)
+    toy_clips.write_vidlayer(tmp_path / "b", fps=30)
+
+    mixed = CliRunner().invoke(app, ["check", str(tmp_path), "--skip-bad"])
+    chosen = CliRunner().invoke(app, ["check", str(tmp_path), "--fps", "8"])
+
+    assert mixed.exit_code == 2
+    assert "mixed frame rates: 24 (a), 30 (b)" in mixed.output
+    assert chosen.exit_code == 0
 
 
 def test_check_fails_where_no_clip_is_good_even_when_skipping(tmp_path: Path) -> None:

@@ -84,6 +84,7 @@ def test_two_assignments_of_one_field_conflict() -> None:
         ("transformer.per_stream_timesteps=false", "multi_foreground.noise.synchronous is 0.4"),
         ("scene.width=100", "scene.width"),
         ("extra_sizes=[[100,64]]", "extra_sizes has 100x64; use multiples of 16"),
+        ("fps=0", "fps is 0; set it from 0.1 to 1000"),
         ("extra_num_frames=[0]", "extra_num_frames is 0"),
         ("joint_scene.subject_weights=[[a cow,0]]", "subject_weights has 'a cow': 0"),
         ("joint_scene.subject_weights=[[a crab cake,2]]", "subject_weights has 'a crab cake': 2"),

@@ -1,6 +1,7 @@
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
@@ -19,6 +20,7 @@ from layert2v_training.latents import LatentClip
 from layert2v_training.optimizers import LoopRecipe
 from layert2v_training.recipes import debug
 from layert2v_training.stages import JOINT_RUN, MULTI_FOREGROUND_RUN, Run
+from support import toy_clips
 from support.backend_process import backend_process
 from support.released_files import write_wan_folder
 from support.wire_shots import make_shot
@@ -217,6 +219,24 @@ def test_longer_clips_come_in_smaller_batches_of_as_many_tokens() -> None:
     shapes = _batches(4, (2, 4, 6), (2, 4, 6), (4, 4, 6))
 
     assert shapes == {(4, 4, 48, 2, 4, 6), (2, 4, 48, 4, 4, 6)}
+
+
+def test_a_run_resamples_footage_to_the_rate_of_its_recipe(tmp_path: Path) -> None:
+    frames = np.concatenate([toy_clips.flat((8 * t,) * 3, 1) for t in range(27)])
+    rgba = np.concatenate([frames, toy_clips.square_matte(27)[..., None]], -1)
+    for name, pixels in (("background", frames), ("spot", rgba)):
+        toy_clips.write_movie(tmp_path / f"{name}.mkv", pixels, "ffv1", fps=24)
+    (tmp_path / "clip.txt").write_text("background: a\nspot: b\n")
+    eight, twelve = (
+        Run(replace(debug(), fps=fps), tmp_path, tmp_path, data=tmp_path).clips("joint")
+        for fps in (8.0, 12.0)
+    )
+
+    steps = [np.diff(s.clip(0).background_THWC[:, 0, 0, 0] * 255) for s in (eight, twelve)]
+
+    np.testing.assert_allclose(steps[0], 24, atol=0.01)
+    np.testing.assert_allclose(steps[1], 16, atol=0.01)
+    assert eight.key != twelve.key
 
 
 def test_a_run_composes_a_fifth_as_many_clips_of_each_further_size_and_length(

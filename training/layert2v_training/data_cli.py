@@ -10,6 +10,7 @@ import typer
 
 from layert2v_training.assets import AssetsUnavailable
 from layert2v_training.data.checking import check_source
+from layert2v_training.data.problems import MixedRates
 from layert2v_training.data.sources import ClipFormat
 from layert2v_training.engine.build import build_clips
 from layert2v_training.engine.recipe import Captioner, EngineRecipe, Matter, Plates
@@ -48,14 +49,23 @@ def check(
     """Decode every frame of every clip; name each bad one with its reason and exit with 2."""
     target = ClipFormat(*size, fps) if size else None
     num_good = num_bad = 0
+    is_mixed, silent = False, list[Path]()
     for checked in check_source(source, target, fps):
         if checked.problem is None:
             num_good += 1
+            silent += [checked.path] if checked.facts and checked.facts.fps is None else []
         else:
             num_bad += 1
+            is_mixed |= isinstance(checked.problem, MixedRates)
             typer.echo(f"bad  {checked.path}: {checked.problem}")
+    if silent:
+        typer.echo(
+            f"note {len(silent)} of the clips, such as {silent[0]}, do not say their frame rate: "
+            f"training takes them a frame a frame; where that is wrong, add a line such as "
+            f"`fps: 24` to their text"
+        )
     typer.echo(f"{num_good} good, {num_bad} bad")
-    if num_bad and not (skip_bad and num_good):
+    if num_bad and (is_mixed or not (skip_bad and num_good)):
         raise typer.Exit(2)
 
 

@@ -5,6 +5,7 @@ What users change they change by name (`overrides.py`), and `check_recipe` says 
 
 import inspect
 from dataclasses import dataclass, field, replace
+from fractions import Fraction
 from typing import Any, Literal
 
 from layert2v_model.transformer import LayerT2VTransformer3DModel
@@ -59,7 +60,12 @@ class Recipe:
     guidance_scale: float = 3.0
     """As above."""
     fps: float = 8.0
-    """Frames per second of the clips."""
+    """Frames per second of the clips: footage that says its rate is resampled to this one."""
+
+    @property
+    def exact_fps(self) -> Fraction:
+        """`fps` as a fraction: 29.97002997 is 30000/1001."""
+        return Fraction(self.fps).limit_denominator(1001)
 
 
 STAGE_3 = NoiseMixture(
@@ -275,6 +281,8 @@ def check_recipe(recipe: Recipe) -> None:
     for name in recipe.transformer:
         if name not in known:
             raise InvalidRecipe(f"transformer.{name} is no setting of the network; remove it")
+    if not 0.1 <= recipe.fps <= 1000:
+        raise InvalidRecipe(f"fps is {recipe.fps:g}; set it from 0.1 to 1000, such as 8")
     most = int(recipe.transformer.get("max_foregrounds", 6))
     if max(recipe.scene.foregrounds) > most:
         raise InvalidRecipe(

@@ -153,7 +153,12 @@ class Run:
             scene = replace(scene, width=width, height=height, num_frames=length)
             return SceneSource(self.pictures(), scene)
         return clips_from(
-            self.data, (width, height), length, seed=scene.seed, skip_bad=self.skip_bad
+            self.data,
+            (width, height),
+            length,
+            fps=self.recipe.exact_fps,
+            seed=scene.seed,
+            skip_bad=self.skip_bad,
         )
 
     def captions(self) -> CaptionStates:

@@ -99,6 +99,41 @@ def _ramp(step: int, num_frames: int) -> toy_clips.Codes:
     return np.concatenate([toy_clips.flat((step * t,) * 3, 1) for t in range(num_frames)])
 
 
+def test_pictures_without_a_rate_are_taken_a_frame_a_frame_and_said_to_be(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    frames = _ramp(10, 8)
+    toy_clips.write_pngs(tmp_path / "background", frames)
+    toy_clips.write_pngs(tmp_path / "spot", np.concatenate([frames, frames[..., :1]], -1))
+    (tmp_path / "clip.txt").write_text("background: a\nspot: b\n")
+
+    clip = clips_from(tmp_path, SIZE, 8, fps=Fraction(8)).clip(0)
+
+    steps = np.diff(clip.background_THWC[:, 0, 0, 0] * 255)
+    np.testing.assert_allclose(steps, 10, atol=0.01)
+    assert "do not say their frame rate: they are taken a frame a frame" in caplog.text
+    assert "add a line such as `fps: 24`" in caplog.text
+
+
+def test_clips_of_several_rates_are_refused_by_name_unless_one_is_chosen(tmp_path: Path) -> None:
+    toy_clips.write_vidlayer(tmp_path / "a", fps=24)
+    toy_clips.write_vidlayer(tmp_path / "b", fps=12)
+
+    with pytest.raises(BadClips, match=r"12 \(b\), 24 \(a\); choose one"):
+        clips_from(tmp_path, SIZE, 2, skip_bad=True)
+
+    source = clips_from(tmp_path, SIZE, 2, fps=Fraction(12))
+    assert len(source.clips) == 2
+    assert source.key != clips_from(tmp_path, SIZE, 2, fps=Fraction(6)).key
+
+
+def test_a_clip_too_short_at_the_chosen_rate_is_refused_with_both_rates(tmp_path: Path) -> None:
+    toy_clips.write_vidlayer(tmp_path / "a", fps=24)
+
+    with pytest.raises(BadClips, match="6 frames at 24 fps, 7 are needed for 3 at 8 fps; use"):
+        clips_from(tmp_path, SIZE, 3, fps=Fraction(8))
+
+
 @pytest.mark.parametrize("is_movie", [True, False])
 def test_a_rate_above_the_footage_shows_its_frames_several_times(
     tmp_path: Path, is_movie: bool

@@ -8,7 +8,7 @@ from pathlib import Path
 from layert2v_training.data.clip_files import ClipFiles
 from layert2v_training.data.finding import find_clips
 from layert2v_training.data.footage import FootageFacts, read, read_matte
-from layert2v_training.data.problems import BadClip
+from layert2v_training.data.problems import BadClip, MixedRates
 from layert2v_training.data.sources import ClipFormat, probe_clip
 
 _FRAMES_AT_ONCE = 16
@@ -30,8 +30,8 @@ def check_source(
 ) -> Iterator[CheckedClip]:
     """Decode all of a source, clip by clip; bad ones come with their problem.
 
-    Clips of several frame rates are a problem of the source, reported last, unless `fps` is
-    chosen: without it one recipe would show the same motion at several speeds.
+    Clips of several frame rates are `MixedRates`, a problem of the source, reported last, unless
+    `fps` is chosen: without it one recipe would show the same motion at several speeds.
     """
     clips, bad = find_clips(source)
     yield from (CheckedClip(problem.path, None, problem) for problem in bad)
@@ -46,9 +46,7 @@ def check_source(
             rates.setdefault(facts.fps, clip.path)
         yield CheckedClip(clip.path, facts)
     if len(rates) > 1 and fps is None:
-        said = ", ".join(f"{float(rate):.5g} ({path.name})" for rate, path in rates.items())
-        mixed = BadClip(source, f"has mixed frame rates: {said}; choose one with --fps")
-        yield CheckedClip(source, None, mixed)
+        yield CheckedClip(source, None, MixedRates(source, rates))
 
 
 def check_clip(clip: ClipFiles, target: ClipFormat | None = None) -> FootageFacts:

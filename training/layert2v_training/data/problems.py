@@ -1,10 +1,12 @@
 """What can be wrong with a clip's files.
 
 BadClip      one clip, with the file and the reason
+MixedRates   clips of a source that would show one motion at several speeds
 BadClips     several, each on a line of its own
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from fractions import Fraction
 from pathlib import Path
 
 
@@ -14,6 +16,14 @@ class BadClip(ValueError):
     def __init__(self, path: Path, reason: str) -> None:
         super().__init__(f"{path}: {reason}")
         self.path, self.reason = path, reason
+
+
+class MixedRates(BadClip):
+    """Raised when clips have several frame rates and none is chosen; leaving one out helps not."""
+
+    def __init__(self, source: Path, files: Mapping[Fraction, Path]) -> None:
+        said = ", ".join(f"{float(rate):.5g} ({path.name})" for rate, path in sorted(files.items()))
+        super().__init__(source, f"has mixed frame rates: {said}; choose one (--fps)")
 
 
 class BadClips(ValueError):

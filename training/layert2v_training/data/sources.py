@@ -18,7 +18,7 @@ from layert2v_training.data.clip_files import ClipFiles, LayerFiles
 from layert2v_training.data.finding import find_clips
 from layert2v_training.data.fit import choose_frames, cover, frames_needed
 from layert2v_training.data.footage import Footage, FootageFacts, probe, read, read_matte
-from layert2v_training.data.problems import BadClip, BadClips
+from layert2v_training.data.problems import BadClip, BadClips, MixedRates
 
 _LOGGER = logging.getLogger(__name__)
 
@@ -32,7 +32,7 @@ class ClipFormat:
     """Pixels."""
     num_frames: int
     fps: Fraction | None = None
-    """Frames per second; None: each clip's own rate."""
+    """Frames per second; None: each clip's own rate. Clips that say none give a frame a frame."""
 
 
 class FileClips:
@@ -89,27 +89,43 @@ def clips_from(
         source: As `finding.find_clips` takes it.
         size: Width and height in pixels.
         num_frames: Frames of each clip.
-        fps: Rate to choose frames at; None: each clip's own.
+        fps: Rate to choose frames at; None: each clip's own, which must be one. Clips that do not
+            say their rate are taken as they are, a frame a frame, with a warning.
         seed: Of the starts in time.
         skip_bad: Leave bad clips out, with a warning, instead of refusing the source.
 
     Raises:
-        BadClips: Clips are bad and may not be skipped, or none is good.
+        BadClips: Clips are bad and may not be skipped, or none is good; rates differ without `fps`.
     """
     target = ClipFormat(*size, num_frames, fps)
     clips, bad = find_clips(source)
-    good: list[ClipFiles] = []
+    good: list[tuple[ClipFiles, Fraction | None]] = []
     for clip in clips:
         try:
-            probe_clip(clip, target)
-            good.append(clip)
+            good.append((clip, probe_clip(clip, target).fps))
         except BadClip as problem:
             bad.append(problem)
     if bad and (not skip_bad or not good):
         raise BadClips(bad)
+    _check_rates(source, good, fps)
     for skipped in bad:
         _LOGGER.warning("skipping %s", skipped)
-    return FileClips(good, target, seed, skip_bad=skip_bad)
+    return FileClips([clip for clip, _ in good], target, seed, skip_bad=skip_bad)
+
+
+def _check_rates(
+    source: Path, rates: Sequence[tuple[ClipFiles, Fraction | None]], fps: Fraction | None
+) -> None:
+    files = {rate: clip.path for clip, rate in rates if rate is not None}
+    if len(files) > 1 and fps is None:
+        raise BadClips([MixedRates(source, files)])
+    silent = [clip.path.name for clip, rate in rates if rate is None]
+    if silent and fps is not None:
+        _LOGGER.warning(
+            "%d of the clips, such as %s, do not say their frame rate: they are taken a frame a "
+            "frame, at %.5g fps; where that is wrong, add a line such as `fps: 24` to their text",
+            len(silent), silent[0], float(fps),
+        )  # fmt: skip
 
 
 def probe_clip(clip: ClipFiles, target: ClipFormat | None = None) -> FootageFacts:
@@ -136,11 +152,15 @@ def probe_clip(clip: ClipFiles, target: ClipFormat | None = None) -> FootageFact
 
 
 def _check_length(clip: ClipFiles, found: int, fps: Fraction | None, target: ClipFormat) -> None:
-    if target.fps is not None and fps is None:
-        raise BadClip(clip.path, "does not say its frame rate: add `fps: 24` to its description")
     needed = frames_needed(target.num_frames, fps, target.fps)
     if found < needed:
-        raise BadClip(clip.path, f"is too short: {found} frames, {needed} are needed")
+        at = f" at {float(fps):.5g} fps" if fps and target.fps else ""
+        wanted = f" for {target.num_frames} at {float(target.fps):.5g} fps" if at else ""
+        raise BadClip(
+            clip.path,
+            f"is too short: {found} frames{at}, {needed} are needed{wanted}; "
+            f"use longer footage or fewer frames",
+        )
 
 
 def read_clip(clip: ClipFiles, target: ClipFormat, seed: tuple[int, ...]) -> LayeredClip:
