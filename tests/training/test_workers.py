@@ -1,13 +1,18 @@
+import pickle
 from dataclasses import dataclass
+from fractions import Fraction
 from pathlib import Path
 
 import pytest
 import torch
 
+from layert2v_training.data.problems import BadClip, BadClips, mixed_rates
+from layert2v_training.data.sources import clips_from
 from layert2v_training.latents import cache_key, encode_clip, load_latents, videos_of
 from layert2v_training.linear_vae import LinearVaeSize, make_vae
 from layert2v_training.scenes import SceneRecipe, SceneSource
 from layert2v_training.workers import make_in_workers
+from support import toy_clips
 from support.toy_assets import make_toy_assets
 
 
@@ -43,6 +48,32 @@ def test_workers_encode_the_clips_that_one_process_encodes(tmp_path: Path) -> No
     ]
     for one, other in zip(alone, shared, strict=True):
         torch.testing.assert_close(one.latents_SCTHW, other.latents_SCTHW, rtol=0, atol=1e-2)
+
+
+def test_a_bad_clip_comes_out_of_a_worker_with_its_file(tmp_path: Path) -> None:
+    broken = toy_clips.write_renders(tmp_path / "broken") / "render.0005.exr"
+    broken.write_bytes(b"not a picture")
+    source = clips_from(tmp_path, (16, 12), 6)
+
+    with pytest.raises(BadClip, match=r"render\.0005\.exr: cannot be read as EXR") as caught:
+        list(make_in_workers(source.clip, range(2), 1))
+
+    assert caught.value.path == broken
+
+
+@pytest.mark.parametrize(
+    "problem",
+    [
+        BadClip(Path("a"), "is missing"),
+        BadClips([BadClip(Path("a"), "is missing"), BadClip(Path("b"), "is empty")]),
+        mixed_rates(Path("clips"), {Fraction(24): Path("a"), Fraction(30): Path("b")}),
+    ],
+)
+def test_problems_of_clips_survive_the_way_between_processes(problem: ValueError) -> None:
+    again = pickle.loads(pickle.dumps(problem))
+
+    assert type(again) is type(problem)
+    assert str(again) == str(problem)
 
 
 def test_latents_hold_the_fill_that_the_model_says(tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 from layert2v_training.data.clip_files import ClipFiles
 from layert2v_training.data.finding import find_clips
 from layert2v_training.data.footage import FootageFacts, read, read_matte
-from layert2v_training.data.problems import BadClip, MixedRates
+from layert2v_training.data.problems import BadClip, mixed_rates
 from layert2v_training.data.sources import ClipFormat, probe_clip
 
 _FRAMES_AT_ONCE = 16
@@ -46,7 +46,7 @@ def check_source(
             rates.setdefault(facts.fps, clip.path)
         yield CheckedClip(clip.path, facts)
     if len(rates) > 1 and fps is None:
-        yield CheckedClip(source, None, MixedRates(source, rates))
+        yield CheckedClip(source, None, mixed_rates(source, rates))
 
 
 def check_clip(clip: ClipFiles, target: ClipFormat | None = None) -> FootageFacts:

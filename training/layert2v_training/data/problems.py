@@ -14,22 +14,30 @@ class BadClip(ValueError):
     """Raised when a clip cannot be used; says which file, why, and what to do."""
 
     def __init__(self, path: Path, reason: str) -> None:
-        super().__init__(f"{path}: {reason}")
+        super().__init__(path, reason)  # as they are: a worker's error is made again from them
         self.path, self.reason = path, reason
+
+    def __str__(self) -> str:
+        return f"{self.path}: {self.reason}"
 
 
 class MixedRates(BadClip):
     """Raised when clips have several frame rates and none is chosen; leaving one out helps not."""
 
-    def __init__(self, source: Path, files: Mapping[Fraction, Path]) -> None:
-        said = ", ".join(f"{float(rate):.5g} ({path.name})" for rate, path in sorted(files.items()))
-        super().__init__(source, f"has mixed frame rates: {said}; choose one (--fps)")
+
+def mixed_rates(source: Path, files: Mapping[Fraction, Path]) -> MixedRates:
+    """Make the error for a source, from each rate and a clip that has it."""
+    said = ", ".join(f"{float(rate):.5g} ({path.name})" for rate, path in sorted(files.items()))
+    return MixedRates(source, f"has mixed frame rates: {said}; choose one (--fps)")
 
 
 class BadClips(ValueError):
     """Raised when clips of a source cannot be used and none may be left out."""
 
     def __init__(self, bad: Sequence[BadClip]) -> None:
-        lines = "\n".join(str(problem) for problem in bad)
-        super().__init__(f"{len(bad)} bad clips (mend them, or leave them out):\n{lines}")
+        super().__init__(bad)
         self.bad = tuple(bad)
+
+    def __str__(self) -> str:
+        lines = "\n".join(map(str, self.bad))
+        return f"{len(self.bad)} bad clips (mend them, or leave them out):\n{lines}"

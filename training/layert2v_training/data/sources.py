@@ -18,7 +18,7 @@ from layert2v_training.data.clip_files import ClipFiles, LayerFiles
 from layert2v_training.data.finding import find_clips
 from layert2v_training.data.fit import choose_frames, cover, frames_needed
 from layert2v_training.data.footage import Footage, FootageFacts, probe, read, read_matte
-from layert2v_training.data.problems import BadClip, BadClips, MixedRates
+from layert2v_training.data.problems import BadClip, BadClips, mixed_rates
 
 _LOGGER = logging.getLogger(__name__)
 
@@ -118,7 +118,7 @@ def _check_rates(
 ) -> None:
     files = {rate: clip.path for clip, rate in rates if rate is not None}
     if len(files) > 1 and fps is None:
-        raise BadClips([MixedRates(source, files)])
+        raise BadClips([mixed_rates(source, files)])
     silent = [clip.path.name for clip, rate in rates if rate is None]
     if silent and fps is not None:
         _LOGGER.warning(
