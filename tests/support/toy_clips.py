@@ -83,6 +83,20 @@ def write_layered_exrs(folder: Path, layers: dict[str, NDArray[np.float32]]) -> 
     return folder
 
 
+def write_exrs(folder: Path, frames: NDArray[np.float32], letters: str = "RGBA") -> Path:
+    """Write (T, H, W, C), premultiplied linear, as one-layer EXR of the channels `letters`."""
+    folder.mkdir(parents=True)
+    header = {"compression": OpenEXR.ZIP_COMPRESSION, "type": OpenEXR.scanlineimage}
+    for t, frame in enumerate(frames):
+        channels = {
+            letter: np.ascontiguousarray(frame[..., k], np.float32)
+            for k, letter in enumerate(letters)
+        }
+        with OpenEXR.File(header, channels) as file:
+            file.write(str(folder / f"{folder.name}.{t:04d}.exr"))
+    return folder
+
+
 def linear_layers() -> dict[str, NDArray[np.float32]]:
     """A grey background and a half-transparent white square, premultiplied linear."""
     alpha = square_matte()[..., None].astype(np.float32) / 255 * 0.5

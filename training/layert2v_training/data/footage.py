@@ -9,6 +9,7 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,9 @@ import numpy as np
 from layert2v_model.media import IMAGE_SUFFIXES, MAX_PIXELS, movie_frame
 from layert2v_training.clips import Pixels
 from layert2v_training.data.pictures import (
-    matte_of,
+    checked_alpha,
+    is_opaque,
+    matte_planes,
     read_matte_picture,
     read_picture,
 )
@@ -79,7 +82,9 @@ def read(footage: Footage, indices: Sequence[int]) -> Pixels:
 
 
 def read_matte(footage: Footage, indices: Sequence[int]) -> Pixels:
-    """Read frames as alpha (T, H, W): their own where they have one, else the mean of colours.
+    """Read frames as alpha (T, H, W): the mean of their colours, or their own alpha.
+
+    Alpha it is where it is not opaque all through the layer, whichever frames are asked for.
 
     Raises:
         BadClip: As `read`.
@@ -106,11 +111,34 @@ def stream(footage: Footage, indices: Sequence[int]) -> Iterator[Pixels]:
 
 def stream_mattes(footage: Footage, indices: Sequence[int]) -> Iterator[Pixels]:
     """Decode frames one after another as alpha (H, W); arguments and errors as of `stream`."""
+    plane = 1 if _is_matte_in_alpha(footage) else 0
+    for path, planes_HWC in _matte_planes(footage, indices):
+        yield checked_alpha(path, planes_HWC[..., plane])
+
+
+@lru_cache(maxsize=1 << 16)
+def _is_matte_in_alpha(footage: Footage) -> bool:
+    """Tell where a layer's matte is: in alpha, where that is not opaque in all of its frames.
+
+    One frame is mostly enough; all are decoded where alpha is opaque, once in a process.
+    """
+    for _, planes_HWC in _matte_planes(footage, range(probe(footage).num_frames)):
+        if planes_HWC.shape[-1] == 1:
+            return False
+        if not is_opaque(planes_HWC[..., 1]):
+            return True
+    return False
+
+
+def _matte_planes(footage: Footage, indices: Sequence[int]) -> Iterator[tuple[Path, Pixels]]:
+    """Decode frames as what may be a matte, each with its file."""
     if not footage.path.is_dir():
-        yield from map(matte_of, stream(footage, indices))
+        for frame in stream(footage, indices):
+            yield footage.path, matte_planes(frame)
         return
     paths = _chosen(footage.path, indices)
-    yield from _alike(paths, (read_matte_picture(path, footage.layer) for path in paths))
+    planes = (read_matte_picture(path, footage.layer) for path in paths)
+    yield from zip(paths, _alike(paths, planes), strict=True)
 
 
 def _repeated(frames: Iterable[Pixels], indices: Sequence[int]) -> Pixels:

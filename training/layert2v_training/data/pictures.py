@@ -49,25 +49,34 @@ def read_picture(path: Path, layer: str | None) -> Pixels:
 
 
 def read_matte_picture(path: Path, layer: str | None) -> Pixels:
-    """Read a picture as alpha (H, W): its own where it has one, else the mean of its colours.
+    """Read what of a picture may be a matte: (H, W, 1), the mean of its colours, or 2 with alpha.
 
-    Colours of an EXR matte are data: they are not turned into sRGB.
+    Colours of an EXR matte are data: they are not turned into sRGB. Its R, G, B or Y count where
+    it has them, else all channels but alpha.
 
     Raises:
-        BadClip: As `read_picture`.
+        BadClip: As `read_picture`; alpha is not looked at (`checked_alpha`).
     """
     if path.suffix.lower() != ".exr":
-        return matte_of(_read_coded(path))
+        return matte_planes(_read_coded(path))
     planes = _layer_planes(path, layer)
-    chosen = [planes["A"]] if "A" in planes else list(planes.values())
-    return checked_alpha(path, np.mean(chosen, axis=0, dtype=np.float32))
+    alpha = [planes[name] for name in ("A",) if name in planes]
+    others = {name: plane for name, plane in planes.items() if name != "A"}
+    colours = [others[name] for name in ("R", "G", "B", "Y") if name in others]
+    colours = colours or list(others.values()) or alpha
+    mean_HW = np.mean(colours, axis=0, dtype=np.float32)
+    return np.dstack([mean_HW, *alpha])
 
 
-def matte_of(picture_HWC: Pixels) -> Pixels:
-    """Take a coded picture as alpha (..., H, W): its own where that varies, else mean RGB."""
-    if picture_HWC.shape[-1] == 4 and picture_HWC[..., 3].min() < 1:
-        return picture_HWC[..., 3]
-    return picture_HWC[..., :3].mean(-1, dtype=np.float32)
+def matte_planes(picture_HWC: Pixels) -> Pixels:
+    """Give the mean of a picture's colours, and its alpha where it has one: (H, W, 1 or 2)."""
+    mean_HW = picture_HWC[..., :3].mean(-1, dtype=np.float32)
+    return np.dstack([mean_HW, picture_HWC[..., 3:]])
+
+
+def is_opaque(alpha: Pixels) -> bool:
+    """Tell whether alpha is 1 everywhere, but for rounding: then it says nothing."""
+    return bool(alpha.min() >= 1 - ALPHA_SLACK)
 
 
 def checked_alpha(path: Path, alpha: Pixels) -> Pixels:
