@@ -1,12 +1,15 @@
 """Clips of a folder or a JSONL file, and which of its parts are none."""
 
 import json
-from collections.abc import Iterator
+from codecs import BOM_UTF8
 from pathlib import Path
 
+from layert2v_model.media import IMAGE_SUFFIXES, MOVIE_SUFFIXES
 from layert2v_training.data import renders, vidlayer
 from layert2v_training.data.clip_files import ClipFiles
-from layert2v_training.data.problems import BadClip
+from layert2v_training.data.problems import BadClip, reading
+
+_FOOTAGE = (*MOVIE_SUFFIXES, *IMAGE_SUFFIXES)
 
 
 def find_clips(source: Path) -> tuple[list[ClipFiles], list[BadClip]]:
@@ -20,9 +23,15 @@ def find_clips(source: Path) -> tuple[list[ClipFiles], list[BadClip]]:
     bad: list[BadClip] = []
     if not source.exists():
         return clips, [BadClip(source, "is missing")]
-    for place in _lines(source) if source.is_file() else _folders(source):
+    try:
+        with reading(source):
+            places = _lines(source) if source.is_file() else _folders(source)
+    except BadClip as problem:
+        return clips, [problem]
+    for where, line in places:
         try:
-            clips.append(_clip_of(*place))
+            with reading(where):
+                clips.append(_clip_of(where, line))
         except BadClip as problem:
             bad.append(problem)
     if not clips and not bad:
@@ -30,22 +39,24 @@ def find_clips(source: Path) -> tuple[list[ClipFiles], list[BadClip]]:
     return clips, bad
 
 
-def _folders(source: Path) -> Iterator[tuple[Path, str | None]]:
+def _folders(source: Path) -> list[tuple[Path, bytes | None]]:
     if vidlayer.is_vidlayer_folder(source) or renders.find_description(source):
-        yield source, None
-        return
-    for folder in sorted(source.iterdir()):
-        if folder.is_dir() and not folder.name.startswith("."):
-            yield folder, None
+        return [(source, None)]
+    folders = [path for path in sorted(source.iterdir()) if path.is_dir()]
+    return [(folder, None) for folder in folders if not folder.name.startswith(".")]
 
 
-def _lines(source: Path) -> Iterator[tuple[Path, str | None]]:
-    for number, line in enumerate(source.read_text("utf-8").splitlines(), start=1):
-        if line.strip():
-            yield source.with_name(f"{source.name}:{number}"), line
+def _lines(source: Path) -> list[tuple[Path, bytes | None]]:
+    is_text = source.suffix.lower() not in _FOOTAGE
+    content = source.read_bytes() if is_text else b""
+    if not is_text or b"\0" in content:
+        raise BadClip(source, "is no folder of clips and no .jsonl text; name one of these")
+    lines = enumerate(content.removeprefix(BOM_UTF8).splitlines(), start=1)
+    named = [(source.with_name(f"{source.name}:{number}"), line) for number, line in lines]
+    return [(where, line) for where, line in named if line.strip()]
 
 
-def _clip_of(where: Path, line: str | None) -> ClipFiles:
+def _clip_of(where: Path, line: bytes | None) -> ClipFiles:
     return _clip_of_folder(where) if line is None else _clip_of_line(where, line)
 
 
@@ -56,18 +67,19 @@ def _clip_of_folder(folder: Path) -> ClipFiles:
     if description is not None:
         return renders.from_folder(description)
     if (folder / "metadata.json").is_file():
-        return vidlayer.from_folder(folder, renders.read_mapping(folder / "metadata.json"))
+        return vidlayer.from_folder(folder)
     wanted = ", ".join((*renders.DESCRIPTIONS, "metadata.json"))
     raise BadClip(folder, f"has no captions: one of {wanted} is needed")
 
 
-def _clip_of_line(where: Path, line: str) -> ClipFiles:
+def _clip_of_line(where: Path, line: bytes) -> ClipFiles:
+    text = line.decode()
     try:
-        read = json.loads(line)
-    except ValueError as failure:
-        raise BadClip(where, f"is not JSON: {failure}") from failure
+        read = json.loads(text)
+    except (ValueError, RecursionError) as failure:
+        raise BadClip(where, f"is not JSON: {failure}; correct the line") from failure
     if not isinstance(read, dict):
-        raise BadClip(where, "is not a JSON object")
+        raise BadClip(where, f"is {text[:60]}, not a JSON object; correct the line")
     if "vid" in read:
         return vidlayer.from_line(where, where.parent, read)
     if "clip" not in read:

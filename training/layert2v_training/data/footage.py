@@ -25,7 +25,7 @@ from layert2v_training.data.pictures import (
     read_matte_picture,
     read_picture,
 )
-from layert2v_training.data.problems import BadClip
+from layert2v_training.data.problems import BadClip, reading
 
 
 @dataclass(frozen=True)
@@ -154,7 +154,9 @@ def list_pictures(folder: Path) -> list[Path]:
         BadClip: None, several kinds, or a number missing or twice.
     """
     kinds: dict[str, list[Path]] = {}
-    for path in sorted(folder.iterdir()):
+    with reading(folder):
+        paths = sorted(folder.iterdir())
+    for path in paths:
         if path.suffix.lower() in IMAGE_SUFFIXES and not path.name.startswith("."):
             kinds.setdefault(path.suffix.lower(), []).append(path)
     if len(kinds) != 1:

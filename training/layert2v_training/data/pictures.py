@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from layert2v_model.media import ALPHA_FLOOR, MAX_PIXELS, linear_to_srgb
 from layert2v_training.clips import Pixels
-from layert2v_training.data.problems import BadClip
+from layert2v_training.data.problems import BadClip, reading
 
 ALPHA_SLACK = 1e-3
 """How far alpha may leave [0, 1] by filtering and half-float rounding before it is an error."""
@@ -92,7 +92,8 @@ def checked_alpha(path: Path, alpha: Pixels) -> Pixels:
 
 
 def _read_coded(path: Path) -> Pixels:
-    encoded = path.read_bytes()
+    with reading(path):
+        encoded = path.read_bytes()
     codes = None
     if _ENDS[path.suffix.lower()] in encoded[-64:]:
         codes = cv2.imdecode(np.frombuffer(encoded, np.uint8), cv2.IMREAD_UNCHANGED)

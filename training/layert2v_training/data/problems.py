@@ -5,7 +5,8 @@ MixedRates   clips of a source that would show one motion at several speeds
 BadClips     several, each on a line of its own
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from fractions import Fraction
 from pathlib import Path
 
@@ -41,3 +42,16 @@ class BadClips(ValueError):
     def __str__(self) -> str:
         lines = "\n".join(map(str, self.bad))
         return f"{len(self.bad)} bad clips (mend them, or leave them out):\n{lines}"
+
+
+@contextmanager
+def reading(path: Path) -> Iterator[None]:
+    """Turn what the system or the encoding says while a file is read into `BadClip`."""
+    try:
+        yield
+    except UnicodeDecodeError as failure:
+        where = f"is not UTF-8 at byte {failure.start}; save it as UTF-8"
+        raise BadClip(path, where) from failure
+    except OSError as failure:
+        reason = f"cannot be read ({failure.strerror}); check the name and who may read it"
+        raise BadClip(path, reason) from failure

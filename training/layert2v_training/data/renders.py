@@ -10,22 +10,44 @@ folder's only EXR sequence. YAML and JSON may say more: `fox: {caption: ..., fil
 layer: ..., matte: fox_matte.mov}`, and `fps: 24`, `full: comp.mov`, `full_caption: ...`.
 """
 
-import json
 from collections.abc import Mapping
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
-import yaml
+from pydantic import BaseModel, model_validator
 
 from layert2v_model.media import IMAGE_SUFFIXES, MOVIE_SUFFIXES
 from layert2v_training.data.clip_files import ClipFiles, LayerFiles
 from layert2v_training.data.footage import Footage
 from layert2v_training.data.problems import BadClip
+from layert2v_training.data.texts import read_mapping as read_mapping
+from layert2v_training.data.texts import validated
 
 DESCRIPTIONS = ("clip.yaml", "clip.yml", "clip.json", "clip.txt")
-_SETTINGS = ("fps", "full", "full_caption")
-_LAYER_KEYS = {"caption", "file", "layer", "matte"}
+
+
+class _Layer(BaseModel, extra="forbid"):
+    """What a description says of a layer: a caption, or a mapping."""
+
+    caption: str | None = None
+    file: str | None = None
+    layer: str | None = None
+    matte: str | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _from_caption(cls, said: object) -> object:
+        return said if isinstance(said, dict) else {"caption": said}
+
+
+class _Description(BaseModel, extra="allow"):
+    """A description: settings by name, every other name a layer."""
+
+    __pydantic_extra__: dict[str, _Layer]
+    fps: object = None
+    full: str | None = None
+    full_caption: str | None = None
 
 
 def find_description(folder: Path) -> Path | None:
@@ -39,52 +61,42 @@ def from_folder(description: Path) -> ClipFiles:
     Raises:
         BadClip: It cannot be read, a caption is missing, or a layer's footage is not there.
     """
-    return from_mapping(description.parent, description.parent, read_mapping(description))
+    folder = description.parent
+    return from_mapping(folder, folder, read_mapping(description), description)
 
 
-def from_mapping(where: Path, folder: Path, described: Mapping[str, Any]) -> ClipFiles:
+def from_mapping(
+    where: Path, folder: Path, described: Mapping[str, Any], text: Path | None = None
+) -> ClipFiles:
     """Find the layers of a description already read; relative paths start at `folder`.
+
+    Args:
+        where: What to call the clip in a message.
+        folder: Where relative paths start.
+        described: The description.
+        text: The file it was in; None: `where`.
 
     Raises:
         BadClip: As `from_folder`.
     """
-    layers = {name: value for name, value in described.items() if name not in _SETTINGS}
+    said = validated(_Description, text or where, described)
+    layers = said.__pydantic_extra__
     if "background" not in layers or len(layers) < 2:
         raise BadClip(where, f"describes {', '.join(layers) or 'nothing'}: `background` and at "
                              f"least one more layer are needed")  # fmt: skip
-    found = {name: _layer(where, folder, name, value) for name, value in layers.items()}
+    found = {name: _layer(where, folder, name, layer) for name, layer in layers.items()}
     background = found.pop("background")
     if background.colour is None:
         raise BadClip(where, "the background has no footage")
-    full = described.get("full")
     return ClipFiles(
         where,
         background.colour,
         background.caption,
         tuple(found.values()),
-        Footage(folder / str(full)) if full else None,
-        str(described.get("full_caption", "")),
-        _rate(where, described["fps"]) if "fps" in described else None,
+        Footage(folder / said.full) if said.full else None,
+        said.full_caption or "",
+        _rate(where, said.fps) if "fps" in described else None,
     )
-
-
-def read_mapping(description: Path) -> dict[str, Any]:
-    """Read a description as a mapping.
-
-    Raises:
-        BadClip: It is not one.
-    """
-    try:
-        text = description.read_text("utf-8")
-        if description.suffix == ".txt":
-            lines = [line.partition(":") for line in text.splitlines() if line.strip()]
-            return {name.strip(): caption.strip() for name, _, caption in lines}
-        read = json.loads(text) if description.suffix == ".json" else yaml.safe_load(text)
-    except (ValueError, yaml.YAMLError) as failure:
-        raise BadClip(description, f"cannot be read: {failure}") from failure
-    if not isinstance(read, dict):
-        raise BadClip(description, "should map names of layers to captions")
-    return read
 
 
 def _rate(where: Path, value: object) -> Fraction:
@@ -99,34 +111,28 @@ def _rate(where: Path, value: object) -> Fraction:
     return rate
 
 
-def _layer(where: Path, folder: Path, name: str, value: object) -> LayerFiles:
-    said = value if isinstance(value, dict) else {"caption": value}
-    unknown = set(said) - _LAYER_KEYS
-    if unknown:
-        raise BadClip(where, f"layer {name} says {', '.join(sorted(unknown))}; it may say "
-                             f"{', '.join(sorted(_LAYER_KEYS))}")  # fmt: skip
-    caption = str(said.get("caption") or "").strip()
+def _layer(where: Path, folder: Path, name: str, said: _Layer) -> LayerFiles:
+    caption = (said.caption or "").strip()
     if not caption:
-        raise BadClip(where, f"layer {name} has no caption")
+        raise BadClip(where, f"layer {name} has no caption; write one after its name")
     colour = _footage(where, folder, name, said)
-    matte = Footage(folder / str(said["matte"])) if said.get("matte") else None
-    return LayerFiles(caption, colour, matte)
+    return LayerFiles(caption, colour, Footage(folder / said.matte) if said.matte else None)
 
 
-def _footage(where: Path, folder: Path, name: str, said: Mapping[str, Any]) -> Footage | None:
-    if said.get("file"):
-        return Footage(folder / str(said["file"]), said.get("layer"))
+def _footage(where: Path, folder: Path, name: str, said: _Layer) -> Footage | None:
+    if said.file:
+        return Footage(folder / said.file, said.layer)
     for candidate in (folder / name, *(folder / f"{name}{suffix}" for suffix in MOVIE_SUFFIXES)):
         if candidate.exists():
-            return Footage(candidate, said.get("layer"))
-    if said.get("matte"):
+            return Footage(candidate, said.layer)
+    if said.matte:
         return None
     sequences = [path for path in (folder, *sorted(folder.iterdir())) if _is_exr_sequence(path)]
     if len(sequences) != 1:
         kinds = ", ".join((*MOVIE_SUFFIXES, *IMAGE_SUFFIXES))
         raise BadClip(where, f"layer {name} has no footage: a movie or a folder {name} ({kinds}), "
                              f"or one EXR sequence with a layer {name}")  # fmt: skip
-    return Footage(sequences[0], said.get("layer") or name)
+    return Footage(sequences[0], said.layer or name)
 
 
 def _is_exr_sequence(path: Path) -> bool:

@@ -154,8 +154,10 @@ def probe_clip(clip: ClipFiles, target: ClipFormat | None = None) -> FootageFact
 def _check_length(clip: ClipFiles, found: int, fps: Fraction | None, target: ClipFormat) -> None:
     needed = frames_needed(target.num_frames, fps, target.fps)
     if found < needed:
-        at = f" at {float(fps):.5g} fps" if fps and target.fps else ""
-        wanted = f" for {target.num_frames} at {float(target.fps):.5g} fps" if at else ""
+        at = wanted = ""
+        if fps and target.fps:
+            at = f" at {float(fps):.5g} fps"
+            wanted = f" for {target.num_frames} at {float(target.fps):.5g} fps"
         raise BadClip(
             clip.path,
             f"is too short: {found} frames{at}, {needed} are needed{wanted}; "

@@ -7,9 +7,43 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from pydantic import BaseModel
+
 from layert2v_training.data.clip_files import ClipFiles, LayerFiles
 from layert2v_training.data.footage import Footage
 from layert2v_training.data.problems import BadClip
+from layert2v_training.data.texts import read_mapping, validated
+
+
+class _Captions(BaseModel):
+    full: str | None = None
+    foreground: str | None = None
+    background: str | None = None
+
+
+class _Paths(BaseModel):
+    full_video: str | None = None
+    background_video: str | None = None
+    mask_video: str | None = None
+
+
+class _Metadata(BaseModel):
+    paths: _Paths = _Paths()
+    captions: _Captions = _Captions()
+
+
+class _Entry(BaseModel):
+    bg_path: str | None = None
+    pha_video_path: str | None = None
+
+
+class _Line(BaseModel):
+    vid: str | None = None
+    entry: _Entry = _Entry()
+    overall_description: str | None = None
+    foreground_prompt: str | None = None
+    background_prompt: str | None = None
+
 
 _FILES = {
     "full_video": "full_video.mp4",
@@ -24,61 +58,55 @@ def is_vidlayer_folder(folder: Path) -> bool:
     return any((folder / name).is_file() for name in ("metadata.json", *_FILES.values()))
 
 
-def from_folder(folder: Path, metadata: Mapping[str, Any]) -> ClipFiles:
-    """Find the files of a sample: those beside `metadata`, else where it says.
+def from_folder(folder: Path) -> ClipFiles:
+    """Find the files of a sample: those beside `metadata.json`, else where it says.
 
     Raises:
-        BadClip: A path or a caption is missing.
+        BadClip: `metadata.json` cannot be used, or a path or a caption is missing.
     """
-    paths = metadata.get("paths", {})
-    full, background, matte = (
-        _existing(folder, name, paths.get(key)) for key, name in _FILES.items()
+    text = folder / "metadata.json"
+    metadata = validated(_Metadata, text, read_mapping(text))
+    said = metadata.paths.model_dump()
+    usual = {key: folder / name for key, name in _FILES.items()}
+    found = {key: path.name if path.is_file() else said[key] for key, path in usual.items()}
+    return _clip(folder, folder, _Paths(**found), metadata.captions)
+
+
+def from_line(where: Path, folder: Path, read: Mapping[str, Any]) -> ClipFiles:
+    """Take a line of the published JSONL; relative paths start at `folder`.
+
+    Raises:
+        BadClip: It is not made as published, or a path or a caption is missing.
+    """
+    line = validated(_Line, where, read)
+    captions = _Captions(
+        full=line.overall_description,
+        foreground=line.foreground_prompt,
+        background=line.background_prompt,
     )
-    captions = metadata.get("captions", {})
-    return _clip(folder, folder, full, background, matte, captions)
+    paths = _Paths(
+        full_video=line.vid,
+        background_video=line.entry.bg_path,
+        mask_video=line.entry.pha_video_path,
+    )
+    return _clip(where, folder, paths, captions)
 
 
-def from_line(where: Path, folder: Path, line: Mapping[str, Any]) -> ClipFiles:
-    """Read a line of the published JSONL; relative paths start at `folder`.
-
-    Raises:
-        BadClip: A path or a caption is missing.
-    """
-    entry = line.get("entry", {})
-    captions = {
-        "full": line.get("overall_description"),
-        "foreground": line.get("foreground_prompt"),
-        "background": line.get("background_prompt"),
-    }
-    paths = line.get("vid"), entry.get("bg_path"), entry.get("pha_video_path")
-    return _clip(where, folder, *paths, captions)
-
-
-def _existing(folder: Path, name: str, fallback: str | None) -> str | None:
-    return name if (folder / name).is_file() else fallback
-
-
-def _clip(
-    where: Path,
-    folder: Path,
-    full: str | None,
-    background: str | None,
-    matte: str | None,
-    captions: Mapping[str, Any],
-) -> ClipFiles:
+def _clip(where: Path, folder: Path, paths: _Paths, captions: _Captions) -> ClipFiles:
+    full, background, matte = paths.full_video, paths.background_video, paths.mask_video
     if not full or not background or not matte:
         named = {"full video": full, "background": background, "matte": matte}
         missing = ", ".join(name for name, path in named.items() if not path)
-        raise BadClip(where, f"has no {missing}")
-    for key in ("foreground", "background"):
-        if not str(captions.get(key) or "").strip():
-            raise BadClip(where, f"has no {key} caption")
-    foreground = LayerFiles(str(captions["foreground"]), None, Footage(folder / matte))
+        raise BadClip(where, f"has no {missing}; name it")
+    for name, caption in captions:
+        if name != "full" and not (caption or "").strip():
+            raise BadClip(where, f"has no {name} caption; write one")
+    foreground = LayerFiles(captions.foreground or "", None, Footage(folder / matte))
     return ClipFiles(
         where,
         Footage(folder / background),
-        str(captions["background"]),
+        captions.background or "",
         (foreground,),
         Footage(folder / full),
-        str(captions.get("full") or ""),
+        captions.full or "",
     )
