@@ -1,7 +1,11 @@
+import json
+from collections import Counter
 from collections.abc import Callable
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
+import av
 import numpy as np
 import pytest
 
@@ -84,6 +88,12 @@ def _truncated_png(folder: Path) -> None:
     (folder / "clip.txt").write_text("background: blue\ndog: a dog\n")
 
 
+def _matte_alone(folder: Path) -> None:
+    toy_clips.write_pngs(folder / "background", toy_clips.flat((1, 2, 3)))
+    toy_clips.write_pngs(folder / "matte", toy_clips.flat((9, 9, 9)))
+    (folder / "clip.yaml").write_text("background: blue\ndog: {caption: a dog, matte: matte}\n")
+
+
 @pytest.mark.parametrize(("break_clip", "file", "reason"), [
     (_truncated_movie, "background.mp4", "cannot be read|cut short|damaged"),
     (_corrupt_movie, "mask.mp4", "cannot be read"),
@@ -98,6 +108,7 @@ def _truncated_png(folder: Path) -> None:
     (_gap, "bad", "render.0003.exr follows render.0001.exr"),
     (_unknown_layer, "render.0000.exr", "layer dog is not one"),
     (_no_alpha, "dog", "has no alpha"),
+    (_matte_alone, "bad", "matte without colour"),
     (_truncated_png, "frame_0003.png", "cut short"),
 ])  # fmt: skip
 def test_a_bad_clip_is_named_by_file_with_its_reason(
@@ -114,6 +125,31 @@ def test_a_bad_clip_is_named_by_file_with_its_reason(
     assert problem.path.name == file
     with pytest.raises(type(problem), match=reason):
         raise problem
+
+
+def test_a_movie_is_decoded_once_however_long_it_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    matte = toy_clips.square_matte(40, height=8, width=128)
+    for name in ("full_video", "background", "mask"):
+        movie = tmp_path / "a" / f"{name}.mp4"
+        movie.parent.mkdir(exist_ok=True)
+        toy_clips.write_movie(movie, np.repeat(matte[..., None], 3, -1))
+    captions = {"foreground": "a", "background": "b"}
+    (tmp_path / "a" / "metadata.json").write_text(json.dumps({"captions": captions}))
+    opened = Counter[str]()
+    real_open = av.open
+
+    def counting_open(path: str, *arguments: Any, **options: Any) -> Any:
+        opened[Path(path).name] += 1
+        return real_open(path, *arguments, **options)
+
+    monkeypatch.setattr(av, "open", counting_open)
+    (item,) = check_source(tmp_path)
+
+    assert item.problem is None
+    # Packets are counted, then frames decoded; a matte's place is looked up between them.
+    assert opened == {"full_video.mp4": 2, "background.mp4": 2, "mask.mp4": 4}
 
 
 def test_clips_of_several_rates_need_a_chosen_one(tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from layert2v_training.clips import flatten
-from layert2v_training.data.problems import BadClips
+from layert2v_training.data.problems import BadClip, BadClips
 from layert2v_training.data.sources import clips_from
 from support import toy_clips
 
@@ -200,6 +200,18 @@ def test_a_clip_found_bad_while_reading_gives_way_to_the_next(tmp_path: Path) ->
     source = clips_from(tmp_path, SIZE, 6, skip_bad=True)
 
     np.testing.assert_array_equal(source.clip(0).full_THWC, source.clip(1).full_THWC)
+
+
+def test_a_clip_found_bad_while_reading_is_refused_with_its_file_and_what_to_do(
+    tmp_path: Path,
+) -> None:
+    folder = toy_clips.write_renders(tmp_path / "broken")
+    (folder / "render.0005.exr").write_bytes(b"not a picture")
+
+    source = clips_from(tmp_path, SIZE, 6)
+
+    with pytest.raises(BadClip, match=r"render\.0005\.exr: .*; `layert2v-data check` decodes all"):
+        source.clip(0)
 
 
 def test_footage_covers_the_format_and_loses_only_its_margin(tmp_path: Path) -> None:

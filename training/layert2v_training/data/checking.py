@@ -7,12 +7,9 @@ from pathlib import Path
 
 from layert2v_training.data.clip_files import ClipFiles
 from layert2v_training.data.finding import find_clips
-from layert2v_training.data.footage import FootageFacts, read, read_matte
+from layert2v_training.data.footage import FootageFacts, stream, stream_mattes
 from layert2v_training.data.problems import BadClip, mixed_rates
 from layert2v_training.data.sources import ClipFormat, probe_clip
-
-_FRAMES_AT_ONCE = 16
-"""Frames decoded between looks: bounds memory at 16 x 1080p x 4 floats = 530 MB."""
 
 
 @dataclass(frozen=True)
@@ -50,7 +47,7 @@ def check_source(
 
 
 def check_clip(clip: ClipFiles, target: ClipFormat | None = None) -> FootageFacts:
-    """Decode every frame of a clip.
+    """Decode every frame of a clip, one at a time.
 
     Raises:
         BadClip: The first thing that is wrong with it.
@@ -59,9 +56,8 @@ def check_clip(clip: ClipFiles, target: ClipFormat | None = None) -> FootageFact
     mattes = {layer.matte for layer in clip.layers}
     own_alpha = {layer.colour for layer in clip.layers if layer.matte is None}
     for footage in clip.footage():
-        for first in range(0, facts.num_frames, _FRAMES_AT_ONCE):
-            indices = range(first, min(first + _FRAMES_AT_ONCE, facts.num_frames))
-            frames = (read_matte if footage in mattes else read)(footage, indices)
-            if footage in own_alpha and frames.shape[-1] < 4:
+        decode = stream_mattes if footage in mattes else stream
+        for frame in decode(footage, range(facts.num_frames)):
+            if footage in own_alpha and frame.shape[-1] < 4:
                 raise BadClip(footage.path, "has no alpha: render it with alpha, or name a `matte`")
     return facts

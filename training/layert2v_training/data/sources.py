@@ -21,6 +21,7 @@ from layert2v_training.data.footage import Footage, FootageFacts, probe, read, r
 from layert2v_training.data.problems import BadClip, BadClips, mixed_rates
 
 _LOGGER = logging.getLogger(__name__)
+_NEXT = "`layert2v-data check` decodes all clips and names the bad, --skip-bad leaves them out"
 
 
 @dataclass(frozen=True)
@@ -67,7 +68,7 @@ class FileClips:
                 return read_clip(chosen, self.target, (self.seed, index))
             except BadClip as problem:
                 if not self.skip_bad or attempt + 1 == len(self.clips):
-                    raise
+                    raise BadClip(problem.path, f"{problem.reason}; {_NEXT}") from problem
                 _LOGGER.warning("skipping %s", problem)
         raise AssertionError("a source has at least one clip")
 
@@ -83,7 +84,9 @@ def clips_from(
 ) -> FileClips:
     """Open a folder or JSONL file of clips for training.
 
-    Sizes, lengths and rates of all clips are checked here; pixels when they are read.
+    Sizes, lengths and rates of all clips are checked here; pixels when they are read, for which
+    `checking.check_source` would need as long again as the reading: bad ones are left out, or
+    refused with the file's name, then.
 
     Args:
         source: As `finding.find_clips` takes it.
@@ -132,8 +135,12 @@ def probe_clip(clip: ClipFiles, target: ClipFormat | None = None) -> FootageFact
     """Compare the layers of a clip with each other, and its length with a format.
 
     Raises:
-        BadClip: Layers differ in size, length or rate, or the clip is too short.
+        BadClip: Layers differ in size, length or rate, the clip is too short, or a foreground has
+            no colour.
     """
+    if clip.full is None and any(layer.colour is None for layer in clip.layers):
+        raise BadClip(clip.path, "has a matte without colour, and no full video to take it from; "
+                                 "name one of them")  # fmt: skip
     facts = [(footage, probe(footage)) for footage in clip.footage()]
     first, agreed = facts[0]
     for footage, found in facts[1:]:
@@ -182,7 +189,7 @@ def read_clip(clip: ClipFiles, target: ClipFormat, seed: tuple[int, ...]) -> Lay
     full = None if clip.full is None else _rgb(clip.full, indices)
     layers = []
     for files in clip.layers:
-        colour, alpha_THW = _colour_and_matte(clip, files, full, indices)
+        colour, alpha_THW = _colour_and_matte(files, full, indices)
         alpha_THWC = alpha_THW[..., None]
         premultiplied = fitted(np.concatenate([colour * alpha_THWC, alpha_THWC], -1))
         layers.append(_foreground(premultiplied, files.caption))
@@ -195,12 +202,11 @@ def _rgb(footage: Footage, indices: Sequence[int]) -> Pixels:
 
 
 def _colour_and_matte(
-    clip: ClipFiles, files: LayerFiles, full: Pixels | None, indices: Sequence[int]
+    files: LayerFiles, full: Pixels | None, indices: Sequence[int]
 ) -> tuple[Pixels, Pixels]:
     """Colour (T, H, W, 3), straight, and alpha (T, H, W) of a foreground at its own size."""
     colour = full if files.colour is None else read(files.colour, indices)
-    if colour is None:
-        raise BadClip(clip.path, "has a matte without colour, and no full video to take it from")
+    assert colour is not None, "probe_clip asks for a full video"
     if files.matte is not None:
         return colour[..., :3], read_matte(files.matte, indices)
     if colour.shape[-1] < 4:
