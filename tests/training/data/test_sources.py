@@ -27,6 +27,45 @@ def test_a_vidlayer_folder_gives_full_times_matte_as_its_foreground(tmp_path: Pa
     assert clip.full_caption == "a red square over blue"
 
 
+@pytest.mark.parametrize("fill", [(120, 255, 155), (0, 0, 0)])
+def test_a_vidlayer_foreground_clip_is_read_and_its_fill_taken_out(
+    tmp_path: Path, fill: tuple[int, int, int]
+) -> None:
+    alpha = toy_clips.square_matte()[..., None] / 255 * 0.5
+    folder = toy_clips.write_vidlayer(tmp_path / "a", matte=(alpha[..., 0] * 255).astype(np.uint8))
+    drawn = alpha * toy_clips.flat((40, 60, 240)) + (1 - alpha) * toy_clips.flat(fill)
+    toy_clips.write_movie(folder / "foreground.mp4", drawn.astype(np.uint8))
+
+    layer = clips_from(tmp_path, (32, 24), 6).clip(0).foregrounds[0]
+
+    np.testing.assert_allclose(layer.rgb_THWC[0, 12, 8] * 255, (40, 60, 240), atol=16)
+    assert layer.alpha_THW[0, 12, 8] == pytest.approx(0.5, abs=0.03)
+
+
+@pytest.mark.parametrize("key", ["fg_path", "fgr_video_path"])
+def test_a_published_line_may_name_a_foreground_clip(tmp_path: Path, key: str) -> None:
+    folder = toy_clips.write_vidlayer(tmp_path / "a")
+    toy_clips.write_movie(folder / "own.mp4", toy_clips.flat((10, 200, 40)))
+    paths = {"pha_video_path": "a/mask.mp4", "bg_path": "a/background.mp4", key: "a/own.mp4"}
+    line = {"vid": "a/full_video.mp4", "entry": paths, "foreground_prompt": "f"}
+    line["background_prompt"] = "b"
+    (tmp_path / "list.jsonl").write_text(json.dumps(line))
+
+    layer = clips_from(tmp_path / "list.jsonl", (32, 24), 6).clip(0).foregrounds[0]
+
+    np.testing.assert_allclose(layer.rgb_THWC[0, 12, 8] * 255, (10, 200, 40), atol=6)
+
+
+def test_a_vidlayer_foreground_clip_that_is_named_must_be_there(tmp_path: Path) -> None:
+    folder = toy_clips.write_vidlayer(tmp_path / "a")
+    text = json.loads((folder / "metadata.json").read_text())
+    text["paths"] = {"foreground_video": "own.mp4"}
+    (folder / "metadata.json").write_text(json.dumps(text))
+
+    with pytest.raises(BadClips, match=r"own\.mp4: is missing"):
+        clips_from(tmp_path, SIZE, 6)
+
+
 def test_published_jsonl_lines_are_read_relative_to_their_file(tmp_path: Path) -> None:
     toy_clips.write_vidlayer(tmp_path / "a")
     line = {

@@ -17,6 +17,8 @@ class LayerFiles:
     """None: full x matte."""
     matte: Footage | None = None
     """None: the colour's own alpha."""
+    is_over_fill: bool = False
+    """Colour may lie over one flat colour, as matting programs draw it (`flat_fill`)."""
 
 
 @dataclass(frozen=True)

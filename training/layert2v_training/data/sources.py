@@ -17,6 +17,7 @@ from layert2v_training.clips import ClipForeground, LayeredClip, Pixels, flatten
 from layert2v_training.data.clip_files import ClipFiles, LayerFiles
 from layert2v_training.data.finding import find_clips
 from layert2v_training.data.fit import choose_frames, cover, frames_needed
+from layert2v_training.data.flat_fill import straight_over_fill
 from layert2v_training.data.footage import Footage, FootageFacts, probe, read, read_matte
 from layert2v_training.data.problems import BadClip, BadClips, mixed_rates
 
@@ -208,7 +209,8 @@ def _colour_and_matte(
     colour = full if files.colour is None else read(files.colour, indices)
     assert colour is not None, "probe_clip asks for a full video"
     if files.matte is not None:
-        return colour[..., :3], read_matte(files.matte, indices)
+        rgb, alpha = colour[..., :3], read_matte(files.matte, indices)
+        return (straight_over_fill(rgb, alpha) if files.is_over_fill else rgb), alpha
     if colour.shape[-1] < 4:
         assert files.colour is not None
         raise BadClip(files.colour.path, "has no alpha: render it with alpha, or name a `matte`")

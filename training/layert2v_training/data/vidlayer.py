@@ -1,6 +1,7 @@
 """VidLayer as published: a folder per sample, or a line of JSON per sample.
 
-Foregrounds are full x matte: no foreground file is read. Fields: LayerT2V's release, `dataset.py`.
+Foregrounds are full x matte, or their own clip where there is one. Fields: LayerT2V's release,
+`dataset.py`; the optional clip is said by VidLayer's card, and its names here follow the others.
 """
 
 from collections.abc import Mapping
@@ -25,6 +26,7 @@ class _Paths(BaseModel):
     full_video: str | None = None
     background_video: str | None = None
     mask_video: str | None = None
+    foreground_video: str | None = None
 
 
 class _Metadata(BaseModel):
@@ -35,6 +37,9 @@ class _Metadata(BaseModel):
 class _Entry(BaseModel):
     bg_path: str | None = None
     pha_video_path: str | None = None
+    fgr_video_path: str | None = None
+    """MatAnyone's name beside `pha`."""
+    fg_path: str | None = None
 
 
 class _Line(BaseModel):
@@ -49,6 +54,7 @@ _FILES = {
     "full_video": "full_video.mp4",
     "background_video": "background.mp4",
     "mask_video": "mask.mp4",
+    "foreground_video": "foreground.mp4",
 }
 """Key of `paths` in metadata.json to the file's usual name."""
 
@@ -88,6 +94,7 @@ def from_line(where: Path, folder: Path, read: Mapping[str, Any]) -> ClipFiles:
         full_video=line.vid,
         background_video=line.entry.bg_path,
         mask_video=line.entry.pha_video_path,
+        foreground_video=line.entry.fg_path or line.entry.fgr_video_path,
     )
     return _clip(where, folder, paths, captions)
 
@@ -101,7 +108,9 @@ def _clip(where: Path, folder: Path, paths: _Paths, captions: _Captions) -> Clip
     for name, caption in captions:
         if name != "full" and not (caption or "").strip():
             raise BadClip(where, f"has no {name} caption; write one")
-    foreground = LayerFiles(captions.foreground or "", None, Footage(folder / matte))
+    own = Footage(folder / paths.foreground_video) if paths.foreground_video else None
+    caption = captions.foreground or ""
+    foreground = LayerFiles(caption, own, Footage(folder / matte), is_over_fill=own is not None)
     return ClipFiles(
         where,
         Footage(folder / background),
