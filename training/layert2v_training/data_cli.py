@@ -1,4 +1,4 @@
-"""`layert2v-data`: check clips before training on them, and build clips from raw video."""
+"""`layert2v-data`: check clips, build clips from raw video, fetch pictures for composed scenes."""
 
 import logging
 from fractions import Fraction
@@ -8,7 +8,7 @@ from typing import Annotated
 import cv2
 import typer
 
-from layert2v_training.assets import AssetsUnavailable
+from layert2v_training.assets import AssetsUnavailable, fetch_assets, verify_assets
 from layert2v_training.data.checking import check_source
 from layert2v_training.data.problems import MixedRates
 from layert2v_training.data.sources import ClipFormat
@@ -105,6 +105,22 @@ def build(
         typer.echo(str(error), err=True)
         raise typer.Exit(2) from error
     typer.echo(f"{result.num_accepted} clips, {result.num_rejected} rejected: {result.report}")
+
+
+@app.command()
+def assets(
+    folder: Annotated[Path, typer.Argument(help="Folder of the pictures; made when missing.")],
+    verify: Annotated[
+        bool, typer.Option("--verify", help="Only check what is there; fetch nothing.")
+    ] = False,
+) -> None:
+    """Fetch the pictures of composed scenes by name; check every file against the manifest."""
+    try:
+        num_files = verify_assets(folder if verify else fetch_assets(folder))
+    except AssetsUnavailable as error:
+        typer.echo(str(error), err=True)
+        raise typer.Exit(2) from error
+    typer.echo(f"{num_files} files in {folder} are as the manifest says")
 
 
 def main() -> None:
