@@ -50,7 +50,8 @@ class FinishReport:
     matte_change: float
     """Mean absolute change of alpha over all foregrounds."""
     ghost_slope: float
-    """Share of the full video's light below foregrounds that stands in the plate; 0 if unknown."""
+    """Share of the full video's light below foregrounds that stands in the plate, as if the camera
+    were at rest; 0 if unknown."""
     spill: float
     """Colour of the foregrounds outside their mattes over that inside, as generated, where they
     were stored on a fill colour; 0 where they were not. The mean over foregrounds."""
@@ -93,7 +94,7 @@ def measure(generated: Stack, finished: Stack, num_threads: int | None = None) -
         worst_frame=int(errors_T.argmax()),
         outline_ratio=outline_ratio(plate_TCHW, coverage_THW, num_threads),
         matte_change=float(change),
-        ghost_slope=ghost_slope(plate_TCHW, frames_of(finished.full_TCHW), coverage_THW),
+        ghost_slope=ghost_slope(plate_TCHW, frames_of(finished.full_TCHW), coverage_THW) or 0.0,
         spill=float(np.mean([layer.spill for layer in generated.foregrounds])),
         soft_share=float(soft),
         empty_mattes=tuple(k for k, count in enumerate(empty, 1) if count == num_frames),
@@ -186,18 +187,19 @@ def _gradient(picture_HW: Floats, box: Box = WHOLE) -> Floats:
     return gradient_HW[box]
 
 
-def ghost_slope(plate_TCHW: Floats, full_TCHW: Floats, coverage_THW: Floats) -> float:
+def ghost_slope(plate_TCHW: Floats, full_TCHW: Floats, coverage_THW: Floats) -> float | None:
     """Share of the foregrounds' luma, against the bare plate, that stands in the plate.
 
     The bare plate is the median over the frames in which a pixel is uncovered (camera at rest).
-    0 where no covered pixel is ever uncovered, and where what is covered looks like the bare plate,
-    as under a matte that lies beside its subject: there is no light to find a share of.
+    None where no covered pixel is ever uncovered, so that nobody knows what lies below, and where
+    what is covered looks like the bare plate, as under a matte that lies beside its subject: there
+    is no light to find a share of.
     """
     bare_THW = coverage_THW < OPEN
     core_THW = eroded(coverage_THW > COVERED) & bare_THW.any(axis=0)
     wanted_HW = core_THW.any(axis=0)
     if not wanted_HW.any():
-        return 0.0
+        return None
     plate_TN, full_TN = _luma(plate_TCHW, wanted_HW), _luma(full_TCHW, wanted_HW)
     core_TN = core_THW[:, wanted_HW]
     reference_N = np.nanmedian(np.where(bare_THW[:, wanted_HW], plate_TN, np.nan), axis=0)
@@ -205,7 +207,7 @@ def ghost_slope(plate_TCHW: Floats, full_TCHW: Floats, coverage_THW: Floats) -> 
     left_TN = (plate_TN - reference_N) * core_TN
     energy = float((light_TN**2).sum())
     if energy < _FAINT**2 * float(core_TN.sum()):
-        return 0.0
+        return None
     return float((left_TN * light_TN).sum() / energy)
 
 

@@ -52,6 +52,17 @@ class LayerFiles:
     """(T, H, W)."""
 
 
+def layer_paths(folder: Path) -> tuple[tuple[str, ...], dict[str, Path]]:
+    """Name the foregrounds of a folder, and find the movie or the images of every layer.
+
+    Raises:
+        InvalidLayers: One is missing or twice.
+    """
+    names = _foreground_names(folder)
+    mattes = [name.replace("foreground", "matte") for name in names]
+    return names, {name: _find(folder, name) for name in ("full", "background", *names, *mattes)}
+
+
 def read_layers(folder: Path, on_read: Callable[[str], None] = lambda _: None) -> LayerFiles:
     """Read all layers of a folder.
 
@@ -63,9 +74,8 @@ def read_layers(folder: Path, on_read: Callable[[str], None] = lambda _: None) -
         InvalidLayers: One is missing or twice, or they differ in size or number of frames.
         UnreadableMedia: One cannot be read.
     """
-    names = _foreground_names(folder)
+    names, paths = layer_paths(folder)
     mattes = [name.replace("foreground", "matte") for name in names]
-    paths = {name: _find(folder, name) for name in ("full", "background", *names, *mattes)}
     frames = {}
     for name, path in paths.items():
         on_read(path.name)

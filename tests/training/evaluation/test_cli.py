@@ -98,16 +98,16 @@ def test_held_out_scenes_are_asked_for_and_taken_apart(
 ) -> None:
     out = tmp_path / "out"
 
-    asked = ("--held-out", "2", "--decompose", "1", "--assets", assets, "--no-alignment")
+    asked = ("--held-out", "2", "--given-scenes", "1", "--assets", assets, "--no-alignment")
     report = _report(model, out, *asked)
 
     assert len(report["shots"]) == 2
-    assert len(report["decomposition"]["shots"]) == 1
+    assert len(report["given"]["full"]["shots"]) == 1
     assert all("routing" in shot["values"] for shot in report["shots"])
-    truth = report["decomposition"]["baselines"]["copy of ground truth"]
+    truth = report["given"]["full"]["baselines"]["copy of ground truth"]
     assert truth["soft_iou"]["worst"] == 1
-    assert report["decomposition"]["metrics"]["given_change"]["worst"] == 0
-    assert 0 <= report["decomposition"]["metrics"]["soft_iou"]["mean"] <= 1
+    assert report["given"]["full"]["metrics"]["given_change"]["worst"] == 0
+    assert 0 <= report["given"]["full"]["metrics"]["soft_iou"]["mean"] <= 1
     exact = report["baselines"]["copy of ground truth"]
     assert 0 < exact["spill"]["mean"] < 0.2
     data = exact["temporal_flicker"]["mean"]
@@ -180,6 +180,115 @@ def test_a_damaged_model_is_refused(prompts: Path, tmp_path: Path) -> None:
     (broken / "layert2v.json").write_text("{}")
 
     assert "damaged" in _refusal(broken, tmp_path / "out", "--prompts", prompts)
+
+
+@pytest.mark.slow
+def test_kept_takes_are_not_made_again_and_figures_stay(
+    model: Path, prompts: Path, tmp_path: Path
+) -> None:
+    options = ("--prompts", prompts, "--takes", tmp_path / "takes")
+    first = _report(model, tmp_path / "one", *options)
+    again = _report(model, tmp_path / "two", *options)
+
+    assert len(list((tmp_path / "takes").iterdir())) == 3
+    assert again["speed"]["network_calls"] == 0
+    assert again["shots"] == first["shots"]
+
+
+@pytest.mark.slow
+def test_several_subsets_of_streams_are_given_in_turn(
+    model: Path, assets: Path, tmp_path: Path
+) -> None:
+    asked = ("--held-out", "1", "--given", "full+background", "--given", "foreground_1")
+    options = ("--assets", assets, "--no-alignment", "--regenerate", "0")
+    report = _report(model, tmp_path / "out", *asked, *options)
+
+    assert list(report["given"]) == ["full+background", "foreground_1"]
+    for section in report["given"].values():
+        assert section["metrics"]["given_change"]["worst"] == 0
+        assert "soft_iou" in section["metrics"]
+        assert "recomposition_before" in section["beside_generated"]
+    assert "plate_under_foreground" not in report["given"]["foreground_1"]["metrics"]
+    assert "Given: full and background" in (tmp_path / "out" / "index.html").read_text()
+
+
+@pytest.mark.slow
+def test_another_model_stands_beside_on_the_same_words(
+    model: Path, prompts: Path, tmp_path: Path
+) -> None:
+    options = ("--prompts", prompts, "--regenerate", "0", "--beside", f"itself={model}")
+    report = _report(model, tmp_path / "out", *options)
+
+    own = {shot["name"]: shot["values"] for shot in report["shots"]}
+    beside = {shot["name"]: shot["values"] for shot in report["baseline_shots"]["itself"]}
+    assert own == beside
+
+
+def test_other_layers_stand_beside_those_of_a_folder(tmp_path: Path) -> None:
+    scene = make_scene(1, 2, 48, 72)
+    shots = _folder(tmp_path / "own", first=scene, second=scene)
+    others = _folder(tmp_path / "others", first=faded(scene), second=scene)
+
+    report = _report(shots, tmp_path / "out", "--beside", f"faded={others}")
+
+    found = report["baselines"]["faded"]["recomposition_before"]
+    assert found["worst_shot"] == "first"
+    assert found["worst"] < report["metrics"]["recomposition_before"]["worst"]
+
+
+@pytest.mark.parametrize(
+    ("option", "reason"),
+    [
+        ("other", "is not NAME=FOLDER"),
+        ("other=/nowhere", "is no folder"),
+        ("copy of ground truth=.", "choose another name"),
+    ],
+)
+def test_what_cannot_stand_beside_is_refused(tmp_path: Path, option: str, reason: str) -> None:
+    shots = _folder(tmp_path, first=make_scene(1, 1, 48, 72))
+
+    assert reason in _refusal(shots, tmp_path / "out", "--beside", option)
+
+
+def test_all_shots_without_a_layer_are_named_before_any_is_measured(tmp_path: Path) -> None:
+    scene = make_scene(1, 1, 48, 72)
+    shots = _folder(tmp_path, good=scene, no_full=scene, no_matte=scene)
+    shutil.rmtree(shots / "no_full" / "full")
+    shutil.rmtree(shots / "no_matte" / "matte")
+
+    refusal = _refusal(shots, tmp_path / "out")
+
+    assert "shot no_full: full is missing" in refusal
+    assert "shot no_matte: matte is missing" in refusal
+    assert "--skip-bad" in refusal
+
+
+def test_bad_shots_can_be_left_out_and_are_told(tmp_path: Path) -> None:
+    scene = make_scene(1, 1, 48, 72)
+    shots = _folder(tmp_path, good=scene, no_full=scene)
+    shutil.rmtree(shots / "no_full" / "full")
+
+    report = _report(shots, tmp_path / "out", "--skip-bad")
+
+    assert [shot["name"] for shot in report["shots"]] == ["good"]
+    assert any("shot no_full" in reason for reason in report["left_out"])
+
+
+def test_a_failing_vbench_loses_no_other_figure(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shots = _folder(tmp_path, first=make_scene(1, 2, 48, 72))
+    stale = tmp_path / "out" / "vbench" / "full" / "stale.mp4"
+    stale.parent.mkdir(parents=True)
+    stale.touch()
+    monkeypatch.setattr("importlib.util.find_spec", lambda *_: object())
+
+    result = _evaluate(shots, tmp_path / "out", "--vbench", "motion_smoothness")
+
+    assert result.exit_code == 2
+    assert "VBench failed on motion_smoothness" in result.stderr
+    assert (tmp_path / "out" / "report.json").exists()
+    assert not stale.exists()
 
 
 @pytest.mark.slow

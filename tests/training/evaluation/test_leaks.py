@@ -3,8 +3,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from layert2v_model.report import ghost_slope
 from layert2v_training.evaluation import leaks
+from layert2v_training.evaluation.camera import steadied
 from layert2v_training.evaluation.planes import Planes
 from support.layered_scenes import make_scene
 
@@ -24,9 +24,7 @@ def _haunted(planes: Planes, share: float) -> Planes:
 def test_ghost_slope_is_the_share_that_was_injected(share: float) -> None:
     planes = _haunted(_scene(13), share)
 
-    slope = ghost_slope(planes.background_TCHW, planes.full_TCHW, planes.coverage_THW)
-
-    assert slope == pytest.approx(share, abs=1e-3)
+    assert leaks.ghost_slope(steadied(planes)) == pytest.approx(share, abs=1e-3)
 
 
 def test_half_a_ghost_correlates_and_a_clean_plate_does_not() -> None:
@@ -39,8 +37,8 @@ def test_half_a_ghost_correlates_and_a_clean_plate_does_not() -> None:
 def test_a_faint_ghost_disturbs_the_plate_and_a_still_one_gives_exactly_one() -> None:
     planes = _scene()
 
-    assert leaks.background_disturbance(planes) == 1
-    assert leaks.background_disturbance(_haunted(planes, 0.05)) > 5
+    assert leaks.background_disturbance(steadied(planes)) == 1
+    assert leaks.background_disturbance(steadied(_haunted(planes, 0.05))) > 5
 
 
 def test_a_foreground_that_shows_the_plate_outside_its_matte_is_a_copy() -> None:

@@ -49,7 +49,7 @@ def test_figures_of_finishing_are_its_reports() -> None:
 
     values, report = measure_take(spoilt), finish(spoilt).report
 
-    names = ("recomposition_before", "recomposition_after", "ghost_slope", "outline_ratio")
+    names = ("recomposition_before", "recomposition_after", "matte_change", "outline_ratio")
     assert [values[name] for name in names] == [getattr(report, name) for name in names]
 
 
@@ -69,6 +69,22 @@ def test_without_a_truth_the_matte_is_compared_with_where_full_and_background_di
     blind = with_layer(scene, 1, scene.foregrounds[0].rgb_TCHW, torch.zeros(3, 1, 64, 96))
     assert measure_take(blind)["soft_iou"] == 0
     assert measure_take(blind)["empty_matte_share"] == 1
+
+
+def test_a_ghost_behind_what_never_moves_is_undefined_not_absent() -> None:
+    scene = make_scene(1, 5)
+    still = with_layer(
+        scene,
+        1,
+        scene.foregrounds[0].rgb_TCHW[:1].expand(5, -1, -1, -1),
+        scene.foregrounds[0].alpha_T1HW[:1].expand(5, -1, -1, -1),
+    )
+    haunted = with_layer(still, 0, still.flatten(), torch.ones(5, 1, 64, 96))
+
+    values = measure_take(haunted)
+
+    assert "ghost_slope" not in values
+    assert values["ghost_judged"] == 0
 
 
 def test_one_frame_has_no_figures_of_time() -> None:
@@ -102,8 +118,8 @@ def test_the_median_baseline_finds_what_moves() -> None:
 
 def test_the_worst_is_the_lowest_or_the_highest_as_the_metric_says() -> None:
     shots = {
-        "a": {"soft_iou": 0.9, "ghost_slope": 0.1},
-        "b": {"soft_iou": 0.5, "ghost_slope": 0.3},
+        "a": {"soft_iou": 0.9, "spill": 0.1, "ghost_slope": 0.1},
+        "b": {"soft_iou": 0.5, "spill": 0.3, "ghost_slope": -0.3},
         "c": {"soft_iou": 0.7},
     }
 
@@ -112,6 +128,7 @@ def test_the_worst_is_the_lowest_or_the_highest_as_the_metric_says() -> None:
     assert summary["soft_iou"] == {
         "mean": pytest.approx(0.7), "worst": 0.5, "worst_shot": "b", "shots": 3,
     }  # fmt: skip
-    assert summary["ghost_slope"] == {
+    assert summary["spill"] == {
         "mean": pytest.approx(0.2), "worst": 0.3, "worst_shot": "b", "shots": 2,
     }  # fmt: skip
+    assert summary["ghost_slope"]["worst"] == -0.3

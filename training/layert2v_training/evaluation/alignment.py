@@ -65,15 +65,15 @@ class Alignment:
         unit = torch.nn.functional.normalize
         return (unit(guessed_BD, dim=1) @ unit(wanted_LD, dim=1).T).double().numpy()
 
-    def measure(self, take: Stack, line: ShotLine, other: ShotLine) -> Values:
-        """Score a take's layers with their own prompts and with another shot's."""
+    def measure(self, take: Stack, line: ShotLine, other: ShotLine | None) -> Values:
+        """Score a take's layers with their own prompts, and with another shot's if there is one."""
         pictures, own = layer_pictures(take), [line.background, *line.foregrounds]
-        foreign = [other.background, *islice(cycle(other.foregrounds), len(own) - 1)]
-        shuffled_L = np.diagonal(self.scores(pictures, foreign))
-        return {
-            **routing_of(self.scores(pictures, own)),
-            "alignment_shuffled": float(shuffled_L.mean()),
-        }
+        found = routing_of(self.scores(pictures, own))
+        if other is not None:
+            foreign = [other.background, *islice(cycle(other.foregrounds), len(own) - 1)]
+            shuffled_L = np.diagonal(self.scores(pictures, foreign))
+            found["alignment_shuffled"] = float(shuffled_L.mean())
+        return found
 
     @torch.inference_mode()
     def _features(self, pictures: Sequence[Floats]) -> Tensor:

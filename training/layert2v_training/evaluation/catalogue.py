@@ -12,7 +12,15 @@ class Metric:
     meaning: str
     """One line, with the unit and the value of a perfect take."""
     is_higher_better: bool
-    """Decides which shot is the worst."""
+    """Whether a perfect take has the highest value or the lowest."""
+    ideal: float | None = None
+    """The value of a perfect take where values on both sides of it are worse."""
+
+    def badness(self, value: float) -> float:
+        """Order shots: the worst has the largest."""
+        if self.ideal is not None:
+            return abs(value - self.ideal)
+        return -value if self.is_higher_better else value
 
 
 def _high(family: str, meaning: str) -> Metric:
@@ -23,6 +31,10 @@ def _low(family: str, meaning: str) -> Metric:
     return Metric(family, meaning, is_higher_better=False)
 
 
+def _near(ideal: float, family: str, meaning: str) -> Metric:
+    return Metric(family, meaning, is_higher_better=False, ideal=ideal)
+
+
 METRICS: dict[str, Metric] = {
     "recomposition_before": _high("R1", "flattened 8-bit layers against full, as made, dB"),
     "recomposition_after": _high("R1", "the same, finished, dB"),
@@ -31,7 +43,9 @@ METRICS: dict[str, Metric] = {
     "recomposition_edge": _high("R1", "as made, where they partly cover, dB"),
     "recomposition_open": _high("R1", "as made, where nothing covers, dB"),
     "recomposition_ssim": _high("R1", "SSIM of flattened layers and full, as made; 1"),
-    "effects_residual": _low("R2", "what no layer holds near foregrounds, less far away, /255; 0"),
+    "effects_residual": _near(
+        0, "R2", "what no layer holds near foregrounds, less far away, /255; 0"
+    ),
     "order_margin": _high("R3", "given order less the best other order, dB; above 0"),
     "soft_iou": _high("A6", "matte against its reference, smaller over larger; 1"),
     "matte_mad": _low("A1", "1000 x mean absolute difference to the true matte; 0"),
@@ -42,12 +56,13 @@ METRICS: dict[str, Metric] = {
     "matte_sad": _low("A5", "absolute difference, sum per frame / 1000; 0"),
     "colour_l1": _low("A7", "foreground colour against the true one inside its matte; 0"),
     "plate_under_foreground": _high("A8", "background against the true one where hidden, dB"),
-    "ghost_slope": _low("L1", "share of foregrounds' light in the finished plate; 0"),
-    "ghost_slope_before": _low("L1", "the same in the plate as made; 0"),
-    "ghost_correlation": _low("L2", "foregrounds' detail in the plate, less chance; 0"),
-    "background_disturbance": _low("L3", "change of plate at foregrounds over elsewhere; 1"),
+    "ghost_slope": _near(0, "L1", "share of foregrounds' light in the finished plate; 0"),
+    "ghost_judged": _high("L1", "share of what is covered that ghost slope can judge; 1"),
+    "ghost_slope_before": _near(0, "L1", "the same in the plate as made; 0"),
+    "ghost_correlation": _near(0, "L2", "foregrounds' detail in the plate, less chance; 0"),
+    "background_disturbance": _near(1, "L3", "change of plate at foregrounds over elsewhere; 1"),
     "spill": _low("L4", "foreground colour outside its matte over inside, as stored; 0"),
-    "foreground_copy": _low("L5", "the plate's detail in foregrounds outside mattes; 0"),
+    "foreground_copy": _near(0, "L5", "the plate's detail in foregrounds outside mattes; 0"),
     "matte_holes": _low("L6", "area of holes over that of the matte; 0"),
     "matte_specks": _low("L6", "area off the largest piece over that of the matte; 0"),
     "matte_haze": _low("L6", "share of soft pixels far from the contour; 0"),

@@ -13,8 +13,11 @@ import typer
 from layert2v_model.errors import DamagedModel, InvalidLayers, InvalidShot
 from layert2v_model.media import UnreadableMedia
 from layert2v_training.assets import AssetsUnavailable
-from layert2v_training.evaluation.program import Request, run
+from layert2v_training.evaluation.beside import read_beside
+from layert2v_training.evaluation.conditioning import read_subset
+from layert2v_training.evaluation.program import run
 from layert2v_training.evaluation.prompts import BadInput
+from layert2v_training.evaluation.request import Request
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 
@@ -43,13 +46,32 @@ def main_command(
     frames: Annotated[
         int | None, typer.Option(min=1, help="Frames of a shot; default: the model's first choice.")
     ] = None,
+    takes: Annotated[
+        Path | None,
+        typer.Option(help="Keep takes in this folder, and make none that is there: to go on."),
+    ] = None,
     regenerate: Annotated[
         int, typer.Option(min=0, help="First shots of which a layer is made anew.")
     ] = 1,
-    decompose: Annotated[
-        int | None,
-        typer.Option(min=0, help="First held-out scenes that are also taken apart; default: all."),
+    given: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Streams of held-out scenes to give: full (taken apart; the default), "
+            "full+background, foreground_1, ...; may be repeated."
+        ),
     ] = None,
+    given_scenes: Annotated[
+        int | None, typer.Option(min=0, help="First held-out scenes to do so with; default: all.")
+    ] = None,
+    beside: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="NAME=MODEL or NAME=FOLDER, measured on the same shots; may be repeated."
+        ),
+    ] = None,
+    skip_bad: Annotated[
+        bool, typer.Option("--skip-bad", help="Leave out shots that cannot be read, and say so.")
+    ] = False,
     alignment: Annotated[
         bool, typer.Option(help="Also score words by the in-domain model (fitted in 10 s).")
     ] = True,
@@ -58,11 +80,12 @@ def main_command(
     ] = None,
 ) -> None:
     """Measure layered video beside baselines."""
-    request = Request(
-        source, out, prompts, held_out, assets, truth, steps, guidance, frames,
-        regenerate, decompose, tuple(vbench or ()), has_alignment=alignment,
-    )  # fmt: skip
     try:
+        request = Request(
+            source, out, prompts, held_out, assets, truth, steps, guidance, frames, takes,
+            regenerate, tuple(map(read_subset, given or ["full"])), given_scenes,
+            read_beside(beside or ()), skip_bad, tuple(vbench or ()), has_alignment=alignment,
+        )  # fmt: skip
         page = run(request, lambda words: typer.echo(words, err=True))
     except (
         BadInput, DamagedModel, InvalidShot, InvalidLayers, UnreadableMedia, AssetsUnavailable,

@@ -3,7 +3,7 @@
 import resource
 import sys
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -41,7 +41,7 @@ class Judges:
         if self.oracle is not None:
             values |= self.oracle.measure(take, line)
         if self.alignment is not None:
-            values |= self.alignment.measure(take, line, other or line)
+            values |= self.alignment.measure(take, line, other)
         return values
 
 
@@ -96,6 +96,13 @@ def _summary(shots: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     return summarise({shot["name"]: shot["values"] for shot in shots})
 
 
+def other_words(lines: Sequence[ShotLine], own: ShotLine | None) -> ShotLine | None:
+    """Words of the next shot: the floor of alignment; None where there is but one."""
+    if own is None or len(lines) < 2:
+        return None
+    return lines[(lines.index(own) + 1) % len(lines)]
+
+
 def measure_shots(
     shots: Iterable[Shot], lines: Sequence[ShotLine], judges: Judges, on_shot: OnShot
 ) -> Section:
@@ -108,22 +115,33 @@ def measure_shots(
         on_shot: Is told of each.
     """
     section = Section()
-    for number, shot in enumerate(shots):
-        other = lines[(number + 1) % len(lines)] if lines else None
-        _measure_shot(section, shot, other, judges)
+    for shot in shots:
+        measure_shot(section, shot, other_words(lines, shot.line), judges)
         on_shot(f"measured {shot.name}")
     return section
 
 
-def _measure_shot(
+def measure_shot(
     section: Section,
     shot: Shot,
     other: ShotLine | None,
     judges: Judges,
     more: Values | None = None,
+    left_out: Collection[str] = (),
 ) -> None:
+    """Measure a take and its baselines into a section.
+
+    Args:
+        section: Takes the figures in.
+        shot: The take, its words and truth.
+        other: Words that do not fit it.
+        judges: Know what pictures mean.
+        more: Figures that come from elsewhere.
+        left_out: Figures that say nothing about this take.
+    """
     values = measure_take(shot.take, shot.truth)
-    section.add(shot, {**values, **judges.measure(shot.take, shot.line, other), **(more or {})})
+    values |= {**judges.measure(shot.take, shot.line, other), **(more or {})}
+    section.add(shot, {name: x for name, x in values.items() if name not in left_out})
     stacks = baselines_of(shot.take.full_TCHW, len(shot.take.foregrounds))
     if shot.truth is not None:
         stacks = {TRUTH: shot.truth, **stacks}
@@ -162,8 +180,8 @@ def generate(
         shot = Shot(f"shot-{number + 1:03d}", take, line)
         on_take(shot)
         more = _regenerated(studio, take, line) if number < num_regenerated else {}
-        other = lines[(number + 1) % len(lines)]
-        _measure_shot(section, shot, other, judges, more)
+        other = other_words(lines, line)
+        measure_shot(section, shot, other, judges, more)
         if truths is not None:
             truth = {**measure_take(truths[number]), **judges.measure(truths[number], line, other)}
             section.add_baseline(TRUTH, shot.name, truth)
@@ -174,31 +192,17 @@ def generate(
 def _regenerated(studio: Studio, take: Stack, line: ShotLine) -> Values:
     """Make the last foreground anew: kept layers must not change by a bit."""
     kept = kept_layers(take, anew=[len(take.foregrounds)])
-    again = studio.take(line.prompts(), line.seed + 1, given=kept)
+    again = studio.kept_take(line.prompts(), line.seed + 1, given=kept)
     return {
-        "regeneration_kept_change": _largest_change(kept, again),
+        "regeneration_kept_change": largest_change(kept, again),
         "regeneration_recomposition_drop": psnr(take) - psnr(again),
     }
 
 
-def _largest_change(given: Mapping[str, Tensor], made: Stack) -> float:
+def largest_change(given: Mapping[str, Tensor], made: Stack) -> float:
+    """Largest difference of given streams to those of the take: 0 if they are kept."""
     streams = streams_of(made)
     return max(float((streams[name] - frames).abs().max()) for name, frames in given.items())
-
-
-def decompose(
-    studio: Studio, lines: Sequence[ShotLine], truths: Sequence[Stack], on_shot: OnShot
-) -> Section:
-    """Give the full videos of composed scenes, and compare the layers made with the true ones."""
-    section = Section()
-    for number, (line, truth) in enumerate(zip(lines, truths, strict=True)):
-        given = {"full": truth.full_TCHW}
-        take = studio.take(line.prompts(), line.seed, given=given)
-        shot = Shot(f"apart-{number + 1:03d}", take, line, truth)
-        more = {"given_change": _largest_change(given, take)}
-        _measure_shot(section, shot, None, Judges(), more)
-        on_shot(f"took apart {shot.name} of {len(lines)}")
-    return section
 
 
 class _Stopwatch:
@@ -216,7 +220,7 @@ class _Stopwatch:
         hook = network.register_forward_pre_hook(self._count)
         start = time.perf_counter()
         try:
-            take = self._studio.take(line.prompts(), line.seed)
+            take = self._studio.kept_take(line.prompts(), line.seed)
         finally:
             hook.remove()
         self._seconds += time.perf_counter() - start

@@ -1,7 +1,6 @@
-"""What of one layer stands in another: family L, but for ghost slope and spill.
+"""What of one layer stands in another: family L, but for spill, which the layers carry.
 
-Those two are finishing's own (`layert2v_model.report`). Definitions: `docs/evaluation.md`.
-A figure is None where it is undefined.
+Definitions: `docs/evaluation.md`. A figure is None where it is undefined.
 """
 
 from itertools import combinations
@@ -11,8 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
+from layert2v_model import report
 from layert2v_model.fill import Floats, pixels_per_unit
-from layert2v_model.report import luma
+from layert2v_model.report import COVERED, OPEN, eroded, luma
+from layert2v_training.evaluation.camera import Steadied
 from layert2v_training.evaluation.planes import Planes, Region, within
 
 _SCALES = (4.0, 16.0)
@@ -23,6 +24,23 @@ _FLAT = 1e-4
 """Added to both mean changes, 1/40 of a code value: still pictures give 1."""
 _EDGE_BAND = 10.0
 """Units around the 0.5 contour in which a soft matte is expected: 5 pixels at 96 lines."""
+
+
+def ghost_slope(steady: Steadied) -> float | None:
+    """Share of the foregrounds' light that stands in the plate, whatever the camera did.
+
+    Finishing's own figure (`report.ghost_slope`) takes the camera to be at rest.
+    """
+    return report.ghost_slope(steady.plate_TCHW, steady.full_TCHW, steady.coverage_THW)
+
+
+def ghost_judged(steady: Steadied) -> float | None:
+    """Share of what is plainly covered whose bare plate some frame shows: what the slope sees."""
+    core_THW = eroded(steady.coverage_THW > COVERED)
+    if not core_THW.any():
+        return None
+    shown_HW = (steady.coverage_THW < OPEN).any(axis=0)
+    return float((core_THW & shown_HW).sum() / core_THW.sum())
 
 
 def ghost_correlation(planes: Planes) -> float | None:
@@ -73,20 +91,19 @@ def _correlation(a_THW: Floats, b_THW: Floats, region_THW: Region) -> float:
     return float((a_N * b_N).sum()) / size if size > 1e-9 else 0.0
 
 
-def background_disturbance(planes: Planes) -> float | None:
-    """Change of the plate where a foreground is or was, over that elsewhere; 1 is clean.
-
-    For cameras at rest.
-    """
-    if len(planes.full_TCHW) < 2:
+def background_disturbance(steady: Steadied) -> float | None:
+    """Change of the plate where a foreground is or was, over that elsewhere; 1 is clean."""
+    if len(steady.full_TCHW) < 2:
         return None
-    lumas_THW = np.stack([luma(frame_CHW) for frame_CHW in planes.background_TCHW])
+    lumas_THW = np.stack([luma(frame_CHW) for frame_CHW in steady.plate_TCHW])
     change_THW = np.abs(np.diff(lumas_THW, axis=0))
-    hidden_THW = planes.coverage_THW > 0.5
-    touched_THW = hidden_THW[1:] | hidden_THW[:-1]
-    if touched_THW.all() or not touched_THW.any():
+    hidden_THW = steady.coverage_THW > 0.5
+    seen_THW = steady.seen_THW[1:] & steady.seen_THW[:-1]
+    touched_THW = (hidden_THW[1:] | hidden_THW[:-1]) & seen_THW
+    elsewhere_THW = ~touched_THW & seen_THW
+    if not touched_THW.any() or not elsewhere_THW.any():
         return None
-    there, elsewhere = change_THW[touched_THW].mean(), change_THW[~touched_THW].mean()
+    there, elsewhere = change_THW[touched_THW].mean(), change_THW[elsewhere_THW].mean()
     return float((there + _FLAT) / (elsewhere + _FLAT))
 
 

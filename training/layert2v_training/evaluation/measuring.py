@@ -9,9 +9,10 @@ import numpy as np
 
 from layert2v_model.fill import Floats
 from layert2v_model.finish import finish
-from layert2v_model.report import decibel, ghost_slope
+from layert2v_model.report import decibel
 from layert2v_model.stack import Stack
 from layert2v_training.evaluation import leaks, mattes, steadiness
+from layert2v_training.evaluation.camera import steadied
 from layert2v_training.evaluation.catalogue import METRICS
 from layert2v_training.evaluation.planes import Planes
 from layert2v_training.evaluation.recomposition import (
@@ -52,13 +53,15 @@ def measure_take(take: Stack, truth: Stack | None = None) -> Values:
 
 
 def _finishing(take: Stack) -> Figures:
-    report = finish(take).report
+    finished = finish(take)
+    report, steady = finished.report, steadied(Planes.of(finished.stack))
     reach_NT = np.array([layer.alpha_T1HW.amax((1, 2, 3)).numpy() for layer in take.foregrounds])
     return {
         "recomposition_before": report.recomposition_before,
         "recomposition_after": report.recomposition_after,
         "recomposition_worst_frame": report.recomposition_worst,
-        "ghost_slope": report.ghost_slope,
+        "ghost_slope": leaks.ghost_slope(steady),
+        "ghost_judged": leaks.ghost_judged(steady),
         "spill": report.spill,
         "outline_ratio": report.outline_ratio,
         "matte_change": report.matte_change,
@@ -80,11 +83,11 @@ def _recomposition(planes: Planes) -> Figures:
 
 
 def _leaks(planes: Planes) -> Figures:
-    slope = ghost_slope(planes.background_TCHW, planes.full_TCHW, planes.coverage_THW)
+    steady = steadied(planes)
     return {
-        "ghost_slope_before": slope,
+        "ghost_slope_before": leaks.ghost_slope(steady),
         "ghost_correlation": leaks.ghost_correlation(planes),
-        "background_disturbance": leaks.background_disturbance(planes),
+        "background_disturbance": leaks.background_disturbance(steady),
         "foreground_copy": leaks.foreground_copy(planes),
         "matte_holes": leaks.holes(planes),
         "matte_specks": leaks.specks(planes),
@@ -161,8 +164,7 @@ def summarise(shots: Mapping[str, Values]) -> dict[str, dict[str, float | int | 
     for name, metric in METRICS.items():
         values = {shot: found[name] for shot, found in shots.items() if name in found}
         if values:
-            pick = min if metric.is_higher_better else max
-            worst = pick(values, key=lambda shot: values[shot])
+            worst = max(values, key=lambda shot: metric.badness(values[shot]))
             summary[name] = {
                 "mean": float(np.mean(list(values.values()))),
                 "worst": values[worst],

@@ -41,8 +41,8 @@ def draw_page(report: Mapping[str, Any], pictures: Mapping[str, Image.Image]) ->
 def worst_shots(shots: Sequence[Mapping[str, Any]], metric: str) -> list[Mapping[str, Any]]:
     """Choose the shots with the worst values of a metric, worst first."""
     measured = [shot for shot in shots if metric in shot["values"]]
-    is_high = METRICS[metric].is_higher_better
-    return sorted(measured, key=lambda s: s["values"][metric], reverse=not is_high)[:WORST]
+    bad = METRICS[metric].badness
+    return sorted(measured, key=lambda s: bad(s["values"][metric]), reverse=True)[:WORST]
 
 
 def _encoded(picture: Image.Image) -> str:

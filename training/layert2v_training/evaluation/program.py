@@ -4,7 +4,7 @@ import hashlib
 import json
 import platform
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from functools import partial
 from importlib import metadata
 from pathlib import Path
@@ -17,12 +17,13 @@ from layert2v_model.stack import Stack
 from layert2v_training.assets import fetch_assets
 from layert2v_training.evaluation.alignment import Alignment
 from layert2v_training.evaluation.baselines import TRUTH
+from layert2v_training.evaluation.beside import Beside, asked, measure_beside
+from layert2v_training.evaluation.conditioning import beside_generated, make_given
 from layert2v_training.evaluation.evaluating import (
     Judges,
     OnShot,
     Section,
     Shot,
-    decompose,
     generate,
     measure_shots,
 )
@@ -32,31 +33,14 @@ from layert2v_training.evaluation.oracle import Oracle
 from layert2v_training.evaluation.page import draw_page
 from layert2v_training.evaluation.pictures import write_sheet
 from layert2v_training.evaluation.prompts import BadInput, ShotLine, read_prompts
+from layert2v_training.evaluation.request import Request, check_request, unwritable
 from layert2v_training.evaluation.studio import Studio
-from layert2v_training.evaluation.vbench_scores import check_vbench, vbench_scores, write_movies
+from layert2v_training.evaluation.takes import TakeStore
+from layert2v_training.evaluation.vbench_scores import clear_movies, vbench_scores, write_movies
 
 _PACKAGES = ("layert2v", "torch", "diffusers", "numpy", "opencv-python-headless", "scikit-image")
 _AGAINST_DATA = ("temporal_flicker", "temporal_flicker_background", "temporal_flicker_foreground")
 _NO_LPIPS = "LPIPS: its network's weights come from a hub, and none is reached here"
-
-
-@dataclass(frozen=True)
-class Request:
-    """The command's inputs, as its options say them."""
-
-    source: Path
-    out: Path
-    prompts: Path | None = None
-    held_out: int = 0
-    assets: Path = Path("cache/assets")
-    truth: Path | None = None
-    steps: int | None = None
-    guidance: float | None = None
-    frames: int | None = None
-    regenerate: int = 1
-    decompose: int | None = None
-    vbench: tuple[str, ...] = ()
-    has_alignment: bool = True
 
 
 @dataclass(frozen=True, eq=False)
@@ -66,7 +50,8 @@ class _Measured:
     section: Section
     form: str
     """Size and number of frames, in words."""
-    decomposition: Section | None = None
+    given: dict[str, Section] = field(default_factory=dict)
+    """By the streams that were given, joined by +."""
     speed: dict[str, float] | None = None
 
 
@@ -78,37 +63,18 @@ def run(request: Request, on_shot: OnShot) -> Path:
         DamagedModel, InvalidShot, InvalidLayers, UnreadableMedia, AssetsUnavailable: As the parts
             that read them say.
     """
-    is_model = _check(request)
+    check_request(request)
     left_out = [_NO_LPIPS]
-    if is_model:
-        measured = _run_model(request, left_out, on_shot)
-    else:
-        measured = _run_folder(request, left_out, on_shot)
-    scores = vbench_scores(request.vbench, request.out) if request.vbench else {}
+    if request.vbench:
+        clear_movies(request.out)
+    measure = _run_model if request.is_model else _run_folder
+    measured = measure(request, left_out, on_shot)
     report = _report(request, measured, left_out)
-    return _write(request.out, report | ({"vbench": scores} if scores else {}), measured)
-
-
-def _check(request: Request) -> bool:
-    """Check what can be checked without reading layers or weights; tell whether it is a model."""
-    source = request.source
-    if not source.is_dir():
-        raise BadInput(f"{source} is no folder: name a model folder or a folder of shots")
-    if request.out.exists() and not request.out.is_dir():
-        raise BadInput(f"{request.out} is a file: name a folder with --out")
-    is_model = any((source / name).is_file() for name in (CARD_FILE, "model_index.json"))
-    if is_model and (request.prompts is None) == (request.held_out == 0):
-        raise BadInput("a model is asked by --prompts or by --held-out: give one of them")
-    if is_model and request.truth:
-        raise BadInput("--truth is for folders of shots: leave it out, or use --held-out")
-    if not is_model and request.held_out:
-        raise BadInput(f"{source} holds no model, which --held-out asks: name a model folder")
-    if not is_model and request.frames:
-        raise BadInput("--frames is what a model is asked for: leave it out for a folder of shots")
-    if request.truth and not request.truth.is_dir():
-        raise BadInput(f"{request.truth} is no folder: name that of the true layers as --truth")
-    check_vbench(request.vbench)
-    return is_model
+    page = _write(request.out, report, measured)
+    if request.vbench:
+        scores = vbench_scores(request.vbench, request.out)
+        page = _write(request.out, report | {"vbench": scores}, measured)
+    return page
 
 
 # ---------------------------------------------------------------------------------------------
@@ -117,7 +83,7 @@ def _check(request: Request) -> bool:
 
 def _run_model(request: Request, left_out: list[str], on_shot: OnShot) -> _Measured:
     lines = read_prompts(request.prompts) if request.prompts else []
-    studio = Studio.load(request.source, request.steps, request.guidance, request.frames)
+    studio = _studio(request, request.source)
     truths: list[Stack] | None = None
     if request.held_out:
         size = (studio.width, studio.height, studio.num_frames)
@@ -125,17 +91,46 @@ def _run_model(request: Request, left_out: list[str], on_shot: OnShot) -> _Measu
         lines = [line_of(clip, seed) for seed, clip in enumerate(clips, start=1)]
         truths = [stack_of(clip) for clip in clips]
     _check_lines(lines, studio)
+    others = _others(request, lines, on_shot)
     judges = _judges(request, lines, left_out)
     section, speed = generate(
         studio, lines, truths, judges, on_shot, request.regenerate, partial(_pass, request)
     )
-    apart = truths[: request.decompose] if truths else []
-    decomposition = decompose(studio, lines[: len(apart)], apart, on_shot) if apart else None
+    for name, shots in others:
+        measure_beside(section, name, shots, lines, judges, on_shot)
+    scenes = truths[: request.given_scenes] if truths else []
+    given = {
+        "+".join(subset): make_given(studio, lines[: len(scenes)], scenes, subset, on_shot)
+        for subset in (request.given if scenes else ())
+    }
     form = (
         f"{studio.width}x{studio.height}, {studio.num_frames} frames, "
         f"{studio.num_inference_steps} steps, guidance {studio.guidance_scale:g}"
     )
-    return _Measured(section, form, decomposition, speed)
+    return _Measured(section, form, given, speed)
+
+
+def _studio(request: Request, folder: Path) -> Studio:
+    takes = TakeStore(request.takes) if request.takes else None
+    return Studio.load(folder, request.steps, request.guidance, request.frames, takes)
+
+
+def _others(
+    request: Request, lines: Sequence[ShotLine], on_shot: OnShot
+) -> list[tuple[str, Iterator[Shot]]]:
+    """Open what stands beside the run: before the first take, so that bad folders are told then."""
+    return [(other.name, _shots_of(request, other, lines, on_shot)) for other in request.beside]
+
+
+def _shots_of(
+    request: Request, other: Beside, lines: Sequence[ShotLine], on_shot: OnShot
+) -> Iterator[Shot]:
+    if other.is_model:
+        studio = _studio(request, other.source)
+        _check_lines(lines, studio)
+        return asked(studio, lines)
+    folders = shot_folders(other.source)
+    return read_shots(folders, lines or None, request.truth, on_shot)
 
 
 def _check_lines(lines: Sequence[ShotLine], studio: Studio) -> None:
@@ -169,7 +164,9 @@ def _judges(request: Request, lines: Sequence[ShotLine], left_out: list[str]) ->
 def _run_folder(request: Request, left_out: list[str], on_shot: OnShot) -> _Measured:
     folders = shot_folders(request.source)
     lines = read_prompts(request.prompts) if request.prompts else []
-    shots = read_shots(folders, lines or None, request.truth, on_shot)
+    bad = left_out if request.skip_bad else None
+    shots = read_shots(folders, lines or None, request.truth, on_shot, bad)
+    others = _others(request, lines, on_shot)
     judges = _judges(request, lines, left_out)
     sizes: set[str] = set()
 
@@ -181,6 +178,8 @@ def _run_folder(request: Request, left_out: list[str], on_shot: OnShot) -> _Meas
             yield shot
 
     section = measure_shots(passing(), lines, judges, on_shot)
+    for name, beside in others:
+        measure_beside(section, name, beside, lines, judges, on_shot)
     return _Measured(section, "; ".join(sorted(sizes)))
 
 
@@ -195,29 +194,40 @@ def _pass(request: Request, shot: Shot) -> None:
 
 
 def _report(request: Request, measured: _Measured, left_out: list[str]) -> dict[str, Any]:
-    command = {
-        name: value.as_posix() if isinstance(value, Path) else value
-        for name, value in asdict(request).items()
-    }
+    command = {name: _plain(value) for name, value in asdict(request).items()}
     if request.prompts is not None:
         command["prompts_sha256"] = hashlib.sha256(request.prompts.read_bytes()).hexdigest()
     if (request.source / CARD_FILE).is_file():
         command["model_files"] = read_card(request.source).get("files", {})
     summary = measured.section.summary()
-    apart = measured.decomposition.summary() if measured.decomposition else None
+    given = {
+        words: section.summary()
+        | {"beside_generated": beside_generated(section, measured.section.shots)}
+        for words, section in measured.given.items()
+    }
     return {
         "command": command,
         "versions": {"python": platform.python_version(), **_versions()},
         "format": measured.form,
         "soft_iou_reference": "true mattes"
         if request.truth
-        else "where full and background differ by more than 12/255",
+        else "where full and background differ by more than 12/255; true mattes where streams are "
+        "given that show the subject",
         "left_out": left_out,
         **summary,
         "against_data": _against_data(summary),
-        "decomposition": apart,
+        "given": given,
         "speed": measured.speed,
     }
+
+
+def _plain(value: Any) -> Any:
+    """Make an option's value one that JSON holds, paths as POSIX has them."""
+    if isinstance(value, Path):
+        return value.as_posix()
+    if isinstance(value, dict):
+        return {name: _plain(part) for name, part in value.items()}
+    return [_plain(part) for part in value] if isinstance(value, (list, tuple)) else value
 
 
 def _versions() -> dict[str, str]:
@@ -236,17 +246,13 @@ def _against_data(summary: dict[str, Any]) -> dict[str, dict[str, float]]:
 
 def _write(out: Path, report: dict[str, Any], measured: _Measured) -> Path:
     pictures = dict(measured.section.pictures)
-    if measured.decomposition:
-        pictures |= measured.decomposition.pictures
+    for section in measured.given.values():
+        pictures |= section.pictures
     page = out / "index.html"
     try:
-        out.mkdir(parents=True, exist_ok=True)
         (out / "report.json").write_text(json.dumps(report, indent=1, allow_nan=False) + "\n")
         page.write_text(draw_page(report, pictures), encoding="utf-8")
         write_sheet(measured.section.rows, out / "sheet.png")
     except OSError as failure:
-        raise BadInput(
-            f"{out} cannot be written: {failure.strerror}; free space there or choose another "
-            f"folder with --out"
-        ) from failure
+        raise unwritable(out, failure) from failure
     return page

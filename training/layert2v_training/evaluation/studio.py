@@ -1,8 +1,11 @@
 """A model and the format of the shots it is asked for."""
 
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
+
+from torch import Tensor
 
 from layert2v_model.errors import DamagedModel, InvalidShot
 from layert2v_model.folder import CARD_FILE, read_card
@@ -11,6 +14,7 @@ from layert2v_model.grid import LatentGrid, latent_grid
 from layert2v_model.loading import fastest_dtype, load_pipeline
 from layert2v_model.pipeline import LayerT2VPipeline, ShotPrompts
 from layert2v_model.stack import Stack
+from layert2v_training.evaluation.takes import TakeStore, take_key
 
 _CARD = ("sizes", "num_frames", "default_num_inference_steps", "default_guidance_scale")
 """What the card must say of the shots that the model makes."""
@@ -28,6 +32,10 @@ class Studio:
     num_frames: int
     num_inference_steps: int
     guidance_scale: float
+    card: Mapping[str, Any] = field(default_factory=dict)
+    """What the model folder says of itself, hashes of its files among it."""
+    takes: TakeStore | None = None
+    """Where `kept_take` looks before it makes one."""
 
     @classmethod
     def load(
@@ -36,6 +44,7 @@ class Studio:
         steps: int | None = None,
         guidance: float | None = None,
         frames: int | None = None,
+        takes: TakeStore | None = None,
     ) -> "Studio":
         """Load a model folder; size, and all that is not given, are its card's.
 
@@ -60,6 +69,8 @@ class Studio:
             num_frames=frames or card["num_frames"][0],
             num_inference_steps=steps or card["default_num_inference_steps"],
             guidance_scale=guidance or card["default_guidance_scale"],
+            card=card,
+            takes=takes,
         )
 
     @property
@@ -95,3 +106,23 @@ class Studio:
             given=given,
             looped=looped,
         )
+
+    def kept_take(
+        self, prompts: ShotPrompts, seed: int, given: Mapping[str, Tensor] | None = None
+    ) -> Stack:
+        """Give the take that `takes` holds of the same model, words, seed and given streams.
+
+        Where there is none it is made and kept. Changed code of the model is not noticed.
+        """
+        if self.takes is None:
+            return self.take(prompts, seed, given)
+        key = take_key(
+            prompts, given, seed=seed, size=[self.width, self.height, self.num_frames],
+            steps=self.num_inference_steps, guidance=self.guidance_scale, model=dict(self.card),
+            dtype=str(self.pipeline.transformer.dtype),
+        )  # fmt: skip
+        take = self.takes.load(key)
+        if take is None:
+            take = self.take(prompts, seed, given)
+            self.takes.save(key, take)
+        return take

@@ -3,6 +3,8 @@
 import importlib
 import importlib.util
 import json
+import shutil
+import subprocess
 from collections.abc import Sequence
 from fractions import Fraction
 from pathlib import Path
@@ -51,7 +53,21 @@ def vbench_scores(dimensions: Sequence[str], out: Path) -> dict[str, dict[str, f
 
     Returns:
         By stream, by dimension, the mean over shots.
+
+    Raises:
+        BadInput: VBench fails, as it does where its weights are not at hand.
     """
+    try:
+        return _scores(dimensions, out)
+    except (OSError, RuntimeError, ImportError, KeyError, subprocess.SubprocessError) as failure:
+        raise BadInput(
+            f"VBench failed on {', '.join(dimensions)} ({type(failure).__name__}: {failure}): put "
+            f"its weights into its cache folder, or leave --vbench out; all other figures are in "
+            f"{out / 'report.json'}"
+        ) from failure
+
+
+def _scores(dimensions: Sequence[str], out: Path) -> dict[str, dict[str, float]]:
     vbench = importlib.import_module("vbench")
     info = Path(str(vbench.__file__)).parent / "VBench_full_info.json"
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
@@ -69,6 +85,11 @@ def vbench_scores(dimensions: Sequence[str], out: Path) -> dict[str, dict[str, f
         # Each entry is the mean and a list with every movie's score.
         scores[stream] = {name: float(found[name][0]) for name in dimensions}
     return scores
+
+
+def clear_movies(out: Path) -> None:
+    """Remove an earlier run's movies and results, which would be scored too."""
+    shutil.rmtree(out / "vbench", ignore_errors=True)
 
 
 def write_movies(shot: Shot, out: Path) -> None:

@@ -1,0 +1,101 @@
+"""What an evaluation is asked for, and what can be refused before anything is read or made."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from layert2v_training.evaluation.beside import Beside, is_model
+from layert2v_training.evaluation.conditioning import FULL, Subset
+from layert2v_training.evaluation.prompts import BadInput
+from layert2v_training.evaluation.vbench_scores import check_vbench
+
+
+@dataclass(frozen=True)
+class Request:
+    """The command's inputs, as its options say them."""
+
+    source: Path
+    out: Path
+    prompts: Path | None = None
+    held_out: int = 0
+    assets: Path = Path("cache/assets")
+    truth: Path | None = None
+    steps: int | None = None
+    guidance: float | None = None
+    frames: int | None = None
+    takes: Path | None = None
+    regenerate: int = 1
+    given: tuple[Subset, ...] = (FULL,)
+    """Streams of held-out scenes that are given, each in turn."""
+    given_scenes: int | None = None
+    """Of how many scenes; None: of all."""
+    beside: tuple[Beside, ...] = field(default=())
+    skip_bad: bool = False
+    vbench: tuple[str, ...] = ()
+    has_alignment: bool = True
+
+    @property
+    def is_model(self) -> bool:
+        """Whether the source is a model, and no folder of shots."""
+        return is_model(self.source)
+
+
+def check_request(request: Request) -> None:
+    """Check what can be checked without reading layers or weights, and make the folder OUT.
+
+    Raises:
+        BadInput: Options do not fit each other or the source, or OUT cannot be written.
+    """
+    source = request.source
+    if not source.is_dir():
+        raise BadInput(f"{source} is no folder: name a model folder or a folder of shots")
+    if request.is_model:
+        _check_model(request)
+    else:
+        _check_folder(request)
+    check_vbench(request.vbench)
+    _check_out(request.out)
+
+
+def _check_model(request: Request) -> None:
+    if (request.prompts is None) == (request.held_out == 0):
+        raise BadInput("a model is asked by --prompts or by --held-out: give one of them")
+    if request.truth:
+        raise BadInput("--truth is for folders of shots: leave it out, or use --held-out")
+    if request.skip_bad:
+        raise BadInput("--skip-bad is for folders of shots: leave it out")
+
+
+def _check_folder(request: Request) -> None:
+    if request.held_out:
+        raise BadInput(
+            f"{request.source} holds no model, which --held-out asks: name a model folder"
+        )
+    if request.frames:
+        raise BadInput("--frames is what a model is asked for: leave it out for a folder of shots")
+    if request.truth and not request.truth.is_dir():
+        raise BadInput(f"{request.truth} is no folder: name that of the true layers as --truth")
+    if request.skip_bad and request.beside:
+        raise BadInput("--skip-bad and --beside do not go together: shots must pair up, leave one")
+    models = [other.name for other in request.beside if other.is_model]
+    if models and request.prompts is None:
+        raise BadInput(f"--beside {models[0]} is a model: say what to ask it for with --prompts")
+
+
+def _check_out(out: Path) -> None:
+    if out.exists() and not out.is_dir():
+        raise BadInput(f"{out} is a file: name a folder with --out")
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        probe = out / ".writable"
+        probe.touch()
+        probe.unlink()
+    except OSError as failure:
+        raise unwritable(out, failure) from failure
+
+
+def unwritable(out: Path, failure: OSError) -> BadInput:
+    """Say that a folder takes no report."""
+    return BadInput(
+        f"{out} cannot be written: {failure.strerror}; free space there or choose another "
+        f"folder with --out"
+    )
