@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from torch.distributed.tensor import DTensor, distribute_tensor
 from torch.utils import _pytree as pytree
 
+from layert2v_training.finite import Diverged
 from layert2v_training.optimizers import Ema
 
 CHECKPOINT = "checkpoint.pt"
@@ -56,6 +57,7 @@ def save(folder: Path, step: int, trained: Trained, *, is_writer: bool = True) -
 
     Raises:
         CheckpointNotSaved: The disk is full or the folder cannot be written.
+        Diverged: Something in it is not finite, in every process; nothing is written.
     """
     state = {
         "step": step,
@@ -64,6 +66,13 @@ def save(folder: Path, step: int, trained: Trained, *, is_writer: bool = True) -
         "ema": trained.ema.shadow,
     }
     whole = pytree.tree_map_only(DTensor, lambda tensor: tensor.detach().full_tensor(), state)
+    for tensor in pytree.tree_leaves(whole):
+        if isinstance(tensor, Tensor) and not tensor.isfinite().all():
+            raise Diverged(
+                f"{folder.name}: parameters or moments are not finite before step {step}, so "
+                f"they were not saved and {CHECKPOINT} is as it was; lower loop.learning_rate and "
+                f"run the same command again"
+            )
     if is_writer:
         _write(folder / CHECKPOINT, whole)
 
