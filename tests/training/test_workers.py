@@ -1,3 +1,8 @@
+import multiprocessing
+import os
+import signal
+import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -7,6 +12,7 @@ import torch
 from layert2v_training.latents import cache_key, encode_clip, load_latents, videos_of
 from layert2v_training.linear_vae import LinearVaeSize, make_vae
 from layert2v_training.scenes import SceneRecipe, SceneSource
+from layert2v_training.stopping import program
 from layert2v_training.workers import make_in_workers
 from support.toy_assets import make_toy_assets
 
@@ -28,6 +34,57 @@ def test_results_come_in_order_and_failures_come_out(num_workers: int) -> None:
     assert list(make_in_workers(Doubler(), range(5), num_workers)) == [0, 2, 4, 6, 8]
     with pytest.raises(ValueError, match="clip 3 is bad"):
         list(make_in_workers(Doubler(bad=3), range(5), num_workers))
+
+
+@dataclass(frozen=True)
+class Sleeper:
+    """Writes the process it is in to a folder and sleeps for long."""
+
+    folder: Path
+
+    def __call__(self, number: int) -> int:
+        (self.folder / str(os.getpid())).touch()
+        time.sleep(100)
+        return number
+
+
+def compose(folder: Path) -> None:
+    with program():
+        list(make_in_workers(Sleeper(folder), range(4), 2))
+
+
+def await_that(is_so: Callable[[], bool], deadline_s: float = 60) -> None:
+    end = time.monotonic() + deadline_s
+    while not is_so():
+        assert time.monotonic() < end, f"not so within {deadline_s} s"
+        time.sleep(0.01)
+
+
+def is_running(process: str) -> bool:
+    try:
+        return Path(f"/proc/{process}/stat").read_text().rsplit(")", 1)[1].split()[0] != "Z"
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="looks at processes in /proc")
+@pytest.mark.parametrize(("number", "status"), [(signal.SIGTERM, 143), (signal.SIGKILL, -9)])
+def test_workers_end_at_once_with_the_process_that_started_them(
+    tmp_path: Path, number: int, status: int
+) -> None:
+    # Not a daemon, which may have no children.
+    process = multiprocessing.get_context("spawn").Process(target=compose, args=(tmp_path,))
+    process.start()
+    assert process.pid is not None
+    await_that(lambda: len(list(tmp_path.iterdir())) == 2)
+    workers = [path.name for path in tmp_path.iterdir()]
+
+    os.kill(process.pid, number)
+    process.join(60)
+
+    assert process.exitcode == status
+    await_that(lambda: not any(is_running(worker) for worker in workers), 10)
 
 
 def test_workers_encode_the_clips_that_one_process_encodes(tmp_path: Path) -> None:
