@@ -9,12 +9,14 @@ from pathlib import Path
 import pytest
 import torch
 
+from layert2v_model.alpha_vae import ProjectIn
 from layert2v_training.latents import cache_key, encode_clip, load_latents, videos_of
 from layert2v_training.linear_vae import LinearVaeSize, make_vae
 from layert2v_training.scenes import SceneRecipe, SceneSource
 from layert2v_training.stopping import program
 from layert2v_training.workers import make_in_workers
 from support.toy_assets import make_toy_assets
+from support.toy_model import make_toy_vae
 
 
 @dataclass(frozen=True)
@@ -114,3 +116,46 @@ def test_latents_hold_the_fill_that_the_model_says(tmp_path: Path) -> None:
     assert torch.equal(black.latents_SCTHW[[0, 1, 3]], bleed.latents_SCTHW[[0, 1, 3]])
     assert not torch.equal(black.latents_SCTHW[2], bleed.latents_SCTHW[2])
     assert cache_key(vae, source) != cache_key(vae, source, "bleed")
+
+
+def test_projected_alphas_are_kept_on_disk_beside_what_the_encoder_made(tmp_path: Path) -> None:
+    source = SceneSource(make_toy_assets(tmp_path / "assets"), SceneRecipe(16, 16, 2, (1, 2)))
+    vae, project_in = make_vae(LinearVaeSize(z_dim=4, encoder_dim=16, decoder_dim=16)), doubling(4)
+
+    first = load_latents(tmp_path, vae, source, 3, project_in=project_in)
+    project_in.forward = never  # type: ignore[method-assign]
+    again = load_latents(tmp_path, vae, source, 3, project_in=project_in)
+
+    for clip, same in zip(first, again, strict=True):
+        assert torch.equal(clip.streams(), same.streams())
+        assert torch.equal(clip.streams()[3::2], 2 * clip.latents_SCTHW[3::2].float())
+        assert torch.equal(clip.streams()[:3], clip.latents_SCTHW[:3].float())
+    assert not list(tmp_path.glob("*.part"))
+
+
+def doubling(channels: int) -> ProjectIn:
+    project_in = ProjectIn(channels, 4, 0)
+    project_in.forward = lambda latents: 2 * latents  # type: ignore[method-assign]
+    return project_in
+
+
+def never(latents: torch.Tensor) -> torch.Tensor:
+    raise AssertionError("alphas were projected again")
+
+
+def test_latents_belong_to_the_statistics_that_normalise_them_and_to_the_pictures(
+    tmp_path: Path,
+) -> None:
+    assets = make_toy_assets(tmp_path)
+    recipe, vae = SceneRecipe(16, 16, 2, (1,)), make_toy_vae()
+    before = cache_key(vae, SceneSource(assets, recipe))
+
+    vae.register_to_config(latents_std=[2.0] * vae.config.z_dim)
+    other_statistics = cache_key(vae, SceneSource(assets, recipe))
+    with torch.no_grad():
+        vae.quant_conv.bias += 1
+    other_convolution = cache_key(vae, SceneSource(assets, recipe))
+    (assets / "manifest.json").write_text('[{"sha256": "1"}]')
+    other_pictures = cache_key(vae, SceneSource(assets, recipe))
+
+    assert len({before, other_statistics, other_convolution, other_pictures}) == 4
