@@ -9,14 +9,16 @@ from multiprocessing.process import BaseProcess
 from pathlib import Path
 
 import torch
-from accelerate import Accelerator
-from torch import Tensor, nn
-from torch.distributed.fsdp import fully_shard
+import yaml
+from accelerate import Accelerator, FullyShardedDataParallelPlugin
+from accelerate.utils import DistributedType
+from torch import Tensor
 from torch.distributed.tensor import DTensor
 
 from layert2v_model.transformer import LayerT2VTransformer3DModel
 from layert2v_training.joint import JointLoss, JointRecipe
 from layert2v_training.latents import LatentClip
+from layert2v_training.launching import FSDP_CONFIG as FSDP_CONFIG_NAME
 from layert2v_training.loop import train
 from layert2v_training.noise import NoiseMixture
 from layert2v_training.optimizers import LoopRecipe
@@ -27,19 +29,24 @@ MIXTURE = NoiseMixture(
 )
 
 
-class SplittingAccelerator(Accelerator):
-    """Splits parameters on the CPU as the library's FSDP does on other devices only."""
+FSDP_CONFIG = Path(__file__).parents[2] / FSDP_CONFIG_NAME
 
-    def prepare(self, model: nn.Module, *optimizers: torch.optim.Optimizer) -> tuple[object, ...]:
-        """Split the model and hand its new parameters to the optimizers."""
-        names = {id(parameter): name for name, parameter in model.named_parameters()}
-        for block in model.blocks:
-            fully_shard(block)
-        fully_shard(model)
-        split = dict(model.named_parameters())
-        for group in (group for optimizer in optimizers for group in optimizer.param_groups):
-            group["params"] = [split[names[id(parameter)]] for parameter in group["params"]]
-        return model, *optimizers
+
+def fsdp_environment(config: Path = FSDP_CONFIG) -> dict[str, str]:
+    """Say what `accelerate launch --config_file` would tell the library about FSDP."""
+    fields = yaml.safe_load(config.read_text())["fsdp_config"]
+    return {name.upper(): str(value) for name, value in fields.items()}
+
+
+def splitting_accelerator() -> Accelerator:
+    """Make the library split parameters as the shipped config says.
+
+    It reads FSDP's part of the config on GPUs only, but splits on the CPU too.
+    """
+    accelerator = Accelerator()
+    accelerator.state.fsdp_plugin = FullyShardedDataParallelPlugin()
+    accelerator.state.distributed_type = DistributedType.FSDP
+    return accelerator
 
 
 class ToyCaptions:
@@ -160,7 +167,8 @@ def _one_of_two(rank: int, port: int, folder: Path, recipe: JointRecipe, is_spli
         "MASTER_ADDR": "127.0.0.1",
         "MASTER_PORT": str(port),
     }
-    accelerator = SplittingAccelerator() if is_split else None
+    os.environ |= fsdp_environment() if is_split else {}
+    accelerator = splitting_accelerator() if is_split else None
     gradients = [gradient.data for gradient in run(folder, recipe, accelerator)]
     whole = [g.full_tensor() if isinstance(g, DTensor) else g for g in gradients]
     assert is_split == any(isinstance(g, DTensor) for g in gradients)

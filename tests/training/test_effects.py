@@ -21,7 +21,9 @@ def test_effects_that_are_off_change_no_pixel_and_no_word(assets: Path) -> None:
     assert [f.caption for f in plain.foregrounds] == [f.caption for f in same.foregrounds]
 
 
-def test_the_cached_latents_of_the_tiny_recipe_stay_valid_while_its_pictures_do(assets: Path) -> None:
+def test_the_cached_latents_of_the_tiny_recipe_stay_valid_while_its_pictures_do(
+    assets: Path,
+) -> None:
     scene = replace(tiny().joint_scene, foregrounds=(1, 2, 2, 3), seed=12)
 
     key = SceneSource(assets, scene).key

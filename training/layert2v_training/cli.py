@@ -22,6 +22,7 @@ from layert2v_training.checkpoint import CheckpointMismatch, CheckpointNotSaved
 from layert2v_training.data.problems import BadClip, BadClips
 from layert2v_training.dry_run import DoesNotFit, describe
 from layert2v_training.finite import Diverged
+from layert2v_training.launching import UnsupportedLaunch
 from layert2v_training.overrides import InvalidRecipe, apply_overrides, read_overrides
 from layert2v_training.recipes import RECIPES, check_recipe
 from layert2v_training.stages import (
@@ -65,6 +66,7 @@ _REFUSALS = (
     InvalidFixture,
     InvalidRecipe,
     MissingPart,
+    UnsupportedLaunch,
 )
 """What a user can mend; their messages say how."""
 

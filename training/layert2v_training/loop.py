@@ -23,6 +23,7 @@ from torch.distributed.tensor import DTensor
 
 from layert2v_training.checkpoint import Trained, resume, save
 from layert2v_training.finite import SkippedSteps
+from layert2v_training.launching import check_launch
 from layert2v_training.optimizers import (
     Ema,
     LoopRecipe,
@@ -75,10 +76,12 @@ def train(
         Diverged: Nothing is finite any more; the last checkpoint is whole.
         CheckpointNotSaved: The disk is full; the last checkpoint is whole.
         CheckpointMismatch: `folder` holds another model's run.
+        UnsupportedLaunch: `accelerate` splits parameters in a way that cannot be saved whole.
     """
     # --- what learns ---
     folder.mkdir(parents=True, exist_ok=True)
     accelerator = accelerator or Accelerator()
+    check_launch(accelerator)
     called, *optimizers = accelerator.prepare(model, *make_optimizers(model, recipe))
     learner = accelerator.unwrap_model(called)
     trained = Trained(learner, optimizers, Ema(learner))
