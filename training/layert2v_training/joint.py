@@ -35,11 +35,12 @@ from layert2v_training.captions import CaptionStates, TokenTable
 from layert2v_training.decoded import DecodedLosses, DecodedRecipe, picture_of
 from layert2v_training.home import expected_bytes_of, onto
 from layert2v_training.latents import LatentClip, at_home
-from layert2v_training.loop import Figures, Losses, train
+from layert2v_training.loop import Losses, train
 from layert2v_training.lora import LoraRecipe
 from layert2v_training.losses import add_noise, flow_matching_loss
 from layert2v_training.noise import Grid, NoiseMixture, draw_timesteps
 from layert2v_training.optimizers import Ema, LoopRecipe
+from layert2v_training.reports import Figures
 
 
 @dataclass(frozen=True)
@@ -145,7 +146,7 @@ class JointLoss:
         )
         t_BST = t_BSF.repeat_interleave(self.patch, dim=2)
         noisy = add_noise(latents, noise, t_BST)
-        velocity = model(noisy, 1000 * t_BSF, text, mask, return_dict=False)[0]
+        velocity = model(noisy, 1000 * t_BSF, text.float(), mask, return_dict=False)[0]
         weights = None if self.channel_weights_C is None else self.channel_weights_C.to(device)
         losses = {"flow": flow_matching_loss(velocity, latents, noise, given_BSTHW, weights)}
         if self.decoded is not None:
