@@ -1,45 +1,58 @@
 """A run of stage 3 on the toy model, small enough to be killed and split over processes."""
 
+import itertools
 import multiprocessing
 import os
+import signal
 import socket
 import zlib
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 
 import torch
-from accelerate import Accelerator
-from torch import Tensor, nn
-from torch.distributed.fsdp import fully_shard
+import yaml
+from accelerate import Accelerator, FullyShardedDataParallelPlugin
+from accelerate.utils import DistributedType
+from torch import Tensor
 from torch.distributed.tensor import DTensor
 
 from layert2v_model.transformer import LayerT2VTransformer3DModel
+from layert2v_training import alpha_vae
+from layert2v_training.alpha_vae import AlphaVaeRecipe, alpha_loss
 from layert2v_training.joint import JointLoss, JointRecipe
 from layert2v_training.latents import LatentClip
-from layert2v_training.loop import train
+from layert2v_training.launching import FSDP_CONFIG as FSDP_CONFIG_NAME
+from layert2v_training.loop import Losses, train
 from layert2v_training.noise import NoiseMixture
 from layert2v_training.optimizers import LoopRecipe
-from support.toy_model import make_toy_transformer
+from layert2v_training.scenes import SceneRecipe, SceneSource
+from layert2v_training.stopping import program
+from support.toy_model import make_toy_transformer, make_toy_vae
 
 MIXTURE = NoiseMixture(
     synchronous=0.2, given_layers=0.2, given_frames=0.2, given_regions=0.2, independent_frames=0.1
 )
 
 
-class SplittingAccelerator(Accelerator):
-    """Splits parameters on the CPU as the library's FSDP does on other devices only."""
+FSDP_CONFIG = Path(__file__).parents[2] / FSDP_CONFIG_NAME
 
-    def prepare(self, model: nn.Module, *optimizers: torch.optim.Optimizer) -> tuple[object, ...]:
-        """Split the model and hand its new parameters to the optimizers."""
-        names = {id(parameter): name for name, parameter in model.named_parameters()}
-        for block in model.blocks:
-            fully_shard(block)
-        fully_shard(model)
-        split = dict(model.named_parameters())
-        for group in (group for optimizer in optimizers for group in optimizer.param_groups):
-            group["params"] = [split[names[id(parameter)]] for parameter in group["params"]]
-        return model, *optimizers
+
+def fsdp_environment(config: Path = FSDP_CONFIG) -> dict[str, str]:
+    """Say what `accelerate launch --config_file` would tell the library about FSDP."""
+    fields = yaml.safe_load(config.read_text())["fsdp_config"]
+    return {name.upper(): str(value) for name, value in fields.items()}
+
+
+def splitting_accelerator() -> Accelerator:
+    """Make the library split parameters as the shipped config says.
+
+    It reads FSDP's part of the config on GPUs only, but splits on the CPU too.
+    """
+    accelerator = Accelerator()
+    accelerator.state.fsdp_plugin = FullyShardedDataParallelPlugin()
+    accelerator.state.distributed_type = DistributedType.FSDP
+    return accelerator
 
 
 class ToyCaptions:
@@ -132,12 +145,21 @@ def run_on_processes(
     Raises:
         TimeoutError: They were not done in time; they are killed.
     """
+    codes = on_two_processes(_one_of_two, (folder, recipe, is_split), deadline_s)
+    if codes != [0, 0]:
+        raise TimeoutError(f"processes ended with {codes} within {deadline_s} s")
+    return [torch.load(folder / f"{rank}.pt", weights_only=True) for rank in range(2)]
+
+
+def on_two_processes(
+    target: Callable[..., None], arguments: tuple[object, ...], deadline_s: float
+) -> list[int | None]:
+    """Call `target` with a rank, a port and `arguments` in two processes; return their statuses."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     processes = [
-        _server().Process(target=_one_of_two, args=(rank, port, folder, recipe, is_split))
-        for rank in range(2)
+        _server().Process(target=target, args=(rank, port, *arguments)) for rank in range(2)
     ]
     for process in processes:
         process.start()
@@ -146,12 +168,12 @@ def run_on_processes(
     codes = [process.exitcode for process in processes]
     for process in processes:
         process.kill()
-    if codes != [0, 0]:
-        raise TimeoutError(f"processes ended with {codes} within {deadline_s} s")
-    return [torch.load(folder / f"{rank}.pt", weights_only=True) for rank in range(2)]
+    return codes
 
 
-def _one_of_two(rank: int, port: int, folder: Path, recipe: JointRecipe, is_split: bool) -> None:
+def be_one_of_two(rank: int, port: int) -> None:
+    """Set what a launcher would set."""
+    torch.set_num_threads(1)
     os.environ |= {
         "ACCELERATE_USE_CPU": "true",
         "RANK": str(rank),
@@ -160,7 +182,36 @@ def _one_of_two(rank: int, port: int, folder: Path, recipe: JointRecipe, is_spli
         "MASTER_ADDR": "127.0.0.1",
         "MASTER_PORT": str(port),
     }
-    accelerator = SplittingAccelerator() if is_split else None
+
+
+def adapt_vae(rank: int, port: int, folder: Path, assets: Path, stop_at: int | None) -> None:
+    """Run stage 1 on two processes; the second is asked to stop in step `stop_at`."""
+    be_one_of_two(rank, port)
+    loop = LoopRecipe(
+        num_steps=5, learning_rate=1e-2, checkpoint_seconds=1e9, autocast=None, seed=3
+    )
+    recipe = AlphaVaeRecipe(loop, rank=2, hidden_channels=4, batch_size=2, num_clips=18)
+    steps = itertools.count()
+
+    def stopping(decoded: Tensor, target: Tensor) -> Losses:
+        if next(steps) == stop_at and rank == 1:
+            os.kill(os.getpid(), signal.SIGTERM)
+        return alpha_loss(decoded, target)
+
+    alpha_vae.alpha_loss = stopping
+    torch.manual_seed(0)
+    vae = make_toy_vae()
+    with program():
+        alpha_vae.train_alpha_vae(
+            SceneSource(assets, SceneRecipe(16, 16, 5, (1,))), folder, vae, recipe
+        )
+        raise SystemExit
+
+
+def _one_of_two(rank: int, port: int, folder: Path, recipe: JointRecipe, is_split: bool) -> None:
+    be_one_of_two(rank, port)
+    os.environ |= fsdp_environment() if is_split else {}
+    accelerator = splitting_accelerator() if is_split else None
     gradients = [gradient.data for gradient in run(folder, recipe, accelerator)]
     whole = [g.full_tensor() if isinstance(g, DTensor) else g for g in gradients]
     assert is_split == any(isinstance(g, DTensor) for g in gradients)

@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from layert2v_training.captions import CaptionStates
+from layert2v_training.captions import CaptionStates, TokenTable
 from layert2v_training.export import text_encoder_folder
 
 CAPTIONS = ["a fox", "a beach at night"]
@@ -54,3 +54,24 @@ def test_states_of_another_encoder_are_not_taken(tmp_path: Path) -> None:
     other.encode(CAPTIONS)
 
     assert not torch.equal(other["a fox"], _states(tmp_path)["a fox"])
+
+
+def test_the_encoder_is_on_the_device_only_while_it_encodes() -> None:
+    whole = _states(None)
+    states = CaptionStates(whole.tokenizer, whole.encoder, device=torch.device("cpu", 0))
+    moves, move = list[str](), whole.encoder.to
+    whole.encoder.to = lambda device: moves.append(str(device)) or move(device)
+
+    states.encode(CAPTIONS)
+
+    assert moves == ["cpu:0", "cpu"]
+
+
+def test_a_table_in_half_precision_holds_what_a_matrix_product_would_round_to() -> None:
+    states = _states(None)
+    states.encode(CAPTIONS)
+
+    table = TokenTable(states, CAPTIONS, torch.device("cpu"), torch.bfloat16)
+
+    assert table.states_MD.dtype == torch.bfloat16
+    assert torch.equal(table[table.rows["a fox"][None, None]][0, 0], states["a fox"].bfloat16())

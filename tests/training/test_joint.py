@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from layert2v_model.streams import batch_stream_text
-from layert2v_training.alpha_vae import AlphaModel, AlphaVaeRecipe
+from layert2v_training.alpha_vae import AlphaModel, AlphaVaeRecipe, matte_sheet
 from layert2v_training.captions import TokenTable
 from layert2v_training.checkpoint import CHECKPOINT, CheckpointMismatch
 from layert2v_training.cli import RecipeName
@@ -92,3 +92,12 @@ def test_gradient_checkpointing_changes_no_parameter(tmp_path: Path) -> None:
 
 def test_the_command_line_knows_every_recipe() -> None:
     assert {name.value for name in RecipeName} == set(RECIPES)
+
+
+def test_a_sheet_of_mattes_shows_each_as_drawn_and_below_it_as_decoded() -> None:
+    drawn, decoded = torch.zeros(6, 1, 5, 2, 3), torch.ones(6, 1, 5, 2, 3)
+
+    sheet = matte_sheet(decoded, drawn)
+
+    assert sheet.shape == (3, 4 * 2 * 2, 3 * 3)
+    assert torch.equal(sheet[0, :, 0], torch.tensor([0.0, 0, 1, 1]).repeat(4))

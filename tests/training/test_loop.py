@@ -11,8 +11,10 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from torch import nn
 
 from layert2v_training.checkpoint import CHECKPOINT, CheckpointMismatch, CheckpointNotSaved
-from layert2v_training.loop import Losses, train
+from layert2v_training.finite import Diverged
+from layert2v_training.loop import Losses, LossOf, train
 from layert2v_training.optimizers import LoopRecipe, learning_rate_at
+from layert2v_training.stopping import Stopped
 
 RECIPE = LoopRecipe(num_steps=12, learning_rate=1e-2, warmup_steps=3, autocast=None)
 
@@ -144,7 +146,9 @@ def test_the_schedule_warms_up_once_and_never_rises_again() -> None:
     assert rates[-1] == pytest.approx(0.05 * RECIPE.learning_rate)
 
 
-def test_sigterm_saves_and_ends(tmp_path: Path) -> None:
+def test_sigterm_saves_and_ends_with_the_status_of_a_program_that_was_stopped(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     model = make_model()
 
     def terminated_at_4(model: nn.Module, step: int) -> Losses:
@@ -152,7 +156,127 @@ def test_sigterm_saves_and_ends(tmp_path: Path) -> None:
             os.kill(os.getpid(), signal.SIGTERM)
         return loss_of(model, step)
 
-    with pytest.raises(SystemExit, match="step 5"):
+    with pytest.raises(Stopped) as stopped:
         train(tmp_path, model, terminated_at_4, RECIPE)
 
+    assert stopped.value.code == 143
+    assert "saved before step 5" in caplog.text
     assert torch.load(tmp_path / CHECKPOINT, weights_only=True)["step"] == 5
+
+
+def test_sigterm_between_parts_drops_the_step_which_is_made_again(tmp_path: Path) -> None:
+    accumulating, parts = replace(RECIPE, gradient_accumulation=4), list[int]()
+    straight, broken, resumed = make_model(), make_model(), make_model()
+    train(tmp_path / "straight", straight, loss_of, accumulating)
+
+    def terminated_in_6(model: nn.Module, step: int) -> Losses:
+        parts.append(step)
+        if parts.count(6) == 2:
+            os.kill(os.getpid(), signal.SIGTERM)
+        return loss_of(model, step)
+
+    with pytest.raises(Stopped):
+        train(tmp_path / "broken", broken, terminated_in_6, accumulating)
+    saved = torch.load(tmp_path / "broken" / CHECKPOINT, weights_only=True)["step"]
+    train(tmp_path / "broken", resumed, loss_of, accumulating)
+
+    assert parts.count(6) == 2
+    assert saved == 6
+    for expected, actual in zip(straight.parameters(), resumed.parameters(), strict=True):
+        assert torch.equal(expected, actual)
+
+
+def bad_at(*steps: int) -> LossOf:
+    """Make a loss that is not a number at some steps."""
+
+    def loss(model: nn.Module, step: int) -> Losses:
+        factor = float("nan") if step in steps else 1.0
+        return {name: factor * value for name, value in loss_of(model, step).items()}
+
+    return loss
+
+
+def test_a_step_whose_gradients_are_not_finite_changes_nothing_and_is_counted(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    learner, before = make_model(), list[torch.Tensor]()
+
+    def watched(model: nn.Module, step: int) -> Losses:
+        before.append(model[0].weight.detach().clone())
+        return bad_at(3)(model, step)
+
+    average = train(tmp_path, learner, watched, RECIPE)
+
+    assert torch.equal(before[3], before[4])
+    assert not torch.equal(before[4], before[5])
+    assert all(value.isfinite().all() for value in average.shadow.values())
+    assert "step 3 left out" in caplog.text
+
+
+def test_a_run_interrupted_after_a_step_that_was_left_out_ends_with_the_same_parameters(
+    tmp_path: Path,
+) -> None:
+    straight, resumed = make_model(), make_model()
+    train(tmp_path / "straight", straight, bad_at(3), RECIPE)
+
+    def terminated_at_5(model: nn.Module, step: int) -> Losses:
+        if step == 5:
+            os.kill(os.getpid(), signal.SIGTERM)
+        return bad_at(3)(model, step)
+
+    with pytest.raises(Stopped):
+        train(tmp_path / "broken", make_model(), terminated_at_5, RECIPE)
+    train(tmp_path / "broken", resumed, bad_at(3), RECIPE)
+
+    for expected, actual in zip(straight.parameters(), resumed.parameters(), strict=True):
+        assert torch.equal(expected, actual)
+
+
+def test_a_run_without_finite_gradients_is_refused_and_its_checkpoint_stays(
+    tmp_path: Path,
+) -> None:
+    train(tmp_path, make_model(), loss_of, RECIPE)
+    before = (tmp_path / CHECKPOINT).read_bytes()
+    longer = replace(RECIPE, num_steps=40, checkpoint_seconds=1e9)
+
+    with pytest.raises(Diverged, match=r"10 steps in a row, the last of them 21 .* Lower"):
+        train(tmp_path, make_model(), bad_at(*range(12, 40)), longer)
+
+    assert (tmp_path / CHECKPOINT).read_bytes() == before
+
+
+def test_a_state_that_is_not_finite_is_not_saved(tmp_path: Path) -> None:
+    train(tmp_path, make_model(), loss_of, RECIPE)
+    before, model = (tmp_path / CHECKPOINT).read_bytes(), make_model()
+
+    def broken_at_13(model: nn.Module, step: int) -> Losses:
+        losses = loss_of(model, step)
+        if step == 13:
+            with torch.no_grad():
+                model[2].bias.fill_(float("inf"))
+        return losses
+
+    with pytest.raises(Diverged, match="not finite before step 14"):
+        train(tmp_path, model, broken_at_13, replace(RECIPE, num_steps=14))
+
+    assert (tmp_path / CHECKPOINT).read_bytes() == before
+
+
+def test_what_a_killed_run_logged_after_its_checkpoint_is_not_in_the_log_twice(
+    tmp_path: Path,
+) -> None:
+    class Killed(Exception):
+        pass
+
+    def killed_at_45(model: nn.Module, step: int) -> Losses:
+        if step == 45:
+            raise Killed
+        return loss_of(model, step)
+
+    longer = replace(RECIPE, num_steps=61)
+    with pytest.raises(Killed):
+        train(tmp_path, make_model(), killed_at_45, longer)
+    train(tmp_path, make_model(), loss_of, longer)
+
+    events = EventAccumulator(str(tmp_path)).Reload().Scalars("loss")
+    assert [event.step for event in events] == [0, 20, 40, 60]

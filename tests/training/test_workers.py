@@ -1,4 +1,9 @@
+import multiprocessing
+import os
 import pickle
+import signal
+import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -6,14 +11,17 @@ from pathlib import Path
 import pytest
 import torch
 
+from layert2v_model.alpha_vae import ProjectIn
 from layert2v_training.data.problems import BadClip, BadClips, mixed_rates
 from layert2v_training.data.sources import clips_from
 from layert2v_training.latents import cache_key, encode_clip, load_latents, videos_of
 from layert2v_training.linear_vae import LinearVaeSize, make_vae
 from layert2v_training.scenes import SceneRecipe, SceneSource
+from layert2v_training.stopping import program
 from layert2v_training.workers import make_in_workers
 from support import toy_clips
 from support.toy_assets import make_toy_assets
+from support.toy_model import make_toy_vae
 
 
 @dataclass(frozen=True)
@@ -33,6 +41,57 @@ def test_results_come_in_order_and_failures_come_out(num_workers: int) -> None:
     assert list(make_in_workers(Doubler(), range(5), num_workers)) == [0, 2, 4, 6, 8]
     with pytest.raises(ValueError, match="clip 3 is bad"):
         list(make_in_workers(Doubler(bad=3), range(5), num_workers))
+
+
+@dataclass(frozen=True)
+class Sleeper:
+    """Writes the process it is in to a folder and sleeps for long."""
+
+    folder: Path
+
+    def __call__(self, number: int) -> int:
+        (self.folder / str(os.getpid())).touch()
+        time.sleep(100)
+        return number
+
+
+def compose(folder: Path) -> None:
+    with program():
+        list(make_in_workers(Sleeper(folder), range(4), 2))
+
+
+def await_that(is_so: Callable[[], bool], deadline_s: float = 60) -> None:
+    end = time.monotonic() + deadline_s
+    while not is_so():
+        assert time.monotonic() < end, f"not so within {deadline_s} s"
+        time.sleep(0.01)
+
+
+def is_running(process: str) -> bool:
+    try:
+        return Path(f"/proc/{process}/stat").read_text().rsplit(")", 1)[1].split()[0] != "Z"
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="looks at processes in /proc")
+@pytest.mark.parametrize(("number", "status"), [(signal.SIGTERM, 143), (signal.SIGKILL, -9)])
+def test_workers_end_at_once_with_the_process_that_started_them(
+    tmp_path: Path, number: int, status: int
+) -> None:
+    # Not a daemon, which may have no children.
+    process = multiprocessing.get_context("spawn").Process(target=compose, args=(tmp_path,))
+    process.start()
+    assert process.pid is not None
+    await_that(lambda: len(list(tmp_path.iterdir())) == 2)
+    workers = [path.name for path in tmp_path.iterdir()]
+
+    os.kill(process.pid, number)
+    process.join(60)
+
+    assert process.exitcode == status
+    await_that(lambda: not any(is_running(worker) for worker in workers), 10)
 
 
 def test_workers_encode_the_clips_that_one_process_encodes(tmp_path: Path) -> None:
@@ -88,3 +147,46 @@ def test_latents_hold_the_fill_that_the_model_says(tmp_path: Path) -> None:
     assert torch.equal(black.latents_SCTHW[[0, 1, 3]], bleed.latents_SCTHW[[0, 1, 3]])
     assert not torch.equal(black.latents_SCTHW[2], bleed.latents_SCTHW[2])
     assert cache_key(vae, source) != cache_key(vae, source, "bleed")
+
+
+def test_projected_alphas_are_kept_on_disk_beside_what_the_encoder_made(tmp_path: Path) -> None:
+    source = SceneSource(make_toy_assets(tmp_path / "assets"), SceneRecipe(16, 16, 2, (1, 2)))
+    vae, project_in = make_vae(LinearVaeSize(z_dim=4, encoder_dim=16, decoder_dim=16)), doubling(4)
+
+    first = load_latents(tmp_path, vae, source, 3, project_in=project_in)
+    project_in.forward = never  # type: ignore[method-assign]
+    again = load_latents(tmp_path, vae, source, 3, project_in=project_in)
+
+    for clip, same in zip(first, again, strict=True):
+        assert torch.equal(clip.streams(), same.streams())
+        assert torch.equal(clip.streams()[3::2], 2 * clip.latents_SCTHW[3::2].float())
+        assert torch.equal(clip.streams()[:3], clip.latents_SCTHW[:3].float())
+    assert not list(tmp_path.glob("*.part"))
+
+
+def doubling(channels: int) -> ProjectIn:
+    project_in = ProjectIn(channels, 4, 0)
+    project_in.forward = lambda latents: 2 * latents  # type: ignore[method-assign]
+    return project_in
+
+
+def never(latents: torch.Tensor) -> torch.Tensor:
+    raise AssertionError("alphas were projected again")
+
+
+def test_latents_belong_to_the_statistics_that_normalise_them_and_to_the_pictures(
+    tmp_path: Path,
+) -> None:
+    assets = make_toy_assets(tmp_path)
+    recipe, vae = SceneRecipe(16, 16, 2, (1,)), make_toy_vae()
+    before = cache_key(vae, SceneSource(assets, recipe))
+
+    vae.register_to_config(latents_std=[2.0] * vae.config.z_dim)
+    other_statistics = cache_key(vae, SceneSource(assets, recipe))
+    with torch.no_grad():
+        vae.quant_conv.bias += 1
+    other_convolution = cache_key(vae, SceneSource(assets, recipe))
+    (assets / "manifest.json").write_text('[{"sha256": "1"}]')
+    other_pictures = cache_key(vae, SceneSource(assets, recipe))
+
+    assert len({before, other_statistics, other_convolution, other_pictures}) == 4

@@ -24,13 +24,21 @@ from layert2v_model.alpha_vae import (
     save_alpha_vae,
 )
 from layert2v_training.clips import ClipSource, Pixels
+from layert2v_training.home import expected_bytes_of, home_of, num_bytes_of, onto
 from layert2v_training.linear_vae import encode_pixels
 from layert2v_training.loop import Losses, train
 from layert2v_training.optimizers import LoopRecipe
+from layert2v_training.reports import Figures
 from layert2v_training.workers import make_in_workers
 
 EDGE_SCALE = 2.0
 """How much more an edge weighs than flat alpha. Source: the release's `edge_scale`."""
+NUM_HELD_OUT = 16
+"""Mattes, the last ones, that are measured and not learned."""
+DECODED_AT_ONCE = 4
+"""Mattes, when many are measured: Wan's decoder takes some GB for each."""
+SHOWN_MATTES = 4
+"""Held-out mattes on a sheet."""
 
 
 @dataclass(frozen=True)
@@ -121,11 +129,33 @@ class AlphaModel(nn.Module):
         return decode_alpha_raw(self.vae, self.project_in(latents_BCTHW))
 
 
-def alpha_psnr(model: AlphaModel, latents_MCTHW: Tensor, alphas_M1THW: Tensor) -> float:
+def decoded_mattes(model: AlphaModel, latents_MCTHW: Tensor) -> Tensor:
+    """Decode latents of mattes, a few at a time: (M, 1, T, H, W) in [0, 1]."""
+    decoded = [model(part).float() for part in latents_MCTHW.split(DECODED_AT_ONCE)]
+    return ((torch.cat(decoded) + 1) / 2).clamp(0, 1)
+
+
+def alpha_psnr(decoded_M1THW: Tensor, alphas_M1THW: Tensor) -> float:
     """Mean PSNR in dB of mattes through the alpha VAE."""
-    decoded = ((model(latents_MCTHW).float() + 1) / 2).clamp(0, 1)
-    error_M = (decoded - alphas_M1THW).square().flatten(1).mean(1).clamp_min(1e-9)
+    error_M = (decoded_M1THW - alphas_M1THW).square().flatten(1).mean(1).clamp_min(1e-9)
     return float((-10 * error_M.log10()).mean())
+
+
+def matte_sheet(decoded_M1THW: Tensor, alphas_M1THW: Tensor) -> Tensor:
+    """Lay mattes out: a row for each, as it was drawn and below it as it was decoded.
+
+    Returns:
+        (3, 2 x `SHOWN_MATTES` x H, 3 x W): its first, middle and last frame; on the CPU.
+    """
+    last = alphas_M1THW.shape[2] - 1
+    pairs = torch.stack([alphas_M1THW, decoded_M1THW], 1)[:SHOWN_MATTES, :, 0]
+    shown = pairs[:, :, [0, last // 2, last]].float().cpu()
+    return rearrange(shown, "m k t h w -> (m k h) (t w)").expand(3, -1, -1)
+
+
+def _encoded(vae: AutoencoderKLWan, alphas_B1THW: Tensor) -> Tensor:
+    """Encode mattes where the VAE is; the latents come back to the CPU."""
+    return encode_pixels(vae, alphas_B1THW.to(vae.device).expand(-1, 3, -1, -1, -1)).cpu()
 
 
 def train_alpha_vae(
@@ -137,24 +167,27 @@ def train_alpha_vae(
 ) -> tuple[AutoencoderKLWan, ProjectIn]:
     """Adapt `vae` in place to mattes; write and return the merged VAE and `project_in`."""
     torch.manual_seed(recipe.loop.seed)
-    alphas = draw_alphas(source, recipe.num_clips, num_workers).to(vae.device)
-    held_out = alphas[-16:]
+    alphas, device = draw_alphas(source, recipe.num_clips, num_workers), vae.device
     model = AlphaModel(vae, recipe)
-    latents = torch.cat(
-        [encode_pixels(vae, part.expand(-1, 3, -1, -1, -1)) for part in alphas.split(8)]
-    )
+    latents = torch.cat([_encoded(vae, part) for part in alphas.split(8)])
+    home = home_of(num_bytes_of((alphas, latents)), device, expected_bytes_of(model, device))
+    alphas, latents = alphas.to(home), latents.to(home)
+    held_out = slice(len(alphas) - NUM_HELD_OUT, None)
 
     def loss_of(called: nn.Module, step: int) -> Losses:
-        chosen = torch.randint(len(alphas) - len(held_out), (recipe.batch_size,)).to(alphas.device)
-        noisy = latents[chosen] + 0.05 * torch.randn_like(latents[chosen])
-        decoded, target = called(noisy), 2 * alphas[chosen] - 1
+        chosen = torch.randint(len(alphas) - NUM_HELD_OUT, (recipe.batch_size,)).to(home)
+        exact, matte = onto(device, latents[chosen]), onto(device, alphas[chosen])
+        noisy = exact + 0.05 * torch.randn_like(exact)
+        decoded, target = called(noisy), 2 * matte - 1
         losses = alpha_loss(decoded, target)
         if recipe.render_weight:
             losses["render"] = recipe.render_weight * render_loss(decoded, target)
         return losses
 
-    def evaluate(step: int) -> dict[str, float]:
-        return {"alpha_psnr": alpha_psnr(model, latents[-16:], held_out)}
+    def evaluate(step: int) -> Figures:
+        truth, given = alphas[held_out].to(device), latents[held_out].to(device)
+        decoded = decoded_mattes(model, given)
+        return {"alpha_psnr": alpha_psnr(decoded, truth), "sheet": matte_sheet(decoded, truth)}
 
     train(
         out / "run-alpha-vae", model, loss_of, recipe.loop, evaluate=evaluate, evaluate_every=100

@@ -14,6 +14,8 @@ import torch
 from torch import Tensor
 from transformers import AutoModel, AutoTokenizer
 
+from layert2v_training.home import home_of, onto
+
 
 class StateStore:
     """Token states on disk, in files named by what encoded them and by their captions.
@@ -72,7 +74,8 @@ class CaptionStates:
 
         Args:
             tokenizer: Of the encoder.
-            encoder: Moved to `device` when there is something to encode, not before.
+            encoder: Moved to `device` while there is something to encode, and back: umT5 takes
+                11 GB there.
             folder: Where states are kept; None: only here.
             device: On which to encode; None: where the encoder is.
         """
@@ -100,6 +103,12 @@ class CaptionStates:
             self._states |= states
             if self._store:
                 self._store.write(states)
+        self.rest()
+
+    def rest(self) -> None:
+        """Take the encoder off the device until there is something to encode."""
+        if self._device is not None:
+            self.encoder.to("cpu")
 
     @torch.no_grad()
     def _encode_batch(self, captions: list[str]) -> dict[str, Tensor]:
@@ -116,27 +125,32 @@ class CaptionStates:
 
 
 class TokenTable:
-    """Token states of many captions on a device, so that a batch of text is a batch of numbers."""
+    """Token states of many captions in one tensor, so that a batch of text is one of numbers."""
 
     def __init__(
-        self, states: CaptionStates, captions: Iterable[str], device: torch.device
+        self,
+        states: CaptionStates,
+        captions: Iterable[str],
+        device: torch.device,
+        dtype: torch.dtype = torch.float32,
     ) -> None:
-        """Take over what `states` knows of `captions`, and of the empty caption."""
+        """Take over what `states` knows of `captions`, and of the empty caption.
+
+        Args:
+            states: Has encoded the captions.
+            captions: To look up.
+            device: Where the table goes, if `home_of` says so of it.
+            dtype: In which it is kept.
+        """
         known = sorted({"", *captions})
         # Row 0 is what padding reads.
         rows = [torch.zeros_like(states[""][:1]), *(states[caption] for caption in known)]
-        self.states_MD = torch.cat(rows).to(device)
+        table = torch.cat([row.to(dtype) for row in rows])
+        self.states_MD = table.to(home_of(table.nbytes, device))
         places = torch.arange(1, len(self.states_MD))[:, None].split([len(r) for r in rows[1:]])
         self.rows = dict(zip(known, places, strict=True))
         """Rows (N, 1) of each caption in the table."""
 
     def __getitem__(self, rows_BSN1: Tensor) -> Tensor:
-        """Look up token states: (B, S, N, D), on the device."""
+        """Look up token states: (B, S, N, D), where the table is."""
         return self.states_MD[onto(self.states_MD.device, rows_BSN1)[..., 0]]
-
-
-def onto(device: torch.device, x: Tensor) -> Tensor:
-    """Copy without waiting for what a device still has to do: batches are drawn meanwhile."""
-    if device.type != "cuda" or x.device == device:
-        return x.to(device)
-    return x.pin_memory().to(device, non_blocking=True)

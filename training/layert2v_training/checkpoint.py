@@ -6,7 +6,6 @@ split over processes, so a run may go on with another number of them.
 
 import os
 import shutil
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,6 +15,7 @@ from torch import Tensor, nn
 from torch.distributed.tensor import DTensor, distribute_tensor
 from torch.utils import _pytree as pytree
 
+from layert2v_training.finite import Diverged
 from layert2v_training.optimizers import Ema
 
 CHECKPOINT = "checkpoint.pt"
@@ -56,6 +56,7 @@ def save(folder: Path, step: int, trained: Trained, *, is_writer: bool = True) -
 
     Raises:
         CheckpointNotSaved: The disk is full or the folder cannot be written.
+        Diverged: Something in it is not finite, in every process; nothing is written.
     """
     state = {
         "step": step,
@@ -63,7 +64,20 @@ def save(folder: Path, step: int, trained: Trained, *, is_writer: bool = True) -
         "optimizers": [optimizer.state_dict() for optimizer in trained.optimizers],
         "ema": trained.ema.shadow,
     }
-    whole = pytree.tree_map_only(DTensor, lambda tensor: tensor.detach().full_tensor(), state)
+
+    def joined(tensor: Tensor) -> Tensor | None:
+        """Join one tensor on the device and keep it in host memory, where it is written only."""
+        whole = tensor.detach()
+        whole = whole.full_tensor() if isinstance(whole, DTensor) else whole
+        if not whole.isfinite().all():
+            raise Diverged(
+                f"{folder.name}: parameters or moments are not finite before step {step}, so "
+                f"they were not saved and {CHECKPOINT} is as it was; lower loop.learning_rate and "
+                f"run the same command again"
+            )
+        return whole.cpu() if is_writer else None
+
+    whole = pytree.tree_map_only(Tensor, joined, state)
     if is_writer:
         _write(folder / CHECKPOINT, whole)
 
@@ -98,12 +112,12 @@ def resume(folder: Path, trained: Trained) -> int:
     if not path.is_file():
         return 0
     parameters = trained.parameters()
-    device = next(iter(parameters.values())).device
-    state = torch.load(path, weights_only=True, map_location=device)
+    # Mapped: every process reads its own parts, one tensor after another.
+    state = torch.load(path, weights_only=True, map_location="cpu", mmap=True)
     _check(path, state["parameters"], parameters)
     for name, parameter in parameters.items():
-        parameter.copy_(_split_as(parameter)(state["parameters"][name]))
-        trained.ema.shadow[name] = _split_as(parameter)(state["ema"][name])
+        parameter.copy_(_split_as(parameter, state["parameters"][name]))
+        trained.ema.shadow[name].copy_(_split_as(parameter, state["ema"][name]))
     for optimizer, stored in zip(trained.optimizers, state["optimizers"], strict=True):
         optimizer.load_state_dict(_split_state(optimizer, stored))
     return int(state["step"])
@@ -123,12 +137,13 @@ def _check(path: Path, stored: dict[str, Tensor], parameters: dict[str, nn.Param
             )
 
 
-def _split_as(parameter: Tensor) -> Callable[[Tensor], Tensor]:
-    """Return what splits a whole tensor as `parameter` is split, if it is."""
+def _split_as(parameter: Tensor, whole: Tensor) -> Tensor:
+    """Copy a whole tensor to where `parameter` is, split as it is, if it is."""
     if not isinstance(parameter, DTensor):
-        return lambda whole: whole
+        return whole.to(parameter.device, copy=True)
     mesh, placements = parameter.device_mesh, parameter.placements
-    return lambda whole: distribute_tensor(whole, mesh, placements)
+    # All have the whole one, so each takes its part and nothing is sent.
+    return distribute_tensor(whole, mesh, placements, src_data_rank=None)
 
 
 def _split_state(optimizer: torch.optim.Optimizer, stored: dict[str, Any]) -> dict[str, Any]:
@@ -136,7 +151,7 @@ def _split_state(optimizer: torch.optim.Optimizer, stored: dict[str, Any]) -> di
     parameters = [p for group in optimizer.param_groups for p in group["params"]]
     split = {
         index: {
-            name: _split_as(parameters[index])(value)
+            name: _split_as(parameters[index], value)
             if isinstance(value, Tensor) and value.shape == parameters[index].shape
             else value
             for name, value in moments.items()

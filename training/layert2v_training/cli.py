@@ -21,6 +21,8 @@ from layert2v_training.average import CannotAverage, average
 from layert2v_training.checkpoint import CheckpointMismatch, CheckpointNotSaved
 from layert2v_training.data.problems import BadClip, BadClips
 from layert2v_training.dry_run import DoesNotFit, describe
+from layert2v_training.finite import Diverged
+from layert2v_training.launching import UnsupportedLaunch
 from layert2v_training.overrides import InvalidRecipe, apply_overrides, read_overrides
 from layert2v_training.recipes import RECIPES, check_recipe
 from layert2v_training.stages import (
@@ -34,6 +36,7 @@ from layert2v_training.stages import (
     run_latents,
     run_vae,
 )
+from layert2v_training.stopping import program
 
 app = typer.Typer(help=__doc__, no_args_is_help=True, pretty_exceptions_enable=False)
 
@@ -57,11 +60,13 @@ _REFUSALS = (
     CheckpointMismatch,
     CheckpointNotSaved,
     DamagedModel,
+    Diverged,
     DoesNotFit,
     InvalidCheckpoint,
     InvalidFixture,
     InvalidRecipe,
     MissingPart,
+    UnsupportedLaunch,
 )
 """What a user can mend; their messages say how."""
 
@@ -277,7 +282,8 @@ def every_stage(run: Run) -> None:
 def main() -> None:
     """Run the command line."""
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
-    app()
+    with program():
+        app()
 
 
 if __name__ == "__main__":

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from accelerate import PartialState
 from torch import Tensor, nn
 
 from layert2v_model.alpha_vae import ProjectIn
@@ -30,14 +31,16 @@ from layert2v_model.streams import (
     stream_text,
 )
 from layert2v_model.transformer import LayerT2VTransformer3DModel
-from layert2v_training.captions import CaptionStates, TokenTable, onto
+from layert2v_training.captions import CaptionStates, TokenTable
 from layert2v_training.decoded import DecodedLosses, DecodedRecipe, picture_of
-from layert2v_training.latents import LatentClip
-from layert2v_training.loop import Figures, Losses, train
+from layert2v_training.home import expected_bytes_of, onto
+from layert2v_training.latents import LatentClip, at_home
+from layert2v_training.loop import Losses, train
 from layert2v_training.lora import LoraRecipe
 from layert2v_training.losses import add_noise, flow_matching_loss
 from layert2v_training.noise import Grid, NoiseMixture, draw_timesteps
 from layert2v_training.optimizers import Ema, LoopRecipe
+from layert2v_training.reports import Figures
 
 
 @dataclass(frozen=True)
@@ -94,9 +97,9 @@ def make_transformer(config: Mapping[str, Any]) -> LayerT2VTransformer3DModel:
 
 @torch.no_grad()
 def project_alphas(clips: Sequence[LatentClip], project_in: ProjectIn) -> None:
-    """Put the alphas of clips, all on one device, through stage 1's `project_in`, in place."""
-    project_in = project_in.to(clips[0].latents_SCTHW.device)
+    """Put the alphas of clips in memory through stage 1's `project_in`, in place."""
     for clip in clips:
+        project_in = project_in.to(clip.latents_SCTHW.device)
         alphas = clip.latents_SCTHW[3::2]
         clip.latents_SCTHW[3::2] = project_in(alphas.float()).to(alphas.dtype)
 
@@ -123,7 +126,9 @@ class JointLoss:
         pictures = Counter(clip.latents_SCTHW.shape[2:] for clip in clips)
         self._main_shape = max(pictures, key=lambda shape: pictures[shape])
         captions.encode(heard)
-        self._make_table = cache(lambda device: TokenTable(captions, heard, device))
+        # Matrix products round it to this anyway.
+        dtype = recipe.loop.autocast_dtype or torch.float32
+        self._make_table = cache(lambda device: TokenTable(captions, heard, device, dtype))
         self.channel_weights_C = channel_weights_C
 
     def __call__(self, model: nn.Module, step: int) -> Losses:
@@ -134,13 +139,14 @@ class JointLoss:
         layout = stream_layout(num_foregrounds_of(latents.shape[1]))
         grid = Grid(latents.shape[3] // self.patch, self.patch, *latents.shape[4:])
         t_BSF, given_BSTHW = draw_timesteps(len(clips), layout, grid, self.recipe.noise)
-        noise = torch.randn_like(latents)
-        latents, noise, t_BSF, given_BSTHW, mask = (
-            onto(device, x) for x in (latents, noise, t_BSF, given_BSTHW, mask)
+        # Where the model is, wherever the clips are: devices draw different numbers.
+        noise = torch.randn(latents.shape, device=device)
+        latents, text, t_BSF, given_BSTHW, mask = (
+            onto(device, x) for x in (latents, text, t_BSF, given_BSTHW, mask)
         )
         t_BST = t_BSF.repeat_interleave(self.patch, dim=2)
         noisy = add_noise(latents, noise, t_BST)
-        velocity = model(noisy, 1000 * t_BSF, text, mask, return_dict=False)[0]
+        velocity = model(noisy, 1000 * t_BSF, text.float(), mask, return_dict=False)[0]
         weights = None if self.channel_weights_C is None else self.channel_weights_C.to(device)
         losses = {"flow": flow_matching_loss(velocity, latents, noise, given_BSTHW, weights)}
         if self.decoded is not None:
@@ -163,12 +169,11 @@ class JointLoss:
         axes = slice(-2, None) if is_windowed else slice(-3, None)
         size = size * math.prod(self._main_shape[axes]) // math.prod(shape[axes])
         clips = [group[i] for i in torch.randint(len(group), (max(size, 1),)).tolist()]
-        latents = [clip.latents_SCTHW for clip in clips]
+        frames = slice(None)
         if is_windowed:
-            windows = latents[0].shape[2] // self.patch
-            first = self.patch * int(torch.randint(windows, ()))
-            latents = [clip[:, :, first : first + self.patch] for clip in latents]
-        return clips, torch.stack([clip.float() for clip in latents])
+            first = self.patch * int(torch.randint(shape[2] // self.patch, ()))
+            frames = slice(first, first + self.patch)
+        return clips, torch.stack([clip.streams(frames) for clip in clips])
 
     def _text(self, clips: Sequence[LatentClip], table: TokenTable) -> tuple[Tensor, Tensor]:
         texts = []
@@ -230,6 +235,8 @@ def train_joint(
     """Train `model` in place on `clips`; the run's folder is `out/run`, `sheet` makes pictures."""
     if recipe.gradient_checkpointing:
         model.enable_gradient_checkpointing()
+    device = PartialState().device
+    clips = at_home(clips, device, expected_bytes_of(model, device))
     loss = JointLoss(model, clips, captions, recipe, channel_weights_C, decoded)
     every = recipe.sheet_every
     return train(

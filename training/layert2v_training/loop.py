@@ -9,20 +9,21 @@ learn from what one process with twice the accumulation learns from.
 """
 
 import logging
+import math
 import signal
 import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, nullcontext
+from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
-from types import FrameType
 
 import torch
 from accelerate import Accelerator
 from torch import Tensor, nn
-from torch.utils.tensorboard import SummaryWriter
-from tqdm import tqdm
+from torch.distributed.tensor import DTensor
 
 from layert2v_training.checkpoint import Trained, resume, save
+from layert2v_training.finite import SkippedSteps
+from layert2v_training.launching import check_launch
 from layert2v_training.optimizers import (
     Ema,
     LoopRecipe,
@@ -30,6 +31,8 @@ from layert2v_training.optimizers import (
     make_optimizers,
     set_learning_rate,
 )
+from layert2v_training.reports import Figures, Reports
+from layert2v_training.stopping import Stopped, collecting_signals
 
 log = logging.getLogger(__name__)
 
@@ -37,32 +40,11 @@ Losses = dict[str, Tensor]
 LossOf = Callable[[nn.Module, int], Losses]
 """From the model, as it must be called, and a step to losses by name; their sum is minimised. Draws
 its batch from PyTorch's generator, which is seeded for the part of the step."""
-Figures = Mapping[str, float | Tensor]
-"""Numbers, and pictures (3, H, W) in [0, 1], by name."""
-
-LOG_EVERY = 20
-"""Steps between scalars."""
 
 
 def seed_of(seed: int, step: int, part: int = 0) -> int:
     """Mix a run's seed, a step and a part of it into a seed for PyTorch's generator."""
     return (seed * 0x9E3779B1 + step * 0x85EBCA77 + part * 0xC2B2AE3D27D4EB4F + 1) % (1 << 62)
-
-
-@contextmanager
-def _stop_signals() -> Iterator[list[int]]:
-    """Collect SIGTERM and SIGINT instead of dying of them."""
-    caught: list[int] = []
-
-    def catch(number: int, frame: FrameType | None) -> None:
-        caught.append(number)
-
-    before = {number: signal.signal(number, catch) for number in (signal.SIGTERM, signal.SIGINT)}
-    try:
-        yield caught
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
 
 
 def train(
@@ -90,54 +72,66 @@ def train(
         The averaged parameters. `model` holds the last ones.
 
     Raises:
-        SystemExit: SIGTERM or SIGINT came; a checkpoint was saved.
+        Stopped: SIGTERM or SIGINT came; a checkpoint was saved.
+        Diverged: Nothing is finite any more; the last checkpoint is whole.
         CheckpointNotSaved: The disk is full; the last checkpoint is whole.
         CheckpointMismatch: `folder` holds another model's run.
+        UnsupportedLaunch: `accelerate` splits parameters in a way that cannot be saved whole.
     """
     # --- what learns ---
     folder.mkdir(parents=True, exist_ok=True)
     accelerator = accelerator or Accelerator()
+    check_launch(accelerator)
     called, *optimizers = accelerator.prepare(model, *make_optimizers(model, recipe))
     learner = accelerator.unwrap_model(called)
     trained = Trained(learner, optimizers, Ema(learner))
-    first_step = resume(folder, trained)
+    first_step, is_writer = resume(folder, trained), accelerator.is_main_process
 
     # --- steps ---
-    reports = _Reports(folder, first_step, recipe, accelerator)
+    reports = Reports(folder, first_step, recipe.num_steps, is_main=is_writer)
+    skipped = SkippedSteps(folder, recipe)
     saved = time.monotonic()
-    with _stop_signals() as caught:
+    with collecting_signals() as caught:
+        step = first_step
         for step in reports.steps():
-            losses = _step(step, called, trained, loss_of, recipe, accelerator)
-            trained.ema.update(trained.model, min(recipe.ema_decay, (1 + step) / (10 + step)))
-            reports.scalars(step, losses, learning_rate_at(recipe, step))
+            is_due = time.monotonic() - saved > recipe.checkpoint_seconds
+            if _agreed(accelerator, is_due):
+                save(folder, step, trained, is_writer=is_writer)
+                saved = time.monotonic()
+            losses = _gradients(step, called, trained, loss_of, recipe, accelerator, caught)
+            if losses is None:
+                break
+            norm = _update(step, trained, recipe, accelerator, skipped)
+            others = {"learning_rate": learning_rate_at(recipe, step), "gradient_norm": norm}
+            reports.scalars(step, losses, others | {"skipped_steps": skipped.count})
             if evaluate is not None and (step + 1) % evaluate_every == 0:
                 reports.figures(step + 1, _on_average(step + 1, trained, evaluate))
-            is_due = time.monotonic() - saved > recipe.checkpoint_seconds
-            is_stopped, is_due = _agreed(accelerator, bool(caught), is_due)
-            if is_stopped or is_due:
-                save(folder, step + 1, trained, is_writer=accelerator.is_main_process)
-                saved = time.monotonic()
-            if is_stopped:
-                reports.close()
-                raise SystemExit(f"{folder.name}: stopped at step {step + 1}, resumes from there")
-    save(folder, recipe.num_steps, trained, is_writer=accelerator.is_main_process)
-    reports.close()
+        else:
+            step = recipe.num_steps
+        save(folder, step, trained, is_writer=is_writer)
+        reports.close()
+        if _agreed(accelerator, bool(caught)):
+            log.warning("%s: saved before step %d, resumes from there", folder.name, step)
+            raise Stopped(caught[0] if caught else signal.SIGTERM)
     return trained.ema
 
 
-def _step(
+def _gradients(
     step: int,
     called: nn.Module,
     trained: Trained,
     loss_of: LossOf,
     recipe: LoopRecipe,
     accelerator: Accelerator,
-) -> Losses:
-    set_learning_rate(trained.optimizers, learning_rate_at(recipe, step))
+    caught: list[int],
+) -> Losses | None:
+    """Compute all parts of a step; None if a signal came before one, and the step is dropped."""
     for optimizer in trained.optimizers:
         optimizer.zero_grad(set_to_none=True)
     count, totals = recipe.gradient_accumulation, list[Losses]()
     for part in range(count):
+        if _agreed(accelerator, bool(caught)):
+            return None
         number = part * accelerator.num_processes + accelerator.process_index
         torch.manual_seed(seed_of(recipe.seed, step, number))
         is_last = part == count - 1
@@ -147,10 +141,31 @@ def _step(
             total = torch.stack(list(losses.values())).sum()
             accelerator.backward(total if count == 1 else total / count)
         totals.append({name: value.detach() for name, value in losses.items()})
-    accelerator.clip_grad_norm_(list(trained.parameters().values()), recipe.max_grad_norm)
+    return {name: torch.stack([part[name] for part in totals]).mean() for name in totals[0]}
+
+
+def _update(
+    step: int,
+    trained: Trained,
+    recipe: LoopRecipe,
+    accelerator: Accelerator,
+    skipped: SkippedSteps,
+) -> float:
+    """Move parameters and their average, if all gradients are finite; return the gradients' norm.
+
+    A step that is left out changes nothing; the next one has its own number, data and rate.
+    """
+    norm = accelerator.clip_grad_norm_(list(trained.parameters().values()), recipe.max_grad_norm)
+    length = float(norm.full_tensor() if isinstance(norm, DTensor) else norm)
+    if _agreed(accelerator, not math.isfinite(length)):
+        skipped.add(step, length)
+        return length
+    skipped.end_row()
+    set_learning_rate(trained.optimizers, learning_rate_at(recipe, step))
     for optimizer in trained.optimizers:
         optimizer.step()
-    return {name: torch.stack([part[name] for part in totals]).mean() for name in totals[0]}
+    trained.ema.update(trained.model, min(recipe.ema_decay, (1 + step) / (10 + step)))
+    return length
 
 
 def autocast(device: torch.device, recipe: LoopRecipe) -> torch.autocast:
@@ -159,12 +174,12 @@ def autocast(device: torch.device, recipe: LoopRecipe) -> torch.autocast:
     return torch.autocast(device.type, dtype=dtype or torch.bfloat16, enabled=dtype is not None)
 
 
-def _agreed(accelerator: Accelerator, *flags: bool) -> list[bool]:
-    """Let every process know what any of them knows, so that they act in the same step."""
+def _agreed(accelerator: Accelerator, flag: bool) -> bool:
+    """Say whether any process says so, so that all act in the same step."""
     if accelerator.num_processes == 1:
-        return list(flags)
-    counts = accelerator.reduce(torch.tensor(flags, device=accelerator.device).float())
-    return [bool(count) for count in counts]
+        return flag
+    count = accelerator.reduce(torch.tensor(float(flag), device=accelerator.device))
+    return bool(count)
 
 
 @torch.no_grad()
@@ -176,55 +191,3 @@ def _on_average(step: int, trained: Trained, evaluate: Callable[[int], Figures])
     for name, parameter in trained.parameters().items():
         parameter.copy_(kept[name])
     return figures
-
-
-class _Reports:
-    """What a person sees of a run: a bar with the time left, and TensorBoard, of one process."""
-
-    def __init__(
-        self, folder: Path, first_step: int, recipe: LoopRecipe, accelerator: Accelerator
-    ) -> None:
-        is_main = accelerator.is_main_process
-        self._writer = SummaryWriter(str(folder)) if is_main else None
-        self._last, self._num_steps = (first_step, time.monotonic()), recipe.num_steps
-        self._bar = tqdm(
-            range(first_step, recipe.num_steps), initial=first_step, total=recipe.num_steps,
-            mininterval=20, maxinterval=60, desc=folder.name, ascii=True, disable=not is_main,
-        )  # fmt: skip
-
-    def steps(self) -> Iterator[int]:
-        """Yield the steps to make."""
-        yield from self._bar
-
-    def scalars(self, step: int, losses: Losses, learning_rate: float) -> None:
-        """Write losses, rate, throughput and the hours left, now and then."""
-        if step % LOG_EVERY or self._writer is None:
-            return
-        values = {name: float(value) for name, value in losses.items()}
-        self._bar.set_postfix({name: f"{value:.4f}" for name, value in values.items()})
-        before, then = self._last
-        self._last = (step, time.monotonic())
-        if step > before:
-            rate = (step - before) / max(self._last[1] - then, 1e-9)
-            values["steps_per_second"] = rate
-            values["hours_left"] = (self._num_steps - step) / rate / 3600
-        for name, value in (values | {"learning_rate": learning_rate}).items():
-            self._writer.add_scalar(name, value, step)
-
-    def figures(self, step: int, figures: Figures) -> None:
-        """Write what an evaluation found."""
-        if self._writer is None:
-            return
-        numbers = {k: v for k, v in figures.items() if not isinstance(v, Tensor)}
-        for name, figure in figures.items():
-            if isinstance(figure, Tensor):
-                self._writer.add_image(f"evaluate/{name}", figure, step)
-            else:
-                self._writer.add_scalar(f"evaluate/{name}", figure, step)
-        if numbers:
-            tqdm.write(f"step {step}: " + ", ".join(f"{k} {v:.3f}" for k, v in numbers.items()))
-
-    def close(self) -> None:
-        """Write what is left."""
-        if self._writer is not None:
-            self._writer.close()

@@ -21,6 +21,9 @@ class LoopRecipe:
     for LLM training", 2025, so that the rates of both are comparable."""
     warmup_steps: int = 100
     weight_decay: float = 0.0
+    adamw_betas: tuple[float, float] = (0.9, 0.99)
+    """Decay of AdamW's moments. The second is .999 in the paper, which averages over a thousand
+    steps: for small networks' runs of a few hundred to a few thousand that is most of the run."""
     max_grad_norm: float = 1.0
     ema_decay: float = 0.999
     """Decay of the averaged parameters; ramps up as (1 + step) / (10 + step)."""
@@ -66,7 +69,7 @@ def make_optimizers(model: nn.Module, recipe: LoopRecipe) -> list[torch.optim.Op
         torch.optim.AdamW(
             [{"params": rest, "lr_scale": 1.0}],
             recipe.learning_rate,
-            betas=(0.9, 0.99),
+            betas=recipe.adamw_betas,
             weight_decay=recipe.weight_decay,
         )
     ]

@@ -3,6 +3,7 @@
 Deterministic for (seed, index): a clip does not depend on those composed before it.
 """
 
+import hashlib
 import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -138,8 +139,10 @@ class SceneSource:
 
     @property
     def key(self) -> str:
-        """Changes with the recipe; without what came later it is what it was before."""
+        """Changes with the recipe and with the manifest, which has the pictures' hashes."""
         described = asdict(self.recipe)
+        manifest = (self.assets / "manifest.json").read_bytes()
+        described["pictures"] = hashlib.sha256(manifest).hexdigest()
         for late in ("effects", "subject_weights"):
             if not described[late]:
                 del described[late]

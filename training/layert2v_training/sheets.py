@@ -52,6 +52,7 @@ class SampleSheet:
             return {"sheet": sheet_of(self._sample())}
         finally:
             self.model.train()
+            self.captions.rest()
 
     def _sample(self) -> Stack:
         vae, alpha_vae = (part.to(self.model.device) for part in self.vaes)

@@ -26,7 +26,7 @@ from layert2v_training.decoded import DecodedLosses
 from layert2v_training.decoders import FrameMaker, join_frames, train_decoder
 from layert2v_training.effects import SOFT_MATTES
 from layert2v_training.export import export, text_encoder_folder
-from layert2v_training.joint import JointRecipe, project_alphas, train_joint
+from layert2v_training.joint import JointRecipe, train_joint
 from layert2v_training.latents import LatentClip, load_latents, write_latents
 from layert2v_training.linear_vae import channel_weights, is_linear
 from layert2v_training.lora import merge_lora
@@ -222,13 +222,12 @@ def run_joint(run: Run, stage: str, *, is_compiled: bool = False) -> None:
     if not is_first and run.init is None:
         before = run.needs(f"{JOINT_RUN}/{CHECKPOINT}", "joint")
     model = stage_transformer(run.recipe, recipe, base=run.wan, init=run.init, checkpoint=before)
-    clips = list[LatentClip]()
+    clips, project_in = list[LatentClip](), load_project_in(run.out / "alpha_vae")
     for shape, num_clips in run.clips_per_shape.items():
         source = run.clips(stage, shape)
         clips += load_latents(
-            run.out / "latents", vae, source, num_clips, run.workers, device, run.fill
+            run.out / "latents", vae, source, num_clips, run.workers, run.fill, project_in
         )
-    project_alphas(clips, load_project_in(run.out / "alpha_vae"))
     captions = run.captions()
     decoded = None
     if recipe.decoded.is_used:

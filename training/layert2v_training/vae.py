@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from layert2v_training.clips import LayeredClip
+from layert2v_training.home import home_of
 from layert2v_training.linear_vae import (
     LinearVaeSize,
     encode_linear,
@@ -168,7 +169,7 @@ def train_vae(
 ) -> AutoencoderKLWan:
     """Fit the encoder, train the decoder, write `out/vae`.
 
-    All clips are held as bytes, on the device if there is one: 3 GiB for 1200 of 160x96x16.
+    All clips are held as bytes, on the device if they fit: 3 GiB for 1200 of 160x96x16.
     """
     # --- data ---
     pixels_NSCTHW = compose_streams(SceneSource(assets, scene), num_clips, num_workers)
@@ -183,7 +184,9 @@ def train_vae(
         vae = make_linear_vae(out / "vae", sample, size)
     device = PartialState().device
     vae.to(device)
-    pixels_NSCTHW, held_out = pixels_NSCTHW.to(device), held_out.to(device)
+    # Latents take half as many bytes as pixels.
+    home, held_out = home_of(pixels_NSCTHW.nbytes * 3 // 2, device), held_out.to(device)
+    pixels_NSCTHW = pixels_NSCTHW.to(home)
     latents = encode_all(vae, pixels_NSCTHW.flatten(0, 1))
 
     # --- decoder ---

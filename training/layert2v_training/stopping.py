@@ -1,0 +1,77 @@
+"""How programs end when they are asked to: by SIGTERM (schedulers) or SIGINT (Ctrl-C).
+
+Outside the training loop they end at once, for everything made there is written whole or not at
+all; inside it they save first. Either way with 143 or 130, that is 128 + the signal, and not with
+0: to Slurm (`afterok`), Kubeflow (`ExitCode`) and a shell's `&&`, 0 means that the run is done and
+the next may begin on half of it, while 128 and more means stopped by a signal, to be started again,
+and 1 means broken.
+"""
+
+import signal
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from types import FrameType
+
+import torch
+
+SIGNALS = (signal.SIGTERM, signal.SIGINT)
+
+
+class Stopped(SystemExit):
+    """Raised when a signal asks the program to end; what is to be resumed was saved."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__(128 + number)
+
+
+@contextmanager
+def _handled_by(handle: Callable[[int], None]) -> Iterator[None]:
+    def handler(number: int, frame: FrameType | None) -> None:
+        handle(number)
+
+    before = {number: signal.signal(number, handler) for number in SIGNALS}
+    try:
+        yield
+    finally:
+        for number, previous in before.items():
+            signal.signal(number, previous)
+
+
+@contextmanager
+def stopping_at_once() -> Iterator[None]:
+    """Turn a signal into `Stopped`, wherever the main thread is.
+
+    Raises:
+        Stopped: A signal came.
+    """
+
+    def stop(number: int) -> None:
+        raise Stopped(number)
+
+    with _handled_by(stop):
+        yield
+
+
+@contextmanager
+def collecting_signals() -> Iterator[list[int]]:
+    """Collect the signals that come, for who looks at them when it is safe to stop."""
+    caught: list[int] = []
+    with _handled_by(caught.append):
+        yield caught
+
+
+@contextmanager
+def program() -> Iterator[None]:
+    """Run a whole program: it stops at once when asked to, and leaves its group of processes.
+
+    Raises:
+        Stopped: A signal came.
+    """
+    try:
+        with stopping_at_once():
+            yield
+    except SystemExit as end:
+        # After a failure the others may still wait for this one, and leaving would wait for them.
+        if not end.code and torch.distributed.is_initialized():
+            torch.distributed.destroy_process_group()
+        raise
