@@ -24,6 +24,7 @@ from layert2v_model.alpha_vae import (
     save_alpha_vae,
 )
 from layert2v_training.clips import ClipSource, Pixels
+from layert2v_training.limits import Count, NotNegative, Positive
 from layert2v_training.linear_vae import encode_pixels
 from layert2v_training.loop import Losses, train
 from layert2v_training.optimizers import LoopRecipe
@@ -38,13 +39,13 @@ class AlphaVaeRecipe:
     """What stage 1 learns."""
 
     loop: LoopRecipe
-    rank: int = 32
-    lora_alpha: float = 32.0
-    hidden_channels: int = 32
+    rank: Count = 32
+    lora_alpha: Positive = 32.0
+    hidden_channels: Count = 32
     """Width of `project_in`."""
-    batch_size: int = 8
-    num_clips: int = 400
-    render_weight: float = 0.0
+    batch_size: Count = 8
+    num_clips: Count = 400
+    render_weight: NotNegative = 0.0
     """Weight of `render_loss`; 0 as published."""
 
 

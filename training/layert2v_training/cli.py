@@ -22,7 +22,8 @@ from layert2v_training.checkpoint import CheckpointMismatch, CheckpointNotSaved
 from layert2v_training.data.problems import BadClip, BadClips
 from layert2v_training.dry_run import DoesNotFit, describe
 from layert2v_training.overrides import InvalidRecipe, apply_overrides, read_overrides
-from layert2v_training.recipes import RECIPES, check_recipe
+from layert2v_training.recipe_checks import check_recipe
+from layert2v_training.recipes import RECIPES
 from layert2v_training.stages import (
     MULTI_FOREGROUND_RUN,
     MissingPart,

@@ -1,25 +1,23 @@
 """Complete recipes as functions: `tiny`, `tiny-gpu`, `debug`, and the two sizes of Wan2.1.
 
-What users change they change by name (`overrides.py`), and `check_recipe` says what conflicts.
+What users change they change by name (`overrides.py`), and `recipe_checks.py` says what conflicts.
 """
 
-import inspect
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
-from layert2v_model.transformer import LayerT2VTransformer3DModel
 from layert2v_training.alpha_vae import AlphaVaeRecipe
 from layert2v_training.decoded import DecodedRecipe
 from layert2v_training.decoders import DecodersRecipe
 from layert2v_training.effects import SceneEffects
 from layert2v_training.joint import TINY_TRANSFORMER, JointRecipe
+from layert2v_training.limits import Count, NotNegative, Positive, Side
 from layert2v_training.linear_vae import LinearVaeSize
 from layert2v_training.lora import LoraRecipe
 from layert2v_training.noise import NoiseMixture
 from layert2v_training.optimizers import LoopRecipe
-from layert2v_training.overrides import InvalidRecipe
 from layert2v_training.scenes import SceneRecipe
-from layert2v_training.subjects import SUBJECTS, Variety
+from layert2v_training.subjects import Variety
 
 
 @dataclass(frozen=True)
@@ -33,32 +31,32 @@ class Recipe:
     alpha_vae: AlphaVaeRecipe
     joint: JointRecipe
     multi_foreground: JointRecipe
-    num_clips: int
+    num_clips: Count
     """Clips whose latents are cached, for each of stages 2 and 3."""
     joint_scene: SceneRecipe
     """The scenes of stages 2 and 3; `foregrounds` and `seed` are set by the stage."""
-    extra_sizes: tuple[tuple[int, int], ...] = ()
+    extra_sizes: tuple[tuple[Side, Side], ...] = ()
     """Further widths and heights, in pixels, that stages 2 and 3 see and the model then offers."""
-    extra_num_frames: tuple[int, ...] = ()
+    extra_num_frames: tuple[Count, ...] = ()
     """Further numbers of frames, of each size, likewise."""
     decoders: DecodersRecipe = field(default_factory=DecodersRecipe)
     """What both decoders learn after stage 3; of recipes without a base."""
-    vae_clips: int = 1200
-    vae_batch_size: int = 8
+    vae_clips: Count = 1200
+    vae_batch_size: Count = 8
     vae_size: LinearVaeSize = field(default_factory=LinearVaeSize)
     """Of recipes without a base."""
     transformer: dict[str, Any] = field(default_factory=lambda: dict(TINY_TRANSFORMER))
-    sampling_shift: float = 2.0
+    sampling_shift: Positive = 2.0
     """Shift of the exported sampler; equals the noise mixtures' shift."""
     base: Literal["none", "wan"] = "none"
     """`wan`: VAE, text encoder and the transformer's first weights come from a Wan2.1 folder."""
     export: Literal["float16", "bfloat16"] = "float16"
     """Precision of the exported transformer. umT5 and Wan overflow in float16."""
-    num_inference_steps: int = 24
+    num_inference_steps: Count = 24
     """Of the exported model, unless a shot says otherwise."""
-    guidance_scale: float = 3.0
+    guidance_scale: NotNegative = 3.0
     """As above."""
-    fps: float = 8.0
+    fps: Positive = 8.0
     """Frames per second of the clips."""
 
 
@@ -263,73 +261,6 @@ def wan2_1_14b() -> Recipe:
         joint=one_clip_at_a_time(recipe.joint),
         multi_foreground=one_clip_at_a_time(recipe.multi_foreground),
     )
-
-
-def check_recipe(recipe: Recipe) -> None:
-    """Refuse fields that contradict each other.
-
-    Raises:
-        InvalidRecipe: Names both fields, their values and the remedy.
-    """
-    known = set(inspect.signature(LayerT2VTransformer3DModel.__init__).parameters) - {"self"}
-    for name in recipe.transformer:
-        if name not in known:
-            raise InvalidRecipe(f"transformer.{name} is no setting of the network; remove it")
-    most = int(recipe.transformer.get("max_foregrounds", 6))
-    if max(recipe.scene.foregrounds) > most:
-        raise InvalidRecipe(
-            f"scene.foregrounds reach {max(recipe.scene.foregrounds)} and "
-            f"transformer.max_foregrounds is {most}; raise it or compose fewer"
-        )
-    for size in ("width", "height"):
-        if getattr(recipe.scene, size) % 16 or getattr(recipe.joint_scene, size) % 16:
-            raise InvalidRecipe(f"scene.{size} and joint_scene.{size} must be multiples of 16")
-    for width, height in recipe.extra_sizes:
-        if width % 16 or height % 16:
-            raise InvalidRecipe(f"extra_sizes has {width}x{height}; use multiples of 16")
-    for name, lengths in (
-        ("joint_scene.num_frames", (recipe.joint_scene.num_frames,)),
-        ("extra_num_frames", recipe.extra_num_frames),
-    ):
-        for length in lengths:
-            if length < 1 or (recipe.base == "wan" and (length - 1) % 4):
-                raise InvalidRecipe(
-                    f"{name} is {length} and base is {recipe.base}, whose frames are "
-                    f"{'4 k + 1' if recipe.base == 'wan' else '1 or more'}; "
-                    f"use {max(length, 1) // 4 * 4 + 1}"
-                )
-    for subject, weight in recipe.joint_scene.subject_weights:
-        if subject not in SUBJECTS.values() or weight <= 0:
-            raise InvalidRecipe(
-                f"joint_scene.subject_weights has {subject!r}: {weight:g}; name a subject of "
-                f"layert2v_training.subjects and a weight above 0"
-            )
-    for name in ("joint", "multi_foreground"):
-        _check_stage(name, getattr(recipe, name), recipe)
-
-
-def _check_stage(name: str, stage: JointRecipe, recipe: Recipe) -> None:
-    noise, lora, loop = stage.noise, stage.lora, stage.loop
-    if noise.shift != recipe.sampling_shift:
-        raise InvalidRecipe(
-            f"{name}.noise.shift is {noise.shift} and sampling_shift is {recipe.sampling_shift}: "
-            f"the model would be sampled at levels it was not trained at; set both alike"
-        )
-    if lora and loop.muon_scale:
-        raise InvalidRecipe(
-            f"{name}.lora and {name}.loop.muon_scale exclude each other: Muon is for whole "
-            f"matrices; set {name}.loop.muon_scale=0"
-        )
-    if lora and lora.frozen == "bfloat16" and loop.autocast is None:
-        raise InvalidRecipe(
-            f"{name}.lora.frozen is bfloat16 and {name}.loop.autocast is none; set it to bfloat16"
-        )
-    is_shared = not recipe.transformer.get("per_stream_timesteps", False)
-    if is_shared and noise.synchronous < 1:
-        raise InvalidRecipe(
-            f"{name}.noise.synchronous is {noise.synchronous} and "
-            f"transformer.per_stream_timesteps is false; set it to true"
-        )
 
 
 RECIPES = {
