@@ -18,7 +18,7 @@ from layert2v_training.joint import TINY_TRANSFORMER, JointLoss, JointRecipe, ma
 from layert2v_training.latents import LatentClip
 from layert2v_training.optimizers import LoopRecipe
 from layert2v_training.recipes import debug
-from layert2v_training.stages import JOINT_RUN, MULTI_FOREGROUND_RUN, Run
+from layert2v_training.stages import JOINT_RUN, MULTI_FOREGROUND_RUN, STAGE_SEEDS, Run
 from support.backend_process import backend_process
 from support.released_files import write_wan_folder
 from support.wire_shots import make_shot
@@ -232,3 +232,29 @@ def test_a_run_composes_a_fifth_as_many_clips_of_each_further_size_and_length(
 
     assert shapes == {(9, 64, 96): 50, (3, 64, 96): 10, (9, 48, 64): 10, (3, 48, 64): 10}
     assert model_card(recipe)["num_frames"] == [9, 3]
+
+
+def test_stage_3_composes_the_numbers_of_foregrounds_and_the_seed_of_the_recipe(
+    tmp_path: Path,
+) -> None:
+    scene = replace(debug().joint_scene, foregrounds=(2,), seed=100)
+    run = Run(replace(debug(), joint_scene=scene), tmp_path, tmp_path)
+
+    assert run.scene("joint").foregrounds == (1,)
+    assert run.scene("multi-foreground").foregrounds == (2,)
+    assert run.scene("decoders").foregrounds == (2,)
+    assert [run.scene(stage).seed for stage in STAGE_SEEDS] == [111, 112, 21, 131, 141]
+
+
+def test_more_foregrounds_than_the_model_takes_are_refused_before_anything_is_made(
+    tmp_path: Path,
+) -> None:
+    out = tmp_path / "run"
+    result = CliRunner().invoke(
+        app, ["multi-foreground", "--out", str(out), "--set", "transformer.max_foregrounds=2"]
+    )
+
+    assert result.exit_code == 2
+    assert "joint_scene.foregrounds reach 3 and transformer.max_foregrounds is 2" in result.output
+    assert "set joint_scene.foregrounds=[1, 1, 2, 2]" in result.output
+    assert not out.exists()

@@ -15,7 +15,7 @@ from typing import Annotated, Any
 import cv2
 import typer
 
-from layert2v_model.errors import DamagedModel, InvalidCheckpoint, InvalidFixture
+from layert2v_model.errors import DamagedModel, InvalidCheckpoint, InvalidFixture, InvalidShot
 from layert2v_training.assets import AssetsUnavailable
 from layert2v_training.average import CannotAverage, average
 from layert2v_training.checkpoint import CheckpointMismatch, CheckpointNotSaved
@@ -62,6 +62,7 @@ _REFUSALS = (
     InvalidCheckpoint,
     InvalidFixture,
     InvalidRecipe,
+    InvalidShot,
     MissingPart,
 )
 """What a user can mend; their messages say how."""

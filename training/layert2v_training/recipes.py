@@ -34,7 +34,8 @@ class Recipe:
     num_clips: Count
     """Clips whose latents are cached, for each of stages 2 and 3."""
     joint_scene: SceneRecipe
-    """The scenes of stages 2 and 3; `foregrounds` and `seed` are set by the stage."""
+    """The scenes of stages 2 and 3. Stage 2 has one foreground, stage 3 the numbers that
+    `foregrounds` says; every stage adds a number of its own to `seed`."""
     extra_sizes: tuple[tuple[Side, Side], ...] = ()
     """Further widths and heights, in pixels, that stages 2 and 3 see and the model then offers."""
     extra_num_frames: tuple[Count, ...] = ()
@@ -76,6 +77,7 @@ def tiny() -> Recipe:
     # Large enough to be drawn in tokens of 16 pixels, and in the middle.
     joint_scene = replace(
         scene,
+        foregrounds=(1, 1, 2, 2, 3),
         variety=Variety.WIDER,
         subject_height=(0.56, 0.68),
         subject_centre=(0.48, 0.62),
@@ -221,7 +223,7 @@ def wan2_1_1_3b() -> Recipe:
     return Recipe(
         name="wan2.1-1.3b",
         scene=scene,
-        joint_scene=scene,
+        joint_scene=replace(scene, foregrounds=(1, 1, 2, 2, 3)),
         vae=loop,
         alpha_vae=AlphaVaeRecipe(
             replace(loop, num_steps=10000), rank=128, lora_alpha=128.0, hidden_channels=64,
@@ -242,8 +244,11 @@ def wan2_1_1_3b() -> Recipe:
 def wan2_1_1_3b_long() -> Recipe:
     """The same at 672x384 and 41 frames, to go on with from the short one by `--init`."""
     recipe = wan2_1_1_3b()
-    scene = replace(recipe.scene, width=672, height=384, num_frames=41)
-    return replace(recipe, name="wan2.1-1.3b-long", scene=scene, joint_scene=scene)
+    scene, joint_scene = (
+        replace(scene, width=672, height=384, num_frames=41)
+        for scene in (recipe.scene, recipe.joint_scene)
+    )
+    return replace(recipe, name="wan2.1-1.3b-long", scene=scene, joint_scene=joint_scene)
 
 
 def wan2_1_14b() -> Recipe:

@@ -21,6 +21,7 @@ from layert2v_training.assets import fetch_assets
 from layert2v_training.captions import CaptionStates
 from layert2v_training.checkpoint import CHECKPOINT
 from layert2v_training.clips import ClipSource
+from layert2v_training.crowded import leave_crowded_out
 from layert2v_training.data.sources import clips_from
 from layert2v_training.decoded import DecodedLosses
 from layert2v_training.decoders import FrameMaker, join_frames, train_decoder
@@ -31,6 +32,7 @@ from layert2v_training.latents import LatentClip, load_latents, write_latents
 from layert2v_training.linear_vae import channel_weights, is_linear
 from layert2v_training.lora import merge_lora
 from layert2v_training.network import stage_transformer
+from layert2v_training.recipe_checks import max_foregrounds
 from layert2v_training.recipes import Recipe
 from layert2v_training.scenes import SceneRecipe, SceneSource
 from layert2v_training.sheets import SampleSheet
@@ -39,6 +41,14 @@ from layert2v_training.wan import wan_text_encoder
 
 EXTRA_DIVISOR = 5
 """Of a further size or length there are a fifth as many clips as of the main one."""
+STAGE_SEEDS = {
+    "joint": 11,
+    "multi-foreground": 12,
+    "alpha-vae": 21,
+    "decoders": 31,
+    "soft-decoders": 41,
+}
+"""Added to a scene's seed, so that no stage sees the clips of another."""
 JOINT_RUN, MULTI_FOREGROUND_RUN = "run-joint", "run-multi-foreground"
 
 
@@ -81,15 +91,13 @@ class Run:
         return read_wan_folder(self.base)
 
     def scene(self, stage: str) -> SceneRecipe:
-        """Scenes of a stage: one foreground, or one to three, three half as often."""
-        if stage == "alpha-vae":
-            return replace(self.recipe.scene, seed=21)
+        """Scenes of a stage: of stage 2 with one foreground, later with the recipe's numbers."""
+        recipe = self.recipe
+        scene = recipe.scene if stage == "alpha-vae" else recipe.joint_scene
+        scene = replace(scene, seed=scene.seed + STAGE_SEEDS[stage])
         if stage == "joint":
-            return replace(self.recipe.joint_scene, foregrounds=(1,), seed=11)
-        scene = replace(self.recipe.joint_scene, foregrounds=(1, 1, 2, 2, 3), seed=12)
-        if stage == "soft-decoders":
-            return replace(scene, effects=SOFT_MATTES, seed=41)
-        return replace(scene, seed=31) if stage == "decoders" else scene
+            return replace(scene, foregrounds=(1,))
+        return replace(scene, effects=SOFT_MATTES) if stage == "soft-decoders" else scene
 
     @property
     def clips_per_shape(self) -> dict[tuple[int, int, int], int]:
@@ -145,16 +153,18 @@ class Run:
         """Return the clips of a stage, of a width, height and number of frames, or the recipe's.
 
         Raises:
-            BadClips: The user's own cannot be used.
+            BadClips: The user's own cannot be used, or have more foregrounds than the model.
         """
         scene = self.scene(stage)
         width, height, length = shape or (scene.width, scene.height, scene.num_frames)
         if self.data is None:
             scene = replace(scene, width=width, height=height, num_frames=length)
             return SceneSource(self.pictures(), scene)
-        return clips_from(
+        clips = clips_from(
             self.data, (width, height), length, seed=scene.seed, skip_bad=self.skip_bad
         )
+        leave_crowded_out(clips, max_foregrounds(self.recipe))
+        return clips
 
     def captions(self) -> CaptionStates:
         """Make what encodes captions, as the exported model will encode prompts, and keeps them."""
