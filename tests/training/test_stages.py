@@ -21,6 +21,7 @@ from layert2v_training.recipes import debug
 from layert2v_training.stages import JOINT_RUN, MULTI_FOREGROUND_RUN, STAGE_SEEDS, Run
 from support.backend_process import backend_process
 from support.released_files import write_wan_folder
+from support.toy_model import make_toy_transformer
 from support.wire_shots import make_shot
 
 
@@ -99,6 +100,29 @@ def test_adapters_on_a_trained_model_change_it_and_are_merged(
     )
     assert before.keys() == after.keys()
     assert not torch.equal(before["proj_out.weight"], after["proj_out.weight"])
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(300)
+def test_a_whole_transformer_trained_on_from_a_model_of_a_wan_recipe_is_exported(
+    debug_run: Path, assets: Path, tmp_path: Path
+) -> None:
+    init = debug_run / "models" / "debug"
+    changes = (
+        "name=mine", "num_clips=4", "joint.loop.num_steps=1", "joint.sheet_every=0",
+        "joint.lora=null", "joint.decoded.matte=0", "joint.batch_size=1", "joint.noise.shift=3",
+        "multi_foreground.noise.shift=3", "sampling_shift=3", "joint_scene.width=96",
+        "joint_scene.height=64",
+    )  # fmt: skip
+    recipe = ("--recipe", "wan2.1-1.3b", "--out", str(tmp_path), "--init", str(init))
+    recipe += tuple(word for change in changes for word in ("--set", change))
+
+    train("joint", "--assets", str(assets), *recipe)
+    train("export", str(tmp_path / "model"), "--run", JOINT_RUN, *recipe)
+
+    before, after = (read_transformer(folder, torch.float32).state_dict()
+                     for folder in (init, tmp_path / "model"))  # fmt: skip
+    assert before.keys() == after.keys()
 
 
 @pytest.mark.slow
@@ -258,3 +282,29 @@ def test_more_foregrounds_than_the_model_takes_are_refused_before_anything_is_ma
     assert "joint_scene.foregrounds reach 3 and transformer.max_foregrounds is 2" in result.output
     assert "set joint_scene.foregrounds=[1, 1, 2, 2]" in result.output
     assert not out.exists()
+
+
+def test_a_model_of_another_size_to_go_on_from_is_refused_before_anything_is_copied(
+    tmp_path: Path,
+) -> None:
+    model = make_toy_transformer(num_layers=2)
+    model.save_pretrained(tmp_path / "model" / "transformer")
+    out = tmp_path / "run"
+
+    for flags in ((), ("--dry-run",)):
+        result = CliRunner().invoke(
+            app, ["joint", "--out", str(out), "--init", str(tmp_path / "model"), *flags]
+        )
+
+        assert result.exit_code == 2
+        assert "transformer.num_attention_heads is 3 and --init" in result.output
+        assert not out.exists()
+
+
+def test_a_folder_to_go_on_from_that_is_no_model_is_refused(tmp_path: Path) -> None:
+    result = CliRunner().invoke(
+        app, ["joint", "--out", str(tmp_path / "run"), "--init", str(tmp_path)]
+    )
+
+    assert result.exit_code == 2
+    assert "give a model folder as --init" in result.output

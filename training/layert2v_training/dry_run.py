@@ -28,6 +28,7 @@ from layert2v_training.alpha_vae import AlphaModel
 from layert2v_training.joint import JointRecipe
 from layert2v_training.linear_vae import make_vae
 from layert2v_training.lora import add_lora
+from layert2v_training.network import check_init
 from layert2v_training.optimizers import LoopRecipe
 from layert2v_training.overrides import InvalidRecipe
 from layert2v_training.stages import Run
@@ -218,6 +219,7 @@ def _is_half(loop: LoopRecipe) -> bool:
 
 def _empty_transformer(run: Run, stage: JointRecipe) -> LayerT2VTransformer3DModel:
     if run.init is not None:
+        check_init(run.init, run.recipe)
         model = read_transformer(run.init, torch.float32)
     else:
         settings = {**(run.wan.settings if run.wan else {}), **run.recipe.transformer}

@@ -31,7 +31,7 @@ from layert2v_training.joint import JointRecipe, project_alphas, train_joint
 from layert2v_training.latents import LatentClip, load_latents, write_latents
 from layert2v_training.linear_vae import channel_weights, is_linear
 from layert2v_training.lora import merge_lora
-from layert2v_training.network import stage_transformer
+from layert2v_training.network import check_init, stage_transformer
 from layert2v_training.recipe_checks import max_foregrounds
 from layert2v_training.recipes import Recipe
 from layert2v_training.scenes import SceneRecipe, SceneSource
@@ -130,7 +130,14 @@ class Run:
         return path
 
     def adopt_vaes(self) -> None:
-        """Copy the VAEs of `init`, or the base's VAE, to a run that has none yet."""
+        """Copy the VAEs of `init`, or the base's VAE, to a run that has none yet.
+
+        Raises:
+            InvalidRecipe: `init` is of another size than the recipe; nothing was copied.
+            MissingPart: `init` has no VAE.
+        """
+        if self.init is not None:
+            check_init(self.init, self.recipe)
         for name in ("vae", "alpha_vae"):
             if self.init is not None and not (self.out / name).exists():
                 if not (self.init / name).is_dir():
@@ -293,10 +300,10 @@ def run_export(run: Run, folder: Path, name: str = MULTI_FOREGROUND_RUN) -> None
     stage = name.removeprefix("run-")
     recipe = run.stage(stage)
     checkpoint = run.needs(f"{name}/{CHECKPOINT}", stage)
+    # Adapters need the weights of `init`; whole transformers take its sizes.
     model = stage_transformer(
-        run.recipe, recipe, base=run.wan, init=run.init if recipe.lora else None,
-        checkpoint=checkpoint,
-    )  # fmt: skip
+        run.recipe, recipe, base=run.wan, init=run.init, checkpoint=checkpoint
+    )
     if recipe.lora:
         merge_lora(model)
     captions = run.captions() if run.recipe.base != "none" else None
