@@ -24,6 +24,7 @@ from layert2v_training.dry_run import DoesNotFit, describe
 from layert2v_training.overrides import InvalidRecipe, apply_overrides, read_overrides
 from layert2v_training.recipe_checks import check_recipe
 from layert2v_training.recipes import RECIPES
+from layert2v_training.run_binding import RunDiffers
 from layert2v_training.stages import (
     MULTI_FOREGROUND_RUN,
     MissingPart,
@@ -64,11 +65,15 @@ _REFUSALS = (
     InvalidRecipe,
     InvalidShot,
     MissingPart,
+    RunDiffers,
 )
 """What a user can mend; their messages say how."""
 
 Assets = Annotated[Path, typer.Option(help="Folder for the pictures; fetched when empty.")]
-Out = Annotated[Path, typer.Option(help="Folder of the run: checkpoints, VAEs, events.")]
+Out = Annotated[
+    Path | None,
+    typer.Option(help="Folder of the run: checkpoints, VAEs, events. Else runs/RECIPE."),
+]
 Named = Annotated[RecipeName, typer.Option("--recipe", help="Which recipe.")]
 Steps = Annotated[int | None, typer.Option(min=1, help="Override the stage's number of steps.")]
 Changes = Annotated[
@@ -101,7 +106,12 @@ Workers = Annotated[
     int, typer.Option(min=0, help="Processes that make and encode clips; 0: none beside this.")
 ]
 
-DEFAULT_ASSETS, DEFAULT_OUT = Path("cache/assets"), Path("runs/tiny")
+AcceptChanges = Annotated[
+    bool,
+    typer.Option("--accept-changes", help="Go on with a run that was begun with other values."),
+]
+
+DEFAULT_ASSETS, RUNS = Path("cache/assets"), Path("runs")
 
 
 def _option(name: str, hint: Any, default: Any) -> inspect.Parameter:
@@ -110,7 +120,7 @@ def _option(name: str, hint: Any, default: Any) -> inspect.Parameter:
 
 _SHARED = (
     _option("assets", Assets, DEFAULT_ASSETS),
-    _option("out", Out, DEFAULT_OUT),
+    _option("out", Out, None),
     _option("recipe", Named, RecipeName.TINY),
     _option("steps", Steps, None),
     _option("base", Base, None),
@@ -120,6 +130,7 @@ _SHARED = (
     _option("data", Data, None),
     _option("skip_bad", SkipBad, False),
     _option("workers", Workers, 0),
+    _option("accepts_changes", AcceptChanges, False),
 )
 """What makes a `Run`, in the order of the help."""
 
@@ -141,13 +152,14 @@ def _run(
     steps_field: str,
     steps: int | None = None,
     assets: Path = DEFAULT_ASSETS,
+    out: Path | None = None,
     **others: Any,
 ) -> Run:
     cv2.setNumThreads(1)
     changed = [*(changes or []), *([f"{steps_field}.num_steps={steps}"] if steps else [])]
     made = apply_overrides(RECIPES[recipe.value](), read_overrides(files or [], changed))
     check_recipe(made)
-    return Run(made, assets, **others)
+    return Run(made, assets, out or RUNS / recipe.value, **others)
 
 
 def _command(
@@ -206,7 +218,7 @@ class Stage(StrEnum):
     MULTI_FOREGROUND = "multi-foreground"
 
 
-@_command("latents")
+@_command("latents", without=("accepts_changes",))
 def latents(
     run: Run, stage: Annotated[Stage, typer.Argument(help="Stage whose clips to encode.")]
 ) -> None:
@@ -239,7 +251,7 @@ def decoders(run: Run) -> None:
     run_decoders(run)
 
 
-@_command("export", without=("assets", "data", "skip_bad", "workers"))
+@_command("export", without=("assets", "data", "skip_bad", "workers", "accepts_changes"))
 def export_model(
     run: Run,
     folder: Annotated[Path, typer.Argument(help="Model folder to write.")],

@@ -34,6 +34,7 @@ from layert2v_training.lora import merge_lora
 from layert2v_training.network import check_init, stage_transformer
 from layert2v_training.recipe_checks import max_foregrounds
 from layert2v_training.recipes import Recipe
+from layert2v_training.run_binding import bind, check_network_of, short_digest, values_of
 from layert2v_training.scenes import SceneRecipe, SceneSource
 from layert2v_training.sheets import SampleSheet
 from layert2v_training.vae import train_vae
@@ -75,6 +76,8 @@ class Run:
     """Leave bad clips of `data` out."""
     workers: int = 0
     """Processes that compose, read and encode clips; 0: this one."""
+    accepts_changes: bool = False
+    """Go on with runs of `out` although they were begun with other values."""
 
     @cached_property
     def wan(self) -> WanFolder | None:
@@ -128,6 +131,28 @@ class Run:
         if not path.exists():
             raise MissingPart(f"{path} is missing; run `layert2v-train {command}` first")
         return path
+
+    def bind(self, name: str, stage: str, before: Path | None = None) -> None:
+        """Bind a stage's folder to what decides it, or refuse to go on with another's run.
+
+        Args:
+            name: Of the folder.
+            stage: Whose clips it sees.
+            before: Checkpoint of the stage before.
+
+        Raises:
+            RunDiffers: The folder holds a run of other values.
+            InvalidRecipe, MissingPart: `init` or `base` are not the recipe's.
+        """
+        if self.init is not None:
+            check_init(self.init, self.recipe)
+        assert self.wan is None or self.base is not None
+        data = self.data and f"{self.data.name} ({short_digest(self.clips(stage).key)})"
+        values = values_of(
+            name, self.recipe, base=self.base, init=self.init, data=data, before=before
+        )
+        with PartialState().main_process_first():
+            bind(self.out / name, values, accepts_changes=self.accepts_changes)
 
     def adopt_vaes(self) -> None:
         """Copy the VAEs of `init`, or the base's VAE, to a run that has none yet.
@@ -193,6 +218,7 @@ def run_vae(run: Run) -> None:
     if run.recipe.base != "none":
         raise MissingPart(f"{run.recipe.name} uses its base's VAE; begin with alpha-vae")
     recipe = run.recipe
+    run.bind("run-vae", "alpha-vae")
     train_vae(
         run.pictures(),
         run.out,
@@ -207,6 +233,9 @@ def run_vae(run: Run) -> None:
 
 def run_alpha_vae(run: Run) -> None:
     """Adapt the VAE to mattes: `OUT/alpha_vae`."""
+    if run.recipe.base == "none" and run.init is None:
+        run.needs("vae", "vae")
+    run.bind("run-alpha-vae", "alpha-vae")
     with PartialState().main_process_first():
         run.adopt_vaes()
     vae = run.vae().to(PartialState().device)
@@ -225,14 +254,16 @@ def run_latents(run: Run, stage: str) -> None:
 
 def run_joint(run: Run, stage: str, *, is_compiled: bool = False) -> None:
     """Train stage `joint` or `multi-foreground`; the latter goes on from the former or `init`."""
+    recipe, is_first = run.stage(stage), stage == "joint"
+    name = JOINT_RUN if is_first else MULTI_FOREGROUND_RUN
+    before = None
+    if not is_first and run.init is None:
+        before = run.needs(f"{JOINT_RUN}/{CHECKPOINT}", "joint")
+    run.bind(name, stage, before)
     with PartialState().main_process_first():
         run.adopt_vaes()
     device = PartialState().device
     vae, alpha_vae = run.vae().to(device), run.vae("alpha_vae")
-    recipe, is_first = run.stage(stage), stage == "joint"
-    before = None
-    if not is_first and run.init is None:
-        before = run.needs(f"{JOINT_RUN}/{CHECKPOINT}", "joint")
     model = stage_transformer(run.recipe, recipe, base=run.wan, init=run.init, checkpoint=before)
     clips = list[LatentClip]()
     for shape, num_clips in run.clips_per_shape.items():
@@ -255,7 +286,7 @@ def run_joint(run: Run, stage: str, *, is_compiled: bool = False) -> None:
         clips,
         captions,
         recipe,
-        JOINT_RUN if is_first else MULTI_FOREGROUND_RUN,
+        name,
         channel_weights(vae) if is_linear(vae) else None,
         decoded,
         SampleSheet(model, (vae, alpha_vae), captions, clips[0], run.recipe),
@@ -274,6 +305,8 @@ def run_decoders(run: Run) -> None:
         raise MissingPart(f"{run.recipe.name} uses its base's VAE, whose decoder stays as it is")
     device, recipe = PartialState().device, run.recipe.decoders
     checkpoint = run.needs(f"{MULTI_FOREGROUND_RUN}/{CHECKPOINT}", "multi-foreground")
+    run.bind("run-decoder", "decoders", checkpoint)
+    run.bind("run-alpha-decoder", "decoders", checkpoint)
     model = stage_transformer(
         run.recipe, run.recipe.multi_foreground, init=run.init, checkpoint=checkpoint
     )
@@ -300,6 +333,7 @@ def run_export(run: Run, folder: Path, name: str = MULTI_FOREGROUND_RUN) -> None
     stage = name.removeprefix("run-")
     recipe = run.stage(stage)
     checkpoint = run.needs(f"{name}/{CHECKPOINT}", stage)
+    check_network_of(run.out / name, run.recipe)
     # Adapters need the weights of `init`; whole transformers take its sizes.
     model = stage_transformer(
         run.recipe, recipe, base=run.wan, init=run.init, checkpoint=checkpoint
