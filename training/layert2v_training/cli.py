@@ -4,6 +4,7 @@ Every command resumes what its output folder holds. Several processes: `accelera
 layert2v_training.cli joint ...`. What was learned is in `docs/log.md`.
 """
 
+import errno
 import inspect
 import logging
 from collections.abc import Callable, Collection, Iterator
@@ -14,6 +15,7 @@ from typing import Annotated, Any
 
 import cv2
 import typer
+from safetensors import SafetensorError
 
 from layert2v_model.errors import DamagedModel, InvalidCheckpoint, InvalidFixture, InvalidShot
 from layert2v_training.assets import AssetsUnavailable
@@ -143,6 +145,29 @@ def _refusals() -> Iterator[None]:
     except _REFUSALS as error:
         typer.echo(str(error), err=True)
         raise typer.Exit(2) from error
+    # Libraries say a full disk in ways of their own, all but ours from an OSError of that number.
+    except (OSError, RuntimeError, SafetensorError) as error:
+        if not is_full_disk(error):
+            raise
+        typer.echo(
+            f"the disk is full ({error}); make room, or choose another --out or fewer num_clips, "
+            f"and run the same command again",
+            err=True,
+        )
+        raise typer.Exit(2) from error
+
+
+def is_full_disk(error: BaseException | None) -> bool:
+    """Tell whether an error, or what led to it, says that nothing more can be written."""
+    while error is not None:
+        numbers = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+        if isinstance(error, OSError) and error.errno in numbers:
+            return True
+        words = ("os error 28", "No space left", "file write failed", "unexpected pos")
+        if any(said in str(error) for said in words):
+            return True
+        error = error.__cause__ or error.__context__
+    return False
 
 
 def _run(
