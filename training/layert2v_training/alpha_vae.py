@@ -24,6 +24,7 @@ from layert2v_model.alpha_vae import (
     save_alpha_vae,
 )
 from layert2v_training.clips import ClipSource, Pixels
+from layert2v_training.data.sources import FileClips
 from layert2v_training.limits import Count, NotNegative, Positive
 from layert2v_training.linear_vae import encode_pixels
 from layert2v_training.loop import Losses, train
@@ -32,6 +33,10 @@ from layert2v_training.workers import make_in_workers
 
 EDGE_SCALE = 2.0
 """How much more an edge weighs than flat alpha. Source: the release's `edge_scale`."""
+
+
+HELD_OUT = 16
+"""Clips, and mattes of them, that are measured and not learned; of few clips an eighth."""
 
 
 @dataclass(frozen=True)
@@ -99,13 +104,29 @@ class _MatteDrawer:
         return [1 - alpha for alpha in alphas] if index % 4 == 3 else alphas
 
 
-def draw_alphas(source: ClipSource, count: int, num_workers: int = 0) -> Tensor:
-    """Take the mattes of `count` clips: float32 (M, 1, T, H, W) in [0, 1], a quarter inverted.
+def draw_alphas(source: ClipSource, count: int, num_workers: int = 0) -> tuple[Tensor, Tensor]:
+    """Take the mattes of `count` clips, apart by clips: those to learn, and those held out.
 
-    Inverted mattes teach large covered areas, which single sprites never show.
+    Those of a quarter of the clips are inverted: large covered areas, which single sprites never
+    show.
+
+    Returns:
+        Float32 (M, 1, T, H, W) in [0, 1] each; of a single clip the same twice.
     """
     drawn = make_in_workers(_MatteDrawer(source), range(count), num_workers)
-    return torch.from_numpy(np.stack([alpha for alphas in drawn for alpha in alphas]))
+    # Of files the same come again and again; composed clips are all different.
+    different = min(count, len(source.clips)) if isinstance(source, FileClips) else count
+    first_held = different - num_held_out(different)
+    parts: tuple[list[Pixels], list[Pixels]] = ([], [])
+    for index, alphas in enumerate(drawn):
+        parts[index % different >= first_held].extend(alphas)
+    learned, held_out = (torch.from_numpy(np.stack(part or parts[0])) for part in parts)
+    return learned, held_out
+
+
+def num_held_out(num_clips: int) -> int:
+    """Say how many of different clips, the last, are measured and not learned; none of one."""
+    return min(HELD_OUT, max(1, num_clips // 8)) if num_clips > 1 else 0
 
 
 class AlphaModel(nn.Module):
@@ -138,15 +159,16 @@ def train_alpha_vae(
 ) -> tuple[AutoencoderKLWan, ProjectIn]:
     """Adapt `vae` in place to mattes; write and return the merged VAE and `project_in`."""
     torch.manual_seed(recipe.loop.seed)
-    alphas = draw_alphas(source, recipe.num_clips, num_workers).to(vae.device)
-    held_out = alphas[-16:]
+    drawn, held = draw_alphas(source, recipe.num_clips, num_workers)
+    alphas, held_out = drawn.to(vae.device), held[-HELD_OUT:].to(vae.device)
     model = AlphaModel(vae, recipe)
-    latents = torch.cat(
-        [encode_pixels(vae, part.expand(-1, 3, -1, -1, -1)) for part in alphas.split(8)]
+    latents, held_latents = (
+        torch.cat([encode_pixels(vae, part.expand(-1, 3, -1, -1, -1)) for part in mattes.split(8)])
+        for mattes in (alphas, held_out)
     )
 
     def loss_of(called: nn.Module, step: int) -> Losses:
-        chosen = torch.randint(len(alphas) - len(held_out), (recipe.batch_size,)).to(alphas.device)
+        chosen = torch.randint(len(alphas), (recipe.batch_size,)).to(alphas.device)
         noisy = latents[chosen] + 0.05 * torch.randn_like(latents[chosen])
         decoded, target = called(noisy), 2 * alphas[chosen] - 1
         losses = alpha_loss(decoded, target)
@@ -155,7 +177,7 @@ def train_alpha_vae(
         return losses
 
     def evaluate(step: int) -> dict[str, float]:
-        return {"alpha_psnr": alpha_psnr(model, latents[-16:], held_out)}
+        return {"alpha_psnr": alpha_psnr(model, held_latents, held_out)}
 
     train(
         out / "run-alpha-vae", model, loss_of, recipe.loop, evaluate=evaluate, evaluate_every=100
