@@ -190,8 +190,10 @@ def _compare(folder: Path, stored: Values, values: Values, *, accepts_changes: b
 
 
 def _is_longer(name: str, stored: Values, values: Values) -> bool:
-    steps = stored.get(name), values.get(name)
-    return name.endswith(".num_steps") and None not in steps and steps[0] <= steps[1]
+    before, after = stored.get(name), values.get(name)
+    if not (isinstance(before, int) and isinstance(after, int)):
+        return False
+    return name.endswith(".num_steps") and before <= after
 
 
 def _is_fixed(name: str) -> bool:

@@ -147,7 +147,9 @@ class Run:
         if self.init is not None:
             check_init(self.init, self.recipe)
         assert self.wan is None or self.base is not None
-        data = self.data and f"{self.data.name} ({short_digest(self.clips(stage).key)})"
+        data = None
+        if self.data is not None:
+            data = f"{self.data.name} ({short_digest(self.clips(stage).key)})"
         values = values_of(
             name, self.recipe, base=self.base, init=self.init, data=data, before=before
         )
