@@ -22,7 +22,7 @@ from layert2v_training.assets import AssetsUnavailable
 from layert2v_training.average import CannotAverage, average
 from layert2v_training.checkpoint import CheckpointMismatch, CheckpointNotSaved
 from layert2v_training.data.problems import BadClip, BadClips
-from layert2v_training.dry_run import DoesNotFit, describe
+from layert2v_training.dry_run import DoesNotFit, check_fits, describe
 from layert2v_training.overrides import InvalidRecipe, apply_overrides, read_overrides
 from layert2v_training.recipe_checks import check_recipe
 from layert2v_training.recipes import RECIPES
@@ -102,6 +102,10 @@ Compiled = Annotated[
 ]
 DryRun = Annotated[
     bool, typer.Option("--dry-run", help="Say what it would take, refuse what cannot fit, end.")
+]
+
+IgnoreFit = Annotated[
+    bool, typer.Option("--ignore-fit", help="Start even where memory or disk look too small.")
 ]
 
 Workers = Annotated[
@@ -219,21 +223,25 @@ def _command(
 
 
 @_command("vae", without=("base", "init", "data", "skip_bad"), steps="vae")
-def vae(run: Run, dry_run: DryRun = False) -> None:
+def vae(run: Run, dry_run: DryRun = False, ignores_fit: IgnoreFit = False) -> None:
     """Make the small VAE: encoder in closed form, decoder trained. Writes OUT/vae."""
     if dry_run:
         print(describe(run, "vae"))
-    else:
-        run_vae(run)
+        return
+    if not ignores_fit:
+        check_fits(run, "vae")
+    run_vae(run)
 
 
 @_command("alpha-vae", without=("init",))
-def alpha_vae(run: Run, dry_run: DryRun = False) -> None:
+def alpha_vae(run: Run, dry_run: DryRun = False, ignores_fit: IgnoreFit = False) -> None:
     """Stage 1: adapt the VAE to mattes. Writes OUT/alpha_vae."""
     if dry_run:
         print(describe(run, "alpha-vae"))
-    else:
-        run_alpha_vae(run)
+        return
+    if not ignores_fit:
+        check_fits(run, "alpha-vae")
+    run_alpha_vae(run)
 
 
 class Stage(StrEnum):
@@ -252,22 +260,36 @@ def latents(
 
 
 @_command("joint", steps="joint.loop")
-def joint(run: Run, compiled: Compiled = False, dry_run: DryRun = False) -> None:
+def joint(
+    run: Run,
+    compiled: Compiled = False,
+    dry_run: DryRun = False,
+    ignores_fit: IgnoreFit = False,
+) -> None:
     """Stage 2: joint layers with one foreground."""
-    _train(run, Stage.JOINT, is_compiled=compiled, is_dry=dry_run)
+    _train(run, Stage.JOINT, compiled, dry_run, ignores_fit)
 
 
 @_command("multi-foreground", steps="multi_foreground.loop")
-def multi_foreground(run: Run, compiled: Compiled = False, dry_run: DryRun = False) -> None:
+def multi_foreground(
+    run: Run,
+    compiled: Compiled = False,
+    dry_run: DryRun = False,
+    ignores_fit: IgnoreFit = False,
+) -> None:
     """Stage 3: several foregrounds and given layers, going on from stage 2 or from --init."""
-    _train(run, Stage.MULTI_FOREGROUND, is_compiled=compiled, is_dry=dry_run)
+    _train(
+        run, Stage.MULTI_FOREGROUND, is_compiled=compiled, is_dry=dry_run, ignores_fit=ignores_fit
+    )
 
 
-def _train(run: Run, stage: Stage, *, is_compiled: bool, is_dry: bool) -> None:
+def _train(run: Run, stage: Stage, is_compiled: bool, is_dry: bool, ignores_fit: bool) -> None:
     if is_dry:
         print(describe(run, stage.value))
-    else:
-        run_joint(run, stage.value, is_compiled=is_compiled)
+        return
+    if not ignores_fit:
+        check_fits(run, stage.value)
+    run_joint(run, stage.value, is_compiled=is_compiled)
 
 
 @_command("decoders", without=("base",), steps="decoders.loop")
@@ -301,8 +323,11 @@ def average_models(
 
 
 @_command("all", without=("init",))
-def every_stage(run: Run) -> None:
+def every_stage(run: Run, ignores_fit: IgnoreFit = False) -> None:
     """All of it: VAE, stages 1 to 3, and the model folder OUT/model."""
+    stages = ("vae", "alpha-vae", "joint", "multi-foreground")
+    for stage in () if ignores_fit else stages[run.recipe.base != "none" :]:
+        check_fits(run, stage)
     if run.recipe.base == "none":
         run_vae(run)
     run_alpha_vae(run)
