@@ -48,8 +48,9 @@ bench: $(VENV)/installed  ## Measure speed and memory against the plain model an
 train-tiny: $(VENV)/installed  ## Train the shipped model from nothing into runs/tiny, in batches for two cores (hours; resumes)
 	$(RUN)/layert2v-train all --recipe tiny --assets cache/assets --out runs/tiny
 
-train-tiny-debug: $(VENV)/installed  ## Run all stages for a few steps into runs/debug, in minutes, and export a model
+train-tiny-debug: $(VENV)/installed  ## Run all stages for a few steps into runs/debug, in minutes; export, serve, one shot
 	$(RUN)/layert2v-train all --recipe debug --assets cache/assets --out runs/debug
+	$(RUN)/python tools/serve_once.py runs/debug/model --out runs/debug/take
 
 clean:  ## Remove what the other targets made, but not trained weights
 	rm -rf $(VENV) .venv-bpy-* .venv-proto build dist demo

@@ -44,14 +44,37 @@ def test_given_streams_sit_at_zero_and_something_is_left_to_make() -> None:
     assert not given_BS.all(1).any()
 
 
-def test_a_foreground_is_given_with_its_alpha() -> None:
+def test_most_foregrounds_are_given_with_their_alpha_and_frames_always_are() -> None:
     torch.manual_seed(0)
 
+    given_NS = torch.stack([draw_given(LAYOUT) for _ in range(300)])
     for _ in range(100):
-        given_S, given_SF = draw_given(LAYOUT), draw_given_frames(LAYOUT, 3)
+        given_SF = draw_given_frames(LAYOUT, 3)
         for number in (2, 4):
-            assert given_S[number] == given_S[number + 1]
             assert torch.equal(given_SF[number], given_SF[number + 1])
+
+    is_apart_N = (given_NS[:, 2::2] != given_NS[:, 3::2]).any(1)
+    assert 0.08 < is_apart_N.float().mean() < 0.25
+
+
+@pytest.mark.parametrize("num_foregrounds", [1, 2])
+def test_every_kind_of_subset_is_given_and_never_all(num_foregrounds: int) -> None:
+    layout = stream_layout(num_foregrounds)
+    torch.manual_seed(0)
+
+    drawn = {tuple(draw_given(layout).tolist()) for _ in range(3000)}
+
+    assert len(drawn) == 2 ** len(layout) - 2
+    assert all(any(given) and not all(given) for given in drawn)
+
+
+def test_equal_seeds_give_equal_subsets() -> None:
+    draws = []
+    for _ in range(2):
+        torch.manual_seed(5)
+        draws.append(torch.stack([draw_given(LAYOUT) for _ in range(50)]))
+
+    assert torch.equal(*draws)
 
 
 def test_decomposition_is_part_of_the_mixture() -> None:

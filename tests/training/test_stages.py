@@ -1,28 +1,35 @@
+import resource
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from safetensors import SafetensorError
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from typer.testing import CliRunner
 
 from layert2v.v1 import job_pb2
-from layert2v_model.folder import read_transformer
+from layert2v_model.folder import read_scheduler, read_transformer
 from layert2v_model.loading import load_pipeline
 from layert2v_model.pipeline import ShotPrompts
-from layert2v_training.alpha_vae import alpha_loss, render_loss
+from layert2v_training import cli
+from layert2v_training.alpha_vae import alpha_loss, draw_alphas, render_loss
 from layert2v_training.captions import CaptionStates
 from layert2v_training.cli import app
+from layert2v_training.clips import ClipForeground, LayeredClip
+from layert2v_training.data.sources import FileClips
 from layert2v_training.export import model_card, text_encoder_folder
 from layert2v_training.joint import TINY_TRANSFORMER, JointLoss, JointRecipe, make_transformer
-from layert2v_training.latents import LatentClip
+from layert2v_training.latents import LatentClip, encode_clip
 from layert2v_training.optimizers import LoopRecipe
-from layert2v_training.recipes import debug
-from layert2v_training.stages import JOINT_RUN, MULTI_FOREGROUND_RUN, Run
+from layert2v_training.recipes import RECIPES, debug
+from layert2v_training.scenes import SceneSource
+from layert2v_training.stages import JOINT_RUN, MULTI_FOREGROUND_RUN, STAGE_SEEDS, Run
 from support import toy_clips
 from support.backend_process import backend_process
 from support.released_files import write_wan_folder
+from support.toy_model import make_toy_transformer, make_toy_vae
 from support.wire_shots import make_shot
 
 
@@ -105,11 +112,34 @@ def test_adapters_on_a_trained_model_change_it_and_are_merged(
 
 @pytest.mark.slow
 @pytest.mark.timeout(300)
+def test_a_whole_transformer_trained_on_from_a_model_of_a_wan_recipe_is_exported(
+    debug_run: Path, assets: Path, tmp_path: Path
+) -> None:
+    init = debug_run / "models" / "debug"
+    changes = (
+        "name=mine", "num_clips=4", "joint.loop.num_steps=1", "joint.sheet_every=0",
+        "joint.lora=null", "joint.decoded.matte=0", "joint.batch_size=1", "joint.noise.shift=3",
+        "multi_foreground.noise.shift=3", "sampling_shift=3", "joint_scene.width=96",
+        "joint_scene.height=64",
+    )  # fmt: skip
+    recipe = ("--recipe", "wan2.1-1.3b", "--out", str(tmp_path), "--init", str(init))
+    recipe += tuple(word for change in changes for word in ("--set", change))
+
+    train("joint", "--assets", str(assets), *recipe)
+    train("export", str(tmp_path / "model"), "--run", JOINT_RUN, *recipe)
+
+    before, after = (read_transformer(folder, torch.float32).state_dict()
+                     for folder in (init, tmp_path / "model"))  # fmt: skip
+    assert before.keys() == after.keys()
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(300)
 def test_stages_on_a_wan_folder_make_a_model_that_loads(assets: Path, tmp_path: Path) -> None:
     wan = write_wan_folder(tmp_path / "wan")
     settings = [
         "scene.width=32", "scene.height=32", "joint_scene.width=32", "joint_scene.height=32",
-        "num_clips=2", "alpha_vae.num_clips=18", "alpha_vae.rank=2", "alpha_vae.hidden_channels=8",
+        "num_clips=2", "alpha_vae.num_clips=5", "alpha_vae.rank=2", "alpha_vae.hidden_channels=8",
         "alpha_vae.loop.num_steps=1", "joint.loop.num_steps=2", "joint.lora.rank=2",
         "joint.batch_size=1", "joint.loop.gradient_accumulation=2", "joint.sheet_every=2",
         "joint.decoded.composite=0.1",
@@ -252,3 +282,136 @@ def test_a_run_composes_a_fifth_as_many_clips_of_each_further_size_and_length(
 
     assert shapes == {(9, 64, 96): 50, (3, 64, 96): 10, (9, 48, 64): 10, (3, 48, 64): 10}
     assert model_card(recipe)["num_frames"] == [9, 3]
+
+
+def test_stage_3_composes_the_numbers_of_foregrounds_and_the_seed_of_the_recipe(
+    tmp_path: Path,
+) -> None:
+    scene = replace(debug().joint_scene, foregrounds=(2,), seed=100)
+    run = Run(replace(debug(), joint_scene=scene), tmp_path, tmp_path)
+
+    assert run.scene("joint").foregrounds == (1,)
+    assert run.scene("multi-foreground").foregrounds == (2,)
+    assert run.scene("decoders").foregrounds == (2,)
+    assert [run.scene(stage).seed for stage in STAGE_SEEDS] == [111, 112, 21, 131, 141]
+
+
+def test_more_foregrounds_than_the_model_takes_are_refused_before_anything_is_made(
+    tmp_path: Path,
+) -> None:
+    out = tmp_path / "run"
+    result = CliRunner().invoke(
+        app, ["multi-foreground", "--out", str(out), "--set", "transformer.max_foregrounds=2"]
+    )
+
+    assert result.exit_code == 2
+    assert "joint_scene.foregrounds reach 3 and transformer.max_foregrounds is 2" in result.output
+    assert "set joint_scene.foregrounds=[1, 1, 2, 2]" in result.output
+    assert not out.exists()
+
+
+def test_a_model_of_another_size_to_go_on_from_is_refused_before_anything_is_copied(
+    tmp_path: Path,
+) -> None:
+    model = make_toy_transformer(num_layers=2)
+    model.save_pretrained(tmp_path / "model" / "transformer")
+    out = tmp_path / "run"
+
+    for flags in ((), ("--dry-run",)):
+        result = CliRunner().invoke(
+            app, ["joint", "--out", str(out), "--init", str(tmp_path / "model"), *flags]
+        )
+
+        assert result.exit_code == 2
+        assert "transformer.num_attention_heads is 3 and --init" in result.output
+        assert not out.exists()
+
+
+def test_a_folder_to_go_on_from_that_is_no_model_is_refused(tmp_path: Path) -> None:
+    result = CliRunner().invoke(
+        app, ["joint", "--out", str(tmp_path / "run"), "--init", str(tmp_path)]
+    )
+
+    assert result.exit_code == 2
+    assert "give a model folder as --init" in result.output
+
+
+def test_a_full_disk_is_said_in_one_sentence(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(run: Run) -> None:
+        with (tmp_path / "shard").open("wb") as file:
+            torch.save(torch.zeros(10**6), file)
+
+    monkeypatch.setattr(cli, "run_vae", full)
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, limits[1]))
+    try:
+        result = CliRunner().invoke(app, ["vae", "--out", str(tmp_path / "run")])
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+
+    assert result.exit_code == 2, result.exception
+    assert "the disk is full" in result.output
+    assert "make room" in result.output
+
+
+def test_other_failures_are_not_called_a_full_disk() -> None:
+    assert not cli.is_full_disk(RuntimeError("mat1 and mat2 shapes cannot be multiplied"))
+    assert cli.is_full_disk(SafetensorError("I/O error: No space left on device (os error 28)"))
+
+
+def test_whole_clips_are_held_out_of_stage_1(assets: Path) -> None:
+    scene = replace(debug().scene, foregrounds=(2,))
+    source = SceneSource(assets, scene)
+
+    learned, held_out = draw_alphas(source, 5)
+
+    assert (len(learned), len(held_out)) == (8, 2)
+    last = torch.from_numpy(source.clip(4).foregrounds[0].alpha_THW[None])
+    assert torch.equal(held_out[0], last)
+    assert not any(torch.equal(last, alpha) for alpha in learned)
+    assert torch.equal(*draw_alphas(source, 1))
+
+
+def test_a_file_that_is_held_out_is_never_learned(monkeypatch: pytest.MonkeyPatch) -> None:
+    def numbered(self: FileClips, index: int) -> LayeredClip:
+        plain = np.full((1, 4, 4, 3), 0.5, np.float32)
+        alpha = np.full((1, 4, 4), index % 3 / 4, np.float32)
+        return LayeredClip(plain, plain, "", (ClipForeground(plain, alpha, ""),))
+
+    monkeypatch.setattr(FileClips, "clip", numbered)
+    source = FileClips([None] * 3, None, 0, skip_bad=False)  # type: ignore[list-item, arg-type]
+
+    learned, held_out = draw_alphas(source, 12)
+
+    shown = [
+        {min(float(a.max()), 1 - float(a.max())) for a in part} for part in (learned, held_out)
+    ]
+    assert shown == [{0.0, 0.25}, {0.5}]
+
+
+def test_the_wan_recipes_compare_what_is_composited_and_give_regions() -> None:
+    for name, make in RECIPES.items():
+        recipe = make()
+        is_wan = recipe.base == "wan"
+        assert (recipe.alpha_vae.render_weight > 0) == is_wan, name
+        assert (recipe.joint.decoded.composite > 0) == is_wan, name
+        assert recipe.multi_foreground.noise.given_regions > 0, name
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(300)
+def test_the_exported_scheduler_shifts_as_training_did(debug_run: Path) -> None:
+    scheduler = read_scheduler(debug_run / "models" / "debug")
+
+    assert scheduler.config.shift == debug().joint.noise.shift
+
+
+def test_stages_2_and_3_see_equal_latents_of_a_clip(assets: Path) -> None:
+    clip = SceneSource(assets, debug().joint_scene).clip(0)
+    vae = make_toy_vae()
+
+    once, again = encode_clip(vae, clip), encode_clip(vae, clip)
+
+    assert torch.equal(once.latents_SCTHW, again.latents_SCTHW)

@@ -24,7 +24,9 @@ from layert2v_model.alpha_vae import (
     save_alpha_vae,
 )
 from layert2v_training.clips import ClipSource, Pixels
+from layert2v_training.data.sources import FileClips
 from layert2v_training.home import expected_bytes_of, home_of, num_bytes_of, onto
+from layert2v_training.limits import Count, NotNegative, Positive
 from layert2v_training.linear_vae import encode_pixels
 from layert2v_training.loop import Losses, train
 from layert2v_training.optimizers import LoopRecipe
@@ -33,12 +35,12 @@ from layert2v_training.workers import make_in_workers
 
 EDGE_SCALE = 2.0
 """How much more an edge weighs than flat alpha. Source: the release's `edge_scale`."""
-NUM_HELD_OUT = 16
-"""Mattes, the last ones, that are measured and not learned."""
 DECODED_AT_ONCE = 4
 """Mattes, when many are measured: Wan's decoder takes some GB for each."""
 SHOWN_MATTES = 4
 """Held-out mattes on a sheet."""
+HELD_OUT = 16
+"""Clips, and mattes of them, that are measured and not learned; of few clips an eighth."""
 
 
 @dataclass(frozen=True)
@@ -46,13 +48,13 @@ class AlphaVaeRecipe:
     """What stage 1 learns."""
 
     loop: LoopRecipe
-    rank: int = 32
-    lora_alpha: float = 32.0
-    hidden_channels: int = 32
+    rank: Count = 32
+    lora_alpha: Positive = 32.0
+    hidden_channels: Count = 32
     """Width of `project_in`."""
-    batch_size: int = 8
-    num_clips: int = 400
-    render_weight: float = 0.0
+    batch_size: Count = 8
+    num_clips: Count = 400
+    render_weight: NotNegative = 0.0
     """Weight of `render_loss`; 0 as published."""
 
 
@@ -106,13 +108,29 @@ class _MatteDrawer:
         return [1 - alpha for alpha in alphas] if index % 4 == 3 else alphas
 
 
-def draw_alphas(source: ClipSource, count: int, num_workers: int = 0) -> Tensor:
-    """Take the mattes of `count` clips: float32 (M, 1, T, H, W) in [0, 1], a quarter inverted.
+def draw_alphas(source: ClipSource, count: int, num_workers: int = 0) -> tuple[Tensor, Tensor]:
+    """Take the mattes of `count` clips, apart by clips: those to learn, and those held out.
 
-    Inverted mattes teach large covered areas, which single sprites never show.
+    Those of a quarter of the clips are inverted: large covered areas, which single sprites never
+    show.
+
+    Returns:
+        Float32 (M, 1, T, H, W) in [0, 1] each; of a single clip the same twice.
     """
     drawn = make_in_workers(_MatteDrawer(source), range(count), num_workers)
-    return torch.from_numpy(np.stack([alpha for alphas in drawn for alpha in alphas]))
+    # Of files the same come again and again; composed clips are all different.
+    different = min(count, len(source.clips)) if isinstance(source, FileClips) else count
+    first_held = different - num_held_out(different)
+    parts: tuple[list[Pixels], list[Pixels]] = ([], [])
+    for index, alphas in enumerate(drawn):
+        parts[index % different >= first_held].extend(alphas)
+    learned, held_out = (torch.from_numpy(np.stack(part or parts[0])) for part in parts)
+    return learned, held_out
+
+
+def num_held_out(num_clips: int) -> int:
+    """Say how many of different clips, the last, are measured and not learned; none of one."""
+    return min(HELD_OUT, max(1, num_clips // 8)) if num_clips > 1 else 0
 
 
 class AlphaModel(nn.Module):
@@ -167,15 +185,17 @@ def train_alpha_vae(
 ) -> tuple[AutoencoderKLWan, ProjectIn]:
     """Adapt `vae` in place to mattes; write and return the merged VAE and `project_in`."""
     torch.manual_seed(recipe.loop.seed)
-    alphas, device = draw_alphas(source, recipe.num_clips, num_workers), vae.device
+    drawn, held = draw_alphas(source, recipe.num_clips, num_workers)
+    held_out, device = held[-HELD_OUT:], vae.device
     model = AlphaModel(vae, recipe)
-    latents = torch.cat([_encoded(vae, part) for part in alphas.split(8)])
-    home = home_of(num_bytes_of((alphas, latents)), device, expected_bytes_of(model, device))
-    alphas, latents = alphas.to(home), latents.to(home)
-    held_out = slice(len(alphas) - NUM_HELD_OUT, None)
+    latents, held_latents = (
+        torch.cat([_encoded(vae, part) for part in mattes.split(8)]) for mattes in (drawn, held_out)
+    )
+    home = home_of(num_bytes_of((drawn, latents)), device, expected_bytes_of(model, device))
+    alphas, latents = drawn.to(home), latents.to(home)
 
     def loss_of(called: nn.Module, step: int) -> Losses:
-        chosen = torch.randint(len(alphas) - NUM_HELD_OUT, (recipe.batch_size,)).to(home)
+        chosen = torch.randint(len(alphas), (recipe.batch_size,)).to(home)
         exact, matte = onto(device, latents[chosen]), onto(device, alphas[chosen])
         noisy = exact + 0.05 * torch.randn_like(exact)
         decoded, target = called(noisy), 2 * matte - 1
@@ -185,7 +205,7 @@ def train_alpha_vae(
         return losses
 
     def evaluate(step: int) -> Figures:
-        truth, given = alphas[held_out].to(device), latents[held_out].to(device)
+        truth, given = held_out.to(device), held_latents.to(device)
         decoded = decoded_mattes(model, given)
         return {"alpha_psnr": alpha_psnr(decoded, truth), "sheet": matte_sheet(decoded, truth)}
 

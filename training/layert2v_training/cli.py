@@ -4,6 +4,7 @@ Every command resumes what its output folder holds. Several processes: `accelera
 layert2v_training.cli joint ...`. What was learned is in `docs/log.md`.
 """
 
+import errno
 import inspect
 import logging
 from collections.abc import Callable, Collection, Iterator
@@ -14,17 +15,20 @@ from typing import Annotated, Any
 
 import cv2
 import typer
+from safetensors import SafetensorError
 
-from layert2v_model.errors import DamagedModel, InvalidCheckpoint, InvalidFixture
+from layert2v_model.errors import DamagedModel, InvalidCheckpoint, InvalidFixture, InvalidShot
 from layert2v_training.assets import AssetsUnavailable
 from layert2v_training.average import CannotAverage, average
 from layert2v_training.checkpoint import CheckpointMismatch, CheckpointNotSaved
 from layert2v_training.data.problems import BadClip, BadClips
-from layert2v_training.dry_run import DoesNotFit, describe
+from layert2v_training.dry_run import DoesNotFit, check_fits, describe
 from layert2v_training.finite import Diverged
 from layert2v_training.launching import UnsupportedLaunch
 from layert2v_training.overrides import InvalidRecipe, apply_overrides, read_overrides
-from layert2v_training.recipes import RECIPES, check_recipe
+from layert2v_training.recipe_checks import check_recipe
+from layert2v_training.recipes import RECIPES
+from layert2v_training.run_binding import RunDiffers
 from layert2v_training.stages import (
     MULTI_FOREGROUND_RUN,
     MissingPart,
@@ -65,13 +69,18 @@ _REFUSALS = (
     InvalidCheckpoint,
     InvalidFixture,
     InvalidRecipe,
+    InvalidShot,
     MissingPart,
     UnsupportedLaunch,
+    RunDiffers,
 )
 """What a user can mend; their messages say how."""
 
 Assets = Annotated[Path, typer.Option(help="Folder for the pictures; fetched when empty.")]
-Out = Annotated[Path, typer.Option(help="Folder of the run: checkpoints, VAEs, events.")]
+Out = Annotated[
+    Path | None,
+    typer.Option(help="Folder of the run: checkpoints, VAEs, events. Else runs/RECIPE."),
+]
 Named = Annotated[RecipeName, typer.Option("--recipe", help="Which recipe.")]
 Steps = Annotated[int | None, typer.Option(min=1, help="Override the stage's number of steps.")]
 Changes = Annotated[
@@ -100,11 +109,20 @@ DryRun = Annotated[
     bool, typer.Option("--dry-run", help="Say what it would take, refuse what cannot fit, end.")
 ]
 
+IgnoreFit = Annotated[
+    bool, typer.Option("--ignore-fit", help="Start even where memory or disk look too small.")
+]
+
 Workers = Annotated[
     int, typer.Option(min=0, help="Processes that make and encode clips; 0: none beside this.")
 ]
 
-DEFAULT_ASSETS, DEFAULT_OUT = Path("cache/assets"), Path("runs/tiny")
+AcceptChanges = Annotated[
+    bool,
+    typer.Option("--accept-changes", help="Go on with a run that was begun with other values."),
+]
+
+DEFAULT_ASSETS, RUNS = Path("cache/assets"), Path("runs")
 
 
 def _option(name: str, hint: Any, default: Any) -> inspect.Parameter:
@@ -113,7 +131,7 @@ def _option(name: str, hint: Any, default: Any) -> inspect.Parameter:
 
 _SHARED = (
     _option("assets", Assets, DEFAULT_ASSETS),
-    _option("out", Out, DEFAULT_OUT),
+    _option("out", Out, None),
     _option("recipe", Named, RecipeName.TINY),
     _option("steps", Steps, None),
     _option("base", Base, None),
@@ -123,6 +141,7 @@ _SHARED = (
     _option("data", Data, None),
     _option("skip_bad", SkipBad, False),
     _option("workers", Workers, 0),
+    _option("accepts_changes", AcceptChanges, False),
 )
 """What makes a `Run`, in the order of the help."""
 
@@ -135,6 +154,29 @@ def _refusals() -> Iterator[None]:
     except _REFUSALS as error:
         typer.echo(str(error), err=True)
         raise typer.Exit(2) from error
+    # Libraries say a full disk in ways of their own, all but ours from an OSError of that number.
+    except (OSError, RuntimeError, SafetensorError) as error:
+        if not is_full_disk(error):
+            raise
+        typer.echo(
+            f"the disk is full ({error}); make room, or choose another --out or fewer num_clips, "
+            f"and run the same command again",
+            err=True,
+        )
+        raise typer.Exit(2) from error
+
+
+def is_full_disk(error: BaseException | None) -> bool:
+    """Tell whether an error, or what led to it, says that nothing more can be written."""
+    while error is not None:
+        numbers = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+        if isinstance(error, OSError) and error.errno in numbers:
+            return True
+        words = ("os error 28", "No space left", "file write failed", "unexpected pos")
+        if any(said in str(error) for said in words):
+            return True
+        error = error.__cause__ or error.__context__
+    return False
 
 
 def _run(
@@ -144,13 +186,14 @@ def _run(
     steps_field: str,
     steps: int | None = None,
     assets: Path = DEFAULT_ASSETS,
+    out: Path | None = None,
     **others: Any,
 ) -> Run:
     cv2.setNumThreads(1)
     changed = [*(changes or []), *([f"{steps_field}.num_steps={steps}"] if steps else [])]
     made = apply_overrides(RECIPES[recipe.value](), read_overrides(files or [], changed))
     check_recipe(made)
-    return Run(made, assets, **others)
+    return Run(made, assets, out or RUNS / recipe.value, **others)
 
 
 def _command(
@@ -185,21 +228,25 @@ def _command(
 
 
 @_command("vae", without=("base", "init", "data", "skip_bad"), steps="vae")
-def vae(run: Run, dry_run: DryRun = False) -> None:
+def vae(run: Run, dry_run: DryRun = False, ignores_fit: IgnoreFit = False) -> None:
     """Make the small VAE: encoder in closed form, decoder trained. Writes OUT/vae."""
     if dry_run:
         print(describe(run, "vae"))
-    else:
-        run_vae(run)
+        return
+    if not ignores_fit:
+        check_fits(run, "vae")
+    run_vae(run)
 
 
 @_command("alpha-vae", without=("init",))
-def alpha_vae(run: Run, dry_run: DryRun = False) -> None:
+def alpha_vae(run: Run, dry_run: DryRun = False, ignores_fit: IgnoreFit = False) -> None:
     """Stage 1: adapt the VAE to mattes. Writes OUT/alpha_vae."""
     if dry_run:
         print(describe(run, "alpha-vae"))
-    else:
-        run_alpha_vae(run)
+        return
+    if not ignores_fit:
+        check_fits(run, "alpha-vae")
+    run_alpha_vae(run)
 
 
 class Stage(StrEnum):
@@ -209,7 +256,7 @@ class Stage(StrEnum):
     MULTI_FOREGROUND = "multi-foreground"
 
 
-@_command("latents")
+@_command("latents", without=("accepts_changes",))
 def latents(
     run: Run, stage: Annotated[Stage, typer.Argument(help="Stage whose clips to encode.")]
 ) -> None:
@@ -218,22 +265,36 @@ def latents(
 
 
 @_command("joint", steps="joint.loop")
-def joint(run: Run, compiled: Compiled = False, dry_run: DryRun = False) -> None:
+def joint(
+    run: Run,
+    compiled: Compiled = False,
+    dry_run: DryRun = False,
+    ignores_fit: IgnoreFit = False,
+) -> None:
     """Stage 2: joint layers with one foreground."""
-    _train(run, Stage.JOINT, is_compiled=compiled, is_dry=dry_run)
+    _train(run, Stage.JOINT, compiled, dry_run, ignores_fit)
 
 
 @_command("multi-foreground", steps="multi_foreground.loop")
-def multi_foreground(run: Run, compiled: Compiled = False, dry_run: DryRun = False) -> None:
+def multi_foreground(
+    run: Run,
+    compiled: Compiled = False,
+    dry_run: DryRun = False,
+    ignores_fit: IgnoreFit = False,
+) -> None:
     """Stage 3: several foregrounds and given layers, going on from stage 2 or from --init."""
-    _train(run, Stage.MULTI_FOREGROUND, is_compiled=compiled, is_dry=dry_run)
+    _train(
+        run, Stage.MULTI_FOREGROUND, is_compiled=compiled, is_dry=dry_run, ignores_fit=ignores_fit
+    )
 
 
-def _train(run: Run, stage: Stage, *, is_compiled: bool, is_dry: bool) -> None:
+def _train(run: Run, stage: Stage, is_compiled: bool, is_dry: bool, ignores_fit: bool) -> None:
     if is_dry:
         print(describe(run, stage.value))
-    else:
-        run_joint(run, stage.value, is_compiled=is_compiled)
+        return
+    if not ignores_fit:
+        check_fits(run, stage.value)
+    run_joint(run, stage.value, is_compiled=is_compiled)
 
 
 @_command("decoders", without=("base",), steps="decoders.loop")
@@ -242,7 +303,7 @@ def decoders(run: Run) -> None:
     run_decoders(run)
 
 
-@_command("export", without=("assets", "data", "skip_bad", "workers"))
+@_command("export", without=("assets", "data", "skip_bad", "workers", "accepts_changes"))
 def export_model(
     run: Run,
     folder: Annotated[Path, typer.Argument(help="Model folder to write.")],
@@ -267,8 +328,11 @@ def average_models(
 
 
 @_command("all", without=("init",))
-def every_stage(run: Run) -> None:
+def every_stage(run: Run, ignores_fit: IgnoreFit = False) -> None:
     """All of it: VAE, stages 1 to 3, and the model folder OUT/model."""
+    stages = ("vae", "alpha-vae", "joint", "multi-foreground")
+    for stage in () if ignores_fit else stages[run.recipe.base != "none" :]:
+        check_fits(run, stage)
     if run.recipe.base == "none":
         run_vae(run)
     run_alpha_vae(run)

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from layert2v_model import codec
 from layert2v_model.alpha import flatten
+from layert2v_training.limits import Count, NotNegative
 from layert2v_training.loop import Losses
 
 
@@ -22,13 +23,13 @@ from layert2v_training.loop import Losses
 class DecodedRecipe:
     """Weights of the losses in decoded space, and how much of a batch is decoded."""
 
-    matte: float = 0.0
+    matte: NotNegative = 0.0
     """Weight of the mattes' pixels. Source: LayerT2V's release, `mask_lora_rec_weight`, 0.1."""
-    composite: float = 0.0
+    composite: NotNegative = 0.0
     """Weight of the difference between the composited layers and the full video."""
-    num_clips: int = 1
+    num_clips: Count = 1
     """Clips of a batch that are decoded, the first ones."""
-    num_latent_frames: int = 1
+    num_latent_frames: Count = 1
     """Latent frames of a clip that are decoded, the first ones: the decoder is causal."""
 
     @property

@@ -33,6 +33,7 @@ from layert2v_training.captions import CaptionStates
 from layert2v_training.clips import ClipSource, Pixels
 from layert2v_training.joint import clip_text, full_caption, pad_text
 from layert2v_training.latents import LatentClip, videos_of
+from layert2v_training.limits import Count, Share, WholeNumber
 from layert2v_training.linear_vae import encode_pixels
 from layert2v_training.loop import Losses, autocast, train
 from layert2v_training.losses import add_noise
@@ -54,17 +55,17 @@ class DecodersRecipe:
         default_factory=lambda: LoopRecipe(num_steps=1000, learning_rate=1.5e-3, ema_decay=0.98)
     )
     """Of each of the two."""
-    batch_size: int = 24
+    batch_size: Count = 24
     """Frames of one stream."""
-    num_clips: int = 500
-    num_soft_clips: int = 120
+    num_clips: Count = 500
+    num_soft_clips: WholeNumber = 120
     """Composed clips with soft mattes, which are not made again."""
-    frames_per_clip: int = 3
-    levels: tuple[float, float] = (0.2, 0.7)
+    frames_per_clip: Count = 3
+    levels: tuple[Share, Share] = (0.2, 0.7)
     """How far frames are noised: t from there to there, evenly."""
-    num_inference_steps: int = 4
+    num_inference_steps: Count = 4
     """Steps in which they are made again."""
-    exact_share: float = 0.25
+    exact_share: Share = 0.25
     """Share of a batch that are the encoder's latents, so that given pixels come back as before."""
 
 

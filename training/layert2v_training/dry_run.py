@@ -1,6 +1,7 @@
 """What a stage would take, before it starts: parameters, tokens, memory, disk, steps per second.
 
-Formulas over configs; no picture is read and no step is made.
+Formulas over configs; no picture is read and no step is made. The user's clips are opened, as the
+stage would open them.
 """
 
 import math
@@ -9,25 +10,30 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import psutil
 import torch
+from accelerate import PartialState
 from diffusers import AutoencoderKLWan
 from torch import nn
 
 from layert2v_model.estimate import (
+    DECODE_SHARE,
     STEP_SHARE,
     Device,
     ModelSize,
     ShotSize,
     decode_bytes,
+    decode_flops,
     measure_device,
     step_flops,
 )
-from layert2v_model.folder import read_transformer
 from layert2v_model.transformer import LayerT2VTransformer3DModel
 from layert2v_training.alpha_vae import AlphaModel
+from layert2v_training.data.sources import FileClips
 from layert2v_training.joint import JointRecipe
 from layert2v_training.linear_vae import make_vae
 from layert2v_training.lora import add_lora
+from layert2v_training.network import check_init
 from layert2v_training.optimizers import LoopRecipe
 from layert2v_training.overrides import InvalidRecipe
 from layert2v_training.stages import Run
@@ -60,10 +66,21 @@ class Needs:
     num_tokens: int
     """Of the longest clip; 0 where there are none."""
     memory_bytes: int
-    """On one process that holds everything."""
+    """Of the device, on one process that holds everything; without stored latents."""
+    latents_bytes: int
+    """Stored latents: on the device where they take less than half of it, else in main memory."""
     disk_bytes: int
     """Cached latents that are missing, and two checkpoints while one replaces the other."""
     flops_per_step: float
+
+    def on_device(self, device: Device) -> int:
+        """Count the bytes that the device must hold; as `latents.load_latents` chooses."""
+        is_there = device.is_host or self.latents_bytes < device.memory_bytes / 2
+        return self.memory_bytes + (self.latents_bytes if is_there else 0)
+
+    def in_main_memory(self, device: Device) -> int:
+        """Count the bytes that main memory must hold beside the device."""
+        return self.memory_bytes + self.latents_bytes - self.on_device(device)
 
     def report(self, stage: str, device: Device, num_steps: int) -> str:
         """Say it in lines."""
@@ -71,7 +88,8 @@ class Needs:
             f"stage {stage}, {num_steps} steps on {device.name}",
             f"parameters      {self.num_parameters:,} of which {self.num_trained:,} learn",
             f"tokens a clip   {self.num_tokens:,}" if self.num_tokens else "tokens a clip   none",
-            f"memory          {_gib(self.memory_bytes)}, free {_gib(device.memory_bytes)}",
+            f"memory          {_gib(self.on_device(device))}, free {_gib(device.memory_bytes)}",
+            f"main memory     {_gib(self.in_main_memory(device))} of latents",
             f"disk            {_gib(self.disk_bytes)}",
         ]
         if self.flops_per_step:
@@ -89,7 +107,29 @@ def describe(run: Run, stage: str) -> str:
 
     Raises:
         DoesNotFit: Memory or disk are too small.
+        BadClips: The user's clips cannot be used.
     """
+    report, needs, device = _measured(run, stage)
+    _check_fit(needs, device, run.out, report)
+    return report
+
+
+def check_fits(run: Run, stage: str) -> None:
+    """Refuse a stage that cannot fit before it makes anything.
+
+    Several processes may split what one would have to hold, and are not checked.
+
+    Raises:
+        DoesNotFit: Memory or disk are too small.
+        BadClips: The user's clips cannot be used.
+    """
+    if PartialState().num_processes > 1:
+        return
+    report, needs, device = _measured(run, stage)
+    _check_fit(needs, device, run.out, report)
+
+
+def _measured(run: Run, stage: str) -> tuple[str, Needs, Device]:
     name = "cuda" if torch.cuda.is_available() else "cpu"
     if stage == "vae":
         loop, needs = run.recipe.vae, vae_needs(run)
@@ -98,25 +138,30 @@ def describe(run: Run, stage: str) -> str:
     else:
         loop, needs = run.stage(stage).loop, joint_needs(run, stage)
     device = measure_device(name, is_half=loop.autocast is not None, size=1024)
-    report = needs.report(stage, device, loop.num_steps)
-    _check_fit(needs, device, run.out, report)
-    return report
+    return needs.report(stage, device, loop.num_steps), needs, device
 
 
 def _check_fit(needs: Needs, device: Device, out: Path, report: str) -> None:
-    if needs.memory_bytes > device.memory_bytes:
+    needed = needs.on_device(device)
+    if needed > device.memory_bytes:
         raise DoesNotFit(
-            f"{report}\nneeds {_gib(needs.memory_bytes)} of memory, {device.name} has "
+            f"{report}\nneeds {_gib(needed)} of memory, {device.name} has "
             f"{_gib(device.memory_bytes)} free; set a smaller batch_size with more "
-            f"loop.gradient_accumulation, gradient_checkpointing=true, or lora, or split "
-            f"parameters over devices (FSDP)"
+            f"loop.gradient_accumulation, gradient_checkpointing=true, or lora, split parameters "
+            f"over devices (FSDP), or try all the same by --ignore-fit"
+        )
+    needed, available = needs.in_main_memory(device), psutil.virtual_memory().available
+    if needed > available:
+        raise DoesNotFit(
+            f"{report}\nneeds {_gib(needed)} of main memory for latents, {_gib(available)} are "
+            f"free; set fewer num_clips, or try all the same by --ignore-fit"
         )
     existing = next(path for path in (out.resolve(), *out.resolve().parents) if path.exists())
     free = shutil.disk_usage(existing).free
     if needs.disk_bytes > free:
         raise DoesNotFit(
             f"{report}\nneeds {_gib(needs.disk_bytes)} on disk, {existing} has {_gib(free)}; make "
-            f"room, choose another --out or set fewer num_clips"
+            f"room, choose another --out, set fewer num_clips, or try by --ignore-fit"
         )
 
 
@@ -136,7 +181,9 @@ def vae_needs(run: Run) -> Needs:
     # Four streams of three colours, as bytes, and their latents in half precision.
     rate = recipe.vae_size.z_dim / (3 * recipe.vae_size.patch_size**2)
     clips = recipe.vae_clips * 12 * pixels * (1 + 2 * rate)
-    return _decoder_needs(vae, dict(vae.config), recipe.scene, 8, clips)
+    batch_size = recipe.vae_batch_size * recipe.vae.gradient_accumulation
+    needs = _decoder_needs(vae, dict(vae.config), recipe.scene, recipe.vae_batch_size, clips)
+    return replace(needs, flops_per_step=batch_size * needs.flops_per_step)
 
 
 def alpha_vae_needs(run: Run) -> Needs:
@@ -147,19 +194,28 @@ def alpha_vae_needs(run: Run) -> Needs:
         model = AlphaModel(AutoencoderKLWan.from_config(config), stage)
     pixels = recipe.scene.width * recipe.scene.height * recipe.scene.num_frames
     clips = stage.num_clips * pixels * 4 * 1.5
-    return _decoder_needs(model, config, recipe.scene, stage.batch_size, clips)
+    if run.data is not None:
+        run.clips("alpha-vae")
+    batch_size = stage.batch_size * stage.loop.gradient_accumulation
+    needs = _decoder_needs(model, config, recipe.scene, stage.batch_size, clips)
+    return replace(needs, flops_per_step=batch_size * needs.flops_per_step)
 
 
 def _decoder_needs(
     model: nn.Module, config: dict[str, Any], scene: Any, batch_size: int, clips_bytes: float
 ) -> Needs:
-    """Count a decoder that learns: about what decoding keeps, times the convolutions of a level."""
+    """Count a decoder that learns: about what decoding keeps, times the convolutions of a level.
+
+    `flops_per_step` is of one video: backward is twice the forward pass.
+    """
     total, trained = _counts(model)
     one = ShotSize(scene.width, scene.height, scene.num_frames, 1, 1)
     size = ModelSize({"patch_size": (1, 1, 1)}, config, {})
     kept = 4 * batch_size * decode_bytes(one, size)
     memory = total * 4 + trained * (TRAINED_BYTES - 4) + kept + clips_bytes
-    return Needs(total, trained, 0, int(memory), 2 * trained * 16, 0.0)
+    # `decode_flops` is of all streams, and reaches another share of the device than steps do.
+    flops = 3 * decode_flops(one, size) / one.num_streams * STEP_SHARE / DECODE_SHARE
+    return Needs(total, trained, 0, int(memory), 0, 2 * trained * 16, flops)
 
 
 def joint_needs(run: Run, stage: str) -> Needs:
@@ -168,7 +224,12 @@ def joint_needs(run: Run, stage: str) -> Needs:
     model = _empty_transformer(run, recipe)
     total, trained = _counts(model)
     size = ModelSize(dict(model.config), _vae_config(run), {})
-    shot = ShotSize(scene.width, scene.height, scene.num_frames, max(scene.foregrounds), 1)
+    most = max(scene.foregrounds)
+    if run.data is not None:
+        clips = run.clips(stage)
+        assert isinstance(clips, FileClips)
+        most = max(len(clip.layers) for clip in clips.clips)
+    shot = ShotSize(scene.width, scene.height, scene.num_frames, most, 1)
     frames, per_frame = size.grid(shot)
     tokens = shot.num_streams * frames * per_frame
     channels = model.config.in_channels
@@ -181,12 +242,12 @@ def joint_needs(run: Run, stage: str) -> Needs:
     weights = trained * TRAINED_BYTES + frozen * (
         2 if recipe.lora and recipe.lora.frozen == "bfloat16" else 4
     )
-    memory = weights + _activation_bytes(recipe, model, tokens) + stored
-    disk = stored + 2 * trained * 16
+    memory = weights + _activation_bytes(recipe, model, tokens)
+    disk = max(0, stored - _bytes_in(run.out / "latents")) + 2 * trained * 16
     # Backward is twice the forward pass; checkpointing makes the forward pass twice.
     passes = (4 if recipe.gradient_checkpointing else 3) * recipe.loop.gradient_accumulation
     flops = passes * _flops_per_batch(recipe, shot, size)
-    return Needs(total, trained, tokens, int(memory), int(disk), flops)
+    return Needs(total, trained, tokens, int(memory), int(stored), int(disk), flops)
 
 
 def _activation_bytes(recipe: JointRecipe, model: LayerT2VTransformer3DModel, tokens: int) -> float:
@@ -218,7 +279,10 @@ def _is_half(loop: LoopRecipe) -> bool:
 
 def _empty_transformer(run: Run, stage: JointRecipe) -> LayerT2VTransformer3DModel:
     if run.init is not None:
-        model = read_transformer(run.init, torch.float32)
+        check_init(run.init, run.recipe)
+        config = LayerT2VTransformer3DModel.load_config(run.init / "transformer")
+        with torch.device("meta"):
+            model = LayerT2VTransformer3DModel.from_config(config)
     else:
         settings = {**(run.wan.settings if run.wan else {}), **run.recipe.transformer}
         with torch.device("meta"):
@@ -245,6 +309,10 @@ def _counts(model: nn.Module) -> tuple[int, int]:
     parameters = list(model.parameters())
     trained = sum(p.numel() for p in parameters if p.requires_grad)
     return sum(p.numel() for p in parameters), trained
+
+
+def _bytes_in(folder: Path) -> int:
+    return sum(path.stat().st_size for path in folder.glob("*.pt"))
 
 
 def _gib(num_bytes: float) -> str:

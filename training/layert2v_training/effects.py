@@ -14,6 +14,7 @@ import numpy as np
 from numpy.random import Generator
 
 from layert2v_training.clips import Pixels
+from layert2v_training.limits import NotNegative, Share
 
 Draw = Callable[[float], Pixels]
 """Draws a layer (H, W, 4) at a phase from -0.5 to 0.5 of the clip."""
@@ -29,21 +30,21 @@ _SHADOW_SHEAR = 0.5
 class SceneEffects:
     """How often a scene has what; shares of layers, or of scenes where said."""
 
-    shadow: float = 0.0
+    shadow: Share = 0.0
     """The subject casts a shadow, which is part of its layer."""
-    soft_edge: float = 0.0
+    soft_edge: Share = 0.0
     """The subject is out of focus."""
-    see_through: float = 0.0
+    see_through: Share = 0.0
     """The whole layer is semi-transparent."""
-    motion_blur: float = 0.0
+    motion_blur: Share = 0.0
     """The shutter stays open for a part of each frame."""
-    passing: float = 0.0
+    passing: Share = 0.0
     """The subject enters or leaves the frame."""
-    several: float = 0.0
+    several: Share = 0.0
     """A second subject moves along in the same layer."""
-    occlusion: float = 0.0
+    occlusion: Share = 0.0
     """Share of scenes whose foregrounds overlap."""
-    pan: float = 1.0
+    pan: NotNegative = 1.0
     """How much farther than usual the camera pans and zooms."""
 
 

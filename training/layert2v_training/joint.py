@@ -35,6 +35,7 @@ from layert2v_training.captions import CaptionStates, TokenTable
 from layert2v_training.decoded import DecodedLosses, DecodedRecipe, picture_of
 from layert2v_training.home import expected_bytes_of, onto
 from layert2v_training.latents import LatentClip, at_home
+from layert2v_training.limits import Count, Share, WholeNumber
 from layert2v_training.loop import Losses, train
 from layert2v_training.lora import LoraRecipe
 from layert2v_training.losses import add_noise, flow_matching_loss
@@ -48,20 +49,20 @@ class JointRecipe:
     """What the transformer learns from one clip."""
 
     loop: LoopRecipe
-    batch_size: int = 8
-    windowed_share: float = 0.0
+    batch_size: Count = 8
+    windowed_share: Share = 0.0
     """Share of steps that see one frame of tokens of each clip instead of all: what layers look
     like shows in one, and subjects and scenes come by more often."""
-    windowed_batch_size: int = 32
+    windowed_batch_size: Count = 32
     """Clips in such a step."""
-    caption_dropout: float = 0.1
+    caption_dropout: Share = 0.1
     """Share of clips seen without any caption, for guidance."""
     noise: NoiseMixture = field(default_factory=NoiseMixture)
     decoded: DecodedRecipe = field(default_factory=DecodedRecipe)
     """Losses of pixels; none by default."""
     lora: LoraRecipe | None = None
     """Adapters to train instead of all parameters; the model must start from another."""
-    sheet_every: int = 500
+    sheet_every: WholeNumber = 500
     """Steps between sheets of what the averaged parameters make; 0: none."""
     gradient_checkpointing: bool = False
     """Whether to forget what is inside blocks and compute it again: about a third slower, and

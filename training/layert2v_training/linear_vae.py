@@ -22,6 +22,7 @@ from einops import rearrange
 from torch import Tensor, nn
 
 from layert2v_model import codec
+from layert2v_training.limits import Count
 
 CONSTANT = 300.0
 """The constant channel: the squares of 48 latents of unit variance are 0.05 % of its own."""
@@ -33,10 +34,10 @@ LOG_VARIANCE = -20.0
 class LinearVaeSize:
     """Sizes of the small VAE: 8x8 pixels of a frame to 48 numbers, a quarter of the data."""
 
-    z_dim: int = 48
-    encoder_dim: int = 98
-    decoder_dim: int = 128
-    patch_size: int = 8
+    z_dim: Count = 48
+    encoder_dim: Count = 98
+    decoder_dim: Count = 128
+    patch_size: Count = 8
 
 
 def make_vae(size: LinearVaeSize) -> AutoencoderKLWan:

@@ -8,17 +8,18 @@ from peft import LoraConfig
 from torch import nn
 
 from layert2v_model.transformer import LayerT2VTransformer3DModel
+from layert2v_training.limits import Count, Decay, Positive
 
 
 @dataclass(frozen=True)
 class LoraRecipe:
     """What of the transformer learns, if not all of it."""
 
-    rank: int = 128
+    rank: Count = 128
     """Source: LayerT2V's release, `vae_lora.yaml`, as is `alpha`."""
-    alpha: float = 128.0
+    alpha: Positive = 128.0
     """A change counts `alpha` / `rank` times."""
-    dropout: float = 0.05
+    dropout: Decay = 0.05
     """Source: LayerT2V's release, `lora_utils.py`."""
     frozen: Literal["float32", "bfloat16"] = "float32"
     """Precision of the blocks' weights that do not learn. bfloat16 halves them and needs

@@ -1,11 +1,13 @@
 """The transformer of a stage: where its first weights come from, and what of it learns."""
 
 import inspect
+import json
 from pathlib import Path
 from typing import Any
 
 import torch
 
+from layert2v_model.errors import DamagedModel
 from layert2v_model.folder import read_transformer
 from layert2v_model.transformer import LayerT2VTransformer3DModel
 from layert2v_model.wan_folder import WanFolder
@@ -15,6 +17,43 @@ from layert2v_training.lora import add_lora
 from layert2v_training.overrides import InvalidRecipe
 from layert2v_training.recipes import Recipe
 from layert2v_training.wan import wan_transformer
+
+_SIZES = (
+    "patch_size", "num_attention_heads", "attention_head_dim", "in_channels", "out_channels",
+    "text_dim", "freq_dim", "ffn_dim", "num_layers", "cross_attn_norm", "qk_norm",
+    "max_foregrounds",
+)  # fmt: skip
+"""Settings that decide the names or shapes of parameters."""
+
+
+def check_init(init: Path, recipe: Recipe) -> None:
+    """Compare the sizes of a model folder's transformer with the recipe's, from its config alone.
+
+    Raises:
+        InvalidRecipe: One differs; names it, both values and the remedy.
+        DamagedModel: The folder holds no transformer.
+    """
+    path = init / "transformer" / "config.json"
+    try:
+        config = json.loads(path.read_text())
+    except (OSError, ValueError) as error:
+        raise DamagedModel(
+            f"{path} cannot be read ({error}); give a model folder as --init"
+        ) from None
+    parameters = inspect.signature(LayerT2VTransformer3DModel.__init__).parameters
+    for name in _SIZES:
+        theirs = config.get(name, parameters[name].default)
+        ours = recipe.transformer.get(name, theirs)
+        if _plain(ours) != _plain(theirs):
+            raise InvalidRecipe(
+                f"transformer.{name} is {ours} and --init {init} has {theirs}; set "
+                f"transformer.{name}={theirs} or give another --init"
+            )
+
+
+def _plain(value: Any) -> Any:
+    """Make a list of a tuple, as JSON and YAML do."""
+    return list(value) if isinstance(value, tuple) else value
 
 
 def stage_transformer(
@@ -35,13 +74,14 @@ def stage_transformer(
         checkpoint: Of a run of the same kind, whose averages are then put in.
 
     Raises:
-        InvalidRecipe: Adapters have nothing to adapt, or the base has another size.
+        InvalidRecipe: Adapters have nothing to adapt, or the base or `init` has another size.
         CheckpointMismatch: The checkpoint is of another model.
     """
     if stage.lora and base is None and init is None:
         raise InvalidRecipe("lora adapts a model and there is none; give --base or --init")
     torch.manual_seed(recipe.joint.loop.seed)
     if init is not None:
+        check_init(init, recipe)
         before = read_transformer(init, torch.float32)
         model = make_transformer({**_settings(before), **recipe.transformer})
         model.load_state_dict(before.state_dict(), strict=True)

@@ -20,6 +20,11 @@ DETAIL_SHIFT = 1.5
 """A third of its levels lie below one half; of those of shift 3 a seventh do."""
 
 
+FULL_ALONE, ANY_STREAMS = 0.3, 0.2
+"""Shares of the ways in which `draw_given` chooses. The shipped weights were trained before there
+was the second, when whole layers were given instead."""
+
+
 @dataclass(frozen=True)
 class NoiseMixture:
     """Shares of the ways to draw noise levels; what is left of 1 draws a level for each layer."""
@@ -29,7 +34,7 @@ class NoiseMixture:
     synchronous: float = 1.0
     """All streams at one level, as released."""
     given_layers: float = 0.0
-    """A random set of whole layers given (level 0), the rest at one level."""
+    """A random set of whole streams given (level 0), the rest at one level; see `draw_given`."""
     given_frames: float = 0.0
     """Some frames of tokens of some or all layers given, the other layers given or not."""
     given_regions: float = 0.0
@@ -156,21 +161,30 @@ def _given_at_zero(t_SF: Tensor, given_SF: Tensor, mixture: NoiseMixture) -> Ten
 
 
 def draw_given(layout: tuple[Stream, ...]) -> Tensor:
-    """Choose layers to give, not all: a boolean (S,); a foreground comes with its alpha.
+    """Choose streams to give, at least one and not all: a boolean (S,).
 
-    The full video is given alone (decomposition) in three of ten cases; otherwise background
-    and foregrounds are given each with probability one half.
+    The full video is given alone (decomposition) in `FULL_ALONE` of the cases. In `ANY_STREAMS` any
+    set of streams is, each with probability one half: a foreground's colour without its alpha, an
+    alpha without its colour, the full video beside layers. Otherwise background and foregrounds,
+    with their alphas, are given each with probability one half.
     """
-    num_layers = len(layout) // 2
-    if float(torch.rand(())) < 0.3:
+    kind = float(torch.rand(()))
+    if kind < FULL_ALONE:
         return torch.tensor([stream.role is StreamRole.FULL for stream in layout])
-    while True:
-        layers = torch.rand(num_layers) < 0.5
-        if layers.any() and not layers.all():
-            break
+    if kind < FULL_ALONE + ANY_STREAMS:
+        return _some(len(layout))
+    layers = _some(len(layout) // 2)
     chosen = [stream.role is not StreamRole.FULL and bool(layers[stream.foreground])
               for stream in layout]  # fmt: skip
     return torch.tensor(chosen)
+
+
+def _some(count: int) -> Tensor:
+    """Choose among `count`, each with probability one half, some and not all: booleans."""
+    while True:
+        chosen = torch.rand(count) < 0.5
+        if chosen.any() and not chosen.all():
+            return chosen
 
 
 def draw_given_frames(layout: tuple[Stream, ...], num_frames: int) -> Tensor:

@@ -7,29 +7,31 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
+from layert2v_training.limits import Count, Decay, NotNegative, Positive, WholeNumber
+
 
 @dataclass(frozen=True)
 class LoopRecipe:
     """How long and how fast to train."""
 
-    num_steps: int
-    learning_rate: float
+    num_steps: Count
+    learning_rate: Positive
     """Peak of the schedule: linear warm-up, then cosine to 5 %."""
-    muon_scale: float = 0.0
+    muon_scale: NotNegative = 0.0
     """Where above 0, matrices of repeated blocks learn by Muon at this multiple of the rate, the
     rest by AdamW. Source: Jordan et al., "Muon", 2024; scaled as in Liu et al., "Muon is scalable
     for LLM training", 2025, so that the rates of both are comparable."""
-    warmup_steps: int = 100
-    weight_decay: float = 0.0
-    adamw_betas: tuple[float, float] = (0.9, 0.99)
+    warmup_steps: WholeNumber = 100
+    weight_decay: NotNegative = 0.0
+    adamw_betas: tuple[Decay, Decay] = (0.9, 0.99)
     """Decay of AdamW's moments. The second is .999 in the paper, which averages over a thousand
     steps: for small networks' runs of a few hundred to a few thousand that is most of the run."""
-    max_grad_norm: float = 1.0
-    ema_decay: float = 0.999
+    max_grad_norm: Positive = 1.0
+    ema_decay: Decay = 0.999
     """Decay of the averaged parameters; ramps up as (1 + step) / (10 + step)."""
-    seed: int = 0
-    checkpoint_seconds: float = 120.0
-    gradient_accumulation: int = 1
+    seed: WholeNumber = 0
+    checkpoint_seconds: NotNegative = 120.0
+    gradient_accumulation: Count = 1
     """Batches of one step and process, one after another: memory of one, gradient of all."""
     autocast: Literal["bfloat16"] | None = "bfloat16"
     """Precision of matrix products; None: float32."""

@@ -7,7 +7,6 @@ import dataclasses
 import difflib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from types import NoneType
 from typing import Any, TypeVar, get_args, get_type_hints
 
 import yaml
@@ -109,7 +108,7 @@ def _changed(value: Any, kind: Any, change: Any, name: str) -> Any:
     try:
         return TypeAdapter(kind).validate_python(change)
     except ValidationError as error:
-        words = "; ".join(str(part["msg"]) for part in error.errors())
+        words = "; ".join(dict.fromkeys(str(part["msg"]) for part in error.errors()))
         raise InvalidRecipe(f"{name} is {change!r}: {words}") from None
 
 
@@ -124,7 +123,7 @@ def _made(known: Any, value: Any, parts: dict[str, Any], name: str) -> Any:
 def _dataclass_in(kind: Any) -> Any:
     """Return the dataclass of a field's type, which may allow None too."""
     for option in (kind, *get_args(kind)):
-        if option is not NoneType and dataclasses.is_dataclass(option):
+        if isinstance(option, type) and dataclasses.is_dataclass(option):
             return option
     return None
 

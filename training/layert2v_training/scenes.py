@@ -7,11 +7,13 @@ import hashlib
 import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Annotated
 
 import cv2
 import numpy as np
 from numpy.random import Generator
 from PIL import Image
+from pydantic import Field
 
 from layert2v_training.clips import ClipForeground, LayeredClip, Pixels, flatten, straight
 from layert2v_training.effects import (
@@ -22,6 +24,7 @@ from layert2v_training.effects import (
     passing_x,
     side_by_side,
 )
+from layert2v_training.limits import Count, NotNegative, Positive, Share, Side, WholeNumber
 from layert2v_training.subjects import (
     CORE_BACKGROUNDS,
     CORE_SUBJECTS,
@@ -77,11 +80,11 @@ _CHOICES = {
 class SceneRecipe:
     """What to compose."""
 
-    width: int
-    height: int
+    width: Side
+    height: Side
     """Pixels."""
-    num_frames: int
-    foregrounds: tuple[int, ...] = (1,)
+    num_frames: Count
+    foregrounds: Annotated[tuple[Count, ...], Field(min_length=1)] = (1,)
     """Numbers of foregrounds to choose from, evenly."""
     is_held_out: bool = False
     """Compose only subject-background pairs that training never shows."""
@@ -89,17 +92,17 @@ class SceneRecipe:
     """Use only the photographs that training never shows, with any subject."""
     variety: Variety = Variety.ALL
     """How many subjects and backgrounds there are."""
-    subject_height: tuple[float, float] = (0.42, 0.68)
+    subject_height: tuple[Positive, Positive] = (0.42, 0.68)
     """Smallest and largest height of a sprite, as shares of the picture's."""
-    subject_centre: tuple[float, float] = (0.42, 0.68)
+    subject_centre: tuple[Share, Share] = (0.42, 0.68)
     """Highest and lowest vertical centre of a sprite, as shares of the height from the top."""
-    panorama_yaw: float = 2 * np.pi
+    panorama_yaw: NotNegative = 2 * np.pi
     """Radians: how far a panorama's camera may look aside."""
     motions: tuple[str, ...] = ()
     """Keys of `MOTIONS` to choose from; empty: all."""
     subject_weights: tuple[tuple[str, float], ...] = ()
     """Captions of subjects and how often they are chosen, above 0; those not named have 1."""
-    seed: int = 0
+    seed: WholeNumber = 0
     effects: SceneEffects | None = None
     """What makes the scenes harder; None: nothing does."""
 

@@ -21,6 +21,7 @@ from layert2v_training.assets import fetch_assets
 from layert2v_training.captions import CaptionStates
 from layert2v_training.checkpoint import CHECKPOINT
 from layert2v_training.clips import ClipSource
+from layert2v_training.crowded import leave_crowded_out
 from layert2v_training.data.sources import clips_from
 from layert2v_training.decoded import DecodedLosses
 from layert2v_training.decoders import FrameMaker, join_frames, train_decoder
@@ -30,8 +31,10 @@ from layert2v_training.joint import JointRecipe, train_joint
 from layert2v_training.latents import LatentClip, load_latents, write_latents
 from layert2v_training.linear_vae import channel_weights, is_linear
 from layert2v_training.lora import merge_lora
-from layert2v_training.network import stage_transformer
+from layert2v_training.network import check_init, stage_transformer
+from layert2v_training.recipe_checks import max_foregrounds
 from layert2v_training.recipes import Recipe
+from layert2v_training.run_binding import bind, check_network_of, short_digest, values_of
 from layert2v_training.scenes import SceneRecipe, SceneSource
 from layert2v_training.sheets import SampleSheet
 from layert2v_training.vae import train_vae
@@ -39,6 +42,14 @@ from layert2v_training.wan import wan_text_encoder
 
 EXTRA_DIVISOR = 5
 """Of a further size or length there are a fifth as many clips as of the main one."""
+STAGE_SEEDS = {
+    "joint": 11,
+    "multi-foreground": 12,
+    "alpha-vae": 21,
+    "decoders": 31,
+    "soft-decoders": 41,
+}
+"""Added to a scene's seed, so that no stage sees the clips of another."""
 JOINT_RUN, MULTI_FOREGROUND_RUN = "run-joint", "run-multi-foreground"
 
 
@@ -65,6 +76,8 @@ class Run:
     """Leave bad clips of `data` out."""
     workers: int = 0
     """Processes that compose, read and encode clips; 0: this one."""
+    accepts_changes: bool = False
+    """Go on with runs of `out` although they were begun with other values."""
 
     @cached_property
     def wan(self) -> WanFolder | None:
@@ -81,15 +94,13 @@ class Run:
         return read_wan_folder(self.base)
 
     def scene(self, stage: str) -> SceneRecipe:
-        """Scenes of a stage: one foreground, or one to three, three half as often."""
-        if stage == "alpha-vae":
-            return replace(self.recipe.scene, seed=21)
+        """Scenes of a stage: of stage 2 with one foreground, later with the recipe's numbers."""
+        recipe = self.recipe
+        scene = recipe.scene if stage == "alpha-vae" else recipe.joint_scene
+        scene = replace(scene, seed=scene.seed + STAGE_SEEDS[stage])
         if stage == "joint":
-            return replace(self.recipe.joint_scene, foregrounds=(1,), seed=11)
-        scene = replace(self.recipe.joint_scene, foregrounds=(1, 1, 2, 2, 3), seed=12)
-        if stage == "soft-decoders":
-            return replace(scene, effects=SOFT_MATTES, seed=41)
-        return replace(scene, seed=31) if stage == "decoders" else scene
+            return replace(scene, foregrounds=(1,))
+        return replace(scene, effects=SOFT_MATTES) if stage == "soft-decoders" else scene
 
     @property
     def clips_per_shape(self) -> dict[tuple[int, int, int], int]:
@@ -121,8 +132,39 @@ class Run:
             raise MissingPart(f"{path} is missing; run `layert2v-train {command}` first")
         return path
 
+    def bind(self, name: str, stage: str, before: Path | None = None) -> None:
+        """Bind a stage's folder to what decides it, or refuse to go on with another's run.
+
+        Args:
+            name: Of the folder.
+            stage: Whose clips it sees.
+            before: Checkpoint of the stage before.
+
+        Raises:
+            RunDiffers: The folder holds a run of other values.
+            InvalidRecipe, MissingPart: `init` or `base` are not the recipe's.
+        """
+        if self.init is not None:
+            check_init(self.init, self.recipe)
+        assert self.wan is None or self.base is not None
+        data = None
+        if self.data is not None:
+            data = f"{self.data.name} ({short_digest(self.clips(stage).key)})"
+        values = values_of(
+            name, self.recipe, base=self.base, init=self.init, data=data, before=before
+        )
+        with PartialState().main_process_first():
+            bind(self.out / name, values, accepts_changes=self.accepts_changes)
+
     def adopt_vaes(self) -> None:
-        """Copy the VAEs of `init`, or the base's VAE, to a run that has none yet."""
+        """Copy the VAEs of `init`, or the base's VAE, to a run that has none yet.
+
+        Raises:
+            InvalidRecipe: `init` is of another size than the recipe; nothing was copied.
+            MissingPart: `init` has no VAE.
+        """
+        if self.init is not None:
+            check_init(self.init, self.recipe)
         for name in ("vae", "alpha_vae"):
             if self.init is not None and not (self.out / name).exists():
                 if not (self.init / name).is_dir():
@@ -145,14 +187,14 @@ class Run:
         """Return the clips of a stage, of a width, height and number of frames, or the recipe's.
 
         Raises:
-            BadClips: The user's own cannot be used.
+            BadClips: The user's own cannot be used, or have more foregrounds than the model.
         """
         scene = self.scene(stage)
         width, height, length = shape or (scene.width, scene.height, scene.num_frames)
         if self.data is None:
             scene = replace(scene, width=width, height=height, num_frames=length)
             return SceneSource(self.pictures(), scene)
-        return clips_from(
+        clips = clips_from(
             self.data,
             (width, height),
             length,
@@ -160,6 +202,8 @@ class Run:
             seed=scene.seed,
             skip_bad=self.skip_bad,
         )
+        leave_crowded_out(clips, max_foregrounds(self.recipe))
+        return clips
 
     def captions(self) -> CaptionStates:
         """Make what encodes captions, as the exported model will encode prompts, and keeps them."""
@@ -181,6 +225,7 @@ def run_vae(run: Run) -> None:
     if run.recipe.base != "none":
         raise MissingPart(f"{run.recipe.name} uses its base's VAE; begin with alpha-vae")
     recipe = run.recipe
+    run.bind("run-vae", "alpha-vae")
     train_vae(
         run.pictures(),
         run.out,
@@ -195,6 +240,9 @@ def run_vae(run: Run) -> None:
 
 def run_alpha_vae(run: Run) -> None:
     """Adapt the VAE to mattes: `OUT/alpha_vae`."""
+    if run.recipe.base == "none" and run.init is None:
+        run.needs("vae", "vae")
+    run.bind("run-alpha-vae", "alpha-vae")
     with PartialState().main_process_first():
         run.adopt_vaes()
     vae = run.vae().to(PartialState().device)
@@ -213,14 +261,16 @@ def run_latents(run: Run, stage: str) -> None:
 
 def run_joint(run: Run, stage: str, *, is_compiled: bool = False) -> None:
     """Train stage `joint` or `multi-foreground`; the latter goes on from the former or `init`."""
+    recipe, is_first = run.stage(stage), stage == "joint"
+    name = JOINT_RUN if is_first else MULTI_FOREGROUND_RUN
+    before = None
+    if not is_first and run.init is None:
+        before = run.needs(f"{JOINT_RUN}/{CHECKPOINT}", "joint")
+    run.bind(name, stage, before)
     with PartialState().main_process_first():
         run.adopt_vaes()
     device = PartialState().device
     vae, alpha_vae = run.vae().to(device), run.vae("alpha_vae")
-    recipe, is_first = run.stage(stage), stage == "joint"
-    before = None
-    if not is_first and run.init is None:
-        before = run.needs(f"{JOINT_RUN}/{CHECKPOINT}", "joint")
     model = stage_transformer(run.recipe, recipe, base=run.wan, init=run.init, checkpoint=before)
     clips, project_in = list[LatentClip](), load_project_in(run.out / "alpha_vae")
     for shape, num_clips in run.clips_per_shape.items():
@@ -242,7 +292,7 @@ def run_joint(run: Run, stage: str, *, is_compiled: bool = False) -> None:
         clips,
         captions,
         recipe,
-        JOINT_RUN if is_first else MULTI_FOREGROUND_RUN,
+        name,
         channel_weights(vae) if is_linear(vae) else None,
         decoded,
         SampleSheet(model, (vae, alpha_vae), captions, clips[0], run.recipe),
@@ -261,6 +311,8 @@ def run_decoders(run: Run) -> None:
         raise MissingPart(f"{run.recipe.name} uses its base's VAE, whose decoder stays as it is")
     device, recipe = PartialState().device, run.recipe.decoders
     checkpoint = run.needs(f"{MULTI_FOREGROUND_RUN}/{CHECKPOINT}", "multi-foreground")
+    run.bind("run-decoder", "decoders", checkpoint)
+    run.bind("run-alpha-decoder", "decoders", checkpoint)
     model = stage_transformer(
         run.recipe, run.recipe.multi_foreground, init=run.init, checkpoint=checkpoint
     )
@@ -287,10 +339,11 @@ def run_export(run: Run, folder: Path, name: str = MULTI_FOREGROUND_RUN) -> None
     stage = name.removeprefix("run-")
     recipe = run.stage(stage)
     checkpoint = run.needs(f"{name}/{CHECKPOINT}", stage)
+    check_network_of(run.out / name, run.recipe)
+    # Adapters need the weights of `init`; whole transformers take its sizes.
     model = stage_transformer(
-        run.recipe, recipe, base=run.wan, init=run.init if recipe.lora else None,
-        checkpoint=checkpoint,
-    )  # fmt: skip
+        run.recipe, recipe, base=run.wan, init=run.init, checkpoint=checkpoint
+    )
     if recipe.lora:
         merge_lora(model)
     captions = run.captions() if run.recipe.base != "none" else None

@@ -1,0 +1,128 @@
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from layert2v_training.checkpoint import CHECKPOINT
+from layert2v_training.overrides import apply_overrides, read_overrides
+from layert2v_training.recipes import debug
+from layert2v_training.run_binding import RunDiffers, Values, bind, check_network_of, values_of
+from layert2v_training.stages import Run
+
+
+def values(*changes: str, name: str = "run-joint", **places: Any) -> Values:
+    return values_of(name, apply_overrides(debug(), read_overrides([], changes)), **places)
+
+
+def write_checkpoint(folder: Path, value: float = 0.0) -> Path:
+    folder.mkdir(parents=True, exist_ok=True)
+    torch.save({"ema": {"weight": torch.tensor([value]), "one": torch.tensor(1.0)}},
+               folder / CHECKPOINT)  # fmt: skip
+    return folder / CHECKPOINT
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Path:
+    """A run that was begun with the recipe `debug`."""
+    bind(tmp_path / "run", values())
+    write_checkpoint(tmp_path / "run")
+    return tmp_path / "run"
+
+
+def test_equal_values_and_more_steps_go_on(run: Path) -> None:
+    bind(run, values())
+    bind(run, values("joint.loop.num_steps=9", "joint.loop.checkpoint_seconds=1"))
+    bind(run, values("joint.loop.num_steps=9", "multi_foreground.loop.seed=8"))
+
+    with pytest.raises(RunDiffers, match=r"joint.loop.num_steps was 9 and is 4; choose another"):
+        bind(run, values(), accepts_changes=True)
+
+
+def test_other_values_are_refused_by_name_until_they_are_accepted(run: Path) -> None:
+    other = values("joint.loop.learning_rate=0.5", "joint.loop.seed=3")
+
+    with pytest.raises(
+        RunDiffers,
+        match=r"learning_rate was 0.001 and is 0.5; joint.loop.seed was 0 and is 3; choose another "
+        r"--out, or go on with the new values by --accept-changes",
+    ):
+        bind(run, other)
+    bind(run, other, accepts_changes=True)
+
+    bind(run, other)
+
+
+def test_other_parameters_or_optimizers_are_no_change_to_accept(run: Path) -> None:
+    for change in ("joint.loop.muon_scale=2", "transformer.num_layers=3"):
+        with pytest.raises(RunDiffers, match=r"choose another --out$"):
+            bind(run, values(change), accepts_changes=True)
+
+
+def test_a_folder_without_a_checkpoint_is_free_and_an_older_run_is_taken_over(
+    tmp_path: Path,
+) -> None:
+    bind(tmp_path / "run", values())
+    bind(tmp_path / "run", values("num_clips=3"))
+    write_checkpoint(tmp_path / "older")
+    bind(tmp_path / "older", values())
+
+    with pytest.raises(RunDiffers, match="num_clips was 20 and is 3"):
+        bind(tmp_path / "older", values("num_clips=3"))
+
+
+def test_base_init_and_data_are_part_of_a_run(run: Path, tmp_path: Path) -> None:
+    models = [tmp_path / name / "model" for name in ("one", "other")]
+    for model in models:
+        model.mkdir(parents=True)
+        (model / "weights").write_text(model.parent.name)
+
+    one, other = (values(init=model)["--init"] for model in models)
+    assert one != other
+    for places in ({"init": models[0]}, {"base": models[0]}, {"data": "clips (abc)"}):
+        with pytest.raises(RunDiffers, match=r'--\w+ was null and is "\w+ \(\w+\)"'):
+            bind(run, values(**places))
+
+
+def test_decoders_after_a_longer_stage_3_say_what_to_remove(tmp_path: Path) -> None:
+    stage, folder = tmp_path / "run-multi-foreground", tmp_path / "run-decoder"
+    bind(folder, values(name="run-decoder", before=write_checkpoint(stage)))
+    write_checkpoint(folder)
+    bind(folder, values(name="run-decoder", before=stage / CHECKPOINT))
+
+    later = values(name="run-decoder", before=write_checkpoint(stage, 1.0))
+    with pytest.raises(RunDiffers, match=f"stage before was .*, or remove {folder} to learn again"):
+        bind(folder, later)
+
+
+def test_a_model_is_exported_with_the_settings_it_was_trained_with(run: Path) -> None:
+    check_network_of(run, debug())
+
+    network = {**debug().transformer, "prompt_visibility": "released"}
+    with pytest.raises(RunDiffers, match='prompt_visibility was "isolated" and is "released"'):
+        check_network_of(run, replace(debug(), transformer=network))
+
+
+def test_a_binding_that_cannot_be_read_is_refused(run: Path) -> None:
+    (run / "run.json").write_text("{")
+
+    with pytest.raises(RunDiffers, match="cannot be read"):
+        bind(run, values())
+
+
+def test_the_user_s_clips_are_named_with_what_changes_with_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Clips:
+        key = "first"
+
+    run = Run(debug(), tmp_path, tmp_path, data=tmp_path / "clips")
+    monkeypatch.setattr(Run, "clips", lambda self, stage: Clips)
+    run.bind("run-joint", "joint")
+    write_checkpoint(tmp_path / "run-joint")
+    run.bind("run-joint", "joint")
+    Clips.key = "second"
+
+    with pytest.raises(RunDiffers, match=r'--data was "clips \(\w+\)" and is "clips \(\w+\)"'):
+        run.bind("run-joint", "joint")

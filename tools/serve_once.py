@@ -1,0 +1,120 @@
+"""Serve an exported model by the backend, generate one shot through the client, and stop.
+
+    python tools/serve_once.py runs/debug/model --out runs/debug/take
+
+Shows that what was trained is served. Writes every layer's PNG files into `--out` and prints the
+folder of each layer. The backend listens on a free port of the loopback interface.
+"""
+
+import argparse
+import asyncio
+import json
+import subprocess
+import sys
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from layert2v_client import ArtifactFormat, Client, Job, JobState, LayerRole, LayerSpec, Shot
+
+BACKEND = (sys.executable, "-m", "layert2v_backend", "serve")
+ANNOUNCED = "serving layert2v.v1 on "
+PROMPTS = ("a green meadow", "a fox moving to the right")
+"""Of the background and of one foreground."""
+STOP_S = 30.0
+
+
+class NotServed(Exception):
+    """Raised when the backend does not start or the shot does not end well; says why."""
+
+
+@contextmanager
+def backend(model: Path, out: Path) -> Iterator[str]:
+    """Serve a model folder from a process of its own; give its address.
+
+    Args:
+        model: Exported folder; the folders beside it may hold models too.
+        out: Where the backend's state and its log go.
+
+    Raises:
+        NotServed: It ended before it answered; names its log.
+    """
+    out.mkdir(parents=True, exist_ok=True)
+    log = out / "backend.log"
+    command = (*BACKEND, "--listen", "127.0.0.1:0", "--state", str(out / "state"),
+               "--models-dir", str(model.resolve().parent), "--no-prewarm")  # fmt: skip
+    with (
+        log.open("w") as errors,
+        subprocess.Popen(command, stdout=subprocess.PIPE, stderr=errors, text=True) as process,
+    ):
+        assert process.stdout is not None
+        try:
+            line = process.stdout.readline()
+            if not line.startswith(ANNOUNCED):
+                raise NotServed(f"the backend did not start; its reason is in {log}")
+            yield line.removeprefix(ANNOUNCED).strip()
+        finally:
+            process.terminate()
+            try:
+                process.wait(STOP_S)
+            except subprocess.TimeoutExpired:
+                process.kill()
+
+
+async def take_one(address: str, model_id: str, out: Path) -> list[Path]:
+    """Generate one shot of one step with the model; return the folders its layers lie in.
+
+    Raises:
+        NotServed: The shot failed; says the backend's reason.
+    """
+    background, foreground = PROMPTS
+    shot = Shot(
+        layers=(
+            LayerSpec(LayerRole.BACKGROUND, background),
+            LayerSpec(LayerRole.FOREGROUND, foreground),
+        ),
+        model=model_id,
+        seed=1,
+        num_inference_steps=1,
+    )
+    async with Client.connect(address) as client:
+        job = await client.create_job(shot, request_id=str(uuid.uuid4()))
+        async for _ in client.watch_job(job.name):
+            pass
+        return await _fetch(client, await client.get_job(job.name), out)
+
+
+async def _fetch(client: Client, job: Job, out: Path) -> list[Path]:
+    if job.state is not JobState.SUCCEEDED:
+        reason = job.error.message if job.error else job.state
+        raise NotServed(f"the shot did not succeed: {reason}")
+    folders = dict[Path, None]()
+    for artifact in await client.list_artifacts(job.name):
+        if artifact.format is ArtifactFormat.PNG:
+            path = out / artifact.path
+            path.parent.mkdir(parents=True, exist_ok=True)
+            await client.download(artifact, path)
+            folders[path.parent] = None
+    return list(folders)
+
+
+def main() -> None:
+    """Serve, generate, print, stop."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("model", type=Path, help="exported model folder")
+    parser.add_argument("--out", type=Path, required=True, help="folder for the take")
+    arguments = parser.parse_args()
+    try:
+        model_id = json.loads((arguments.model / "layert2v.json").read_text())["id"]
+        with backend(arguments.model, arguments.out) as address:
+            folders = asyncio.run(take_one(address, model_id, arguments.out))
+    except (NotServed, OSError) as error:
+        raise SystemExit(f"{arguments.model} was not served: {error}") from None
+    print(f"{model_id} was served; the layers of one shot lie in")
+    for folder in folders:
+        print(f"  {folder}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,20 @@
+"""The kinds of numbers that recipes hold, with the limits that `overrides.py` keeps."""
+
+from typing import Annotated
+
+from pydantic import Field
+
+Count = Annotated[int, Field(ge=1)]
+"""How many, at least one."""
+WholeNumber = Annotated[int, Field(ge=0)]
+"""How many, or none; seeds too."""
+Share = Annotated[float, Field(ge=0, le=1)]
+"""A part of something, in [0, 1]."""
+Decay = Annotated[float, Field(ge=0, lt=1)]
+"""A share that is never all, in [0, 1)."""
+Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+"""Finite, above 0."""
+NotNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+"""Finite, 0 or above: weights of losses, seconds."""
+Side = Annotated[int, Field(ge=16)]
+"""Pixels of a side of a picture; a token is 16 by 16 of them."""
