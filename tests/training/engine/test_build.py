@@ -34,7 +34,7 @@ def write_street(folder: Path) -> Path:
     frames = np.repeat(np.repeat(noise, 3, -1)[None], 18, 0)
     for t in range(18):
         frames[t, 18:34, 2 + 3 * t : 12 + 3 * t] = (220, 40, 40)
-    folder.mkdir()
+    folder.mkdir(parents=True)
     (folder / "street.txt").write_text("background: a street\nsubject: a red box\n")
     return toy_clips.write_movie(folder / "street.mp4", frames)
 
@@ -67,6 +67,18 @@ def test_a_build_goes_on_where_it_stopped_and_rejects_repeats(
     assert "cannot be decoded" in page
     assert "a red box moving to the right" in page
     assert all(item.problem is None for item in check_source(tmp_path / "out" / "clips.jsonl"))
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("matter")
+def test_movies_of_one_stem_share_no_clip(tmp_path: Path) -> None:
+    videos = [write_street(tmp_path / "a"), write_street(tmp_path / "b")]
+
+    result = build.build_clips(videos, tmp_path / "out", replace(RECIPE, most_similar=2.0))
+
+    lines = (tmp_path / "out" / "clips.jsonl").read_text().splitlines()
+    assert result.num_accepted == len(set(lines)) == 4
+    assert len(list((tmp_path / "out" / "clips").iterdir())) == 4
 
 
 @pytest.mark.slow

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from layert2v_training.data.problems import BadClip
-from layert2v_training.engine.shots import camera_motion, find_videos, read_shots
+from layert2v_training.engine.shots import camera_motion, find_videos, name_of, read_shots
 from support import toy_clips
 
 
@@ -16,7 +16,23 @@ def test_a_jump_of_colours_begins_a_new_shot(tmp_path: Path) -> None:
     shots = list(read_shots(movie, Fraction(24), 24, 100))
 
     assert [len(shot.frames_THWC) for shot in shots] == [6, 6]
-    assert [shot.name for shot in shots] == ["cut-000", "cut-001"]
+    assert [shot.name for shot in shots] == [f"{name_of(movie)}-000", f"{name_of(movie)}-001"]
+
+
+def test_movies_of_one_stem_have_names_of_their_own_that_do_not_change(tmp_path: Path) -> None:
+    paths = [tmp_path / "a" / "clip.mp4", tmp_path / "b" / "clip.mp4", tmp_path / "a" / "clip.mov"]
+
+    names = [name_of(path) for path in paths]
+
+    assert len(set(names)) == 3
+    assert all(name.startswith("clip-") for name in names)
+    assert name_of(tmp_path / "b" / ".." / "a" / "clip.mp4") == names[0]
+
+
+def test_a_movie_given_twice_is_found_once(tmp_path: Path) -> None:
+    movie = toy_clips.write_movie(tmp_path / "one.mp4", toy_clips.flat((9, 9, 9)))
+
+    assert find_videos([tmp_path, movie]) == [movie]
 
 
 def test_frames_are_taken_at_the_chosen_rate_and_height(tmp_path: Path) -> None:

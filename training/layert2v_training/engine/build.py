@@ -20,7 +20,7 @@ from layert2v_training.data.problems import BadClip
 from layert2v_training.engine.layers import ShotRejected, candidates, reasons_against
 from layert2v_training.engine.recipe import EngineRecipe
 from layert2v_training.engine.report import Outcome, write_report, write_strip
-from layert2v_training.engine.shots import Shot, find_videos, read_shots
+from layert2v_training.engine.shots import Shot, find_videos, name_of, read_shots
 from layert2v_training.engine.stages import load_captioner, load_matter, load_painter
 from layert2v_training.engine.writing import write_clip
 
@@ -52,7 +52,7 @@ def build_clips(
         try:
             outcomes += _build_video(video, out, recipe, processes)
         except BadClip as problem:
-            outcomes.append(Outcome(video.stem, (problem.reason,)))
+            outcomes.append(Outcome(name_of(video), (problem.reason,)))
     outcomes = _without_repeats(outcomes, recipe.most_similar)
     accepted = [outcome for outcome in outcomes if not outcome.reasons]
     lines = [json.dumps({"clip": f"clips/{outcome.name}"}) + "\n" for outcome in accepted]
