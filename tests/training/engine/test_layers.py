@@ -128,6 +128,18 @@ def test_a_shot_that_gives_no_clip_says_why(tmp_path: Path, frames: Codes, reaso
         take_apart(frames, tmp_path)
 
 
+def test_a_part_in_which_nothing_moves_does_not_cost_the_rest_of_the_shot(tmp_path: Path) -> None:
+    empty = street(1)
+    empty[:, 18:34, 2:12] = empty[:, 0:16, 2:12]
+    frames = np.concatenate([street(9), empty.repeat(9, 0), street(9)])
+    captioner = TemplateCaptioner(tmp_path / "street.avi")
+    recipe = replace(RECIPE, most_clips=3)
+
+    made = list(candidates(Shot("street", frames), recipe, KnownMatter(), captioner))
+
+    assert [candidate.name for candidate in made] == ["street-00", "street-02"]
+
+
 def test_the_checker_names_each_figure_and_its_limits() -> None:
     figures = {"recomposition": 20.0, "cover": 0.1, "unseen": 0.5, "flicker": 0.1, "in_plate": 0.9}
 

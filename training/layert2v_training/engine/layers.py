@@ -49,8 +49,10 @@ def candidates(
 ) -> Iterator[Candidate]:
     """Take a shot apart into clips; without a painter their plate is the median over time.
 
+    A part of the shot in which nothing moves gives no clip; the others still do.
+
     Raises:
-        ShotRejected: It is too short, its camera moves, or nothing moves in it.
+        ShotRejected: It is too short, its camera moves, or nothing moves in any part of it.
     """
     frames = shot.frames_THWC
     if len(frames) < recipe.num_frames:
@@ -64,12 +66,13 @@ def candidates(
     plate, unseen = clean_plate(frames, near_THW)
     shared = {"unseen": 0.0 if painter else unseen, "camera": motion}
     count = min(len(frames) // recipe.num_frames, recipe.most_clips)
-    for number in range(count):
-        first = number * (len(frames) - recipe.num_frames) // max(count - 1, 1)
-        window = slice(first, first + recipe.num_frames)
-        subjects = follow(regions_THW[window])
+    windows = _windows(len(frames), recipe.num_frames, count)
+    found = [(window, follow(regions_THW[window])) for window in windows]
+    if not any(subjects for _, subjects in found):
+        raise ShotRejected("nothing moves in front of the camera")
+    for number, (window, subjects) in enumerate(found):
         if not subjects:
-            raise ShotRejected("nothing moves in front of the camera")
+            continue
         plates = plate[None]
         if painter is not None:
             words = captioner.background(plate)
@@ -79,6 +82,12 @@ def candidates(
             matter, captioner, can_miss=recipe.mattes not in BOX_PROMPTED,
         )  # fmt: skip
         yield Candidate(f"{shot.name}-{number:02d}", clip, {**shared, **figures})
+
+
+def _windows(num_frames: int, length: int, count: int) -> list[slice]:
+    """Spread windows of `length` frames evenly over a shot."""
+    starts = [k * (num_frames - length) // max(count - 1, 1) for k in range(count)]
+    return [slice(start, start + length) for start in starts]
 
 
 def _grouped(subjects: list[Subject], most_layers: int) -> list[list[Subject]]:
