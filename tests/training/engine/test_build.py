@@ -8,6 +8,7 @@ from typer.testing import CliRunner
 
 from layert2v_training.clips import Pixels
 from layert2v_training.data.checking import check_source
+from layert2v_training.data.footage import Footage, probe
 from layert2v_training.data_cli import app
 from layert2v_training.engine import build
 from layert2v_training.engine.recipe import EngineRecipe
@@ -29,14 +30,14 @@ class RednessMatter:
         return (frames_THWC[..., 0].astype(int) > frames_THWC[..., 1] + 60).astype(np.float32)
 
 
-def write_street(folder: Path) -> Path:
+def write_street(folder: Path, fps: int = 24) -> Path:
     noise = np.random.default_rng(1).integers(60, 120, (48, 64, 1), np.uint8)
     frames = np.repeat(np.repeat(noise, 3, -1)[None], 18, 0)
     for t in range(18):
         frames[t, 18:34, 2 + 3 * t : 12 + 3 * t] = (220, 40, 40)
     folder.mkdir(parents=True)
     (folder / "street.txt").write_text("background: a street\nsubject: a red box\n")
-    return toy_clips.write_movie(folder / "street.mp4", frames)
+    return toy_clips.write_movie(folder / "street.mp4", frames, fps=fps)
 
 
 @pytest.fixture
@@ -79,6 +80,17 @@ def test_movies_of_one_stem_share_no_clip(tmp_path: Path) -> None:
     lines = (tmp_path / "out" / "clips.jsonl").read_text().splitlines()
     assert result.num_accepted == len(set(lines)) == 4
     assert len(list((tmp_path / "out" / "clips").iterdir())) == 4
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("matter")
+def test_a_slow_movie_gives_clips_at_its_own_rate(tmp_path: Path) -> None:
+    street = write_street(tmp_path / "in", fps=5)
+
+    build.build_clips([street], tmp_path / "out", RECIPE)
+
+    (clip,) = (tmp_path / "out" / "clips").glob("*-00")
+    assert probe(Footage(clip / "full.mkv")).fps == 5
 
 
 @pytest.mark.slow

@@ -47,7 +47,7 @@ def street(num_frames: int = 18) -> Codes:
 
 def take_apart(frames: Codes, tmp_path: Path) -> list:  # type: ignore[type-arg]
     captioner = TemplateCaptioner(tmp_path / "street.avi")
-    return list(candidates(Shot("street", frames), RECIPE, KnownMatter(), captioner))
+    return list(candidates(Shot("street", frames, Fraction(8)), RECIPE, KnownMatter(), captioner))
 
 
 def test_a_crossing_subject_gets_a_matte_and_a_plate_without_it(tmp_path: Path) -> None:
@@ -82,7 +82,7 @@ def test_plates_are_not_searched_by_what_finds_something_in_any_box(
     recipe = replace(RECIPE, mattes=matter)
     captioner = TemplateCaptioner(tmp_path / "street.avi")
 
-    (made,) = candidates(Shot("street", street()), recipe, FilledBoxes(), captioner)
+    (made,) = candidates(Shot("street", street(), Fraction(8)), recipe, FilledBoxes(), captioner)
 
     assert made.figures["in_plate"] == 0
 
@@ -99,7 +99,7 @@ def test_a_painter_makes_the_plate_of_every_frame_and_is_told_what_it_shows(tmp_
     (tmp_path / "street.txt").write_text("background: a street\n")
     captioner, painter = TemplateCaptioner(tmp_path / "street.avi"), GreyPainter()
 
-    (made,) = candidates(Shot("street", street()), RECIPE, KnownMatter(), captioner, painter)
+    (made,) = candidates(Shot("street", street(), Fraction(8)), RECIPE, KnownMatter(), captioner, painter)
 
     is_red = street()[:9, ..., 0] > 180
     plates = np.round(made.clip.background_THWC * 255)
@@ -135,7 +135,7 @@ def test_a_part_in_which_nothing_moves_does_not_cost_the_rest_of_the_shot(tmp_pa
     captioner = TemplateCaptioner(tmp_path / "street.avi")
     recipe = replace(RECIPE, most_clips=3)
 
-    made = list(candidates(Shot("street", frames), recipe, KnownMatter(), captioner))
+    made = list(candidates(Shot("street", frames, Fraction(8)), recipe, KnownMatter(), captioner))
 
     assert [candidate.name for candidate in made] == ["street-00", "street-02"]
 

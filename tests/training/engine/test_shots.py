@@ -41,6 +41,16 @@ def test_frames_are_taken_at_the_chosen_rate_and_height(tmp_path: Path) -> None:
     (shot,) = read_shots(movie, Fraction(8), 12, 100)
 
     assert shot.frames_THWC.shape == (8, 12, 16, 3)
+    assert shot.fps == 8
+
+
+def test_a_movie_slower_than_the_chosen_rate_keeps_its_own(tmp_path: Path) -> None:
+    movie = toy_clips.write_movie(tmp_path / "slow.mp4", toy_clips.flat((9, 9, 9), 10), fps=5)
+
+    (shot,) = read_shots(movie, Fraction(8), 12, 100)
+
+    assert len(shot.frames_THWC) == 10
+    assert shot.fps == 5
 
 
 def test_a_long_shot_is_cut_where_memory_ends(tmp_path: Path) -> None:

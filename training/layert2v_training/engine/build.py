@@ -108,7 +108,7 @@ def _work(shot: Shot, video: Path, out: Path, recipe: EngineRecipe) -> list[Outc
             reasons = tuple(reasons_against(made.figures, recipe))
             write_strip(out / "pictures" / f"{made.name}.jpg", made.clip)
             if not reasons:
-                write_clip(out / "clips" / made.name, made.clip, recipe.fps)
+                write_clip(out / "clips" / made.name, made.clip, shot.fps)
             outcomes.append(Outcome(made.name, reasons, captions, made.figures))
     except ShotRejected as rejection:
         outcomes.append(Outcome(shot.name, (str(rejection),)))

@@ -64,7 +64,9 @@ def candidates(
     reach = np.ones((_REACH, _REACH), np.uint8)
     near_THW = np.stack([cv2.dilate(r.astype(np.uint8), reach) > 0 for r in regions_THW])
     plate, unseen = clean_plate(frames, near_THW)
-    shared = {"unseen": 0.0 if painter else unseen, "camera": motion}
+    shared = {
+        "unseen": 0.0 if painter else unseen, "camera": motion, "fps": float(shot.fps),
+    }  # fmt: skip
     count = min(len(frames) // recipe.num_frames, recipe.most_clips)
     windows = _windows(len(frames), recipe.num_frames, count)
     found = [(window, follow(regions_THW[window])) for window in windows]

@@ -51,6 +51,7 @@ class EngineRecipe:
     """Lines of the clips; the width follows the video's shape, even."""
     num_frames: int = 33
     fps: Fraction = Fraction(8)
+    """At which frames are chosen; a slower video keeps its own rate, and its clips say so."""
     most_clips: int = 4
     """At most so many clips from one shot."""
     most_frames: int = 240

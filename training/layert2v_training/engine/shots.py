@@ -33,6 +33,8 @@ class Shot:
 
     name: str
     frames_THWC: Codes
+    fps: Fraction
+    """At which they follow each other: as asked, or the movie's own where that is slower."""
 
 
 def find_videos(places: list[Path]) -> list[Path]:
@@ -65,36 +67,41 @@ def name_of(video: Path) -> str:
 def read_shots(path: Path, fps: Fraction, height: int, most_frames: int) -> Iterator[Shot]:
     """Decode a movie shot by shot; a shot longer than `most_frames` is cut there.
 
+    A movie slower than `fps` keeps its own rate: repeated frames would teach stutter.
+
     Raises:
         BadClip: It cannot be decoded.
     """
     frames: list[Codes] = []
     name, histogram, number = name_of(path), None, 0
-    for frame in _decoded(path, fps, height):
+    rate = fps
+    for frame, rate in _decoded(path, fps, height):
         before, histogram = histogram, _histogram(frame)
         is_cut = (
             before is not None and cv2.compareHist(before, histogram, cv2.HISTCMP_CORREL) < _CUT
         )
         if is_cut or len(frames) == most_frames:
-            yield Shot(f"{name}-{number:03d}", np.stack(frames))
+            yield Shot(f"{name}-{number:03d}", np.stack(frames), rate)
             frames, number = [], number + 1
         frames.append(frame)
     if frames:
-        yield Shot(f"{name}-{number:03d}", np.stack(frames))
+        yield Shot(f"{name}-{number:03d}", np.stack(frames), rate)
 
 
-def _decoded(path: Path, fps: Fraction, height: int) -> Iterator[Codes]:
+def _decoded(path: Path, fps: Fraction, height: int) -> Iterator[tuple[Codes, Fraction]]:
+    """Give frames at `fps` or the movie's own rate, whichever is lower, and that rate."""
     try:
         with av.open(str(path)) as container:
             if not container.streams.video:
                 raise BadClip(path, "has no video stream")
             stream = container.streams.video[0]
             rate = stream.average_rate or Fraction(25)
+            chosen = min(fps, rate)
             due = Fraction(0)
             for index, frame in enumerate(container.decode(stream)):
                 if Fraction(index) / rate >= due:
-                    due += max(1 / fps, 1 / rate)
-                    yield _reduced(frame, height)
+                    due += 1 / chosen
+                    yield _reduced(frame, height), chosen
     except (av.error.FFmpegError, OSError) as failure:
         raise BadClip(path, f"cannot be decoded ({failure.strerror})") from failure
 
