@@ -10,9 +10,10 @@ import typer
 
 from layert2v_training.assets import AssetsUnavailable
 from layert2v_training.data.checking import check_source
+from layert2v_training.data.problems import BadClips
 from layert2v_training.data.sources import ClipFormat
 from layert2v_training.engine.build import build_clips
-from layert2v_training.engine.recipe import Captioner, EngineRecipe, Matter, Plates
+from layert2v_training.engine.recipe import ADAPTERS, Captioner, EngineRecipe, Matter, Plates
 from layert2v_training.engine.stages import StageUnavailable
 
 app = typer.Typer(help=__doc__, no_args_is_help=True, pretty_exceptions_enable=False)
@@ -26,6 +27,18 @@ def _fraction(text: str) -> Fraction:
     if rate <= 0:
         raise typer.BadParameter(f"{text} is not positive; say 24 or 30000/1001")
     return rate
+
+
+def _folders(pairs: list[str]) -> tuple[tuple[str, str], ...]:
+    """Read NAME=FOLDER."""
+    for pair in pairs:
+        name, equals, folder = pair.partition("=")
+        if not (equals and folder) or name not in ADAPTERS:
+            raise typer.BadParameter(
+                f"--weights {pair} names no adapter's folder; say NAME=FOLDER, NAME one of "
+                f"{', '.join(ADAPTERS)}"
+            )
+    return tuple(sorted(dict(pair.split("=", 1) for pair in pairs).items()))
 
 
 Rate = Annotated[
@@ -80,17 +93,22 @@ def build(
         float, typer.Option(min=0, max=1, help="Reject captions this close to an earlier one.")
     ] = 0.85,
     cache: Annotated[Path, typer.Option(help="Where fetched models are kept.")] = Path("cache"),
+    skip_bad: Annotated[
+        bool, typer.Option("--skip-bad", help="Leave out movies that are cut short or damaged.")
+    ] = False,
 ) -> None:
     """Turn raw video into checked clips, CLIPS.jsonl and a report with pictures."""
     cv2.setNumThreads(1)
-    named = dict(pair.split("=", 1) for pair in weights if "=" in pair)
     recipe = EngineRecipe(
         height=height, num_frames=num_frames, fps=fps, most_clips=most_clips, mattes=mattes,
-        plates=plates, captions=captions, weights=tuple(sorted(named.items())),
+        plates=plates, captions=captions, weights=_folders(weights),
         most_similar=most_similar, cache=cache,
     )  # fmt: skip
     try:
-        result = build_clips(videos, out, recipe, processes)
+        result = build_clips(videos, out, recipe, processes, skip_bad=skip_bad)
+    except BadClips as error:
+        typer.echo(f"{error}\n--skip-bad builds from the others", err=True)
+        raise typer.Exit(2) from error
     except (AssetsUnavailable, StageUnavailable, FileNotFoundError) as error:
         typer.echo(str(error), err=True)
         raise typer.Exit(2) from error

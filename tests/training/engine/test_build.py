@@ -9,6 +9,7 @@ from typer.testing import CliRunner
 from layert2v_training.clips import Pixels
 from layert2v_training.data.checking import check_source
 from layert2v_training.data.footage import Footage, probe
+from layert2v_training.data.problems import BadClips
 from layert2v_training.data_cli import app
 from layert2v_training.engine import build
 from layert2v_training.engine.recipe import EngineRecipe
@@ -53,19 +54,20 @@ def test_a_build_goes_on_where_it_stopped_and_rejects_repeats(
     write_street(tmp_path / "in")
     (tmp_path / "in" / "broken.mp4").write_bytes(b"\0" * 300)
 
-    result = build.build_clips([tmp_path / "in"], tmp_path / "out", RECIPE)
+    def build_again(recipe: EngineRecipe) -> build.BuildResult:
+        return build.build_clips([tmp_path / "in"], tmp_path / "out", recipe, skip_bad=True)
+
+    result = build_again(RECIPE)
     asked = matter.asked
-    again = build.build_clips([tmp_path / "in"], tmp_path / "out", RECIPE)
-    all_kept = build.build_clips(
-        [tmp_path / "in"], tmp_path / "out", replace(RECIPE, most_similar=2.0)
-    )
+    again = build_again(RECIPE)
+    all_kept = build_again(replace(RECIPE, most_similar=2.0))
 
     page = (tmp_path / "out" / "report.html").read_text()
     assert (result.num_accepted, result.num_rejected) == (1, 2)
     assert again == result
     assert matter.asked == asked > 0
     assert all_kept.num_accepted == 2
-    assert "cannot be decoded" in page
+    assert "cannot be read as a movie" in page
     assert "a red box moving to the right" in page
     assert all(item.problem is None for item in check_source(tmp_path / "out" / "clips.jsonl"))
 
@@ -115,3 +117,37 @@ def test_an_adapter_without_weights_is_refused_in_one_sentence(tmp_path: Path) -
 
     assert result.exit_code == 2
     assert "sam2 needs its weights" in result.output
+
+
+def test_bad_movies_are_all_named_before_any_work(
+    tmp_path: Path, matter: type[RednessMatter]
+) -> None:
+    write_street(tmp_path / "in")
+    (tmp_path / "in" / "broken.mp4").write_bytes(b"\0" * 300)
+    toy_clips.write_damaged_movie(tmp_path / "in" / "flipped.mp4")
+    asked = matter.asked
+
+    with pytest.raises(BadClips) as refusal:
+        build.build_clips([tmp_path / "in"], tmp_path / "out", RECIPE)
+
+    assert [bad.path.name for bad in refusal.value.bad] == ["broken.mp4", "flipped.mp4"]
+    assert matter.asked == asked
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.usefixtures("matter")
+def test_where_all_movies_are_bad_there_is_nothing_to_skip_to(tmp_path: Path) -> None:
+    (tmp_path / "broken.mp4").write_bytes(b"\0" * 300)
+
+    with pytest.raises(BadClips, match=r"broken\.mp4"):
+        build.build_clips([tmp_path], tmp_path / "out", RECIPE, skip_bad=True)
+
+
+@pytest.mark.parametrize("weights", ["/models/sam2", "sam2=", "=/models/sam2", "sam=/models/sam2"])
+def test_weights_that_name_no_adapter_are_refused(tmp_path: Path, weights: str) -> None:
+    arguments = ["build", str(tmp_path), "--out", str(tmp_path / "out"), "--weights", weights]
+
+    result = CliRunner().invoke(app, arguments)
+
+    assert result.exit_code == 2
+    assert "NAME=FOLDER" in result.output

@@ -99,7 +99,9 @@ def test_a_painter_makes_the_plate_of_every_frame_and_is_told_what_it_shows(tmp_
     (tmp_path / "street.txt").write_text("background: a street\n")
     captioner, painter = TemplateCaptioner(tmp_path / "street.avi"), GreyPainter()
 
-    (made,) = candidates(Shot("street", street(), Fraction(8)), RECIPE, KnownMatter(), captioner, painter)
+    (made,) = candidates(
+        Shot("street", street(), Fraction(8)), RECIPE, KnownMatter(), captioner, painter
+    )
 
     is_red = street()[:9, ..., 0] > 180
     plates = np.round(made.clip.background_THWC * 255)

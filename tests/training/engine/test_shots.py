@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from layert2v_training.data.problems import BadClip
-from layert2v_training.engine.shots import camera_motion, find_videos, name_of, read_shots
+from layert2v_training.engine.shots import camera_motion, name_of, read_shots
 from support import toy_clips
 
 
@@ -27,12 +27,6 @@ def test_movies_of_one_stem_have_names_of_their_own_that_do_not_change(tmp_path:
     assert len(set(names)) == 3
     assert all(name.startswith("clip-") for name in names)
     assert name_of(tmp_path / "b" / ".." / "a" / "clip.mp4") == names[0]
-
-
-def test_a_movie_given_twice_is_found_once(tmp_path: Path) -> None:
-    movie = toy_clips.write_movie(tmp_path / "one.mp4", toy_clips.flat((9, 9, 9)))
-
-    assert find_videos([tmp_path, movie]) == [movie]
 
 
 def test_frames_are_taken_at_the_chosen_rate_and_height(tmp_path: Path) -> None:
@@ -68,9 +62,11 @@ def test_a_damaged_movie_is_a_bad_clip(tmp_path: Path) -> None:
         list(read_shots(tmp_path / "broken.mp4", Fraction(24), 24, 3))
 
 
-def test_a_folder_without_movies_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(FileNotFoundError, match="no movie in"):
-        find_videos([tmp_path])
+def test_a_movie_with_damaged_frames_is_no_row_of_short_shots(tmp_path: Path) -> None:
+    movie = toy_clips.write_damaged_movie(tmp_path / "flipped.mp4")
+
+    with pytest.raises(BadClip, match=r"flipped\.mp4: frame \d+ is damaged"):
+        list(read_shots(movie, Fraction(24), 24, 100))
 
 
 def test_a_panning_camera_moves_and_a_still_one_does_not() -> None:

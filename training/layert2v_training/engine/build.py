@@ -16,11 +16,12 @@ from pathlib import Path
 import cv2
 from tqdm import tqdm
 
-from layert2v_training.data.problems import BadClip
+from layert2v_training.data.problems import BadClip, BadClips
 from layert2v_training.engine.layers import ShotRejected, candidates, reasons_against
+from layert2v_training.engine.movies import find_videos, reason_against
 from layert2v_training.engine.recipe import EngineRecipe
 from layert2v_training.engine.report import Outcome, write_report, write_strip
-from layert2v_training.engine.shots import Shot, find_videos, name_of, read_shots
+from layert2v_training.engine.shots import Shot, name_of, read_shots
 from layert2v_training.engine.stages import load_captioner, load_matter, load_painter
 from layert2v_training.engine.writing import write_clip
 
@@ -35,30 +36,51 @@ class BuildResult:
 
 
 def build_clips(
-    places: list[Path], out: Path, recipe: EngineRecipe, processes: int = 1
+    places: list[Path],
+    out: Path,
+    recipe: EngineRecipe,
+    processes: int = 1,
+    *,
+    skip_bad: bool = False,
 ) -> BuildResult:
     """Build clips from movies, `processes` shots at once.
 
+    Args:
+        places: Movies and folders of movies.
+        out: Folder to fill; what is there already is not made again.
+        recipe: What to make.
+        processes: How many work.
+        skip_bad: Leave movies out that cannot be used; the report names them.
+
     Raises:
-        FileNotFoundError: There is no movie.
+        FileNotFoundError: A place holds no movie; whatever `skip_bad` says.
+        BadClips: Movies are cut short or damaged, and may not be left out or are all there are.
         StageUnavailable, AssetsUnavailable: A chosen stage cannot be loaded.
     """
     videos = find_videos(places)
     load_painter(recipe)
     load_matter(recipe)  # fetches and refuses before any work is done, and in one process
-    outcomes: list[Outcome] = []
+    bad = _check(videos, skip_bad=skip_bad)
+    outcomes = [Outcome(name_of(video), (reason,)) for video, reason in bad.items()]
     (out / "shots").mkdir(parents=True, exist_ok=True)
-    for video in tqdm(videos, desc="videos", mininterval=5, ascii=True):
-        try:
-            outcomes += _build_video(video, out, recipe, processes)
-        except BadClip as problem:
-            outcomes.append(Outcome(name_of(video), (problem.reason,)))
+    good = [video for video in videos if video not in bad]
+    for video in tqdm(good, desc="videos", mininterval=5, ascii=True):
+        outcomes += _build_video(video, out, recipe, processes)
     outcomes = _without_repeats(outcomes, recipe.most_similar)
     accepted = [outcome for outcome in outcomes if not outcome.reasons]
     lines = [json.dumps({"clip": f"clips/{outcome.name}"}) + "\n" for outcome in accepted]
     (out / "clips.jsonl").write_text("".join(lines))
     write_report(out / "report.html", outcomes)
     return BuildResult(len(accepted), len(outcomes) - len(accepted), out / "report.html")
+
+
+def _check(videos: list[Path], *, skip_bad: bool) -> dict[Path, str]:
+    """Map the movies that cannot be used to the reason."""
+    reasons = {video: reason_against(video) for video in videos}
+    bad = {video: reason for video, reason in reasons.items() if reason is not None}
+    if bad and (not skip_bad or len(bad) == len(videos)):
+        raise BadClips([BadClip(video, reason) for video, reason in bad.items()])
+    return bad
 
 
 def _build_video(video: Path, out: Path, recipe: EngineRecipe, processes: int) -> Iterator[Outcome]:

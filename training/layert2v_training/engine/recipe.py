@@ -43,6 +43,16 @@ class Captioner(StrEnum):
     """Qwen-VL of transformers."""
 
 
+ADAPTERS = (
+    Matter.SAM2.value,
+    Matter.SAM3.value,
+    Matter.MATANYONE.value,
+    Plates.WAN_VACE.value,
+    Captioner.QWEN_VL.value,
+)
+"""Stages whose weights the user gives."""
+
+
 @dataclass(frozen=True)
 class EngineRecipe:
     """What to build from raw video."""

@@ -15,7 +15,6 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from layert2v_model.media import MOVIE_SUFFIXES
 from layert2v_training.data.problems import BadClip
 
 Codes = NDArray[np.uint8]
@@ -37,23 +36,6 @@ class Shot:
     """At which they follow each other: as asked, or the movie's own where that is slower."""
 
 
-def find_videos(places: list[Path]) -> list[Path]:
-    """Give the movies among files and folders, each once.
-
-    Raises:
-        FileNotFoundError: There are none.
-    """
-    found = [
-        path
-        for place in places
-        for path in (sorted(place.rglob("*")) if place.is_dir() else [place])
-        if path.suffix.lower() in MOVIE_SUFFIXES and path.is_file()
-    ]
-    if not found:
-        raise FileNotFoundError(f"no movie in {', '.join(map(str, places))}; give .mp4, .mov, .avi")
-    return list({path.resolve(): path for path in found}.values())
-
-
 def name_of(video: Path) -> str:
     """Name a movie by its stem and a digest of where it is.
 
@@ -70,12 +52,12 @@ def read_shots(path: Path, fps: Fraction, height: int, most_frames: int) -> Iter
     A movie slower than `fps` keeps its own rate: repeated frames would teach stutter.
 
     Raises:
-        BadClip: It cannot be decoded.
+        BadClip: It cannot be decoded, or a frame is damaged.
     """
     frames: list[Codes] = []
     name, histogram, number = name_of(path), None, 0
     rate = fps
-    for frame, rate in _decoded(path, fps, height):
+    for frame, rate in _chosen(path, fps, height):
         before, histogram = histogram, _histogram(frame)
         is_cut = (
             before is not None and cv2.compareHist(before, histogram, cv2.HISTCMP_CORREL) < _CUT
@@ -88,20 +70,32 @@ def read_shots(path: Path, fps: Fraction, height: int, most_frames: int) -> Iter
         yield Shot(f"{name}-{number:03d}", np.stack(frames), rate)
 
 
-def _decoded(path: Path, fps: Fraction, height: int) -> Iterator[tuple[Codes, Fraction]]:
+def _chosen(path: Path, fps: Fraction, height: int) -> Iterator[tuple[Codes, Fraction]]:
     """Give frames at `fps` or the movie's own rate, whichever is lower, and that rate."""
+    due = Fraction(0)
+    for index, (frame, rate) in enumerate(decode(path)):
+        if Fraction(index) / rate >= due:
+            chosen = min(fps, rate)
+            due += 1 / chosen
+            yield _reduced(frame, height), chosen
+
+
+def decode(path: Path) -> Iterator[tuple[av.VideoFrame, Fraction]]:
+    """Give every frame of a movie, and its rate.
+
+    Raises:
+        BadClip: It cannot be decoded, or a frame is damaged: damage looks like cuts.
+    """
     try:
         with av.open(str(path)) as container:
             if not container.streams.video:
                 raise BadClip(path, "has no video stream")
             stream = container.streams.video[0]
             rate = stream.average_rate or Fraction(25)
-            chosen = min(fps, rate)
-            due = Fraction(0)
-            for index, frame in enumerate(container.decode(stream)):
-                if Fraction(index) / rate >= due:
-                    due += 1 / chosen
-                    yield _reduced(frame, height), chosen
+            for number, frame in enumerate(container.decode(stream)):
+                if frame.is_corrupt:
+                    raise BadClip(path, f"frame {number} is damaged; export it again")
+                yield frame, rate
     except (av.error.FFmpegError, OSError) as failure:
         raise BadClip(path, f"cannot be decoded ({failure.strerror})") from failure
 
