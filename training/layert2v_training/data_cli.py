@@ -92,6 +92,9 @@ def build(
     most_similar: Annotated[
         float, typer.Option(min=0, max=1, help="Reject captions this close to an earlier one.")
     ] = 0.85,
+    keep_repeats: Annotated[
+        bool, typer.Option("--keep-repeats", help="Reject no clip for its captions.")
+    ] = False,
     cache: Annotated[Path, typer.Option(help="Where fetched models are kept.")] = Path("cache"),
     skip_bad: Annotated[
         bool, typer.Option("--skip-bad", help="Leave out movies that are cut short or damaged.")
@@ -102,7 +105,7 @@ def build(
     recipe = EngineRecipe(
         height=height, num_frames=num_frames, fps=fps, most_clips=most_clips, mattes=mattes,
         plates=plates, captions=captions, weights=_folders(weights),
-        most_similar=most_similar, cache=cache,
+        most_similar=None if keep_repeats else most_similar, cache=cache,
     )  # fmt: skip
     try:
         result = build_clips(videos, out, recipe, processes, skip_bad=skip_bad)

@@ -13,7 +13,6 @@ from layert2v_training.data.problems import BadClips
 from layert2v_training.data_cli import app
 from layert2v_training.engine import build
 from layert2v_training.engine.recipe import EngineRecipe
-from layert2v_training.engine.redundancy import redundant
 from layert2v_training.engine.shots import Codes
 from layert2v_training.engine.subjects import Box
 from support import toy_clips
@@ -48,9 +47,7 @@ def matter(monkeypatch: pytest.MonkeyPatch) -> type[RednessMatter]:
 
 
 @pytest.mark.slow
-def test_a_build_goes_on_where_it_stopped_and_rejects_repeats(
-    tmp_path: Path, matter: type[RednessMatter]
-) -> None:
+def test_a_build_goes_on_where_it_stopped(tmp_path: Path, matter: type[RednessMatter]) -> None:
     write_street(tmp_path / "in")
     (tmp_path / "in" / "broken.mp4").write_bytes(b"\0" * 300)
 
@@ -60,13 +57,11 @@ def test_a_build_goes_on_where_it_stopped_and_rejects_repeats(
     result = build_again(RECIPE)
     asked = matter.asked
     again = build_again(RECIPE)
-    all_kept = build_again(replace(RECIPE, most_similar=2.0))
 
     page = (tmp_path / "out" / "report.html").read_text()
-    assert (result.num_accepted, result.num_rejected) == (1, 2)
+    assert (result.num_accepted, result.num_rejected) == (2, 1)
     assert again == result
     assert matter.asked == asked > 0
-    assert all_kept.num_accepted == 2
     assert "cannot be read as a movie" in page
     assert "a red box moving to the right" in page
     assert all(item.problem is None for item in check_source(tmp_path / "out" / "clips.jsonl"))
@@ -77,7 +72,7 @@ def test_a_build_goes_on_where_it_stopped_and_rejects_repeats(
 def test_movies_of_one_stem_share_no_clip(tmp_path: Path) -> None:
     videos = [write_street(tmp_path / "a"), write_street(tmp_path / "b")]
 
-    result = build.build_clips(videos, tmp_path / "out", replace(RECIPE, most_similar=2.0))
+    result = build.build_clips(videos, tmp_path / "out", replace(RECIPE, most_similar=None))
 
     lines = (tmp_path / "out" / "clips.jsonl").read_text().splitlines()
     assert result.num_accepted == len(set(lines)) == 4
@@ -96,17 +91,28 @@ def test_a_slow_movie_gives_clips_at_its_own_rate(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_captions_that_say_the_same_are_redundant() -> None:
-    captions = [
-        "a red fox running through snow",
-        "an orange fruit on a table",
-        "a red fox runs through the snow",
-    ]
+@pytest.mark.usefixtures("matter")
+def test_a_second_movie_of_the_same_names_repeats_unless_repeats_are_kept(tmp_path: Path) -> None:
+    videos = [write_street(tmp_path / "a"), write_street(tmp_path / "b")]
 
-    repeats = redundant(captions, 0.85)
+    judged = build.build_clips(videos, tmp_path / "out", RECIPE)
+    kept = build.build_clips(videos, tmp_path / "out", replace(RECIPE, most_similar=None))
 
-    assert list(repeats) == [2]
-    assert repeats[2][0] == 0
+    assert (judged.num_accepted, judged.num_rejected) == (2, 2)
+    assert (kept.num_accepted, kept.num_rejected) == (4, 0)
+    assert "all repeats are kept, as asked" in kept.report.read_text()
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("matter")
+def test_new_names_beside_a_movie_make_its_captions_anew(tmp_path: Path) -> None:
+    street = write_street(tmp_path / "in")
+    build.build_clips([street], tmp_path / "out", RECIPE)
+    (tmp_path / "in" / "street.txt").write_text("subject: a crimson crate\n")
+
+    again = build.build_clips([street], tmp_path / "out", RECIPE)
+
+    assert "a crimson crate moving to the right" in again.report.read_text()
 
 
 def test_an_adapter_without_weights_is_refused_in_one_sentence(tmp_path: Path) -> None:

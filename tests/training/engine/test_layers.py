@@ -120,6 +120,15 @@ def test_a_clip_is_captioned_by_its_text_and_its_motion(tmp_path: Path) -> None:
     assert made.clip.foregrounds[0].caption == "a red box moving to the right"
 
 
+def test_only_names_tell_a_clip_of_templates_from_others(tmp_path: Path) -> None:
+    named, unnamed = tmp_path / "street.avi", tmp_path / "alley.avi"
+    (tmp_path / "street.txt").write_text("background: a street\nsubject: a red box\n")
+    captions = ("a street, the camera stands still", "a red box moving to the right")
+
+    assert TemplateCaptioner(named).telling(captions).text == "a street. a red box"
+    assert TemplateCaptioner(unnamed).telling(captions).text == ""
+
+
 @pytest.mark.parametrize(("frames", "reason"), [
     (street(4), "too short: 4 frames"),
     (np.repeat(street(1), 12, 0), "nothing moves"),

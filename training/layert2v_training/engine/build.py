@@ -20,9 +20,11 @@ from layert2v_training.data.problems import BadClip, BadClips
 from layert2v_training.engine.layers import ShotRejected, candidates, reasons_against
 from layert2v_training.engine.movies import find_videos, reason_against
 from layert2v_training.engine.recipe import EngineRecipe
+from layert2v_training.engine.redundancy import without_repeats
 from layert2v_training.engine.report import Outcome, write_report, write_strip
 from layert2v_training.engine.shots import Shot, name_of, read_shots
 from layert2v_training.engine.stages import load_captioner, load_matter, load_painter
+from layert2v_training.engine.templates import sidecar
 from layert2v_training.engine.writing import write_clip
 
 
@@ -66,11 +68,11 @@ def build_clips(
     good = [video for video in videos if video not in bad]
     for video in tqdm(good, desc="videos", mininterval=5, ascii=True):
         outcomes += _build_video(video, out, recipe, processes)
-    outcomes = _without_repeats(outcomes, recipe.most_similar)
+    outcomes, not_judged = without_repeats(outcomes, recipe.most_similar)
     accepted = [outcome for outcome in outcomes if not outcome.reasons]
     lines = [json.dumps({"clip": f"clips/{outcome.name}"}) + "\n" for outcome in accepted]
     (out / "clips.jsonl").write_text("".join(lines))
-    write_report(out / "report.html", outcomes)
+    write_report(out / "report.html", outcomes, not_judged)
     return BuildResult(len(accepted), len(outcomes) - len(accepted), out / "report.html")
 
 
@@ -100,9 +102,9 @@ def _build_video(video: Path, out: Path, recipe: EngineRecipe, processes: int) -
 def _outcomes(shot: Shot, video: Path, out: Path, recipe: EngineRecipe) -> list[Outcome]:
     """Give a shot's outcomes, from disk where they are there."""
     stat = video.stat()
-    facts = repr(
-        (str(video.resolve()), stat.st_size, stat.st_mtime_ns, replace(recipe, most_similar=1))
-    )
+    names = sidecar(video).read_text() if sidecar(video).is_file() else ""
+    judged_later = replace(recipe, most_similar=None)
+    facts = repr((str(video.resolve()), stat.st_size, stat.st_mtime_ns, names, judged_later))
     digest = hashlib.sha256(facts.encode()).hexdigest()[:12]
     path = out / "shots" / f"{shot.name}-{digest}.json"
     if path.is_file():
@@ -131,20 +133,9 @@ def _work(shot: Shot, video: Path, out: Path, recipe: EngineRecipe) -> list[Outc
             write_strip(out / "pictures" / f"{made.name}.jpg", made.clip)
             if not reasons:
                 write_clip(out / "clips" / made.name, made.clip, shot.fps)
-            outcomes.append(Outcome(made.name, reasons, captions, made.figures))
+            telling = captioner.telling(captions)
+            of = name_of(video) if telling.of_video else ""
+            outcomes.append(Outcome(made.name, reasons, captions, made.figures, telling.text, of))
     except ShotRejected as rejection:
         outcomes.append(Outcome(shot.name, (str(rejection),)))
     return outcomes
-
-
-def _without_repeats(outcomes: list[Outcome], most_similar: float) -> list[Outcome]:
-    """Reject accepted clips whose captions together repeat an earlier one's."""
-    from layert2v_training.engine.redundancy import redundant  # torch: no worker needs it
-
-    accepted = [index for index, outcome in enumerate(outcomes) if not outcome.reasons]
-    texts = [". ".join(outcomes[index].captions) for index in accepted]
-    judged = list(outcomes)
-    for repeat, (first, cosine) in (redundant(texts, most_similar) if texts else {}).items():
-        reason = f"repeats {outcomes[accepted[first]].name}: cosine of captions {cosine:.2f}"
-        judged[accepted[repeat]] = replace(outcomes[accepted[repeat]], reasons=(reason,))
-    return judged

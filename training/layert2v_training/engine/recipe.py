@@ -73,8 +73,9 @@ class EngineRecipe:
     captions: Captioner = Captioner.TEMPLATE
     weights: tuple[tuple[str, str], ...] = ()
     """Stage and the folder of its weights, for adapters."""
-    most_similar: float = 0.85
-    """Cosine of captions from which a clip is redundant. Source: VidLayer, `decisions.md` 3."""
+    most_similar: float | None = 0.85
+    """Cosine of captions from which a clip is redundant; None: repeats are kept. Templates are not
+    judged. Source: VidLayer, `decisions.md` 3."""
     least_recomposition: float = 27.0
     """dB below which layers do not explain the video."""
     most_unseen: float = 0.2

@@ -29,6 +29,10 @@ class Outcome:
     captions: tuple[str, ...] = ()
     """Background, then foregrounds."""
     figures: dict[str, float] = field(default_factory=dict)
+    told: str = ""
+    """Text by which repeats are found; empty: it has none that says something."""
+    told_of: str = ""
+    """Name of the video of which all of that text was said; empty: it was said of the clip."""
 
 
 def write_strip(path: Path, clip: LayeredClip, num_moments: int = 3) -> None:
@@ -45,8 +49,14 @@ def write_strip(path: Path, clip: LayeredClip, num_moments: int = 3) -> None:
     cv2.imwrite(str(path), codes[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, 85])
 
 
-def write_report(path: Path, outcomes: Sequence[Outcome]) -> None:
-    """Write one HTML page; strips are looked for in `pictures/` beside it."""
+def write_report(path: Path, outcomes: Sequence[Outcome], not_judged: Sequence[str] = ()) -> None:
+    """Write one HTML page; strips are looked for in `pictures/` beside it.
+
+    Args:
+        path: The page.
+        outcomes: What became of everything.
+        not_judged: What was not looked at for repeats, and why.
+    """
     accepted = [outcome for outcome in outcomes if not outcome.reasons]
     words = Counter(reason.split(" is ")[0].split(":")[0] for o in outcomes for reason in o.reasons)
     reasons = "".join(f"<tr><td>{html.escape(w)}</td><td>{n}</td></tr>" for w, n in words.items())
@@ -60,12 +70,18 @@ def write_report(path: Path, outcomes: Sequence[Outcome]) -> None:
     body = (
         f"<h1>Layered clips</h1><p>{len(accepted)} accepted, "
         f"{len(outcomes) - len(accepted)} rejected.</p>"
-        f"<h2>Reasons</h2><table>{reasons}</table><h2>Unique captions</h2><table>{unique}</table>"
+        f"<h2>Reasons</h2><table>{reasons}</table>{_unjudged(not_judged)}"
+        f"<h2>Unique captions</h2><table>{unique}</table>"
         f"<h2>Figures of accepted clips</h2><table>{_figure_rows(accepted)}</table>"
         f"{''.join(_section(path, outcome) for outcome in outcomes)}"
     )
     page = f"<!doctype html><meta charset=utf-8><title>Clips</title><style>{_STYLE}</style>{body}"
     path.write_text(page, "utf-8")
+
+
+def _unjudged(reasons: Sequence[str]) -> str:
+    items = "".join(f"<li>{html.escape(reason)}</li>" for reason in reasons)
+    return f"<h2>Not judged for repeats</h2><ul>{items}</ul>" if items else ""
 
 
 def _figure_rows(accepted: Sequence[Outcome]) -> str:

@@ -1,5 +1,6 @@
 """The stages that a recipe chooses between, and how the chosen one is loaded."""
 
+from collections.abc import Sequence
 from functools import lru_cache
 from importlib.util import find_spec
 from pathlib import Path
@@ -10,6 +11,7 @@ from numpy.typing import NDArray
 
 from layert2v_training.clips import Pixels
 from layert2v_training.engine.recipe import Captioner, EngineRecipe, Matter, Plates
+from layert2v_training.engine.redundancy import Telling
 from layert2v_training.engine.shots import Codes
 from layert2v_training.engine.subjects import Box
 
@@ -46,6 +48,9 @@ class ClipCaptioner(Protocol):
 
     def subject(self, frames_THWC: Codes, boxes: list[Box | None]) -> str:
         """Caption what is in the boxes, and how it moves."""
+
+    def telling(self, captions: Sequence[str]) -> Telling:
+        """Give what of a clip's captions tells it from others."""
 
 
 def load_matter(recipe: EngineRecipe) -> SubjectMatter:
