@@ -6,13 +6,14 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
+from layert2v_training import data_cli
 from layert2v_training.clips import Pixels
 from layert2v_training.data.checking import check_source
 from layert2v_training.data.footage import Footage, probe
 from layert2v_training.data.problems import BadClips
 from layert2v_training.data_cli import app
 from layert2v_training.engine import build
-from layert2v_training.engine.recipe import EngineRecipe
+from layert2v_training.engine.recipe import EngineRecipe, Matter
 from layert2v_training.engine.shots import Codes
 from layert2v_training.engine.subjects import Box
 from support import toy_clips
@@ -149,7 +150,7 @@ def test_where_all_movies_are_bad_there_is_nothing_to_skip_to(tmp_path: Path) ->
         build.build_clips([tmp_path], tmp_path / "out", RECIPE, skip_bad=True)
 
 
-@pytest.mark.parametrize("weights", ["/models/sam2", "sam2=", "=/models/sam2", "sam=/models/sam2"])
+@pytest.mark.parametrize("weights", ["/models/sam2", "sam2=", "sam=/models/sam2"])
 def test_weights_that_name_no_adapter_are_refused(tmp_path: Path, weights: str) -> None:
     arguments = ["build", str(tmp_path), "--out", str(tmp_path / "out"), "--weights", weights]
 
@@ -157,3 +158,51 @@ def test_weights_that_name_no_adapter_are_refused(tmp_path: Path, weights: str) 
 
     assert result.exit_code == 2
     assert "NAME=FOLDER" in result.output
+
+
+@pytest.fixture
+def recipes(monkeypatch: pytest.MonkeyPatch) -> list[EngineRecipe]:
+    """Keeps what the command asks for, and builds nothing."""
+    asked: list[EngineRecipe] = []
+
+    def keep(videos: object, out: Path, recipe: EngineRecipe, *_: object, **__: object) -> object:
+        asked.append(recipe)
+        return build.BuildResult(0, 0, out / "report.html")
+
+    monkeypatch.setattr(data_cli, "build_clips", keep)
+    return asked
+
+
+def test_limits_are_set_by_file_and_by_name_and_options_win_over_files(
+    tmp_path: Path, recipes: list[EngineRecipe]
+) -> None:
+    text = "height: 96\nfps: 30000/1001\ncover: [0.01, 0.5]\nmost_camera: 2\n"
+    (tmp_path / "limits.yaml").write_text(text)
+    changes = ["--recipe-file", str(tmp_path / "limits.yaml"), "--set", "most_layers=3",
+               "--height", "144", "--mattes", "sam2", "--weights", "sam2=/models/sam2",
+               "--keep-repeats"]  # fmt: skip
+
+    result = CliRunner().invoke(app, ["build", "in", "--out", "out", *changes])
+
+    assert result.exit_code == 0, result.output
+    assert recipes == [EngineRecipe(
+        height=144, fps=Fraction(30000, 1001), cover=(0.01, 0.5), most_camera=2, most_layers=3,
+        mattes=Matter.SAM2, weights=(("sam2", "/models/sam2"),), most_similar=None,
+    )]  # fmt: skip
+
+
+@pytest.mark.parametrize(("change", "answer"), [
+    ("most_layer=3", "did you mean most_layers?"),
+    ("most_layers=0", "most_layers is 0; give 1 or more"),
+    ("cover=[0.6, 0.1]", "give two ascending shares"),
+    ("most_frames=8", "fewer than the 33 of a clip"),
+    ("fps=-1", "give a positive rate"),
+])  # fmt: skip
+def test_a_change_that_no_recipe_takes_is_refused(
+    recipes: list[EngineRecipe], change: str, answer: str
+) -> None:
+    result = CliRunner().invoke(app, ["build", "in", "--out", "out", "--set", change])
+
+    assert result.exit_code == 2
+    assert answer in result.output
+    assert recipes == []

@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from layert2v_training.clips import Pixels
 from layert2v_training.data.sources import clips_from
+from layert2v_training.engine import scale
 from layert2v_training.engine.layers import ShotRejected, candidates, reasons_against
 from layert2v_training.engine.recipe import BOX_PROMPTED, EngineRecipe, Matter
 from layert2v_training.engine.shots import Codes, Shot
@@ -23,6 +24,15 @@ class KnownMatter:
 
     def mattes(self, frames_THWC: Codes, boxes: list[Box | None]) -> Pixels:
         return (frames_THWC[..., 0] > 180).astype(np.float32)
+
+
+class BlinkingMatter(KnownMatter):
+    """Makes the subject half transparent in every third frame."""
+
+    def mattes(self, frames_THWC: Codes, boxes: list[Box | None]) -> Pixels:
+        alpha_THW = super().mattes(frames_THWC, boxes)
+        alpha_THW[::3] *= 0.6
+        return alpha_THW
 
 
 class FilledBoxes:
@@ -152,15 +162,45 @@ def test_a_part_in_which_nothing_moves_does_not_cost_the_rest_of_the_shot(tmp_pa
 
 
 def test_the_checker_names_each_figure_and_its_limits() -> None:
-    figures = {"recomposition": 20.0, "cover": 0.1, "unseen": 0.5, "flicker": 0.1, "in_plate": 0.9}
+    figures = {"recomposition": 20.0, "cover": 0.1, "unseen": 0.5, "in_plate": 0.9,
+               "core_flicker": 900.0, "area_flicker": 0.01}  # fmt: skip
 
-    reasons = reasons_against(figures, RECIPE)
+    reasons = reasons_against(figures, replace(RECIPE, most_core_flicker=200))
 
     assert reasons == [
         "recomposition is 20, allowed is 27 to inf",
         "unseen is 0.5, allowed is 0 to 0.2",
+        "core_flicker is 900, allowed is 0 to 200",
         "in_plate is 0.9, allowed is 0 to 0.5",
     ]
+
+
+def test_a_fast_subject_with_a_steady_matte_does_not_flicker(tmp_path: Path) -> None:
+    (made,) = take_apart(street(), tmp_path)
+
+    assert made.figures["core_flicker"] < 1
+    assert made.figures["area_flicker"] < 0.02
+
+
+def test_a_matte_that_comes_and_goes_flickers(tmp_path: Path) -> None:
+    captioner = TemplateCaptioner(tmp_path / "street.avi")
+    shot = Shot("street", street(), Fraction(8))
+
+    (made,) = candidates(shot, RECIPE, BlinkingMatter(), captioner)
+
+    kinds = [reason.split(" is ")[0] for reason in reasons_against(made.figures, RECIPE)]
+    assert {"core_flicker", "area_flicker"} <= set(kinds)
+
+
+@pytest.mark.parametrize("times", [2, 3])
+def test_sizes_follow_the_height_of_the_picture(tmp_path: Path, times: int) -> None:
+    (small,) = take_apart(street(), tmp_path)
+    (large,) = take_apart(street().repeat(times, axis=1).repeat(times, axis=2), tmp_path)
+
+    covered = [made.figures["cover"] for made in (small, large)]
+    assert covered[1] == pytest.approx(covered[0], rel=0.05)
+    assert scale.square(9, 192).shape == (9, 9)
+    assert scale.square(9, 192 * times, 5).shape == (8 * times + 1, 4 * times + 1)
 
 
 def test_what_the_engine_writes_the_readers_read(tmp_path: Path) -> None:

@@ -82,8 +82,10 @@ class EngineRecipe:
     """Share of the plate that no frame shows."""
     most_camera: float = 0.6
     """Median movement of the background in pixels per frame."""
-    most_flicker: float = 0.8
-    """Change of the matte per frame, as a share of it: small fast subjects reach 0.6."""
+    most_core_flicker: float = 200.0
+    """1000 times the second difference of alpha where the matte stays."""
+    most_area_flicker: float = 0.5
+    """Second difference of the matte's area, as a share of it."""
     most_in_plate: float = 0.5
     """Overlap (soft IoU) of what is cut out of frames and of plates: subjects that stood still.
     Not looked at with `BOX_PROMPTED` mattes."""
@@ -91,3 +93,30 @@ class EngineRecipe:
     """Least and most of the picture that subjects cover."""
     cache: Path = Path("cache")
     """Where fetched models are kept."""
+
+    def __post_init__(self) -> None:
+        """Refuse what no build could keep.
+
+        Raises:
+            ValueError: A field is out of its limits; names the field, the value and the limit.
+        """
+        least = {"height": 16, "num_frames": 2, "most_clips": 1, "most_layers": 1}
+        for name, low in least.items():
+            if getattr(self, name) < low:
+                raise ValueError(f"{name} is {getattr(self, name)}; give {low} or more")
+        if self.fps <= 0:
+            raise ValueError(f"fps is {self.fps}; give a positive rate, such as 24 or 30000/1001")
+        if self.most_frames < self.num_frames:
+            raise ValueError(
+                f"most_frames is {self.most_frames}, fewer than the {self.num_frames} of a clip: "
+                f"every shot would be too short; give num_frames or more"
+            )
+        low, high = self.cover
+        if not 0 <= low <= high <= 1:
+            raise ValueError(f"cover is {low:g} to {high:g}; give two ascending shares in 0 to 1")
+        for stage, folder in self.weights:
+            if stage not in ADAPTERS or not folder:
+                raise ValueError(
+                    f"weights name {stage}={folder}; say NAME=FOLDER, NAME one of "
+                    f"{', '.join(ADAPTERS)}"
+                )
