@@ -43,6 +43,7 @@ def write_street(folder: Path, fps: int = 24) -> Path:
 
 @pytest.fixture
 def matter(monkeypatch: pytest.MonkeyPatch) -> type[RednessMatter]:
+    monkeypatch.setattr(build, "check_stages", lambda recipe: None)
     monkeypatch.setattr(build, "load_matter", lambda recipe: RednessMatter())
     return RednessMatter
 

@@ -23,7 +23,12 @@ from layert2v_training.engine.recipe import EngineRecipe
 from layert2v_training.engine.redundancy import without_repeats
 from layert2v_training.engine.report import Outcome, write_report, write_strip
 from layert2v_training.engine.shots import Shot, name_of, read_shots
-from layert2v_training.engine.stages import load_captioner, load_matter, load_painter
+from layert2v_training.engine.stages import (
+    check_stages,
+    load_captioner,
+    load_matter,
+    load_painter,
+)
 from layert2v_training.engine.templates import sidecar
 from layert2v_training.engine.writing import write_clip
 
@@ -60,8 +65,7 @@ def build_clips(
         StageUnavailable, AssetsUnavailable: A chosen stage cannot be loaded.
     """
     videos = find_videos(places)
-    load_painter(recipe)
-    load_matter(recipe)  # fetches and refuses before any work is done, and in one process
+    check_stages(recipe)
     bad = _check(videos, skip_bad=skip_bad)
     outcomes = [Outcome(name_of(video), (reason,)) for video, reason in bad.items()]
     (out / "shots").mkdir(parents=True, exist_ok=True)
