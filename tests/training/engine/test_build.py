@@ -1,3 +1,5 @@
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
@@ -79,6 +81,30 @@ def test_movies_of_one_stem_share_no_clip(tmp_path: Path) -> None:
     lines = (tmp_path / "out" / "clips.jsonl").read_text().splitlines()
     assert result.num_accepted == len(set(lines)) == 4
     assert len(list((tmp_path / "out" / "clips").iterdir())) == 4
+
+
+class WaitsForAnother(RednessMatter):
+    """Begins only when a second shot is worked on at the same time."""
+
+    both = threading.Barrier(2, timeout=20)
+
+    def __init__(self) -> None:
+        self.both.wait()
+
+
+@pytest.mark.slow
+def test_shots_of_different_movies_are_worked_on_at_once(
+    tmp_path: Path, matter: type[RednessMatter], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(build, "load_matter", lambda recipe: WaitsForAnother())
+    monkeypatch.setattr(
+        build, "ProcessPoolExecutor", lambda processes, mp_context: ThreadPoolExecutor(processes)
+    )
+    videos = [write_street(tmp_path / name) for name in "abcd"]
+
+    result = build.build_clips(videos, tmp_path / "out", replace(RECIPE, most_similar=None), 2)
+
+    assert result.num_accepted == 8
 
 
 @pytest.mark.slow

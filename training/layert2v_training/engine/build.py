@@ -8,9 +8,9 @@ import hashlib
 import json
 import multiprocessing
 from collections.abc import Iterator
-from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures import FIRST_COMPLETED, Executor, Future, ProcessPoolExecutor, wait
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
-from itertools import islice
 from pathlib import Path
 
 import cv2
@@ -66,12 +66,13 @@ def build_clips(
     """
     videos = find_videos(places)
     check_stages(recipe)
-    bad = _check(videos, skip_bad=skip_bad)
-    outcomes = [Outcome(name_of(video), (reason,)) for video, reason in bad.items()]
-    (out / "shots").mkdir(parents=True, exist_ok=True)
-    good = [video for video in videos if video not in bad]
-    for video in tqdm(good, desc="videos", mininterval=5, ascii=True):
-        outcomes += _build_video(video, out, recipe, processes)
+    with _workers(processes) as workers:
+        bad = _check(videos, workers, skip_bad=skip_bad)
+        outcomes = [Outcome(name_of(video), (reason,)) for video, reason in bad.items()]
+        (out / "shots").mkdir(parents=True, exist_ok=True)
+        good = [video for video in videos if video not in bad]
+        shots = _shots_of(good, recipe)
+        outcomes += _build_shots(shots, out, recipe, workers, 2 * processes)
     outcomes, not_judged = without_repeats(outcomes, recipe.most_similar)
     accepted = [outcome for outcome in outcomes if not outcome.reasons]
     lines = [json.dumps({"clip": f"clips/{outcome.name}"}) + "\n" for outcome in accepted]
@@ -80,27 +81,52 @@ def build_clips(
     return BuildResult(len(accepted), len(outcomes) - len(accepted), out / "report.html")
 
 
-def _check(videos: list[Path], *, skip_bad: bool) -> dict[Path, str]:
+@contextmanager
+def _workers(processes: int) -> Iterator[Executor | None]:
+    """Start one pool for all videos; None where this process does the work."""
+    if processes == 1:
+        yield None
+        return
+    spawned = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(processes, mp_context=spawned) as pool:
+        yield pool
+
+
+def _check(videos: list[Path], workers: Executor | None, *, skip_bad: bool) -> dict[Path, str]:
     """Map the movies that cannot be used to the reason."""
-    reasons = {video: reason_against(video) for video in videos}
-    bad = {video: reason for video, reason in reasons.items() if reason is not None}
+    reasons = (workers.map if workers else map)(reason_against, videos)
+    bad = {video: why for video, why in zip(videos, reasons, strict=True) if why is not None}
     if bad and (not skip_bad or len(bad) == len(videos)):
         raise BadClips([BadClip(video, reason) for video, reason in bad.items()])
     return bad
 
 
-def _build_video(video: Path, out: Path, recipe: EngineRecipe, processes: int) -> Iterator[Outcome]:
-    shots = read_shots(video, recipe.fps, recipe.height, recipe.most_frames)
-    if processes == 1:
-        for shot in shots:
-            yield from _outcomes(shot, video, out, recipe)
-        return
-    spawned = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(processes, mp_context=spawned) as pool:
-        while some := list(islice(shots, processes)):  # bounds the frames held
-            futures = [pool.submit(_outcomes, shot, video, out, recipe) for shot in some]
-            for future in futures:
-                yield from future.result()
+def _shots_of(videos: list[Path], recipe: EngineRecipe) -> Iterator[tuple[Path, Shot]]:
+    for video in tqdm(videos, desc="videos", mininterval=5, ascii=True):
+        for shot in read_shots(video, recipe.fps, recipe.height, recipe.most_frames):
+            yield video, shot
+
+
+def _build_shots(
+    shots: Iterator[tuple[Path, Shot]],
+    out: Path,
+    recipe: EngineRecipe,
+    workers: Executor | None,
+    most_held: int,
+) -> list[Outcome]:
+    """Work on shots of any video at once; `most_held` bounds the shots whose frames are held."""
+    if workers is None:
+        return [o for video, shot in shots for o in _outcomes(shot, video, out, recipe)]
+    futures: list[Future[list[Outcome]]] = []
+    pending: set[Future[list[Outcome]]] = set()
+    for video, shot in shots:
+        if len(pending) >= most_held:
+            done, pending = wait(pending, return_when=FIRST_COMPLETED)
+            for future in done:
+                future.result()  # a failure ends the build now, not after the last video
+        futures.append(workers.submit(_outcomes, shot, video, out, recipe))
+        pending.add(futures[-1])
+    return [outcome for future in futures for outcome in future.result()]
 
 
 def _outcomes(shot: Shot, video: Path, out: Path, recipe: EngineRecipe) -> list[Outcome]:
