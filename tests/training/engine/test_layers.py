@@ -199,8 +199,8 @@ def test_sizes_follow_the_height_of_the_picture(tmp_path: Path, times: int) -> N
 
     covered = [made.figures["cover"] for made in (small, large)]
     assert covered[1] == pytest.approx(covered[0], rel=0.05)
-    assert scale.square(9, 192).shape == (9, 9)
-    assert scale.square(9, 192 * times, 5).shape == (8 * times + 1, 4 * times + 1)
+    assert scale.square(9, scale.LINES).shape == (9, 9)
+    assert scale.square(9, scale.LINES * times, 5).shape == (8 * times + 1, 4 * times + 1)
 
 
 def test_what_the_engine_writes_the_readers_read(tmp_path: Path) -> None:

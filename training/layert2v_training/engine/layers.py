@@ -26,7 +26,7 @@ _AGREEMENT = 0.4
 _LOOKS = 3
 """How many plates are looked at for each subject."""
 _REACH = 9
-"""Pixels beyond a moving region in which its matte is believed, at 192 lines."""
+"""Pixels beyond a moving region in which its matte is believed, at `scale.LINES`."""
 
 
 @dataclass(frozen=True)
