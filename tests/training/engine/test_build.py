@@ -1,3 +1,4 @@
+import shutil
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -124,11 +125,31 @@ def test_a_second_movie_of_the_same_names_repeats_unless_repeats_are_kept(tmp_pa
     videos = [write_street(tmp_path / "a"), write_street(tmp_path / "b")]
 
     judged = build.build_clips(videos, tmp_path / "out", RECIPE)
+    in_clips = len(list((tmp_path / "out" / "clips").iterdir()))
     kept = build.build_clips(videos, tmp_path / "out", replace(RECIPE, most_similar=None))
 
+    assert in_clips == 2
+    assert len(list((tmp_path / "out" / "clips").iterdir())) == 4
     assert (judged.num_accepted, judged.num_rejected) == (2, 2)
     assert (kept.num_accepted, kept.num_rejected) == (4, 0)
     assert "all repeats are kept, as asked" in kept.report.read_text()
+
+
+@pytest.mark.slow
+def test_clips_of_another_recipe_or_taken_away_are_made_again(
+    tmp_path: Path, matter: type[RednessMatter]
+) -> None:
+    street, out = write_street(tmp_path / "in"), tmp_path / "out"
+    build.build_clips([street], out, RECIPE)
+    build.build_clips([street], out, replace(RECIPE, height=32, most_clips=1))
+
+    build.build_clips([street], out, RECIPE)
+    clips = sorted((out / "clips").iterdir())
+    shutil.rmtree(clips[0])
+    build.build_clips([street], out, RECIPE)
+
+    assert sorted((out / "clips").iterdir()) == clips
+    assert [probe(Footage(clip / "full.mkv")).height for clip in clips] == [48, 48]
 
 
 @pytest.mark.slow

@@ -9,7 +9,8 @@ from numpy.typing import NDArray
 from layert2v_training.clips import Pixels
 from layert2v_training.data.sources import clips_from
 from layert2v_training.engine import scale
-from layert2v_training.engine.layers import ShotRejected, candidates, reasons_against
+from layert2v_training.engine.layers import candidates, reasons_against
+from layert2v_training.engine.reasons import ShotRejected
 from layert2v_training.engine.recipe import BOX_PROMPTED, EngineRecipe, Matter
 from layert2v_training.engine.shots import Codes, Shot
 from layert2v_training.engine.subjects import Box
@@ -82,7 +83,7 @@ def test_a_subject_that_stays_in_place_is_found_in_its_own_plate(tmp_path: Path)
 
     assert crossing.figures["in_plate"] < 0.1
     assert swaying.figures["in_plate"] > 0.5
-    assert any("in_plate" in reason for reason in reasons_against(swaying.figures, RECIPE))
+    assert any(reason.kind == "in_plate" for reason in reasons_against(swaying.figures, RECIPE))
 
 
 @pytest.mark.parametrize("matter", BOX_PROMPTED)
@@ -167,7 +168,7 @@ def test_the_checker_names_each_figure_and_its_limits() -> None:
 
     reasons = reasons_against(figures, replace(RECIPE, most_core_flicker=200))
 
-    assert reasons == [
+    assert [str(reason) for reason in reasons] == [
         "recomposition is 20, allowed is 27 to inf",
         "unseen is 0.5, allowed is 0 to 0.2",
         "core_flicker is 900, allowed is 0 to 200",
@@ -188,7 +189,7 @@ def test_a_matte_that_comes_and_goes_flickers(tmp_path: Path) -> None:
 
     (made,) = candidates(shot, RECIPE, BlinkingMatter(), captioner)
 
-    kinds = [reason.split(" is ")[0] for reason in reasons_against(made.figures, RECIPE)]
+    kinds = [reason.kind for reason in reasons_against(made.figures, RECIPE)]
     assert {"core_flicker", "area_flicker"} <= set(kinds)
 
 

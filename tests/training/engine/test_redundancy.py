@@ -26,7 +26,7 @@ def test_a_captioners_repeat_is_rejected_with_what_it_repeats() -> None:
     judged, not_judged = without_repeats(outcomes, 0.85)
 
     assert [bool(outcome.reasons) for outcome in judged] == [False, False, True]
-    assert judged[2].reasons[0].startswith("repeats a: cosine of captions")
+    assert judged[2].reasons[0].said.startswith("repeats a: cosine of captions")
     assert not_judged == []
 
 

@@ -1,26 +1,30 @@
 """Raw video to a folder of clips, `clips.jsonl` and `report.html`; goes on where it stopped.
 
 A shot's outcome is kept in `shots/`, under a digest of the video and the recipe; a shot that has
-one is not worked on again. Redundancy is judged at the end, over all.
+one is not worked on again. Redundancy is judged at the end, over all; repeats go to `repeats/`.
 """
 
+import glob
 import hashlib
 import json
 import multiprocessing
+import shutil
 from collections.abc import Iterator
 from concurrent.futures import FIRST_COMPLETED, Executor, Future, ProcessPoolExecutor, wait
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import cv2
 from tqdm import tqdm
 
 from layert2v_training.data.problems import BadClip, BadClips
-from layert2v_training.engine.layers import ShotRejected, candidates, reasons_against
+from layert2v_training.engine.layers import candidates, reasons_against
 from layert2v_training.engine.movies import find_videos, reason_against
+from layert2v_training.engine.reasons import Reason, ShotRejected
 from layert2v_training.engine.recipe import EngineRecipe
-from layert2v_training.engine.redundancy import without_repeats
+from layert2v_training.engine.redundancy import REPEATS, without_repeats
 from layert2v_training.engine.report import Outcome, write_report, write_strip
 from layert2v_training.engine.shots import Shot, name_of, read_shots
 from layert2v_training.engine.stages import (
@@ -68,12 +72,15 @@ def build_clips(
     check_stages(recipe)
     with _workers(processes) as workers:
         bad = _check(videos, workers, skip_bad=skip_bad)
-        outcomes = [Outcome(name_of(video), (reason,)) for video, reason in bad.items()]
+        outcomes = [
+            Outcome(name_of(video), (Reason("bad movie", reason),)) for video, reason in bad.items()
+        ]
         (out / "shots").mkdir(parents=True, exist_ok=True)
         good = [video for video in videos if video not in bad]
         shots = _shots_of(good, recipe)
         outcomes += _build_shots(shots, out, recipe, workers, 2 * processes)
     outcomes, not_judged = without_repeats(outcomes, recipe.most_similar)
+    _put_repeats_aside(out, outcomes)
     accepted = [outcome for outcome in outcomes if not outcome.reasons]
     lines = [json.dumps({"clip": f"clips/{outcome.name}"}) + "\n" for outcome in accepted]
     (out / "clips.jsonl").write_text("".join(lines))
@@ -138,7 +145,10 @@ def _outcomes(shot: Shot, video: Path, out: Path, recipe: EngineRecipe) -> list[
     digest = hashlib.sha256(facts.encode()).hexdigest()[:12]
     path = out / "shots" / f"{shot.name}-{digest}.json"
     if path.is_file():
-        return [_outcome_of(read) for read in json.loads(path.read_text())]
+        outcomes = [_outcome_of(read) for read in json.loads(path.read_text())]
+        if all(outcome.reasons or _find_clip(out, outcome.name) for outcome in outcomes):
+            return outcomes
+    _forget(shot, out)
     outcomes = _work(shot, video, out, recipe)
     partial = path.with_suffix(".part")
     partial.write_text(json.dumps([asdict(outcome) for outcome in outcomes]))
@@ -146,9 +156,36 @@ def _outcomes(shot: Shot, video: Path, out: Path, recipe: EngineRecipe) -> list[
     return outcomes
 
 
-def _outcome_of(read: dict[str, object]) -> Outcome:
-    outcome = Outcome(**read)  # type: ignore[arg-type]
-    return replace(outcome, reasons=tuple(outcome.reasons), captions=tuple(outcome.captions))
+def _outcome_of(read: dict[str, Any]) -> Outcome:
+    reasons = tuple(Reason(**reason) for reason in read["reasons"])
+    return Outcome(**{**read, "reasons": reasons, "captions": tuple(read["captions"])})
+
+
+def _find_clip(out: Path, name: str) -> Path | None:
+    """Give an accepted clip's folder, among the clips or put aside as a repeat."""
+    places = (out / "clips" / name, out / "repeats" / name)
+    return next((place for place in places if place.is_dir()), None)
+
+
+def _forget(shot: Shot, out: Path) -> None:
+    """Remove what another recipe, or a call that was stopped, made of a shot."""
+    pattern = f"{glob.escape(shot.name)}-*"
+    for path in (*(out / "clips").glob(pattern), *(out / "repeats").glob(pattern)):
+        shutil.rmtree(path)
+    for folder in ("shots", "pictures"):
+        for path in (out / folder).glob(pattern):
+            path.unlink()
+
+
+def _put_repeats_aside(out: Path, outcomes: list[Outcome]) -> None:
+    """Keep repeats in `repeats/`, and what is no repeat any more in `clips/`."""
+    for outcome in outcomes:
+        is_repeat = REPEATS in [reason.kind for reason in outcome.reasons]
+        right = out / ("repeats" if is_repeat else "clips") / outcome.name
+        there = _find_clip(out, outcome.name)
+        if there is not None and there != right:
+            right.parent.mkdir(exist_ok=True)
+            there.replace(right)
 
 
 def _work(shot: Shot, video: Path, out: Path, recipe: EngineRecipe) -> list[Outcome]:
@@ -167,5 +204,5 @@ def _work(shot: Shot, video: Path, out: Path, recipe: EngineRecipe) -> list[Outc
             of = name_of(video) if telling.of_video else ""
             outcomes.append(Outcome(made.name, reasons, captions, made.figures, telling.text, of))
     except ShotRejected as rejection:
-        outcomes.append(Outcome(shot.name, (str(rejection),)))
+        outcomes.append(Outcome(shot.name, (rejection.reason,)))
     return outcomes

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from layert2v_training.clips import ClipForeground, LayeredClip, Pixels, flatten, straight
 from layert2v_training.engine import scale
 from layert2v_training.engine.plates import clean_plate, median_plate
+from layert2v_training.engine.reasons import Reason, ShotRejected
 from layert2v_training.engine.recipe import BOX_PROMPTED, EngineRecipe
 from layert2v_training.engine.shots import Codes, Shot, camera_motion
 from layert2v_training.engine.stages import ClipCaptioner, PlatePainter, SubjectMatter
@@ -38,10 +39,6 @@ class Candidate:
     figures: dict[str, float]
 
 
-class ShotRejected(ValueError):
-    """Raised when a shot gives no clip; says why."""
-
-
 def candidates(
     shot: Shot,
     recipe: EngineRecipe,
@@ -58,10 +55,13 @@ def candidates(
     """
     frames = shot.frames_THWC
     if len(frames) < recipe.num_frames:
-        raise ShotRejected(f"too short: {len(frames)} frames, {recipe.num_frames} are needed")
+        raise ShotRejected(
+            "too short", f"too short: {len(frames)} frames, {recipe.num_frames} are needed"
+        )
     motion = camera_motion(frames)
     if motion > recipe.most_camera:
-        raise ShotRejected(f"the camera moves {motion:.2f} pixels per frame: no clean plate")
+        said = f"the camera moves {motion:.2f} pixels per frame: no clean plate"
+        raise ShotRejected("the camera moves", said)
     regions_THW = moving_regions(frames, median_plate(frames))
     reach = scale.square(_REACH, frames.shape[1])
     near_THW = np.stack([cv2.dilate(r.astype(np.uint8), reach) > 0 for r in regions_THW])
@@ -73,7 +73,7 @@ def candidates(
     windows = _windows(len(frames), recipe.num_frames, count)
     found = [(window, follow(regions_THW[window])) for window in windows]
     if not any(subjects for _, subjects in found):
-        raise ShotRejected("nothing moves in front of the camera")
+        raise ShotRejected("nothing moves", "nothing moves in front of the camera")
     for number, (window, subjects) in enumerate(found):
         if not subjects:
             continue
@@ -211,7 +211,7 @@ def _flicker(clip: LayeredClip) -> dict[str, float]:
     return {name: max(values) for name, values in known.items() if values}
 
 
-def reasons_against(figures: dict[str, float], recipe: EngineRecipe) -> list[str]:
+def reasons_against(figures: dict[str, float], recipe: EngineRecipe) -> list[Reason]:
     """Say why a candidate must not be trained on; nothing: it may."""
     least, most = recipe.cover
     checks = {
@@ -223,7 +223,7 @@ def reasons_against(figures: dict[str, float], recipe: EngineRecipe) -> list[str
         "in_plate": (0.0, recipe.most_in_plate),
     }
     return [
-        f"{name} is {figures[name]:.3g}, allowed is {low:g} to {high:g}"
+        Reason(name, f"{name} is {figures[name]:.3g}, allowed is {low:g} to {high:g}")
         for name, (low, high) in checks.items()
         if name in figures and not low <= figures[name] <= high
     ]

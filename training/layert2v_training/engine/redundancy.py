@@ -8,7 +8,11 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
+from layert2v_training.engine.reasons import Reason
 from layert2v_training.engine.report import Outcome
+
+REPEATS = "repeats another"
+"""Kind of the reason against a repeat."""
 
 
 @dataclass(frozen=True)
@@ -46,7 +50,9 @@ def without_repeats(
     repeats = redundant([outcomes[index].told for index in firsts], most_similar) if firsts else {}
     reasons = {
         _unit(outcomes[firsts[repeat]]):
-            f"repeats {outcomes[firsts[first]].name}: cosine of captions {cosine:.2f}"
+            Reason(
+                REPEATS, f"repeats {outcomes[firsts[first]].name}: cosine of captions {cosine:.2f}"
+            )
         for repeat, (first, cosine) in repeats.items()
     }  # fmt: skip
     for index in telling:
