@@ -29,7 +29,8 @@ from layert2v_model.streams import batch_stream_text
 from layert2v_model.transformer import LayerT2VTransformer3DModel
 from layert2v_training.assets import fetch_assets
 from layert2v_training.captions import CaptionStates
-from layert2v_training.evaluation.evaluating import Judges, Section, decompose, generate
+from layert2v_training.evaluation.conditioning import FULL, make_given
+from layert2v_training.evaluation.evaluating import Judges, Section, generate
 from layert2v_training.evaluation.held_out import held_out_clips, line_of, stack_of
 from layert2v_training.evaluation.oracle import Oracle
 from layert2v_training.evaluation.pictures import write_sheet
@@ -127,8 +128,8 @@ def _trained(bench: Bench, variant: Variant, name: str) -> LayerT2VTransformer3D
     clips = load_latents(
         bench.out / "latents", vae, SceneSource(bench.assets, scene), bench.num_clips,
         bench.workers, fill=model.config.foreground_fill,
+        project_in=load_project_in(bench.model / "alpha_vae"),
     )  # fmt: skip
-    project_alphas(clips, load_project_in(bench.model / "alpha_vae"))
     recipe = replace(bench.recipe, noise=variant.noise)
     average = train_joint(bench.out, model, clips, _captions(), recipe, name, channel_weights(vae))
     average.copy_to(model)
@@ -187,7 +188,8 @@ def _takes(bench: Bench, model: LayerT2VTransformer3DModel) -> tuple[Section, Se
     studio = Studio(_pipeline(bench, model), WIDTH, HEIGHT, FRAMES, 12, tiny().guidance_scale)
     judges = Judges(Oracle(bench.assets, lines))
     section, _ = generate(studio, lines, None, judges, log.info, num_regenerated=0)
-    return section, decompose(studio, lines, [stack_of(clip) for clip in clips], log.info)
+    truths = [stack_of(clip) for clip in clips]
+    return section, make_given(studio, lines, truths, FULL, log.info)
 
 
 def _pipeline(bench: Bench, model: LayerT2VTransformer3DModel) -> LayerT2VPipeline:

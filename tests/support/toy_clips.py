@@ -29,6 +29,22 @@ def flat(colour: Sequence[int], num_frames: int = FRAMES, height: int = HEIGHT) 
     ).copy()
 
 
+def noise(num_frames: int = FRAMES) -> Codes:
+    """Pictures that hardly compress, (T, H, W, 3)."""
+    shape = (num_frames, HEIGHT, WIDTH, 3)
+    return np.random.default_rng(0).integers(0, 256, shape, np.uint8)
+
+
+def write_damaged_movie(path: Path) -> Path:
+    """Write a movie, then flip a bit in every tenth of the middle of its pictures."""
+    content = bytearray(write_movie(path, noise(24)).read_bytes())
+    begin, end = content.find(b"mdat") + 1000, len(content) - 2000
+    for place in range(begin, end, (end - begin) // 10):
+        content[place] ^= 4
+    path.write_bytes(content)
+    return path
+
+
 def write_movie(path: Path, frames: Codes, codec: str = "libx264", fps: int = 24) -> Path:
     """Write (T, H, W, 3 or 4) RGB as a movie; ProRes 4444 and FFV1 keep the fourth channel."""
     pixel_formats = {"libx264": "yuv420p", "prores_ks": "yuva444p10le", "ffv1": "bgra"}

@@ -1,5 +1,6 @@
 """`layert2v-data`: check clips, build clips from raw video, fetch pictures for composed scenes."""
 
+import json
 import logging
 from fractions import Fraction
 from pathlib import Path
@@ -10,13 +11,16 @@ import typer
 
 from layert2v_training.assets import AssetsUnavailable, fetch_assets, verify_assets
 from layert2v_training.data.checking import check_source
-from layert2v_training.data.problems import MixedRates
+from layert2v_training.data.problems import BadClips, MixedRates
 from layert2v_training.data.sources import ClipFormat
 from layert2v_training.engine.build import build_clips
-from layert2v_training.engine.recipe import Captioner, EngineRecipe, Matter, Plates
+from layert2v_training.engine.recipe import ADAPTERS, Captioner, EngineRecipe, Matter, Plates
 from layert2v_training.engine.stages import StageUnavailable
+from layert2v_training.overrides import InvalidRecipe, apply_overrides, read_overrides
 
 app = typer.Typer(help=__doc__, no_args_is_help=True, pretty_exceptions_enable=False)
+
+_DEFAULT = EngineRecipe()
 
 
 def _fraction(text: str) -> Fraction:
@@ -27,6 +31,27 @@ def _fraction(text: str) -> Fraction:
     if rate <= 0:
         raise typer.BadParameter(f"{text} is not positive; say 24 or 30000/1001")
     return rate
+
+
+def _folders(pairs: list[str] | None) -> list[list[str]] | None:
+    """Read NAME=FOLDER."""
+    for pair in pairs or ():
+        if "=" not in pair:
+            raise typer.BadParameter(
+                f"--weights {pair} names no folder; say NAME=FOLDER, NAME one of "
+                f"{', '.join(ADAPTERS)}"
+            )
+    return [pair.split("=", 1) for pair in pairs] if pairs else None
+
+
+def _recipe(files: list[Path], changes: list[str], options: dict[str, object]) -> EngineRecipe:
+    """Change the recipe by files, then by what was said on the command line.
+
+    Raises:
+        InvalidRecipe: A field is unknown, out of its limits, or said twice.
+    """
+    said = [f"{name}={json.dumps(value)}" for name, value in options.items() if value is not None]
+    return apply_overrides(EngineRecipe(), read_overrides(files, [*changes, *said]))
 
 
 Rate = Annotated[
@@ -74,34 +99,79 @@ def build(
     videos: Annotated[list[Path], typer.Argument(help="Movies, or folders of movies.")],
     out: Annotated[Path, typer.Option(help="Folder to fill; a later call goes on with it.")],
     processes: Annotated[int, typer.Option(min=1, help="Shots worked on at once.")] = 1,
-    height: Annotated[int, typer.Option(min=16, help="Lines of the clips.")] = 192,
-    num_frames: Annotated[int, typer.Option("--frames", min=2, help="Frames of a clip.")] = 33,
-    fps: Annotated[Fraction, typer.Option(parser=_fraction, help="Their rate.")] = Fraction(8),
+    height: Annotated[
+        int | None, typer.Option(min=16, help=f"Lines of the clips ({_DEFAULT.height}).")
+    ] = None,
+    num_frames: Annotated[
+        int | None,
+        typer.Option("--frames", min=2, help=f"Frames of a clip ({_DEFAULT.num_frames})."),
+    ] = None,
+    fps: Annotated[
+        Fraction | None, typer.Option(parser=_fraction, help=f"Their rate ({_DEFAULT.fps}).")
+    ] = None,
     most_clips: Annotated[
-        int, typer.Option("--clips-per-shot", min=1, help="At most so many from one shot.")
-    ] = 4,
-    mattes: Annotated[Matter, typer.Option(help="What cuts subjects out.")] = Matter.U2NETP,
-    plates: Annotated[Plates, typer.Option(help="What removes subjects.")] = Plates.MEDIAN,
-    captions: Annotated[Captioner, typer.Option(help="What writes.")] = Captioner.TEMPLATE,
+        int | None,
+        typer.Option(
+            "--clips-per-shot",
+            min=1,
+            help=f"At most so many from one shot ({_DEFAULT.most_clips}).",
+        ),
+    ] = None,
+    mattes: Annotated[
+        Matter | None, typer.Option(help=f"What cuts subjects out ({_DEFAULT.mattes}).")
+    ] = None,
+    plates: Annotated[
+        Plates | None, typer.Option(help=f"What removes subjects ({_DEFAULT.plates}).")
+    ] = None,
+    captions: Annotated[
+        Captioner | None, typer.Option(help=f"What writes ({_DEFAULT.captions}).")
+    ] = None,
     weights: Annotated[
-        list[str], typer.Option(help="NAME=FOLDER: weights of an adapter, such as qwen-vl.")
-    ] = [],  # noqa: B006  (typer copies it)
+        list[str] | None, typer.Option(help="NAME=FOLDER: weights of an adapter, such as qwen-vl.")
+    ] = None,
     most_similar: Annotated[
-        float, typer.Option(min=0, max=1, help="Reject captions this close to an earlier one.")
-    ] = 0.85,
-    cache: Annotated[Path, typer.Option(help="Where fetched models are kept.")] = Path("cache"),
+        float | None,
+        typer.Option(
+            min=0, max=1, help=f"Reject captions this close to another ({_DEFAULT.most_similar})."
+        ),
+    ] = None,
+    keep_repeats: Annotated[
+        bool, typer.Option("--keep-repeats", help="Reject no clip for its captions.")
+    ] = False,
+    cache: Annotated[
+        Path | None, typer.Option(help=f"Where fetched models are kept ({_DEFAULT.cache}).")
+    ] = None,
+    skip_bad: Annotated[
+        bool, typer.Option("--skip-bad", help="Leave out movies that are cut short or damaged.")
+    ] = False,
+    files: Annotated[
+        list[Path] | None,
+        typer.Option("--recipe-file", help="YAML of changed fields of the recipe. Repeatable."),
+    ] = None,
+    changes: Annotated[
+        list[str] | None,
+        typer.Option("--set", help="Change a field: most_layers=3. Repeatable."),
+    ] = None,
 ) -> None:
-    """Turn raw video into checked clips, CLIPS.jsonl and a report with pictures."""
+    """Turn raw video into checked clips, CLIPS.jsonl and a report with pictures.
+
+    Files change the recipe, options and --set win over files; --set reaches the checker's limits.
+    """
     cv2.setNumThreads(1)
-    named = dict(pair.split("=", 1) for pair in weights if "=" in pair)
-    recipe = EngineRecipe(
-        height=height, num_frames=num_frames, fps=fps, most_clips=most_clips, mattes=mattes,
-        plates=plates, captions=captions, weights=tuple(sorted(named.items())),
-        most_similar=most_similar, cache=cache,
-    )  # fmt: skip
+    options: dict[str, object] = {
+        "height": height, "num_frames": num_frames, "fps": str(fps) if fps else None,
+        "most_clips": most_clips, "mattes": mattes, "plates": plates, "captions": captions,
+        "weights": _folders(weights), "most_similar": most_similar,
+        "cache": str(cache) if cache else None,
+    }  # fmt: skip
+    kept = ["most_similar=null"] if keep_repeats else []
     try:
-        result = build_clips(videos, out, recipe, processes)
-    except (AssetsUnavailable, StageUnavailable, FileNotFoundError) as error:
+        recipe = _recipe(files or [], [*(changes or []), *kept], options)
+        result = build_clips(videos, out, recipe, processes, skip_bad=skip_bad)
+    except BadClips as error:
+        typer.echo(f"{error}\n--skip-bad builds from the others", err=True)
+        raise typer.Exit(2) from error
+    except (AssetsUnavailable, StageUnavailable, FileNotFoundError, InvalidRecipe) as error:
         typer.echo(str(error), err=True)
         raise typer.Exit(2) from error
     typer.echo(f"{result.num_accepted} clips, {result.num_rejected} rejected: {result.report}")
@@ -127,3 +197,7 @@ def main() -> None:
     """Run the command line."""
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
     app()
+
+
+if __name__ == "__main__":
+    main()

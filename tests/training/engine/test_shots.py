@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from layert2v_training.data.problems import BadClip
-from layert2v_training.engine.shots import camera_motion, find_videos, read_shots
+from layert2v_training.engine.shots import camera_motion, name_of, read_shots
 from support import toy_clips
 
 
@@ -16,7 +16,17 @@ def test_a_jump_of_colours_begins_a_new_shot(tmp_path: Path) -> None:
     shots = list(read_shots(movie, Fraction(24), 24, 100))
 
     assert [len(shot.frames_THWC) for shot in shots] == [6, 6]
-    assert [shot.name for shot in shots] == ["cut-000", "cut-001"]
+    assert [shot.name for shot in shots] == [f"{name_of(movie)}-000", f"{name_of(movie)}-001"]
+
+
+def test_movies_of_one_stem_have_names_of_their_own_that_do_not_change(tmp_path: Path) -> None:
+    paths = [tmp_path / "a" / "clip.mp4", tmp_path / "b" / "clip.mp4", tmp_path / "a" / "clip.mov"]
+
+    names = [name_of(path) for path in paths]
+
+    assert len(set(names)) == 3
+    assert all(name.startswith("clip-") for name in names)
+    assert name_of(tmp_path / "b" / ".." / "a" / "clip.mp4") == names[0]
 
 
 def test_frames_are_taken_at_the_chosen_rate_and_height(tmp_path: Path) -> None:
@@ -25,6 +35,16 @@ def test_frames_are_taken_at_the_chosen_rate_and_height(tmp_path: Path) -> None:
     (shot,) = read_shots(movie, Fraction(8), 12, 100)
 
     assert shot.frames_THWC.shape == (8, 12, 16, 3)
+    assert shot.fps == 8
+
+
+def test_a_movie_slower_than_the_chosen_rate_keeps_its_own(tmp_path: Path) -> None:
+    movie = toy_clips.write_movie(tmp_path / "slow.mp4", toy_clips.flat((9, 9, 9), 10), fps=5)
+
+    (shot,) = read_shots(movie, Fraction(8), 12, 100)
+
+    assert len(shot.frames_THWC) == 10
+    assert shot.fps == 5
 
 
 def test_a_long_shot_is_cut_where_memory_ends(tmp_path: Path) -> None:
@@ -42,9 +62,11 @@ def test_a_damaged_movie_is_a_bad_clip(tmp_path: Path) -> None:
         list(read_shots(tmp_path / "broken.mp4", Fraction(24), 24, 3))
 
 
-def test_a_folder_without_movies_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(FileNotFoundError, match="no movie in"):
-        find_videos([tmp_path])
+def test_a_movie_with_damaged_frames_is_no_row_of_short_shots(tmp_path: Path) -> None:
+    movie = toy_clips.write_damaged_movie(tmp_path / "flipped.mp4")
+
+    with pytest.raises(BadClip, match=r"flipped\.mp4: frame \d+ is damaged"):
+        list(read_shots(movie, Fraction(24), 24, 100))
 
 
 def test_a_panning_camera_moves_and_a_still_one_does_not() -> None:

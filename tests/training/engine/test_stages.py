@@ -3,8 +3,14 @@ from pathlib import Path
 import pytest
 
 from layert2v_training.engine import stages
-from layert2v_training.engine.recipe import EngineRecipe, Matter
-from layert2v_training.engine.stages import StageUnavailable, load_matter, weights_of
+from layert2v_training.engine.recipe import Captioner, EngineRecipe, Matter, Plates
+from layert2v_training.engine.stages import (
+    StageUnavailable,
+    check_stages,
+    load_captioner,
+    load_matter,
+    weights_of,
+)
 from layert2v_training.engine.subjects import first_seen, unseen
 
 
@@ -34,6 +40,38 @@ def test_a_missing_package_of_an_adapter_is_refused_with_how_to_bring_it(tmp_pat
 
     with pytest.raises(StageUnavailable, match=r"needs the package matanyone: pip install git\+"):
         load_matter(recipe)
+
+
+@pytest.mark.parametrize(("recipe", "stage"), [
+    (EngineRecipe(captions=Captioner.QWEN_VL), "qwen-vl"),
+    (EngineRecipe(plates=Plates.WAN_VACE), "wan-vace"),
+    (EngineRecipe(mattes=Matter.SAM2), "sam2"),
+])  # fmt: skip
+def test_every_chosen_stage_is_checked_before_work(recipe: EngineRecipe, stage: str) -> None:
+    with pytest.raises(StageUnavailable, match=f"{stage} needs its weights"):
+        check_stages(recipe)
+
+
+def test_a_folder_that_only_describes_a_model_holds_no_weights(tmp_path: Path) -> None:
+    (tmp_path / "model_index.json").write_text("{}")
+    recipe = EngineRecipe(plates=Plates.WAN_VACE, weights=(("wan-vace", str(tmp_path)),))
+
+    with pytest.raises(StageUnavailable, match="holds none"):
+        check_stages(recipe)
+
+
+def test_a_caption_model_is_loaded_once_for_all_videos(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "config.json").write_text("{}")
+    (tmp_path / "model.safetensors").write_bytes(b"")
+    monkeypatch.setattr(stages, "find_spec", lambda name: name)
+    monkeypatch.setattr("layert2v_training.engine.qwen_vl.QwenVlCaptioner", lambda weights: [])
+    recipe = EngineRecipe(captions=Captioner.QWEN_VL, weights=(("qwen-vl", str(tmp_path)),))
+
+    one, two = (load_captioner(recipe, tmp_path / name) for name in ("a.mp4", "b.mp4"))
+
+    assert one is two
 
 
 def test_frames_without_a_box_are_known() -> None:

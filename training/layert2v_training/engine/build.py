@@ -1,27 +1,39 @@
 """Raw video to a folder of clips, `clips.jsonl` and `report.html`; goes on where it stopped.
 
 A shot's outcome is kept in `shots/`, under a digest of the video and the recipe; a shot that has
-one is not worked on again. Redundancy is judged at the end, over all.
+one is not worked on again. Redundancy is judged at the end, over all; repeats go to `repeats/`.
 """
 
+import glob
 import hashlib
 import json
 import multiprocessing
+import shutil
 from collections.abc import Iterator
-from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures import FIRST_COMPLETED, Executor, Future, ProcessPoolExecutor, wait
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
-from itertools import islice
 from pathlib import Path
+from typing import Any
 
 import cv2
 from tqdm import tqdm
 
-from layert2v_training.data.problems import BadClip
-from layert2v_training.engine.layers import ShotRejected, candidates, reasons_against
+from layert2v_training.data.problems import BadClip, BadClips
+from layert2v_training.engine.layers import candidates, reasons_against
+from layert2v_training.engine.movies import find_videos, reason_against
+from layert2v_training.engine.reasons import Reason, ShotRejected
 from layert2v_training.engine.recipe import EngineRecipe
+from layert2v_training.engine.redundancy import REPEATS, without_repeats
 from layert2v_training.engine.report import Outcome, write_report, write_strip
-from layert2v_training.engine.shots import Shot, find_videos, read_shots
-from layert2v_training.engine.stages import load_captioner, load_matter, load_painter
+from layert2v_training.engine.shots import Shot, name_of, read_shots
+from layert2v_training.engine.stages import (
+    check_stages,
+    load_captioner,
+    load_matter,
+    load_painter,
+)
+from layert2v_training.engine.templates import sidecar
 from layert2v_training.engine.writing import write_clip
 
 
@@ -35,56 +47,108 @@ class BuildResult:
 
 
 def build_clips(
-    places: list[Path], out: Path, recipe: EngineRecipe, processes: int = 1
+    places: list[Path],
+    out: Path,
+    recipe: EngineRecipe,
+    processes: int = 1,
+    *,
+    skip_bad: bool = False,
 ) -> BuildResult:
     """Build clips from movies, `processes` shots at once.
 
+    Args:
+        places: Movies and folders of movies.
+        out: Folder to fill; what is there already is not made again.
+        recipe: What to make.
+        processes: How many work.
+        skip_bad: Leave movies out that cannot be used; the report names them.
+
     Raises:
-        FileNotFoundError: There is no movie.
+        FileNotFoundError: A place holds no movie; whatever `skip_bad` says.
+        BadClips: Movies are cut short or damaged, and may not be left out or are all there are.
         StageUnavailable, AssetsUnavailable: A chosen stage cannot be loaded.
     """
     videos = find_videos(places)
-    load_painter(recipe)
-    load_matter(recipe)  # fetches and refuses before any work is done, and in one process
-    outcomes: list[Outcome] = []
-    (out / "shots").mkdir(parents=True, exist_ok=True)
-    for video in tqdm(videos, desc="videos", mininterval=5, ascii=True):
-        try:
-            outcomes += _build_video(video, out, recipe, processes)
-        except BadClip as problem:
-            outcomes.append(Outcome(video.stem, (problem.reason,)))
-    outcomes = _without_repeats(outcomes, recipe.most_similar)
+    check_stages(recipe)
+    with _workers(processes) as workers:
+        bad = _check(videos, workers, skip_bad=skip_bad)
+        outcomes = [
+            Outcome(name_of(video), (Reason("bad movie", reason),)) for video, reason in bad.items()
+        ]
+        (out / "shots").mkdir(parents=True, exist_ok=True)
+        good = [video for video in videos if video not in bad]
+        shots = _shots_of(good, recipe)
+        outcomes += _build_shots(shots, out, recipe, workers, 2 * processes)
+    outcomes, not_judged = without_repeats(outcomes, recipe.most_similar)
+    _put_repeats_aside(out, outcomes)
     accepted = [outcome for outcome in outcomes if not outcome.reasons]
     lines = [json.dumps({"clip": f"clips/{outcome.name}"}) + "\n" for outcome in accepted]
     (out / "clips.jsonl").write_text("".join(lines))
-    write_report(out / "report.html", outcomes)
+    write_report(out / "report.html", outcomes, not_judged)
     return BuildResult(len(accepted), len(outcomes) - len(accepted), out / "report.html")
 
 
-def _build_video(video: Path, out: Path, recipe: EngineRecipe, processes: int) -> Iterator[Outcome]:
-    shots = read_shots(video, recipe.fps, recipe.height, recipe.most_frames)
+@contextmanager
+def _workers(processes: int) -> Iterator[Executor | None]:
+    """Start one pool for all videos; None where this process does the work."""
     if processes == 1:
-        for shot in shots:
-            yield from _outcomes(shot, video, out, recipe)
+        yield None
         return
     spawned = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(processes, mp_context=spawned) as pool:
-        while some := list(islice(shots, processes)):  # bounds the frames held
-            futures = [pool.submit(_outcomes, shot, video, out, recipe) for shot in some]
-            for future in futures:
-                yield from future.result()
+        yield pool
+
+
+def _check(videos: list[Path], workers: Executor | None, *, skip_bad: bool) -> dict[Path, str]:
+    """Map the movies that cannot be used to the reason."""
+    reasons = (workers.map if workers else map)(reason_against, videos)
+    bad = {video: why for video, why in zip(videos, reasons, strict=True) if why is not None}
+    if bad and (not skip_bad or len(bad) == len(videos)):
+        raise BadClips([BadClip(video, reason) for video, reason in bad.items()])
+    return bad
+
+
+def _shots_of(videos: list[Path], recipe: EngineRecipe) -> Iterator[tuple[Path, Shot]]:
+    for video in tqdm(videos, desc="videos", mininterval=5, ascii=True):
+        for shot in read_shots(video, recipe.fps, recipe.height, recipe.most_frames):
+            yield video, shot
+
+
+def _build_shots(
+    shots: Iterator[tuple[Path, Shot]],
+    out: Path,
+    recipe: EngineRecipe,
+    workers: Executor | None,
+    most_held: int,
+) -> list[Outcome]:
+    """Work on shots of any video at once; `most_held` bounds the shots whose frames are held."""
+    if workers is None:
+        return [o for video, shot in shots for o in _outcomes(shot, video, out, recipe)]
+    futures: list[Future[list[Outcome]]] = []
+    pending: set[Future[list[Outcome]]] = set()
+    for video, shot in shots:
+        if len(pending) >= most_held:
+            done, pending = wait(pending, return_when=FIRST_COMPLETED)
+            for future in done:
+                future.result()  # a failure ends the build now, not after the last video
+        futures.append(workers.submit(_outcomes, shot, video, out, recipe))
+        pending.add(futures[-1])
+    return [outcome for future in futures for outcome in future.result()]
 
 
 def _outcomes(shot: Shot, video: Path, out: Path, recipe: EngineRecipe) -> list[Outcome]:
     """Give a shot's outcomes, from disk where they are there."""
     stat = video.stat()
-    facts = repr(
-        (str(video.resolve()), stat.st_size, stat.st_mtime_ns, replace(recipe, most_similar=1))
-    )
+    names = sidecar(video).read_text() if sidecar(video).is_file() else ""
+    judged_later = replace(recipe, most_similar=None)
+    facts = repr((str(video.resolve()), stat.st_size, stat.st_mtime_ns, names, judged_later))
     digest = hashlib.sha256(facts.encode()).hexdigest()[:12]
     path = out / "shots" / f"{shot.name}-{digest}.json"
     if path.is_file():
-        return [_outcome_of(read) for read in json.loads(path.read_text())]
+        outcomes = [_outcome_of(read) for read in json.loads(path.read_text())]
+        if all(outcome.reasons or _find_clip(out, outcome.name) for outcome in outcomes):
+            return outcomes
+    _forget(shot, out)
     outcomes = _work(shot, video, out, recipe)
     partial = path.with_suffix(".part")
     partial.write_text(json.dumps([asdict(outcome) for outcome in outcomes]))
@@ -92,9 +156,36 @@ def _outcomes(shot: Shot, video: Path, out: Path, recipe: EngineRecipe) -> list[
     return outcomes
 
 
-def _outcome_of(read: dict[str, object]) -> Outcome:
-    outcome = Outcome(**read)  # type: ignore[arg-type]
-    return replace(outcome, reasons=tuple(outcome.reasons), captions=tuple(outcome.captions))
+def _outcome_of(read: dict[str, Any]) -> Outcome:
+    reasons = tuple(Reason(**reason) for reason in read["reasons"])
+    return Outcome(**{**read, "reasons": reasons, "captions": tuple(read["captions"])})
+
+
+def _find_clip(out: Path, name: str) -> Path | None:
+    """Give an accepted clip's folder, among the clips or put aside as a repeat."""
+    places = (out / "clips" / name, out / "repeats" / name)
+    return next((place for place in places if place.is_dir()), None)
+
+
+def _forget(shot: Shot, out: Path) -> None:
+    """Remove what another recipe, or a call that was stopped, made of a shot."""
+    pattern = f"{glob.escape(shot.name)}-*"
+    for path in (*(out / "clips").glob(pattern), *(out / "repeats").glob(pattern)):
+        shutil.rmtree(path)
+    for folder in ("shots", "pictures"):
+        for path in (out / folder).glob(pattern):
+            path.unlink()
+
+
+def _put_repeats_aside(out: Path, outcomes: list[Outcome]) -> None:
+    """Keep repeats in `repeats/`, and what is no repeat any more in `clips/`."""
+    for outcome in outcomes:
+        is_repeat = REPEATS in [reason.kind for reason in outcome.reasons]
+        right = out / ("repeats" if is_repeat else "clips") / outcome.name
+        there = _find_clip(out, outcome.name)
+        if there is not None and there != right:
+            right.parent.mkdir(exist_ok=True)
+            there.replace(right)
 
 
 def _work(shot: Shot, video: Path, out: Path, recipe: EngineRecipe) -> list[Outcome]:
@@ -108,21 +199,10 @@ def _work(shot: Shot, video: Path, out: Path, recipe: EngineRecipe) -> list[Outc
             reasons = tuple(reasons_against(made.figures, recipe))
             write_strip(out / "pictures" / f"{made.name}.jpg", made.clip)
             if not reasons:
-                write_clip(out / "clips" / made.name, made.clip, recipe.fps)
-            outcomes.append(Outcome(made.name, reasons, captions, made.figures))
+                write_clip(out / "clips" / made.name, made.clip, shot.fps)
+            telling = captioner.telling(captions)
+            of = name_of(video) if telling.of_video else ""
+            outcomes.append(Outcome(made.name, reasons, captions, made.figures, telling.text, of))
     except ShotRejected as rejection:
-        outcomes.append(Outcome(shot.name, (str(rejection),)))
+        outcomes.append(Outcome(shot.name, (rejection.reason,)))
     return outcomes
-
-
-def _without_repeats(outcomes: list[Outcome], most_similar: float) -> list[Outcome]:
-    """Reject accepted clips whose captions together repeat an earlier one's."""
-    from layert2v_training.engine.redundancy import redundant  # torch: no worker needs it
-
-    accepted = [index for index, outcome in enumerate(outcomes) if not outcome.reasons]
-    texts = [". ".join(outcomes[index].captions) for index in accepted]
-    judged = list(outcomes)
-    for repeat, (first, cosine) in (redundant(texts, most_similar) if texts else {}).items():
-        reason = f"repeats {outcomes[accepted[first]].name}: cosine of captions {cosine:.2f}"
-        judged[accepted[repeat]] = replace(outcomes[accepted[repeat]], reasons=(reason,))
-    return judged

@@ -11,11 +11,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from layert2v_training.clips import ClipForeground, LayeredClip, Pixels, flatten, straight
+from layert2v_training.engine import scale
 from layert2v_training.engine.plates import clean_plate, median_plate
+from layert2v_training.engine.reasons import Reason, ShotRejected
 from layert2v_training.engine.recipe import BOX_PROMPTED, EngineRecipe
 from layert2v_training.engine.shots import Codes, Shot, camera_motion
 from layert2v_training.engine.stages import ClipCaptioner, PlatePainter, SubjectMatter
 from layert2v_training.engine.subjects import Box, Subject, follow, moving_regions
+from layert2v_training.evaluation.steadiness import matte_area_flicker, matte_core_flicker
 
 _FLOOR = 0.05
 """Alpha below which a matte is noise."""
@@ -24,7 +27,7 @@ _AGREEMENT = 0.4
 _LOOKS = 3
 """How many plates are looked at for each subject."""
 _REACH = 9
-"""Pixels beyond a moving region in which its matte is believed, at 192 lines."""
+"""Pixels beyond a moving region in which its matte is believed, at `scale.LINES`."""
 
 
 @dataclass(frozen=True)
@@ -36,10 +39,6 @@ class Candidate:
     figures: dict[str, float]
 
 
-class ShotRejected(ValueError):
-    """Raised when a shot gives no clip; says why."""
-
-
 def candidates(
     shot: Shot,
     recipe: EngineRecipe,
@@ -49,27 +48,35 @@ def candidates(
 ) -> Iterator[Candidate]:
     """Take a shot apart into clips; without a painter their plate is the median over time.
 
+    A part of the shot in which nothing moves gives no clip; the others still do.
+
     Raises:
-        ShotRejected: It is too short, its camera moves, or nothing moves in it.
+        ShotRejected: It is too short, its camera moves, or nothing moves in any part of it.
     """
     frames = shot.frames_THWC
     if len(frames) < recipe.num_frames:
-        raise ShotRejected(f"too short: {len(frames)} frames, {recipe.num_frames} are needed")
+        raise ShotRejected(
+            "too short", f"too short: {len(frames)} frames, {recipe.num_frames} are needed"
+        )
     motion = camera_motion(frames)
     if motion > recipe.most_camera:
-        raise ShotRejected(f"the camera moves {motion:.2f} pixels per frame: no clean plate")
+        said = f"the camera moves {motion:.2f} pixels per frame: no clean plate"
+        raise ShotRejected("the camera moves", said)
     regions_THW = moving_regions(frames, median_plate(frames))
-    reach = np.ones((_REACH, _REACH), np.uint8)
+    reach = scale.square(_REACH, frames.shape[1])
     near_THW = np.stack([cv2.dilate(r.astype(np.uint8), reach) > 0 for r in regions_THW])
     plate, unseen = clean_plate(frames, near_THW)
-    shared = {"unseen": 0.0 if painter else unseen, "camera": motion}
+    shared = {
+        "unseen": 0.0 if painter else unseen, "camera": motion, "fps": float(shot.fps),
+    }  # fmt: skip
     count = min(len(frames) // recipe.num_frames, recipe.most_clips)
-    for number in range(count):
-        first = number * (len(frames) - recipe.num_frames) // max(count - 1, 1)
-        window = slice(first, first + recipe.num_frames)
-        subjects = follow(regions_THW[window])
+    windows = _windows(len(frames), recipe.num_frames, count)
+    found = [(window, follow(regions_THW[window])) for window in windows]
+    if not any(subjects for _, subjects in found):
+        raise ShotRejected("nothing moves", "nothing moves in front of the camera")
+    for number, (window, subjects) in enumerate(found):
         if not subjects:
-            raise ShotRejected("nothing moves in front of the camera")
+            continue
         plates = plate[None]
         if painter is not None:
             words = captioner.background(plate)
@@ -79,6 +86,12 @@ def candidates(
             matter, captioner, can_miss=recipe.mattes not in BOX_PROMPTED,
         )  # fmt: skip
         yield Candidate(f"{shot.name}-{number:02d}", clip, {**shared, **figures})
+
+
+def _windows(num_frames: int, length: int, count: int) -> list[slice]:
+    """Spread windows of `length` frames evenly over a shot."""
+    starts = [k * (num_frames - length) // max(count - 1, 1) for k in range(count)]
+    return [slice(start, start + length) for start in starts]
 
 
 def _grouped(subjects: list[Subject], most_layers: int) -> list[list[Subject]]:
@@ -146,19 +159,21 @@ def _believed(
 ) -> tuple[Pixels, float]:
     """Keep a matte near what moves; where it disagrees, take what moves. And how often that was."""
     believed, replaced = np.zeros_like(alpha_THW), []
+    height = alpha_THW.shape[1]
+    margin, feather = round(scale.pixels(_REACH, height)), scale.pixels(1, height)
     for t, box in enumerate(boxes):
         if box is not None:
             inside = np.zeros(near_THW.shape[1:], bool)
-            inside[max(box[1] - _REACH, 0) : box[3] + _REACH,
-                   max(box[0] - _REACH, 0) : box[2] + _REACH] = True  # fmt: skip
-            gate = cv2.GaussianBlur((near_THW[t] & inside).astype(np.float32), (0, 0), 2)
-            core = cv2.erode((near_THW[t] & inside).astype(np.uint8), np.ones((7, 7), np.uint8))
+            inside[max(box[1] - margin, 0) : box[3] + margin,
+                   max(box[0] - margin, 0) : box[2] + margin] = True  # fmt: skip
+            gate = cv2.GaussianBlur((near_THW[t] & inside).astype(np.float32), (0, 0), 2 * feather)
+            core = cv2.erode((near_THW[t] & inside).astype(np.uint8), scale.square(7, height))
             matte = alpha_THW[t] * gate
             union = ((matte > 0.5) | (core > 0)).sum()
             is_wrong = ((matte > 0.5) & (core > 0)).sum() < _AGREEMENT * union
             replaced.append(is_wrong)
             believed[t] = (
-                cv2.GaussianBlur(core.astype(np.float32), (0, 0), 1) if is_wrong else matte
+                cv2.GaussianBlur(core.astype(np.float32), (0, 0), feather) if is_wrong else matte
             )
     believed[believed < _FLOOR] = 0
     return believed, float(np.mean(replaced)) if replaced else 0.0
@@ -174,27 +189,41 @@ def _colour(full: Pixels, behind: Pixels, alpha_THW: Pixels) -> Pixels:
 def _figures(clip: LayeredClip, composite: Pixels) -> dict[str, float]:
     error = np.square(composite - clip.full_THWC).mean()
     cover_THW = 1 - np.prod([1 - layer.alpha_THW for layer in clip.foregrounds], axis=0)
-    steps = np.abs(np.diff(cover_THW, axis=0)).sum((1, 2))
     return {
         "recomposition": float(-10 * np.log10(max(float(error), 1e-9))),
         "cover": float(cover_THW.mean()),
-        "flicker": float(np.mean(steps / np.maximum(cover_THW[1:].sum((1, 2)), 1))),
+        **_flicker(clip),
         "layers": float(len(clip.foregrounds)),
     }
 
 
-def reasons_against(figures: dict[str, float], recipe: EngineRecipe) -> list[str]:
+def _flicker(clip: LayeredClip) -> dict[str, float]:
+    """Give both figures of the foreground that flickers most; none without three frames.
+
+    Source: docs/evaluation.md, T2. Both are second differences: steady motion is no flicker.
+    """
+    mattes = [layer.alpha_THW for layer in clip.foregrounds]
+    measured = {
+        "core_flicker": [matte_core_flicker(alpha_THW) for alpha_THW in mattes],
+        "area_flicker": [matte_area_flicker(alpha_THW) for alpha_THW in mattes],
+    }
+    known = {name: [v for v in values if v is not None] for name, values in measured.items()}
+    return {name: max(values) for name, values in known.items() if values}
+
+
+def reasons_against(figures: dict[str, float], recipe: EngineRecipe) -> list[Reason]:
     """Say why a candidate must not be trained on; nothing: it may."""
     least, most = recipe.cover
     checks = {
         "recomposition": (recipe.least_recomposition, np.inf),
         "cover": (least, most),
         "unseen": (0.0, recipe.most_unseen),
-        "flicker": (0.0, recipe.most_flicker),
+        "core_flicker": (0.0, recipe.most_core_flicker),
+        "area_flicker": (0.0, recipe.most_area_flicker),
         "in_plate": (0.0, recipe.most_in_plate),
     }
     return [
-        f"{name} is {figures[name]:.3g}, allowed is {low:g} to {high:g}"
+        Reason(name, f"{name} is {figures[name]:.3g}, allowed is {low:g} to {high:g}")
         for name, (low, high) in checks.items()
-        if not low <= figures[name] <= high
+        if name in figures and not low <= figures[name] <= high
     ]

@@ -1,5 +1,6 @@
 """Captions by Qwen-VL, or any image-text model of transformers with a chat template."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -7,6 +8,7 @@ import torch
 from PIL import Image
 from transformers import AutoModelForImageTextToText, AutoProcessor
 
+from layert2v_training.engine.redundancy import Telling
 from layert2v_training.engine.shots import Codes
 from layert2v_training.engine.subjects import Box
 
@@ -38,6 +40,10 @@ class QwenVlCaptioner:
             seen[k][0][box[1] : box[3], box[0] : box[2]] for k in chosen if (box := seen[k][1])
         ]
         return self._ask(crops, _SUBJECT)
+
+    def telling(self, captions: Sequence[str]) -> Telling:
+        """Give all it wrote."""
+        return Telling(". ".join(captions))
 
     @torch.inference_mode()
     def _ask(self, pictures: list[Codes], question: str) -> str:

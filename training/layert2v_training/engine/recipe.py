@@ -43,6 +43,16 @@ class Captioner(StrEnum):
     """Qwen-VL of transformers."""
 
 
+ADAPTERS = (
+    Matter.SAM2.value,
+    Matter.SAM3.value,
+    Matter.MATANYONE.value,
+    Plates.WAN_VACE.value,
+    Captioner.QWEN_VL.value,
+)
+"""Stages whose weights the user gives."""
+
+
 @dataclass(frozen=True)
 class EngineRecipe:
     """What to build from raw video."""
@@ -51,6 +61,7 @@ class EngineRecipe:
     """Lines of the clips; the width follows the video's shape, even."""
     num_frames: int = 33
     fps: Fraction = Fraction(8)
+    """At which frames are chosen; a slower video keeps its own rate, and its clips say so."""
     most_clips: int = 4
     """At most so many clips from one shot."""
     most_frames: int = 240
@@ -62,16 +73,19 @@ class EngineRecipe:
     captions: Captioner = Captioner.TEMPLATE
     weights: tuple[tuple[str, str], ...] = ()
     """Stage and the folder of its weights, for adapters."""
-    most_similar: float = 0.85
-    """Cosine of captions from which a clip is redundant. Source: VidLayer, `decisions.md` 3."""
+    most_similar: float | None = 0.85
+    """Cosine of captions from which a clip is redundant; None: repeats are kept. Templates are not
+    judged. Source: VidLayer, `decisions.md` 3."""
     least_recomposition: float = 27.0
     """dB below which layers do not explain the video."""
     most_unseen: float = 0.2
     """Share of the plate that no frame shows."""
     most_camera: float = 0.6
     """Median movement of the background in pixels per frame."""
-    most_flicker: float = 0.8
-    """Change of the matte per frame, as a share of it: small fast subjects reach 0.6."""
+    most_core_flicker: float = 200.0
+    """1000 times the second difference of alpha where the matte stays."""
+    most_area_flicker: float = 0.5
+    """Second difference of the matte's area, as a share of it."""
     most_in_plate: float = 0.5
     """Overlap (soft IoU) of what is cut out of frames and of plates: subjects that stood still.
     Not looked at with `BOX_PROMPTED` mattes."""
@@ -79,3 +93,30 @@ class EngineRecipe:
     """Least and most of the picture that subjects cover."""
     cache: Path = Path("cache")
     """Where fetched models are kept."""
+
+    def __post_init__(self) -> None:
+        """Refuse what no build could keep.
+
+        Raises:
+            ValueError: A field is out of its limits; names the field, the value and the limit.
+        """
+        least = {"height": 16, "num_frames": 2, "most_clips": 1, "most_layers": 1}
+        for name, low in least.items():
+            if getattr(self, name) < low:
+                raise ValueError(f"{name} is {getattr(self, name)}; give {low} or more")
+        if self.fps <= 0:
+            raise ValueError(f"fps is {self.fps}; give a positive rate, such as 24 or 30000/1001")
+        if self.most_frames < self.num_frames:
+            raise ValueError(
+                f"most_frames is {self.most_frames}, fewer than the {self.num_frames} of a clip: "
+                f"every shot would be too short; give num_frames or more"
+            )
+        low, high = self.cover
+        if not 0 <= low <= high <= 1:
+            raise ValueError(f"cover is {low:g} to {high:g}; give two ascending shares in 0 to 1")
+        for stage, folder in self.weights:
+            if stage not in ADAPTERS or not folder:
+                raise ValueError(
+                    f"weights name {stage}={folder}; say NAME=FOLDER, NAME one of "
+                    f"{', '.join(ADAPTERS)}"
+                )

@@ -1,5 +1,6 @@
 """The stages that a recipe chooses between, and how the chosen one is loaded."""
 
+from collections.abc import Sequence
 from functools import lru_cache
 from importlib.util import find_spec
 from pathlib import Path
@@ -9,7 +10,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from layert2v_training.clips import Pixels
-from layert2v_training.engine.recipe import Captioner, EngineRecipe, Matter, Plates
+from layert2v_training.engine.recipe import (
+    ADAPTERS,
+    BOX_PROMPTED,
+    Captioner,
+    EngineRecipe,
+    Matter,
+    Plates,
+)
+from layert2v_training.engine.redundancy import Telling
 from layert2v_training.engine.shots import Codes
 from layert2v_training.engine.subjects import Box
 
@@ -18,6 +27,15 @@ _INSTALL = {
     "matanyone": "pip install git+https://github.com/pq-yang/MatAnyone (non-commercial)",
 }
 """How a package is brought."""
+_PACKAGES = {
+    "sam2": ("torchvision",),
+    "sam3": ("torchvision",),
+    "matanyone": ("matanyone", "torchvision"),
+    "wan-vace": (),
+    "qwen-vl": ("torchvision",),
+}
+"""What an adapter needs beyond this project's own packages."""
+_WEIGHT_SUFFIXES = (".safetensors", ".bin", ".pt", ".pth")
 
 
 class StageUnavailable(RuntimeError):
@@ -47,29 +65,56 @@ class ClipCaptioner(Protocol):
     def subject(self, frames_THWC: Codes, boxes: list[Box | None]) -> str:
         """Caption what is in the boxes, and how it moves."""
 
+    def telling(self, captions: Sequence[str]) -> Telling:
+        """Give what of a clip's captions tells it from others."""
 
+
+def check_stages(recipe: EngineRecipe) -> None:
+    """Make sure that every chosen stage can be loaded, and load none: workers do.
+
+    The small models are fetched here, in one process.
+
+    Raises:
+        AssetsUnavailable: A small model cannot be fetched.
+        StageUnavailable: An adapter's weights or package is missing.
+    """
+    for stage in (recipe.mattes.value, recipe.plates.value, recipe.captions.value):
+        if stage in ADAPTERS:
+            weights_of(recipe, stage)
+    if recipe.mattes not in BOX_PROMPTED:
+        from layert2v_training.engine.onnx_mattes import fetch_matte_model
+
+        fetch_matte_model(_small_model(recipe), recipe.cache / "models")
+
+
+@lru_cache(maxsize=1)
 def load_matter(recipe: EngineRecipe) -> SubjectMatter:
-    """Load what cuts subjects out.
+    """Load what cuts subjects out, once in a process.
 
     Raises:
         AssetsUnavailable: The small model cannot be fetched.
         StageUnavailable: The large one's weights are missing.
     """
-    if recipe.mattes in (Matter.SAM2, Matter.SAM3):
-        weights = weights_of(recipe, recipe.mattes.value)
+    if recipe.mattes in BOX_PROMPTED:
         from layert2v_training.engine.sam import SamMatter
 
-        return SamMatter(weights, recipe.mattes.value)
+        return SamMatter(weights_of(recipe, recipe.mattes.value), recipe.mattes.value)
     from layert2v_training.engine.crops import CropMatter
     from layert2v_training.engine.onnx_mattes import OnnxMatter
 
     models = recipe.cache / "models"
-    if recipe.mattes is Matter.MATANYONE:
-        weights = weights_of(recipe, "matanyone", ("matanyone", "torchvision"))
-        from layert2v_training.engine.matanyone import MatAnyoneMatter
+    if recipe.mattes is not Matter.MATANYONE:
+        return CropMatter(OnnxMatter(_small_model(recipe), models))
+    weights = weights_of(recipe, recipe.mattes.value)
+    from layert2v_training.engine.matanyone import MatAnyoneMatter
 
-        return MatAnyoneMatter(weights, CropMatter(OnnxMatter(Matter.U2NETP.value, models)))
-    return CropMatter(OnnxMatter(recipe.mattes.value, models))
+    return MatAnyoneMatter(weights, CropMatter(OnnxMatter(_small_model(recipe), models)))
+
+
+def _small_model(recipe: EngineRecipe) -> str:
+    """Name the small network: MatAnyone starts from the default's matte."""
+    chosen = Matter.U2NETP if recipe.mattes is Matter.MATANYONE else recipe.mattes
+    return chosen.value
 
 
 @lru_cache(maxsize=1)
@@ -81,43 +126,53 @@ def load_painter(recipe: EngineRecipe) -> PlatePainter | None:
     """
     if recipe.plates is Plates.MEDIAN:
         return None
-    weights = weights_of(recipe, recipe.plates.value, ())
+    weights = weights_of(recipe, recipe.plates.value)
     from layert2v_training.engine.wan_vace import WanVacePlates
 
     return WanVacePlates(weights)
 
 
 def load_captioner(recipe: EngineRecipe, video: Path) -> ClipCaptioner:
-    """Load what writes captions for a video.
+    """Give what writes captions for a video; a model is loaded once in a process.
 
     Raises:
         StageUnavailable: The weights are missing.
     """
     if recipe.captions is Captioner.QWEN_VL:
-        from layert2v_training.engine.qwen_vl import QwenVlCaptioner
-
-        return QwenVlCaptioner(weights_of(recipe, "qwen-vl"))
+        return _load_caption_model(recipe)
     from layert2v_training.engine.templates import TemplateCaptioner
 
     return TemplateCaptioner(video)
 
 
-def weights_of(
-    recipe: EngineRecipe, stage: str, packages: tuple[str, ...] = ("torchvision",)
-) -> Path:
+@lru_cache(maxsize=1)
+def _load_caption_model(recipe: EngineRecipe) -> ClipCaptioner:
+    weights = weights_of(recipe, recipe.captions.value)
+    from layert2v_training.engine.qwen_vl import QwenVlCaptioner
+
+    return QwenVlCaptioner(weights)
+
+
+def weights_of(recipe: EngineRecipe, stage: str) -> Path:
     """Give the folder of an adapter's weights.
 
     Raises:
-        StageUnavailable: None is named, there is none, or one of `packages` is missing.
+        StageUnavailable: None is named, it holds none, or a package of the stage is missing.
     """
     folder = dict(recipe.weights).get(stage)
     described = [Path(folder or "") / name for name in ("config.json", "model_index.json")]
     if folder is None or not any(path.is_file() for path in described):
-        raise StageUnavailable(
-            f"{stage} needs its weights, {folder or 'no folder'} holds none: "
-            f"give --weights {stage}=FOLDER with a model as its hub has it"
-        )
-    for package in packages:
+        raise _without_weights(stage, folder)
+    for package in _PACKAGES[stage]:
         if find_spec(package) is None:
             raise StageUnavailable(f"{stage} needs the package {package}: {_INSTALL[package]}")
+    if not any(path.suffix in _WEIGHT_SUFFIXES for path in Path(folder).rglob("*")):
+        raise _without_weights(stage, folder)
     return Path(folder)
+
+
+def _without_weights(stage: str, folder: str | None) -> StageUnavailable:
+    return StageUnavailable(
+        f"{stage} needs its weights, {folder or 'no folder'} holds none: "
+        f"give --weights {stage}=FOLDER with a model as its hub has it"
+    )

@@ -10,6 +10,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from layert2v_training.engine import scale
 from layert2v_training.engine.shots import Codes
 
 Box = tuple[int, int, int, int]
@@ -41,11 +42,12 @@ class Subject:
 def moving_regions(frames_THWC: Codes, plate_HWC: Codes) -> NDArray[np.bool_]:
     """Mark what differs from the plate (T, H, W), specks and holes removed."""
     regions = []
+    gaps = scale.square(9, len(plate_HWC), 5)
     for frame in frames_THWC:
         difference = cv2.absdiff(cv2.GaussianBlur(frame, (0, 0), 1), plate_HWC).max(-1)
         mask = (difference > _DIFFERENCE).astype(np.uint8)
         mask = cv2.morphologyEx(mask, cv2.MORPH_OPEN, np.ones((3, 3), np.uint8))
-        regions.append(cv2.morphologyEx(mask, cv2.MORPH_CLOSE, np.ones((9, 5), np.uint8)) > 0)
+        regions.append(cv2.morphologyEx(mask, cv2.MORPH_CLOSE, gaps) > 0)
     return np.stack(regions)
 
 

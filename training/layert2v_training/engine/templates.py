@@ -3,9 +3,11 @@
 Beside `street.avi` may lie `street.txt` with `background: a street` and `subject: a pedestrian`.
 """
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from layert2v_training.data.renders import read_mapping
+from layert2v_training.engine.redundancy import Telling
 from layert2v_training.engine.shots import Codes
 from layert2v_training.engine.subjects import Box
 
@@ -14,14 +16,24 @@ _SMALL, _MOVED = 0.25, 0.08
 must cross to be said to move."""
 
 
+def sidecar(video: Path) -> Path:
+    """Give the text that may lie beside a video."""
+    return video.with_suffix(".txt")
+
+
 class TemplateCaptioner:
     """Fills templates."""
 
     def __init__(self, video: Path) -> None:
-        text = video.with_suffix(".txt")
-        named = read_mapping(text) if text.is_file() else {}
-        self._background = str(named.get("background") or "")
-        self._subject = str(named.get("subject") or "a moving subject")
+        text = sidecar(video)
+        read = read_mapping(text) if text.is_file() else {}
+        named = {name: str(read.get(name) or "") for name in ("background", "subject")}
+        self._background, self._subject = named["background"], named["subject"]
+        self._names = ". ".join(name for name in named.values() if name)
+
+    def telling(self, captions: Sequence[str]) -> Telling:
+        """Give the names alone: what templates say of motion and light is the same everywhere."""
+        return Telling(self._names, of_video=True)
 
     def background(self, plate_HWC: Codes) -> str:
         """Caption a clean plate by its light, where no text names it."""
@@ -42,4 +54,5 @@ class TemplateCaptioner:
             motion = "moving to the right" if x > 0 else "moving to the left"
         else:
             motion = "coming closer" if y > 0 else "moving away"
-        return f"{self._subject} {'in the distance ' if is_small else ''}{motion}"
+        name = self._subject or "a moving subject"
+        return f"{name} {'in the distance ' if is_small else ''}{motion}"
