@@ -16,5 +16,7 @@ Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 """Finite, above 0."""
 NotNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 """Finite, 0 or above: weights of losses, seconds."""
+FrameRate = Annotated[float, Field(ge=0.1, le=1000)]
+"""Frames a second."""
 Side = Annotated[int, Field(ge=16)]
 """Pixels of a side of a picture; a token is 16 by 16 of them."""

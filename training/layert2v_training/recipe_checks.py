@@ -32,8 +32,6 @@ def check_recipe(recipe: Recipe) -> None:
     for name in ("scene", "joint_scene"):
         _check_scene(name, getattr(recipe, name), recipe)
     _check_extra_shapes(recipe)
-    if not 0.1 <= recipe.fps <= 1000:
-        raise InvalidRecipe(f"fps is {recipe.fps:g}; set it from 0.1 to 1000, such as 8")
     if recipe.base == "none":
         _check_small_vae(recipe)
     low, high = recipe.decoders.levels

@@ -12,7 +12,7 @@ from layert2v_training.decoded import DecodedRecipe
 from layert2v_training.decoders import DecodersRecipe
 from layert2v_training.effects import SceneEffects
 from layert2v_training.joint import TINY_TRANSFORMER, JointRecipe
-from layert2v_training.limits import Count, NotNegative, Positive, Side
+from layert2v_training.limits import Count, FrameRate, NotNegative, Positive, Side
 from layert2v_training.linear_vae import LinearVaeSize
 from layert2v_training.lora import LoraRecipe
 from layert2v_training.noise import NoiseMixture
@@ -58,7 +58,7 @@ class Recipe:
     """Of the exported model, unless a shot says otherwise."""
     guidance_scale: NotNegative = 3.0
     """As above."""
-    fps: Positive = 8.0
+    fps: FrameRate = 8.0
     """Frames per second of the clips: footage that says its rate is resampled to this one."""
 
     @property
