@@ -9,6 +9,7 @@ import logging
 from collections.abc import Sequence
 from dataclasses import astuple, dataclass
 from fractions import Fraction
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -125,11 +126,16 @@ def _check_rates(
         raise BadClips([mixed_rates(source, files)])
     silent = [clip.path.name for clip, rate in rates if rate is None]
     if silent and fps is not None:
-        _LOGGER.warning(
-            "%d of the clips, such as %s, do not say their frame rate: they are taken a frame a "
-            "frame, at %.5g fps; where that is wrong, add a line such as `fps: 24` to their text",
-            len(silent), silent[0], float(fps),
-        )  # fmt: skip
+        _tell_silent(source, len(silent), silent[0], fps)
+
+
+@cache  # a run opens its clips once for each shape
+def _tell_silent(source: Path, count: int, first: str, fps: Fraction) -> None:
+    _LOGGER.warning(
+        "%d of the clips in %s, such as %s, do not say their frame rate: they are taken a frame a "
+        "frame, at %.5g fps; where that is wrong, add a line such as `fps: 24` to their text",
+        count, source, first, float(fps),
+    )  # fmt: skip
 
 
 def probe_clip(clip: ClipFiles, target: ClipFormat | None = None) -> FootageFacts:
