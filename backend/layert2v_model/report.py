@@ -30,6 +30,8 @@ OPEN, COVERED = 0.02, 0.98
 """Coverage under which a pixel is open, and over which it is hidden. Source: docs/finishing.md."""
 _FAINT = 2 / 255
 """RMS difference from the bare plate under which nothing is seen to cover it: two code values."""
+_ALIKE = 1e-6
+"""Share of its larger part below which the smaller part of two explanations is taken for none."""
 _SOFT_FROM, _SOFT_TO = 0.05, 0.95
 
 
@@ -191,6 +193,9 @@ def ghost_slope(plate_TCHW: Floats, full_TCHW: Floats, coverage_THW: Floats) -> 
     """Share of the foregrounds' luma, against the bare plate, that stands in the plate.
 
     The bare plate is the median over the frames in which a pixel is uncovered (camera at rest).
+    The plate is explained by the full video and by the bare plate together, both less the bare
+    plate's mean: a bare plate that is known roughly only, since plates shimmer, would otherwise
+    look like a ghost of everything (`docs/log.md`, "ghosts through moving cameras").
     None where no covered pixel is ever uncovered, so that nobody knows what lies below, and where
     what is covered looks like the bare plate, as under a matte that lies beside its subject: there
     is no light to find a share of.
@@ -203,12 +208,14 @@ def ghost_slope(plate_TCHW: Floats, full_TCHW: Floats, coverage_THW: Floats) -> 
     plate_TN, full_TN = _luma(plate_TCHW, wanted_HW), _luma(full_TCHW, wanted_HW)
     core_TN = core_THW[:, wanted_HW]
     reference_N = np.nanmedian(np.where(bare_THW[:, wanted_HW], plate_TN, np.nan), axis=0)
-    light_TN = (full_TN - reference_N) * core_TN
-    left_TN = (plate_TN - reference_N) * core_TN
-    energy = float((light_TN**2).sum())
-    if energy < _FAINT**2 * float(core_TN.sum()):
+    bare_K = np.broadcast_to(reference_N, core_TN.shape)[core_TN].astype(np.float64)
+    plate_K, full_K = plate_TN[core_TN], full_TN[core_TN]
+    if np.square(full_K - bare_K).mean() < _FAINT**2:
         return None
-    return float((left_TN * light_TN).sum() / energy)
+    mean = bare_K.mean()
+    parts_K2 = np.stack([full_K - mean, bare_K - mean], axis=1)
+    products_22, shared_2 = parts_K2.T @ parts_K2, parts_K2.T @ (plate_K - mean)
+    return float(np.linalg.lstsq(products_22, shared_2, rcond=_ALIKE)[0][0])
 
 
 def eroded(region_THW: NDArray[np.bool_]) -> NDArray[np.bool_]:

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import cv2
 import numpy as np
 import pytest
@@ -57,6 +59,16 @@ def test_a_ghost_is_measured_through_a_moving_camera(way: str, ghost: float) -> 
 
     assert leaks.ghost_slope(steady) == pytest.approx(ghost, abs=0.02)
     assert 0 < leaks.ghost_judged(steady) <= 1
+
+
+@pytest.mark.parametrize("ghost", [0.0, 0.1])
+def test_a_plate_that_shimmers_is_no_ghost(ghost: float) -> None:
+    planes, noise = _filmed("pan", ghost), np.random.default_rng(2)
+    shimmer = noise.normal(0, 0.05, (FRAMES, 1, HEIGHT, WIDTH)).astype(np.float32)
+    shimmer = np.stack([cv2.GaussianBlur(x[0], (0, 0), 1.5)[None] * 10 for x in shimmer])
+    haunted = replace(planes, background_TCHW=planes.background_TCHW + shimmer)
+
+    assert leaks.ghost_slope(steadied(haunted)) == pytest.approx(ghost, abs=0.01)
 
 
 def test_without_steadying_a_pan_hides_or_feigns_ghosts() -> None:
