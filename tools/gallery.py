@@ -72,7 +72,8 @@ def _page(studio: Studio, arguments: argparse.Namespace, uses: Sequence[Use]) ->
     parts = [
         "# Gallery\n",
         f"Every use of the layered model, made by `python tools/gallery.py --model "
-        f"{arguments.model.as_posix()} --out {arguments.out.as_posix()}`: {studio.width}x"
+        f"{arguments.model.as_posix()} --out {arguments.out.as_posix()} "
+        f"--scenes {arguments.scenes}`: {studio.width}x"
         f"{studio.height}, {studio.num_frames} frames, {studio.num_inference_steps} steps, "
         f"guidance {studio.guidance_scale:g}. Nothing is chosen: the first seeds are shown. "
         f"Foregrounds stand over a checkerboard; time runs to the right.\n\n"
