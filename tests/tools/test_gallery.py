@@ -38,7 +38,7 @@ def _clip(seed: int) -> LayeredClip:
 
 
 def test_every_use_gets_a_picture_and_its_figures(studio: Studio, tmp_path: Path) -> None:
-    arguments = Namespace(model=Path("toy"), out=tmp_path / "gallery")
+    arguments = Namespace(model=Path("toy"), out=tmp_path / "gallery", scenes=3)
 
     page = write_gallery(studio, [_clip(seed) for seed in range(3)], 13, arguments)
 
