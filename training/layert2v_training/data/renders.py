@@ -21,8 +21,7 @@ from layert2v_model.media import IMAGE_SUFFIXES, MOVIE_SUFFIXES
 from layert2v_training.data.clip_files import ClipFiles, LayerFiles
 from layert2v_training.data.footage import Footage
 from layert2v_training.data.problems import BadClip
-from layert2v_training.data.texts import read_mapping as read_mapping
-from layert2v_training.data.texts import validated
+from layert2v_training.data.texts import read_mapping, validated
 
 DESCRIPTIONS = ("clip.yaml", "clip.yml", "clip.json", "clip.txt")
 

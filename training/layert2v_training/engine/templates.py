@@ -6,7 +6,7 @@ Beside `street.avi` may lie `street.txt` with `background: a street` and `subjec
 from collections.abc import Sequence
 from pathlib import Path
 
-from layert2v_training.data.renders import read_mapping
+from layert2v_training.data.texts import read_mapping
 from layert2v_training.engine.redundancy import Telling
 from layert2v_training.engine.shots import Codes
 from layert2v_training.engine.subjects import Box

@@ -46,7 +46,7 @@ def steadied(planes: Planes) -> Steadied:
 
     Source: Evangelidis and Psarakis, "Parametric Image Alignment Using Enhanced Correlation
     Coefficient Maximization", TPAMI 2008 (OpenCV's), in open pixels only. A turning camera
-        moves what it sees by a homography (Hartley and Zisserman, "Multiple View Geometry", 8.4).
+    moves what it sees by a homography (Hartley and Zisserman, "Multiple View Geometry", 8.4).
     """
     cameras = find_cameras(planes)
     if all(camera is None for camera in cameras):

@@ -1,6 +1,6 @@
 """What an evaluation is asked for, and what can be refused before anything is read or made."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 from layert2v_training.evaluation.beside import Beside, is_model
@@ -28,7 +28,7 @@ class Request:
     """Streams of held-out scenes that are given, each in turn."""
     given_scenes: int | None = None
     """Of how many scenes; None: of all."""
-    beside: tuple[Beside, ...] = field(default=())
+    beside: tuple[Beside, ...] = ()
     skip_bad: bool = False
     vbench: tuple[str, ...] = ()
     has_alignment: bool = True
