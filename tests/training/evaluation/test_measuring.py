@@ -16,6 +16,7 @@ def test_the_truth_measured_against_itself_is_perfect() -> None:
     values = measure_take(scene, scene)
 
     assert values["soft_iou"] == 1
+    assert values["soft_iou_finished"] > 0.99
     assert values["matte_mad"] == values["matte_dtssd"] == values["colour_l1"] == 0
     assert values["plate_under_foreground"] == 100
     assert values["recomposition_before"] > 50
@@ -69,6 +70,17 @@ def test_without_a_truth_the_matte_is_compared_with_where_full_and_background_di
     blind = with_layer(scene, 1, scene.foregrounds[0].rgb_TCHW, torch.zeros(3, 1, 64, 96))
     assert measure_take(blind)["soft_iou"] == 0
     assert measure_take(blind)["empty_matte_share"] == 1
+
+
+def test_what_finishing_makes_agree_is_told_beside_what_was_made() -> None:
+    scene = make_scene(1, 5)
+    noise = 0.2 * torch.rand(scene.full_TCHW.shape, generator=torch.Generator().manual_seed(1))
+    plate_TCHW = (scene.background.rgb_TCHW + noise).clamp(0, 1)
+
+    values = measure_take(with_layer(scene, 0, plate_TCHW, scene.background.alpha_T1HW))
+
+    assert values["soft_iou"] < 0.5
+    assert values["soft_iou_finished"] > 0.8
 
 
 def test_a_ghost_behind_what_never_moves_is_undefined_not_absent() -> None:

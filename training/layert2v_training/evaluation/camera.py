@@ -3,6 +3,7 @@
 Shape letters: T frames, C channels, H, W. Pixels are display-referred sRGB in [0, 1].
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import cv2
@@ -41,14 +42,14 @@ class Steadied:
     """Where it did."""
 
 
-def steadied(planes: Planes) -> Steadied:
-    """Undo pans, zooms and rolls of the plate's camera; one at rest changes nothing.
+def steadied(planes: Planes, cameras: Sequence[Camera | None] | None = None) -> Steadied:
+    """Undo pans, zooms and rolls of the camera; one at rest changes nothing.
 
-    Source: Evangelidis and Psarakis, "Parametric Image Alignment Using Enhanced Correlation
-    Coefficient Maximization", TPAMI 2008 (OpenCV's), in open pixels only. A turning camera
-    moves what it sees by a homography (Hartley and Zisserman, "Multiple View Geometry", 8.4).
+    Args:
+        planes: What was filmed.
+        cameras: Of each frame; by default those found in the plate.
     """
-    cameras = find_cameras(planes)
+    cameras = find_cameras(planes) if cameras is None else cameras
     if all(camera is None for camera in cameras):
         seen_THW = np.ones(planes.coverage_THW.shape, np.bool_)
         return Steadied(planes.background_TCHW, planes.full_TCHW, planes.coverage_THW, seen_THW)
@@ -66,6 +67,10 @@ def find_cameras(planes: Planes) -> list[Camera | None]:
     """Find for each frame where the middle frame's pixels lie in it; None where they are at rest.
 
     A camera that is not found (a flat plate, nothing open) counts as at rest.
+
+    Source: Evangelidis and Psarakis, "Parametric Image Alignment Using Enhanced Correlation
+    Coefficient Maximization", TPAMI 2008 (OpenCV's), in open pixels only. A turning camera
+    moves what it sees by a homography (Hartley and Zisserman, "Multiple View Geometry", 8.4).
     """
     lumas = [_small(luma(frame_CHW)) for frame_CHW in planes.background_TCHW]
     opened = [_small((x_HW < OPEN).astype(np.float32)) > 1 - 1e-3 for x_HW in planes.coverage_THW]
@@ -119,7 +124,7 @@ def _small(picture_HW: Floats) -> Floats:
     return np.asarray(cv2.resize(picture_HW, size, interpolation=cv2.INTER_AREA), np.float32)
 
 
-def _moved(frames_TCHW: Floats, cameras: list[Camera | None]) -> Floats:
+def _moved(frames_TCHW: Floats, cameras: Sequence[Camera | None]) -> Floats:
     return np.stack(
         [
             np.stack([_seen_from(plane_HW, camera, 0) for plane_HW in frame_CHW])

@@ -48,6 +48,7 @@ METRICS: dict[str, Metric] = {
     ),
     "order_margin": _high("R3", "given order less the best other order, dB; above 0"),
     "soft_iou": _high("A6", "matte against its reference, smaller over larger; 1"),
+    "soft_iou_finished": _high("A6", "the same of finished layers, which a take delivers; 1"),
     "matte_mad": _low("A1", "1000 x mean absolute difference to the true matte; 0"),
     "matte_mse": _low("A1", "1000 x mean squared difference to the true matte; 0"),
     "matte_gradient": _low("A2", "difference of edges, sum per frame / 1000; 0"),

@@ -9,10 +9,10 @@ import numpy as np
 
 from layert2v_model.fill import Floats
 from layert2v_model.finish import finish
-from layert2v_model.report import decibel
+from layert2v_model.report import FinishReport, decibel
 from layert2v_model.stack import Stack
 from layert2v_training.evaluation import leaks, mattes, steadiness
-from layert2v_training.evaluation.camera import steadied
+from layert2v_training.evaluation.camera import Steadied, find_cameras, steadied
 from layert2v_training.evaluation.catalogue import METRICS
 from layert2v_training.evaluation.planes import Planes
 from layert2v_training.evaluation.recomposition import (
@@ -41,31 +41,37 @@ def measure_take(take: Stack, truth: Stack | None = None) -> Values:
             against where full video and background differ, which is noisy: the streams of a model
             differ a little everywhere.
     """
-    planes = Planes.of(take)
+    done = finish(take)
+    planes, finished = Planes.of(take), Planes.of(done.stack)
+    # Where nothing covers it the finished plate is the full video: the camera is sought there.
+    cameras = find_cameras(finished)
     found: dict[str, float | None] = {
-        **_finishing(take),
+        **_finishing(done.report),
+        **_emptiness(planes),
         **_recomposition(planes),
-        **_leaks(planes),
+        **_leaks(planes, steadied(planes, cameras)),
+        **_finished_leaks(steadied(finished, cameras)),
         **_steadiness(planes),
-        **(_against_difference(planes) if truth is None else _against(planes, Planes.of(truth))),
+        **_mattes(planes, finished, None if truth is None else Planes.of(truth)),
     }
     return {name: found[name] for name in METRICS if found.get(name) is not None}  # type: ignore[misc]
 
 
-def _finishing(take: Stack) -> Figures:
-    finished = finish(take)
-    report, steady = finished.report, steadied(Planes.of(finished.stack))
-    reach_NT = np.array([layer.alpha_T1HW.amax((1, 2, 3)).numpy() for layer in take.foregrounds])
+def _finishing(report: FinishReport) -> Figures:
     return {
         "recomposition_before": report.recomposition_before,
         "recomposition_after": report.recomposition_after,
         "recomposition_worst_frame": report.recomposition_worst,
-        "ghost_slope": leaks.ghost_slope(steady),
-        "ghost_judged": leaks.ghost_judged(steady),
         "spill": report.spill,
         "outline_ratio": report.outline_ratio,
         "matte_change": report.matte_change,
         "soft_share": report.soft_share,
+    }
+
+
+def _emptiness(planes: Planes) -> Figures:
+    reach_NT = np.array([alpha_THW.max(axis=(1, 2)) for alpha_THW in planes.alphas])
+    return {
         "empty_matte_share": float((reach_NT.max(1) < _EMPTY).mean()),
         "empty_frame_share": float((reach_NT < _EMPTY).mean()),
     }
@@ -82,8 +88,14 @@ def _recomposition(planes: Planes) -> Figures:
     }
 
 
-def _leaks(planes: Planes) -> Figures:
-    steady = steadied(planes)
+def _finished_leaks(steady: Steadied) -> Figures:
+    return {
+        "ghost_slope": leaks.ghost_slope(steady),
+        "ghost_judged": leaks.ghost_judged(steady),
+    }
+
+
+def _leaks(planes: Planes, steady: Steadied) -> Figures:
     return {
         "ghost_slope_before": leaks.ghost_slope(steady),
         "ghost_correlation": leaks.ghost_correlation(planes),
@@ -117,10 +129,23 @@ def _mean(metric: Callable[[Floats], float | None], streams: Sequence[Floats]) -
     return float(np.mean(values)) if values else None
 
 
-def _against_difference(planes: Planes) -> Figures:
+def _mattes(planes: Planes, finished: Planes, truth: Planes | None) -> Figures:
+    if truth is None:
+        return {
+            "soft_iou": _soft_iou_with_difference(planes),
+            "soft_iou_finished": _soft_iou_with_difference(finished),
+        }
+    pairs = zip(finished.alphas, truth.alphas, strict=True)
+    return {
+        **_against(planes, truth),
+        "soft_iou_finished": _average([mattes.soft_iou(*pair) for pair in pairs]),
+    }
+
+
+def _soft_iou_with_difference(planes: Planes) -> float:
     difference_THW = np.abs(planes.full_TCHW - planes.background_TCHW).mean(axis=1)
     covered_THW = (difference_THW > DIFFERENCE).astype(np.float32)
-    return {"soft_iou": mattes.soft_iou(planes.coverage_THW, covered_THW)}
+    return mattes.soft_iou(planes.coverage_THW, covered_THW)
 
 
 def _against(planes: Planes, truth: Planes) -> Figures:
