@@ -1,11 +1,9 @@
-import resource
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from safetensors import SafetensorError
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from typer.testing import CliRunner
 
@@ -13,12 +11,8 @@ from layert2v.v1 import job_pb2
 from layert2v_model.folder import read_scheduler, read_transformer
 from layert2v_model.loading import load_pipeline
 from layert2v_model.pipeline import ShotPrompts
-from layert2v_training import cli
-from layert2v_training.alpha_vae import alpha_loss, draw_alphas, render_loss
 from layert2v_training.captions import CaptionStates
 from layert2v_training.cli import app
-from layert2v_training.clips import ClipForeground, LayeredClip
-from layert2v_training.data.sources import FileClips
 from layert2v_training.export import model_card, text_encoder_folder
 from layert2v_training.joint import TINY_TRANSFORMER, JointLoss, JointRecipe, make_transformer
 from layert2v_training.latents import LatentClip, encode_clip
@@ -29,7 +23,7 @@ from layert2v_training.stages import JOINT_RUN, MULTI_FOREGROUND_RUN, STAGE_SEED
 from support import toy_clips
 from support.backend_process import backend_process
 from support.released_files import write_wan_folder
-from support.toy_model import make_toy_transformer, make_toy_vae
+from support.toy_model import make_toy_vae
 from support.wire_shots import make_shot
 
 
@@ -156,56 +150,6 @@ def test_stages_on_a_wan_folder_make_a_model_that_loads(assets: Path, tmp_path: 
     assert pipeline.text_encoder is not None
 
 
-def test_a_stage_without_its_predecessor_says_what_to_run(tmp_path: Path) -> None:
-    result = CliRunner().invoke(app, ["alpha-vae", "--out", str(tmp_path)])
-
-    assert result.exit_code == 2
-    assert "layert2v-train vae" in result.output
-
-
-def test_the_alpha_loss_weighs_edges_more() -> None:
-    target = -torch.ones(1, 1, 1, 8, 8)
-    target[..., 4:] = 1
-    at_edge, in_flat = target.clone(), target.clone()
-    at_edge[..., 3] += 0.5
-    in_flat[..., 0] += 0.5
-
-    edge, flat = alpha_loss(at_edge, target), alpha_loss(in_flat, target)
-
-    assert float(edge["reconstruction"]) == pytest.approx(float(flat["reconstruction"]))
-    assert float(edge["edge"]) > 1.5 * float(flat["edge"])
-
-
-def test_mattes_are_compared_by_what_they_show_over_random_colours() -> None:
-    torch.manual_seed(0)
-    target = torch.rand(2, 1, 1, 4, 4) * 2 - 1
-    wrong = (target + 0.2).requires_grad_()
-
-    right, loss = render_loss(target, target), render_loss(wrong, target)
-    loss.backward()
-
-    assert right.item() == 0
-    assert 0 < loss.item() < 0.1
-    assert (wrong.grad != 0).all()
-
-
-def test_a_wan_recipe_asks_for_its_base(tmp_path: Path) -> None:
-    for stage in ("alpha-vae", "joint"):
-        result = CliRunner().invoke(app, [stage, "--recipe", "wan2.1-14b", "--out", str(tmp_path)])
-
-        assert result.exit_code == 2
-        assert "begins with Wan2.1; give its folder as --base" in result.output
-
-
-def test_an_unknown_field_ends_the_command_before_anything_is_made(tmp_path: Path) -> None:
-    out = tmp_path / "run"
-    result = CliRunner().invoke(app, ["joint", "--out", str(out), "--set", "joint.lop.seed=1"])
-
-    assert result.exit_code == 2
-    assert "joint.lop is no field; did you mean loop?" in result.output
-    assert not out.exists()
-
-
 def test_a_windowed_step_sees_one_frame_of_tokens_of_a_batch_of_its_own_size() -> None:
     model = make_transformer({**TINY_TRANSFORMER, "num_layers": 0, "ffn_dim": 8})
     recipe = JointRecipe(LoopRecipe(num_steps=1, learning_rate=1e-3), 2, windowed_batch_size=6)
@@ -294,101 +238,6 @@ def test_stage_3_composes_the_numbers_of_foregrounds_and_the_seed_of_the_recipe(
     assert run.scene("multi-foreground").foregrounds == (2,)
     assert run.scene("decoders").foregrounds == (2,)
     assert [run.scene(stage).seed for stage in STAGE_SEEDS] == [111, 112, 21, 131, 141]
-
-
-def test_more_foregrounds_than_the_model_takes_are_refused_before_anything_is_made(
-    tmp_path: Path,
-) -> None:
-    out = tmp_path / "run"
-    result = CliRunner().invoke(
-        app, ["multi-foreground", "--out", str(out), "--set", "transformer.max_foregrounds=2"]
-    )
-
-    assert result.exit_code == 2
-    assert "joint_scene.foregrounds reach 3 and transformer.max_foregrounds is 2" in result.output
-    assert "set joint_scene.foregrounds=[1, 1, 2, 2]" in result.output
-    assert not out.exists()
-
-
-def test_a_model_of_another_size_to_go_on_from_is_refused_before_anything_is_copied(
-    tmp_path: Path,
-) -> None:
-    model = make_toy_transformer(num_layers=2)
-    model.save_pretrained(tmp_path / "model" / "transformer")
-    out = tmp_path / "run"
-
-    for flags in ((), ("--dry-run",)):
-        result = CliRunner().invoke(
-            app, ["joint", "--out", str(out), "--init", str(tmp_path / "model"), *flags]
-        )
-
-        assert result.exit_code == 2
-        assert "transformer.num_attention_heads is 3 and --init" in result.output
-        assert not out.exists()
-
-
-def test_a_folder_to_go_on_from_that_is_no_model_is_refused(tmp_path: Path) -> None:
-    result = CliRunner().invoke(
-        app, ["joint", "--out", str(tmp_path / "run"), "--init", str(tmp_path)]
-    )
-
-    assert result.exit_code == 2
-    assert "give a model folder as --init" in result.output
-
-
-def test_a_full_disk_is_said_in_one_sentence(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def full(run: Run) -> None:
-        with (tmp_path / "shard").open("wb") as file:
-            torch.save(torch.zeros(10**6), file)
-
-    monkeypatch.setattr(cli, "run_vae", full)
-    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, limits[1]))
-    try:
-        result = CliRunner().invoke(app, ["vae", "--out", str(tmp_path / "run")])
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
-
-    assert result.exit_code == 2, result.exception
-    assert "the disk is full" in result.output
-    assert "make room" in result.output
-
-
-def test_other_failures_are_not_called_a_full_disk() -> None:
-    assert not cli.is_full_disk(RuntimeError("mat1 and mat2 shapes cannot be multiplied"))
-    assert cli.is_full_disk(SafetensorError("I/O error: No space left on device (os error 28)"))
-
-
-def test_whole_clips_are_held_out_of_stage_1(assets: Path) -> None:
-    scene = replace(debug().scene, foregrounds=(2,))
-    source = SceneSource(assets, scene)
-
-    learned, held_out = draw_alphas(source, 5)
-
-    assert (len(learned), len(held_out)) == (8, 2)
-    last = torch.from_numpy(source.clip(4).foregrounds[0].alpha_THW[None])
-    assert torch.equal(held_out[0], last)
-    assert not any(torch.equal(last, alpha) for alpha in learned)
-    assert torch.equal(*draw_alphas(source, 1))
-
-
-def test_a_file_that_is_held_out_is_never_learned(monkeypatch: pytest.MonkeyPatch) -> None:
-    def numbered(self: FileClips, index: int) -> LayeredClip:
-        plain = np.full((1, 4, 4, 3), 0.5, np.float32)
-        alpha = np.full((1, 4, 4), index % 3 / 4, np.float32)
-        return LayeredClip(plain, plain, "", (ClipForeground(plain, alpha, ""),))
-
-    monkeypatch.setattr(FileClips, "clip", numbered)
-    source = FileClips([None] * 3, None, 0, skip_bad=False)  # type: ignore[list-item, arg-type]
-
-    learned, held_out = draw_alphas(source, 12)
-
-    shown = [
-        {min(float(a.max()), 1 - float(a.max())) for a in part} for part in (learned, held_out)
-    ]
-    assert shown == [{0.0, 0.25}, {0.5}]
 
 
 def test_the_wan_recipes_compare_what_is_composited_and_give_regions() -> None:

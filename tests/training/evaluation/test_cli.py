@@ -2,70 +2,24 @@ import json
 import shutil
 import sys
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
-from click.testing import Result
 from PIL import Image
-from typer.testing import CliRunner
 
 from layert2v_model.folder import CARD_FILE
-from layert2v_model.stack import Stack
 from layert2v_training.evaluation import program
-from layert2v_training.evaluation.cli import app
 from layert2v_training.evaluation.oracle import Oracle
+from support.evaluating import LINE, evaluate, report_of, write_prompts, write_shots
 from support.layer_folders import write_stack
 from support.layered_scenes import faded, make_scene
-from support.toy_model import make_toy_model_folder
-
-LINE = {"prompt": "", "background": "a beach", "foregrounds": ["a fox"], "seed": 3}
-
-
-@pytest.fixture(scope="module")
-def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return make_toy_model_folder(tmp_path_factory.mktemp("toy") / "model")
-
-
-@pytest.fixture
-def prompts(tmp_path: Path) -> Path:
-    return _prompts(tmp_path, LINE, {**LINE, "foregrounds": ["a fox", "a ball"], "seed": 4})
-
-
-def _prompts(folder: Path, *lines: dict[str, Any]) -> Path:
-    path = folder / "prompts.jsonl"
-    path.write_text("\n".join(json.dumps(line) for line in lines))
-    return path
-
-
-def _evaluate(source: Path, out: Path, *options: str | Path) -> Result:
-    arguments = [source, "--out", out, "--assets", out / "none", *options]
-    return CliRunner().invoke(app, [str(argument) for argument in arguments])
-
-
-def _report(source: Path, out: Path, *options: str | Path) -> dict[str, Any]:
-    result = _evaluate(source, out, *options)
-    assert result.exit_code == 0, result.stderr
-    report: dict[str, Any] = json.loads((out / "report.json").read_text())
-    return report
-
-
-def _refusal(source: Path, out: Path, *options: str | Path) -> str:
-    """The one sentence of a refused run, which must write nothing."""
-    result = _evaluate(source, out, *options)
-    assert result.exit_code == 2, result.output
-    assert result.stdout == ""
-    assert not (out / "report.json").exists()
-    last = result.stderr.strip().splitlines()[-1]
-    assert last.startswith("layert2v-evaluate: ")
-    return last
 
 
 @pytest.mark.slow
 def test_a_model_is_measured_on_prompts_beside_baselines(
     model: Path, prompts: Path, tmp_path: Path
 ) -> None:
-    report = _report(model, tmp_path / "out", "--prompts", prompts)
+    report = report_of(model, tmp_path / "out", "--prompts", prompts)
 
     assert [shot["seed"] for shot in report["shots"]] == [3, 4]
     for name in ("recomposition_before", "recomposition_after", "soft_iou", "temporal_flicker"):
@@ -83,8 +37,8 @@ def test_a_model_is_measured_on_prompts_beside_baselines(
 def test_equal_input_gives_an_equal_report_but_for_speed(
     model: Path, prompts: Path, tmp_path: Path
 ) -> None:
-    first = _report(model, tmp_path / "one", "--prompts", prompts, "--regenerate", "0")
-    again = _report(model, tmp_path / "two", "--prompts", prompts, "--regenerate", "0")
+    first = report_of(model, tmp_path / "one", "--prompts", prompts, "--regenerate", "0")
+    again = report_of(model, tmp_path / "two", "--prompts", prompts, "--regenerate", "0")
 
     for report in (first, again):
         del report["speed"], report["command"]
@@ -99,7 +53,7 @@ def test_held_out_scenes_are_asked_for_and_taken_apart(
     out = tmp_path / "out"
 
     asked = ("--held-out", "2", "--given-scenes", "1", "--assets", assets, "--no-alignment")
-    report = _report(model, out, *asked)
+    report = report_of(model, out, *asked)
 
     assert len(report["shots"]) == 2
     assert len(report["given"]["full"]["shots"]) == 1
@@ -114,20 +68,14 @@ def test_held_out_scenes_are_asked_for_and_taken_apart(
     assert report["against_data"]["temporal_flicker"]["data"] == data
 
 
-def _folder(tmp_path: Path, **scenes: Stack) -> Path:
-    for name, scene in scenes.items():
-        write_stack(tmp_path / "shots" / name, scene)
-    return tmp_path / "shots"
-
-
 def test_shots_in_folders_are_measured_by_name_against_their_truth(tmp_path: Path) -> None:
     scene = make_scene(1, 2, 48, 72)
-    shots = _folder(tmp_path, first=scene, second=faded(scene))
+    shots = write_shots(tmp_path, first=scene, second=faded(scene))
     truth = tmp_path / "truth"
     write_stack(truth / "first", scene)
     write_stack(truth / "second", scene)
 
-    report = _report(shots, tmp_path / "out", "--truth", truth)
+    report = report_of(shots, tmp_path / "out", "--truth", truth)
 
     assert [shot["name"] for shot in report["shots"]] == ["first", "second"]
     assert report["metrics"]["recomposition_before"]["worst_shot"] == "second"
@@ -137,9 +85,9 @@ def test_shots_in_folders_are_measured_by_name_against_their_truth(tmp_path: Pat
 
 def test_the_page_is_one_file_that_shows_every_shot_and_every_metric(tmp_path: Path) -> None:
     scene = make_scene(2, 2, 48, 72)
-    shots = _folder(tmp_path, **{"a<b": scene})
+    shots = write_shots(tmp_path, **{"a<b": scene})
 
-    report = _report(shots, tmp_path / "out")
+    report = report_of(shots, tmp_path / "out")
 
     page = (tmp_path / "out" / "index.html").read_text()
     assert page.count("data:image/png;base64,") == 1
@@ -154,32 +102,14 @@ def test_words_for_folders_go_by_the_order_of_names(
     tmp_path: Path, assets: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     scene = make_scene(1, 2, 48, 72)
-    shots = _folder(tmp_path, first=scene, second=scene)
+    shots = write_shots(tmp_path, first=scene, second=scene)
     lines = [{**LINE, "foregrounds": [words]} for words in ("a cat", "a panda")]
     monkeypatch.setattr(Oracle, "nearest", lambda *_: "a panda")
 
-    options = ("--prompts", _prompts(tmp_path, *lines), "--assets", assets, "--no-alignment")
-    report = _report(shots, tmp_path / "out", *options)
+    options = ("--prompts", write_prompts(tmp_path, *lines), "--assets", assets, "--no-alignment")
+    report = report_of(shots, tmp_path / "out", *options)
 
     assert [shot["values"]["right_subject"] for shot in report["shots"]] == [0, 1]
-
-
-def test_a_source_that_is_not_there_is_refused(tmp_path: Path) -> None:
-    assert "is no folder" in _refusal(tmp_path / "nothing", tmp_path / "out")
-
-
-def test_an_empty_folder_is_refused(tmp_path: Path) -> None:
-    (tmp_path / "empty").mkdir()
-
-    assert "holds no shot and is no model" in _refusal(tmp_path / "empty", tmp_path / "out")
-
-
-def test_a_damaged_model_is_refused(prompts: Path, tmp_path: Path) -> None:
-    broken = tmp_path / "broken"
-    broken.mkdir()
-    (broken / "layert2v.json").write_text("{}")
-
-    assert "damaged" in _refusal(broken, tmp_path / "out", "--prompts", prompts)
 
 
 @pytest.mark.slow
@@ -187,8 +117,8 @@ def test_kept_takes_are_not_made_again_and_figures_stay(
     model: Path, prompts: Path, tmp_path: Path
 ) -> None:
     options = ("--prompts", prompts, "--takes", tmp_path / "takes")
-    first = _report(model, tmp_path / "one", *options)
-    again = _report(model, tmp_path / "two", *options)
+    first = report_of(model, tmp_path / "one", *options)
+    again = report_of(model, tmp_path / "two", *options)
 
     assert len(list((tmp_path / "takes").iterdir())) == 3
     assert again["speed"]["network_calls"] == 0
@@ -201,7 +131,7 @@ def test_several_subsets_of_streams_are_given_in_turn(
 ) -> None:
     asked = ("--held-out", "1", "--given", "full+background", "--given", "foreground_1")
     options = ("--assets", assets, "--no-alignment", "--regenerate", "0")
-    report = _report(model, tmp_path / "out", *asked, *options)
+    report = report_of(model, tmp_path / "out", *asked, *options)
 
     assert list(report["given"]) == ["full+background", "foreground_1"]
     for section in report["given"].values():
@@ -217,7 +147,7 @@ def test_another_model_stands_beside_on_the_same_words(
     model: Path, prompts: Path, tmp_path: Path
 ) -> None:
     options = ("--prompts", prompts, "--regenerate", "0", "--beside", f"itself={model}")
-    report = _report(model, tmp_path / "out", *options)
+    report = report_of(model, tmp_path / "out", *options)
 
     own = {shot["name"]: shot["values"] for shot in report["shots"]}
     beside = {shot["name"]: shot["values"] for shot in report["baseline_shots"]["itself"]}
@@ -226,49 +156,22 @@ def test_another_model_stands_beside_on_the_same_words(
 
 def test_other_layers_stand_beside_those_of_a_folder(tmp_path: Path) -> None:
     scene = make_scene(1, 2, 48, 72)
-    shots = _folder(tmp_path / "own", first=scene, second=scene)
-    others = _folder(tmp_path / "others", first=faded(scene), second=scene)
+    shots = write_shots(tmp_path / "own", first=scene, second=scene)
+    others = write_shots(tmp_path / "others", first=faded(scene), second=scene)
 
-    report = _report(shots, tmp_path / "out", "--beside", f"faded={others}")
+    report = report_of(shots, tmp_path / "out", "--beside", f"faded={others}")
 
     found = report["baselines"]["faded"]["recomposition_before"]
     assert found["worst_shot"] == "first"
     assert found["worst"] < report["metrics"]["recomposition_before"]["worst"]
 
 
-@pytest.mark.parametrize(
-    ("option", "reason"),
-    [
-        ("other", "is not NAME=FOLDER"),
-        ("other=/nowhere", "is no folder"),
-        ("copy of ground truth=.", "choose another name"),
-    ],
-)
-def test_what_cannot_stand_beside_is_refused(tmp_path: Path, option: str, reason: str) -> None:
-    shots = _folder(tmp_path, first=make_scene(1, 1, 48, 72))
-
-    assert reason in _refusal(shots, tmp_path / "out", "--beside", option)
-
-
-def test_all_shots_without_a_layer_are_named_before_any_is_measured(tmp_path: Path) -> None:
-    scene = make_scene(1, 1, 48, 72)
-    shots = _folder(tmp_path, good=scene, no_full=scene, no_matte=scene)
-    shutil.rmtree(shots / "no_full" / "full")
-    shutil.rmtree(shots / "no_matte" / "matte")
-
-    refusal = _refusal(shots, tmp_path / "out")
-
-    assert "shot no_full: full is missing" in refusal
-    assert "shot no_matte: matte is missing" in refusal
-    assert "--skip-bad" in refusal
-
-
 def test_bad_shots_can_be_left_out_and_are_told(tmp_path: Path) -> None:
     scene = make_scene(1, 1, 48, 72)
-    shots = _folder(tmp_path, good=scene, no_full=scene)
+    shots = write_shots(tmp_path, good=scene, no_full=scene)
     shutil.rmtree(shots / "no_full" / "full")
 
-    report = _report(shots, tmp_path / "out", "--skip-bad")
+    report = report_of(shots, tmp_path / "out", "--skip-bad")
 
     assert [shot["name"] for shot in report["shots"]] == ["good"]
     assert any("shot no_full" in reason for reason in report["left_out"])
@@ -277,13 +180,13 @@ def test_bad_shots_can_be_left_out_and_are_told(tmp_path: Path) -> None:
 def test_a_failing_vbench_loses_no_other_figure(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    shots = _folder(tmp_path, first=make_scene(1, 2, 48, 72))
+    shots = write_shots(tmp_path, first=make_scene(1, 2, 48, 72))
     stale = tmp_path / "out" / "vbench" / "full" / "stale.mp4"
     stale.parent.mkdir(parents=True)
     stale.touch()
     monkeypatch.setattr("importlib.util.find_spec", lambda *_: object())
 
-    result = _evaluate(shots, tmp_path / "out", "--vbench", "motion_smoothness")
+    result = evaluate(shots, tmp_path / "out", "--vbench", "motion_smoothness")
 
     assert result.exit_code == 2
     assert "VBench failed on motion_smoothness" in result.stderr
@@ -300,63 +203,9 @@ def test_frames_are_a_choice_among_those_the_model_makes(
     (folder / CARD_FILE).write_text(json.dumps(card))
 
     options = ("--prompts", prompts, "--frames", "9", "--regenerate", "0", "--no-alignment")
-    report = _report(folder, tmp_path / "out", *options)
+    report = report_of(folder, tmp_path / "out", *options)
 
     assert ", 9 frames, " in report["format"]
-
-
-def test_frames_that_the_model_does_not_make_are_refused(
-    model: Path, prompts: Path, tmp_path: Path
-) -> None:
-    asked = ("--prompts", prompts, "--frames", "7")
-
-    assert "does not make 7 frames: choose" in _refusal(model, tmp_path / "out", *asked)
-
-
-def test_layers_of_different_sizes_are_refused_with_both(tmp_path: Path) -> None:
-    shots = _folder(tmp_path, first=make_scene(1, 2, 48, 72))
-    other = write_stack(tmp_path / "other", make_scene(1, 2, 32, 48))
-    (shots / "first" / "matte").rename(tmp_path / "unused")
-    (other / "matte").rename(shots / "first" / "matte")
-
-    assert "matte is 48 x 32 but full is 72 x 48" in _refusal(shots, tmp_path / "out")
-
-
-def test_a_truth_of_another_size_is_refused(tmp_path: Path) -> None:
-    shots = _folder(tmp_path, first=make_scene(1, 2, 48, 72))
-    truth = tmp_path / "truth"
-    write_stack(truth / "first", make_scene(2, 2, 48, 72))
-
-    assert "2 foregrounds" in _refusal(shots, tmp_path / "out", "--truth", truth)
-
-
-def test_prompts_that_do_not_fit_the_folders_are_refused(tmp_path: Path, prompts: Path) -> None:
-    shots = _folder(tmp_path, first=make_scene(1, 2, 48, 72))
-
-    assert "2 lines of prompts for 1 shots" in _refusal(
-        shots, tmp_path / "out", "--prompts", prompts
-    )
-
-
-def test_a_model_without_prompts_is_refused(model: Path, tmp_path: Path) -> None:
-    assert "--prompts or by --held-out" in _refusal(model, tmp_path / "out")
-
-
-def test_more_foregrounds_than_the_model_makes_are_refused_before_any_shot(
-    model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(program, "generate", lambda *_: pytest.fail("a shot was made"))
-    path = _prompts(tmp_path, LINE, {**LINE, "foregrounds": ["a fox"] * 4})
-
-    assert "shot 2: 4 foregrounds" in _refusal(model, tmp_path / "out", "--prompts", path)
-
-
-def test_vbench_is_refused_where_it_is_not_installed(tmp_path: Path) -> None:
-    shots = _folder(tmp_path, first=make_scene(1, 2, 48, 72))
-
-    options = ("--vbench", "aesthetic_quality")
-    assert "pip install vbench" in _refusal(shots, tmp_path / "out", *options)
-    assert "beauty is none of" in _refusal(shots, tmp_path / "out", "--vbench", "beauty")
 
 
 VBENCH = """
@@ -384,9 +233,9 @@ def test_vbench_scores_the_movies_of_every_stream(
     (package / "__init__.py").write_text(VBENCH)
     monkeypatch.syspath_prepend(package.parent)
     monkeypatch.delitem(sys.modules, "vbench", raising=False)
-    shots = _folder(tmp_path, first=make_scene(1, 2, 48, 72), second=make_scene(1, 2, 48, 72))
+    shots = write_shots(tmp_path, first=make_scene(1, 2, 48, 72), second=make_scene(1, 2, 48, 72))
 
-    report = _report(shots, tmp_path / "out", "--vbench", "aesthetic_quality")
+    report = report_of(shots, tmp_path / "out", "--vbench", "aesthetic_quality")
 
     assert set(report["vbench"]) == {"full", "background", "foreground"}
     assert all(scores == {"aesthetic_quality": 0.2} for scores in report["vbench"].values())
@@ -394,9 +243,9 @@ def test_vbench_scores_the_movies_of_every_stream(
 
 
 def test_sheet_rows_of_different_widths_are_padded(tmp_path: Path) -> None:
-    shots = _folder(tmp_path, a=make_scene(1, 2, 48, 72), b=make_scene(2, 2, 48, 72))
+    shots = write_shots(tmp_path, a=make_scene(1, 2, 48, 72), b=make_scene(2, 2, 48, 72))
 
-    _report(shots, tmp_path / "out")
+    report_of(shots, tmp_path / "out")
 
     # Two columns of the wider row: full twice, background, two foregrounds, two mattes.
     with Image.open(tmp_path / "out" / "sheet.png") as sheet:

@@ -1,0 +1,108 @@
+import shutil
+from pathlib import Path
+
+import pytest
+
+from layert2v_training.evaluation import program
+from support.evaluating import LINE, refusal_of, write_prompts, write_shots
+from support.layer_folders import write_stack
+from support.layered_scenes import make_scene
+
+
+def test_a_source_that_is_not_there_is_refused(tmp_path: Path) -> None:
+    assert "is no folder" in refusal_of(tmp_path / "nothing", tmp_path / "out")
+
+
+def test_an_empty_folder_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+
+    assert "holds no shot and is no model" in refusal_of(tmp_path / "empty", tmp_path / "out")
+
+
+def test_a_damaged_model_is_refused(prompts: Path, tmp_path: Path) -> None:
+    broken = tmp_path / "broken"
+    broken.mkdir()
+    (broken / "layert2v.json").write_text("{}")
+
+    assert "damaged" in refusal_of(broken, tmp_path / "out", "--prompts", prompts)
+
+
+@pytest.mark.parametrize(
+    ("option", "reason"),
+    [
+        ("other", "is not NAME=FOLDER"),
+        ("other=/nowhere", "is no folder"),
+        ("copy of ground truth=.", "choose another name"),
+    ],
+)
+def test_what_cannot_stand_beside_is_refused(tmp_path: Path, option: str, reason: str) -> None:
+    shots = write_shots(tmp_path, first=make_scene(1, 1, 48, 72))
+
+    assert reason in refusal_of(shots, tmp_path / "out", "--beside", option)
+
+
+def test_all_shots_without_a_layer_are_named_before_any_is_measured(tmp_path: Path) -> None:
+    scene = make_scene(1, 1, 48, 72)
+    shots = write_shots(tmp_path, good=scene, no_full=scene, no_matte=scene)
+    shutil.rmtree(shots / "no_full" / "full")
+    shutil.rmtree(shots / "no_matte" / "matte")
+
+    refusal = refusal_of(shots, tmp_path / "out")
+
+    assert "shot no_full: full is missing" in refusal
+    assert "shot no_matte: matte is missing" in refusal
+    assert "--skip-bad" in refusal
+
+
+def test_frames_that_the_model_does_not_make_are_refused(
+    model: Path, prompts: Path, tmp_path: Path
+) -> None:
+    asked = ("--prompts", prompts, "--frames", "7")
+
+    assert "does not make 7 frames: choose" in refusal_of(model, tmp_path / "out", *asked)
+
+
+def test_layers_of_different_sizes_are_refused_with_both(tmp_path: Path) -> None:
+    shots = write_shots(tmp_path, first=make_scene(1, 2, 48, 72))
+    other = write_stack(tmp_path / "other", make_scene(1, 2, 32, 48))
+    (shots / "first" / "matte").rename(tmp_path / "unused")
+    (other / "matte").rename(shots / "first" / "matte")
+
+    assert "matte is 48 x 32 but full is 72 x 48" in refusal_of(shots, tmp_path / "out")
+
+
+def test_a_truth_of_another_size_is_refused(tmp_path: Path) -> None:
+    shots = write_shots(tmp_path, first=make_scene(1, 2, 48, 72))
+    truth = tmp_path / "truth"
+    write_stack(truth / "first", make_scene(2, 2, 48, 72))
+
+    assert "2 foregrounds" in refusal_of(shots, tmp_path / "out", "--truth", truth)
+
+
+def test_prompts_that_do_not_fit_the_folders_are_refused(tmp_path: Path, prompts: Path) -> None:
+    shots = write_shots(tmp_path, first=make_scene(1, 2, 48, 72))
+
+    assert "2 lines of prompts for 1 shots" in refusal_of(
+        shots, tmp_path / "out", "--prompts", prompts
+    )
+
+
+def test_a_model_without_prompts_is_refused(model: Path, tmp_path: Path) -> None:
+    assert "--prompts or by --held-out" in refusal_of(model, tmp_path / "out")
+
+
+def test_more_foregrounds_than_the_model_makes_are_refused_before_any_shot(
+    model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(program, "generate", lambda *_: pytest.fail("a shot was made"))
+    path = write_prompts(tmp_path, LINE, {**LINE, "foregrounds": ["a fox"] * 4})
+
+    assert "shot 2: 4 foregrounds" in refusal_of(model, tmp_path / "out", "--prompts", path)
+
+
+def test_vbench_is_refused_where_it_is_not_installed(tmp_path: Path) -> None:
+    shots = write_shots(tmp_path, first=make_scene(1, 2, 48, 72))
+
+    options = ("--vbench", "aesthetic_quality")
+    assert "pip install vbench" in refusal_of(shots, tmp_path / "out", *options)
+    assert "beauty is none of" in refusal_of(shots, tmp_path / "out", "--vbench", "beauty")
