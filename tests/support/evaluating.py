@@ -4,8 +4,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from click.testing import Result
-from typer.testing import CliRunner
+from typer.testing import CliRunner, Result
 
 from layert2v_model.stack import Stack
 from layert2v_training.evaluation.cli import app
