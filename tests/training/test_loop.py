@@ -14,6 +14,7 @@ from layert2v_training.checkpoint import CHECKPOINT, CheckpointMismatch, Checkpo
 from layert2v_training.finite import Diverged
 from layert2v_training.loop import Losses, LossOf, train
 from layert2v_training.optimizers import LoopRecipe, learning_rate_at
+from layert2v_training.reports import Figures
 from layert2v_training.stopping import Stopped
 
 RECIPE = LoopRecipe(num_steps=12, learning_rate=1e-2, warmup_steps=3, autocast=None)
@@ -162,6 +163,25 @@ def test_sigterm_saves_and_ends_with_the_status_of_a_program_that_was_stopped(
     assert stopped.value.code == 143
     assert "saved before step 5" in caplog.text
     assert torch.load(tmp_path / CHECKPOINT, weights_only=True)["step"] == 5
+
+
+def test_sigterm_ends_a_sheet_and_the_last_parameters_are_saved(tmp_path: Path) -> None:
+    straight, broken, resumed = make_model(), make_model(), make_model()
+    train(tmp_path / "straight", straight, loss_of, RECIPE)
+
+    def terminated(step: int) -> Figures:
+        os.kill(os.getpid(), signal.SIGTERM)
+        pytest.fail(f"the sheet of step {step} went on")
+
+    with pytest.raises(Stopped) as stopped:
+        train(tmp_path / "run", broken, loss_of, RECIPE, evaluate=terminated, evaluate_every=3)
+    saved = torch.load(tmp_path / "run" / CHECKPOINT, weights_only=True)["step"]
+    train(tmp_path / "run", resumed, loss_of, RECIPE)
+
+    assert stopped.value.code == 143
+    assert saved == 3
+    for expected, actual in zip(straight.parameters(), resumed.parameters(), strict=True):
+        assert torch.equal(expected, actual)
 
 
 def test_sigterm_between_parts_drops_the_step_which_is_made_again(tmp_path: Path) -> None:

@@ -32,7 +32,7 @@ from layert2v_training.optimizers import (
     set_learning_rate,
 )
 from layert2v_training.reports import Figures, Reports
-from layert2v_training.stopping import Stopped, collecting_signals
+from layert2v_training.stopping import Stopped, collecting_signals, stopping_at_once
 
 log = logging.getLogger(__name__)
 
@@ -105,7 +105,7 @@ def train(
             others = {"learning_rate": learning_rate_at(recipe, step), "gradient_norm": norm}
             reports.scalars(step, losses, others | {"skipped_steps": skipped.count})
             if evaluate is not None and (step + 1) % evaluate_every == 0:
-                reports.figures(step + 1, _on_average(step + 1, trained, evaluate))
+                reports.figures(step + 1, _on_average(step + 1, trained, evaluate, caught))
         else:
             step = recipe.num_steps
         save(folder, step, trained, is_writer=is_writer)
@@ -183,11 +183,21 @@ def _agreed(accelerator: Accelerator, flag: bool) -> bool:
 
 
 @torch.no_grad()
-def _on_average(step: int, trained: Trained, evaluate: Callable[[int], Figures]) -> Figures:
-    """Evaluate with averaged parameters and put the others back."""
+def _on_average(
+    step: int, trained: Trained, evaluate: Callable[[int], Figures], caught: list[int]
+) -> Figures:
+    """Evaluate with averaged parameters and put the others back; a signal ends it, without figures.
+
+    A sheet of a large model takes longer than schedulers wait between SIGTERM and SIGKILL.
+    """
     kept = {name: p.detach().clone() for name, p in trained.parameters().items()}
-    trained.ema.copy_to(trained.model)
-    figures = evaluate(step)
-    for name, parameter in trained.parameters().items():
-        parameter.copy_(kept[name])
-    return figures
+    try:
+        trained.ema.copy_to(trained.model)
+        with stopping_at_once():
+            return evaluate(step)
+    except Stopped as stopped:
+        caught.append(stopped.number)
+        return {}
+    finally:
+        for name, parameter in trained.parameters().items():
+            parameter.copy_(kept[name])
