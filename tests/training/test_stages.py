@@ -1,5 +1,6 @@
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -11,11 +12,13 @@ from layert2v.v1 import job_pb2
 from layert2v_model.folder import read_scheduler, read_transformer
 from layert2v_model.loading import load_pipeline
 from layert2v_model.pipeline import ShotPrompts
+from layert2v_training import alpha_vae
 from layert2v_training.captions import CaptionStates
 from layert2v_training.cli import app
 from layert2v_training.export import model_card, text_encoder_folder
 from layert2v_training.joint import TINY_TRANSFORMER, JointLoss, JointRecipe, make_transformer
 from layert2v_training.latents import LatentClip, encode_clip
+from layert2v_training.linear_vae import encode_pixels
 from layert2v_training.optimizers import LoopRecipe
 from layert2v_training.recipes import RECIPES, debug
 from layert2v_training.scenes import SceneSource
@@ -257,10 +260,22 @@ def test_the_exported_scheduler_shifts_as_training_did(debug_run: Path) -> None:
     assert scheduler.config.shift == debug().joint.noise.shift
 
 
-def test_stages_2_and_3_see_equal_latents_of_a_clip(assets: Path) -> None:
-    clip = SceneSource(assets, debug().joint_scene).clip(0)
-    vae = make_toy_vae()
+def test_stage_1_learns_from_the_latents_that_stage_2_stores(
+    assets: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The release encodes in bfloat16 in stage 1 and in float32 in stage 2."""
+    source, vae = SceneSource(assets, replace(debug().scene, foregrounds=(1,))), make_toy_vae()
+    stored_CTHW = encode_clip(vae, source.clip(0)).latents_SCTHW[3]
+    seen = list[torch.Tensor]()
 
-    once, again = encode_clip(vae, clip), encode_clip(vae, clip)
+    def watched(*given: Any) -> torch.Tensor:
+        seen.append(encode_pixels(*given))
+        return seen[-1]
 
-    assert torch.equal(once.latents_SCTHW, again.latents_SCTHW)
+    monkeypatch.setattr(alpha_vae, "encode_pixels", watched)
+    recipe = debug().alpha_vae
+    alpha_vae.train_alpha_vae(
+        source, tmp_path, vae, replace(recipe, num_clips=2, loop=replace(recipe.loop, num_steps=1))
+    )
+
+    torch.testing.assert_close(seen[0][0], stored_CTHW.float(), rtol=1e-3, atol=1e-4)
