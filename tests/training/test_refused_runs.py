@@ -99,3 +99,17 @@ def test_a_full_disk_is_said_in_one_sentence(
 def test_other_failures_are_not_called_a_full_disk() -> None:
     assert not cli.is_full_disk(RuntimeError("mat1 and mat2 shapes cannot be multiplied"))
     assert cli.is_full_disk(SafetensorError("I/O error: No space left on device (os error 28)"))
+
+
+@pytest.mark.parametrize("flags", [(), ("--dry-run",)])
+def test_composed_clips_beside_none_of_the_users_own_are_refused(
+    tmp_path: Path, flags: tuple[str, ...]
+) -> None:
+    arguments = ("joint", "--out", str(tmp_path / "run"), "--set", "num_composed_clips=9", *flags)
+
+    result = CliRunner().invoke(app, arguments)
+
+    assert result.exit_code == 2
+    assert "num_composed_clips is 9 and there is no --data" in result.output
+    assert "set num_clips" in result.output
+    assert not (tmp_path / "run").exists()

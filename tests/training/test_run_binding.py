@@ -126,3 +126,21 @@ def test_the_user_s_clips_are_named_with_what_changes_with_them(
 
     with pytest.raises(RunDiffers, match=r'--data was "clips \(\w+\)" and is "clips \(\w+\)"'):
         run.bind("run-joint", "joint")
+
+
+def test_composed_clips_beside_the_user_s_own_are_another_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Clips:
+        key = "own"
+
+    monkeypatch.setattr(Run, "clips", lambda self, stage: Clips)
+    alone, beside = (
+        Run(replace(debug(), num_composed_clips=n), tmp_path, tmp_path, data=tmp_path / "clips")
+        for n in (0, 12)
+    )
+    alone.bind("run-joint", "joint")
+    write_checkpoint(tmp_path / "run-joint")
+
+    with pytest.raises(RunDiffers, match=r'is "clips \(\w+\) and 12 composed"'):
+        beside.bind("run-joint", "joint")

@@ -15,6 +15,7 @@ from layert2v_model.pipeline import ShotPrompts
 from layert2v_training import alpha_vae
 from layert2v_training.captions import CaptionStates
 from layert2v_training.cli import app
+from layert2v_training.data.sources import FileClips
 from layert2v_training.export import model_card, text_encoder_folder
 from layert2v_training.joint import TINY_TRANSFORMER, JointLoss, JointRecipe, make_transformer
 from layert2v_training.latents import LatentClip, encode_clip
@@ -229,6 +230,25 @@ def test_a_run_composes_a_fifth_as_many_clips_of_each_further_size_and_length(
 
     assert shapes == {(9, 64, 96): 50, (3, 64, 96): 10, (9, 48, 64): 10, (3, 48, 64): 10}
     assert model_card(recipe)["num_frames"] == [9, 3]
+
+
+def test_composed_clips_stand_beside_the_users_own(assets: Path, tmp_path: Path) -> None:
+    (tmp_path / "clips").mkdir()
+    frames = toy_clips.flat((10, 20, 200), 9)
+    rgba = np.concatenate([frames, toy_clips.square_matte(9)[..., None]], -1)
+    for name, pixels in (("background", frames), ("crab", rgba)):
+        toy_clips.write_movie(tmp_path / "clips" / f"{name}.mkv", pixels, "ffv1", fps=8)
+    (tmp_path / "clips" / "clip.txt").write_text("background: a sea\ncrab: a crab\n")
+    recipe = replace(debug(), num_clips=4, num_composed_clips=3, extra_num_frames=(5,))
+    run = Run(recipe, assets, tmp_path / "run", data=tmp_path / "clips")
+
+    found = [(type(clips), clips.clip(0).full_THWC.shape, n) for clips, n in run.sources("joint")]
+
+    assert found == [
+        (FileClips, (9, 64, 96, 3), 4),
+        (FileClips, (5, 64, 96, 3), 1),
+        (SceneSource, (9, 64, 96, 3), 3),
+    ]
 
 
 def test_stage_3_composes_the_numbers_of_foregrounds_and_the_seed_of_the_recipe(

@@ -228,16 +228,16 @@ def joint_needs(run: Run, stage: str) -> Needs:
     if run.data is not None:
         clips = run.clips(stage)
         assert isinstance(clips, FileClips)
-        most = max(len(clip.layers) for clip in clips.clips)
+        own = max(len(clip.layers) for clip in clips.clips)
+        most = max(own, most) if run.num_composed_clips else own
     shot = ShotSize(scene.width, scene.height, scene.num_frames, most, 1)
     frames, per_frame = size.grid(shot)
     tokens = shot.num_streams * frames * per_frame
     channels = model.config.in_channels
     latents = tokens * math.prod(model.config.patch_size) * channels * 2
-    stored = latents * sum(
-        num_clips * math.prod(shape) / (scene.width * scene.height * scene.num_frames)
-        for shape, num_clips in run.clips_per_shape.items()
-    )
+    main = scene.width * scene.height * scene.num_frames
+    of_shapes = (count * math.prod(shape) for shape, count in run.clips_per_shape.items())
+    stored = latents * (sum(of_shapes) / main + run.num_composed_clips)
     frozen = total - trained
     weights = trained * TRAINED_BYTES + frozen * (
         2 if recipe.lora and recipe.lora.frozen == "bfloat16" else 4

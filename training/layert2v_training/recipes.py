@@ -12,7 +12,7 @@ from layert2v_training.decoded import DecodedRecipe
 from layert2v_training.decoders import DecodersRecipe
 from layert2v_training.effects import SceneEffects
 from layert2v_training.joint import TINY_TRANSFORMER, JointRecipe
-from layert2v_training.limits import Count, FrameRate, NotNegative, Positive, Side
+from layert2v_training.limits import Count, FrameRate, NotNegative, Positive, Side, WholeNumber
 from layert2v_training.linear_vae import LinearVaeSize
 from layert2v_training.lora import LoraRecipe
 from layert2v_training.noise import NoiseMixture
@@ -41,6 +41,9 @@ class Recipe:
     """Further widths and heights, in pixels, that stages 2 and 3 see and the model then offers."""
     extra_num_frames: tuple[Count, ...] = ()
     """Further numbers of frames, of each size, likewise."""
+    num_composed_clips: WholeNumber = 0
+    """Composed clips that stages 2 and 3 see beside the user's own, so that a model keeps what it
+    knows: their share of the steps is their share of all clips."""
     decoders: DecodersRecipe = field(default_factory=DecodersRecipe)
     """What both decoders learn after stage 3; of recipes without a base."""
     vae_clips: Count = 1200

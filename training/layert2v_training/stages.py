@@ -32,6 +32,7 @@ from layert2v_training.latents import LatentClip, load_latents, write_latents
 from layert2v_training.linear_vae import channel_weights, is_linear
 from layert2v_training.lora import merge_lora
 from layert2v_training.network import check_init, stage_transformer
+from layert2v_training.overrides import InvalidRecipe
 from layert2v_training.recipe_checks import max_foregrounds
 from layert2v_training.recipes import Recipe
 from layert2v_training.run_binding import bind, check_network_of, short_digest, values_of
@@ -147,9 +148,11 @@ class Run:
         if self.init is not None:
             check_init(self.init, self.recipe)
         assert self.wan is None or self.base is not None
-        data = None
+        data, num_composed = None, self.num_composed_clips
         if self.data is not None:
             data = f"{self.data.name} ({short_digest(self.clips(stage).key)})"
+            if num_composed and name in (JOINT_RUN, MULTI_FOREGROUND_RUN):
+                data += f" and {num_composed} composed"
         values = values_of(
             name, self.recipe, base=self.base, init=self.init, data=data, before=before
         )
@@ -192,8 +195,7 @@ class Run:
         scene = self.scene(stage)
         width, height, length = shape or (scene.width, scene.height, scene.num_frames)
         if self.data is None:
-            scene = replace(scene, width=width, height=height, num_frames=length)
-            return SceneSource(self.pictures(), scene)
+            return self.composed(stage, (width, height, length))
         clips = clips_from(
             self.data,
             (width, height),
@@ -204,6 +206,39 @@ class Run:
         )
         leave_crowded_out(clips, max_foregrounds(self.recipe))
         return clips
+
+    def composed(self, stage: str, shape: tuple[int, int, int]) -> SceneSource:
+        """Return the composed scenes of a stage, of a width, height and number of frames."""
+        width, height, length = shape
+        scene = replace(self.scene(stage), width=width, height=height, num_frames=length)
+        return SceneSource(self.pictures(), scene)
+
+    @property
+    def num_composed_clips(self) -> int:
+        """How many composed clips stages 2 and 3 see beside the user's own, of the main shape.
+
+        Raises:
+            InvalidRecipe: There are none of the user's own, so that all are composed.
+        """
+        count = self.recipe.num_composed_clips
+        if count and self.data is None:
+            raise InvalidRecipe(
+                f"num_composed_clips is {count} and there is no --data: all clips are composed; "
+                f"set num_clips"
+            )
+        return count
+
+    def sources(self, stage: str) -> list[tuple[ClipSource, int]]:
+        """Return what stage 2 or 3 learns from, and how many clips of each.
+
+        Raises:
+            BadClips, InvalidRecipe: As `clips` and `num_composed_clips`.
+        """
+        shapes = self.clips_per_shape
+        found = [(self.clips(stage, shape), count) for shape, count in shapes.items()]
+        if self.num_composed_clips:
+            found.append((self.composed(stage, next(iter(shapes))), self.num_composed_clips))
+        return found
 
     def captions(self) -> CaptionStates:
         """Make what encodes captions, as the exported model will encode prompts, and keeps them."""
@@ -254,8 +289,7 @@ def run_latents(run: Run, stage: str) -> None:
     with PartialState().main_process_first():
         run.adopt_vaes()
     vae = run.vae()
-    for shape, num_clips in run.clips_per_shape.items():
-        source = run.clips(stage, shape)
+    for source, num_clips in run.sources(stage):
         write_latents(run.out / "latents", vae, source, num_clips, run.workers, run.fill)
 
 
@@ -273,8 +307,7 @@ def run_joint(run: Run, stage: str, *, is_compiled: bool = False) -> None:
     vae, alpha_vae = run.vae().to(device), run.vae("alpha_vae")
     model = stage_transformer(run.recipe, recipe, base=run.wan, init=run.init, checkpoint=before)
     clips, project_in = list[LatentClip](), load_project_in(run.out / "alpha_vae")
-    for shape, num_clips in run.clips_per_shape.items():
-        source = run.clips(stage, shape)
+    for source, num_clips in run.sources(stage):
         clips += load_latents(
             run.out / "latents", vae, source, num_clips, run.workers, run.fill, project_in
         )
