@@ -101,13 +101,13 @@ def test_other_failures_are_not_called_a_full_disk() -> None:
     assert cli.is_full_disk(SafetensorError("I/O error: No space left on device (os error 28)"))
 
 
-@pytest.mark.parametrize("flags", [(), ("--dry-run",)])
+@pytest.mark.parametrize("command", [("joint",), ("joint", "--dry-run"), ("latents", "joint")])
 def test_composed_clips_beside_none_of_the_users_own_are_refused(
-    tmp_path: Path, flags: tuple[str, ...]
+    tmp_path: Path, assets: Path, command: tuple[str, ...]
 ) -> None:
-    arguments = ("joint", "--out", str(tmp_path / "run"), "--set", "num_composed_clips=9", *flags)
+    options = ("--assets", str(assets), "--out", str(tmp_path / "run"))
 
-    result = CliRunner().invoke(app, arguments)
+    result = CliRunner().invoke(app, [*command, *options, "--set", "num_composed_clips=9"])
 
     assert result.exit_code == 2
     assert "num_composed_clips is 9 and there is no --data" in result.output

@@ -286,10 +286,11 @@ def run_alpha_vae(run: Run) -> None:
 
 def run_latents(run: Run, stage: str) -> None:
     """Encode the clips of a stage ahead of it, while another trains, say."""
+    sources = run.sources(stage)
     with PartialState().main_process_first():
         run.adopt_vaes()
     vae = run.vae()
-    for source, num_clips in run.sources(stage):
+    for source, num_clips in sources:
         write_latents(run.out / "latents", vae, source, num_clips, run.workers, run.fill)
 
 

@@ -18,7 +18,7 @@ SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
 
 class Stopped(SystemExit):
-    """Raised when a signal asks the program to end; what is to be resumed was saved."""
+    """Raised when a signal, `number`, asks the program to end; what is to be resumed was saved."""
 
     def __init__(self, number: int) -> None:
         super().__init__(128 + number)

@@ -41,12 +41,12 @@ def measure_take(take: Stack, truth: Stack | None = None) -> Values:
             against where full video and background differ, which is noisy: the streams of a model
             differ a little everywhere.
     """
-    done = finish(take)
-    planes, finished = Planes.of(take), Planes.of(done.stack)
+    finishing = finish(take)
+    planes, finished = Planes.of(take), Planes.of(finishing.stack)
     # Where nothing covers it the finished plate is the full video: the camera is sought there.
     cameras = find_cameras(finished)
     found: dict[str, float | None] = {
-        **_finishing(done.report),
+        **_finishing(finishing.report),
         **_emptiness(planes),
         **_recomposition(planes),
         **_leaks(planes, steadied(planes, cameras)),
