@@ -10,6 +10,7 @@ from layert2v.v1 import artifact_pb2, job_pb2
 from layert2v_backend.settings import Settings
 from support.running_backend import Client, running_backend
 from support.scripted_engine import REPORT, ScriptedEngine
+from support.waiting import HANG_S
 from support.wire_shots import keep_layer, make_shot
 
 
@@ -30,7 +31,7 @@ def artifacts_of(client: Client, job: job_pb2.Job, page_size: int = 0) -> list[A
 
 def read(client: Client, name: str, offset: int = 0, if_sha256: str = "") -> list[Any]:
     request = artifact_pb2.ReadArtifactRequest(name=name, offset=offset, if_sha256=if_sha256)
-    return list(client.artifacts.ReadArtifact(request, timeout=20))
+    return list(client.artifacts.ReadArtifact(request, timeout=HANG_S))
 
 
 def blob(settings: Settings, sha256: str) -> Path:

@@ -8,6 +8,7 @@ from layert2v.v1 import job_pb2
 from layert2v_backend.settings import Settings
 from support.running_backend import Client, running_backend
 from support.scripted_engine import NUM_STEPS, ScriptedEngine
+from support.waiting import HANG_S
 from support.wire_shots import make_shot
 
 
@@ -72,7 +73,7 @@ def test_all_watchers_see_the_same(client: Client, engine: ScriptedEngine) -> No
 
     with ThreadPoolExecutor(8) as pool:
         watching = [pool.submit(client.events, job.name) for _ in range(8)]
-        assert engine.is_holding.wait(10)
+        assert engine.is_holding.wait(HANG_S)
         engine.may_go_on.set()
         histories = [future.result() for future in watching]
 

@@ -26,6 +26,7 @@ from layert2v_client import (
 from layert2v_client import client as client_module
 from layert2v_client.errors import STATUS_TO_ERROR
 from support.fake_backend import FakeBackend, invalid_shot
+from support.waiting import HANG_S
 
 SHOT = Shot(
     layers=(
@@ -203,7 +204,7 @@ def test_a_watch_after_the_last_event_of_an_ended_job_ends(backend):
         job = await client.create_job(SHOT, str(uuid.uuid4()))
         events = await collect(client.watch_job(job.name))
         return await asyncio.wait_for(
-            collect(client.watch_job(job.name, events[-1].sequence)), timeout=5
+            collect(client.watch_job(job.name, events[-1].sequence)), timeout=HANG_S
         )
 
     assert ask(backend, question) == []

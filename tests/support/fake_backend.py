@@ -20,6 +20,7 @@ from layert2v.v1 import artifact_grpc, artifact_pb2, job_grpc, job_pb2, system_g
 from layert2v_client.crc32c import crc32c
 from layert2v_client.status import DetailsCodec, StatusDetails, Violation
 from support.fake_takes import FakeFile, draw_take
+from support.waiting import HANG_S
 
 CHUNK_BYTES = 4096
 """Small, so that small files have several chunks to break between."""
@@ -332,7 +333,7 @@ class FakeBackend:
     def __exit__(self, *_: object) -> None:
         self.stop()
         self._loop.call_soon_threadsafe(self._loop.stop)
-        self._thread.join(5)
+        self._thread.join(HANG_S)
         self._loop.close()
 
     def start(self) -> None:

@@ -1,5 +1,4 @@
 import json
-import time
 from dataclasses import replace
 
 import pytest
@@ -18,6 +17,7 @@ from blender_addon.core.takes import UnreadableTake, load_take, takes_of_shot
 from layert2v.v1 import job_pb2
 from layert2v_client import ArtifactFormat, ArtifactKind, JobStage, Progress
 from support.fake_backend import FakeBackend, invalid_shot
+from support.waiting import HANG_S
 
 SHOT = new_shot("a beach", ("a red ball", "a blue ball"), num_frames=2)
 
@@ -59,13 +59,8 @@ def make_record(session, request_id="one", **others):
 def follow(session, is_done, board=None):
     """Drain events into a board until something is so."""
     board = board or Board()
-    deadline = time.monotonic() + 10
     while not is_done(board):
-        assert time.monotonic() < deadline, board
-        try:
-            board.apply(session.events.get(timeout=0.1))
-        except session_module.queue.Empty:
-            continue
+        board.apply(session.events.get(timeout=HANG_S))
     return board
 
 
