@@ -11,6 +11,8 @@ from typing import Any, Literal, TypeVar
 
 from pydantic import TypeAdapter
 
+from layert2v_model.precision import Choice
+
 T = TypeVar("T")
 
 MAX_SEED = 2**63 - 1
@@ -322,6 +324,8 @@ class WorkerOptions:
     """Steps from one that computes kept layers to the next; 1 is exact."""
     compile_blocks: bool = False
     """Compile the blocks unless they are offloaded one by one; exact but for rounding."""
+    precision: Choice = "auto"
+    """Of the transformer; `auto`: bfloat16 where the hardware has it natively."""
 
     @property
     def approximations(self) -> dict[str, str | float]:

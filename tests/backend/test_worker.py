@@ -16,6 +16,7 @@ from layert2v_backend.jobs import (
     Report,
     Stopped,
     Task,
+    WorkerOptions,
     take_path,
 )
 from layert2v_backend.worker.generate import (
@@ -26,8 +27,9 @@ from layert2v_backend.worker.generate import (
     stream_seeds,
 )
 from layert2v_backend.worker.take import read_kept, weights_sha256
-from layert2v_model import media
+from layert2v_model import media, precision
 from layert2v_model.errors import DamagedModel
+from layert2v_model.precision import Hardware
 from support.journal_entries import SHOT
 
 
@@ -42,6 +44,29 @@ def worker_that(failure: Exception) -> Worker:
     worker._model.plan = fail  # type: ignore[method-assign, assignment]
     worker._model.load = fail  # type: ignore[method-assign, assignment]
     return worker
+
+
+@pytest.mark.parametrize(
+    ("hardware", "sentence"),
+    [
+        (Hardware(True, "it has bfloat16"), "computes in bfloat16: it has bfloat16"),
+        (Hardware(False, "it has none"), "computes in float32: it has none"),
+    ],
+)
+def test_the_first_line_of_a_workers_log_says_in_which_precision_it_computes_and_why(
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    hardware: Hardware,
+    sentence: str,
+) -> None:
+    monkeypatch.setattr(precision, "find_hardware", lambda device: hardware)
+
+    Worker(lambda report: None, lambda job, attempt: False)
+    Worker(lambda report: None, lambda job, attempt: False, WorkerOptions(precision="float32"))
+
+    assert capsys.readouterr().err.splitlines() == [
+        sentence, f"computes in float32 as asked; {hardware.words}"
+    ]  # fmt: skip
 
 
 @pytest.mark.parametrize(

@@ -18,6 +18,7 @@ import typer
 from safetensors import SafetensorError
 
 from layert2v_model.errors import DamagedModel, InvalidCheckpoint, InvalidFixture, InvalidShot
+from layert2v_model.precision import Choice
 from layert2v_training.assets import AssetsUnavailable
 from layert2v_training.average import CannotAverage, average
 from layert2v_training.checkpoint import CheckpointMismatch, CheckpointNotSaved
@@ -26,6 +27,7 @@ from layert2v_training.dry_run import DoesNotFit, check_fits, describe
 from layert2v_training.finite import Diverged
 from layert2v_training.launching import UnsupportedLaunch
 from layert2v_training.overrides import InvalidRecipe, apply_overrides, read_overrides
+from layert2v_training.precision import decide_for_run
 from layert2v_training.recipe_checks import check_recipe
 from layert2v_training.recipes import RECIPES
 from layert2v_training.run_binding import RunDiffers
@@ -122,6 +124,16 @@ AcceptChanges = Annotated[
     typer.Option("--accept-changes", help="Go on with a run that was begun with other values."),
 ]
 
+Computes = Annotated[
+    Choice,
+    typer.Option(
+        "--precision",
+        envvar="LAYERT2V_PRECISION",
+        help="Of matrix products. auto: what the recipe says, else bfloat16 where the processor "
+        "or GPU has it natively, else float32.",
+    ),
+]
+
 DEFAULT_ASSETS, RUNS = Path("cache/assets"), Path("runs")
 
 
@@ -142,6 +154,7 @@ _SHARED = (
     _option("skip_bad", SkipBad, False),
     _option("workers", Workers, 0),
     _option("accepts_changes", AcceptChanges, False),
+    _option("precision", Computes, "auto"),
 )
 """What makes a `Run`, in the order of the help."""
 
@@ -187,11 +200,14 @@ def _run(
     steps: int | None = None,
     assets: Path = DEFAULT_ASSETS,
     out: Path | None = None,
+    precision: Choice | None = None,
     **others: Any,
 ) -> Run:
     cv2.setNumThreads(1)
     changed = [*(changes or []), *([f"{steps_field}.num_steps={steps}"] if steps else [])]
     made = apply_overrides(RECIPES[recipe.value](), read_overrides(files or [], changed))
+    if precision is not None:
+        made = decide_for_run(made, precision)
     check_recipe(made)
     return Run(made, assets, out or RUNS / recipe.value, **others)
 
@@ -256,7 +272,7 @@ class Stage(StrEnum):
     MULTI_FOREGROUND = "multi-foreground"
 
 
-@_command("latents", without=("accepts_changes",))
+@_command("latents", without=("accepts_changes", "precision"))
 def latents(
     run: Run, stage: Annotated[Stage, typer.Argument(help="Stage whose clips to encode.")]
 ) -> None:
@@ -303,7 +319,9 @@ def decoders(run: Run) -> None:
     run_decoders(run)
 
 
-@_command("export", without=("assets", "data", "skip_bad", "workers", "accepts_changes"))
+@_command(
+    "export", without=("assets", "data", "skip_bad", "workers", "accepts_changes", "precision")
+)
 def export_model(
     run: Run,
     folder: Annotated[Path, typer.Argument(help="Model folder to write.")],

@@ -107,6 +107,7 @@ def _worker_options(settings: Settings) -> WorkerOptions:
         settings.step_cache,
         settings.refresh_kept_every,
         settings.compile_blocks,
+        settings.precision,
     )
     if options.approximations:
         log.warning("approximate", **options.approximations)

@@ -12,6 +12,7 @@ import typer
 
 from layert2v_model.errors import DamagedModel, InvalidLayers, InvalidShot
 from layert2v_model.media import UnreadableMedia
+from layert2v_model.precision import Choice
 from layert2v_training.assets import AssetsUnavailable
 from layert2v_training.evaluation.beside import read_beside
 from layert2v_training.evaluation.conditioning import read_subset
@@ -78,6 +79,13 @@ def main_command(
     vbench: Annotated[
         list[str] | None, typer.Option(help="A dimension of VBench; may be repeated.")
     ] = None,
+    precision: Annotated[
+        Choice,
+        typer.Option(
+            envvar="LAYERT2V_PRECISION",
+            help="auto: bfloat16 where the processor has it natively, else float32.",
+        ),
+    ] = "auto",
 ) -> None:
     """Measure layered video beside baselines."""
     try:
@@ -85,6 +93,7 @@ def main_command(
             source, out, prompts, held_out, assets, truth, steps, guidance, frames, takes,
             regenerate, tuple(map(read_subset, given or ["full"])), given_scenes,
             read_beside(beside or ()), skip_bad, tuple(vbench or ()), has_alignment=alignment,
+            precision=precision,
         )  # fmt: skip
         page = run(request, lambda words: typer.echo(words, err=True))
     except (

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 
+from layert2v_model.precision import Choice
 from layert2v_training.evaluation.beside import Beside, is_model
 from layert2v_training.evaluation.conditioning import FULL, Subset
 from layert2v_training.evaluation.prompts import BadInput
@@ -32,11 +33,17 @@ class Request:
     skip_bad: bool = False
     vbench: tuple[str, ...] = ()
     has_alignment: bool = True
+    precision: Choice = "auto"
 
     @property
     def is_model(self) -> bool:
         """Whether the source is a model, and no folder of shots."""
         return is_model(self.source)
+
+    @property
+    def asks_a_model(self) -> bool:
+        """Whether any take is to be made."""
+        return self.is_model or any(other.is_model for other in self.beside)
 
 
 def check_request(request: Request) -> None:

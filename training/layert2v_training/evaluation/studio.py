@@ -5,19 +5,26 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from layert2v_model.errors import DamagedModel, InvalidShot
 from layert2v_model.folder import CARD_FILE, read_card
 from layert2v_model.given import StreamGiven
 from layert2v_model.grid import LatentGrid, latent_grid
-from layert2v_model.loading import fastest_dtype, load_pipeline
+from layert2v_model.loading import load_pipeline
 from layert2v_model.pipeline import LayerT2VPipeline, ShotPrompts
+from layert2v_model.precision import Choice, Precision, decide_precision
 from layert2v_model.stack import Stack
 from layert2v_training.evaluation.takes import TakeStore, take_key
 
 _CARD = ("sizes", "num_frames", "default_num_inference_steps", "default_guidance_scale")
 """What the card must say of the shots that the model makes."""
+
+
+def studio_precision(choice: Choice = "auto") -> Precision:
+    """Decide in which precision studios compute; their models stay on the processor."""
+    return decide_precision(choice, torch.device("cpu"))
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,6 +52,7 @@ class Studio:
         guidance: float | None = None,
         frames: int | None = None,
         takes: TakeStore | None = None,
+        precision: Choice = "auto",
     ) -> "Studio":
         """Load a model folder; size, and all that is not given, are its card's.
 
@@ -52,7 +60,8 @@ class Studio:
             DamagedModel: The folder is not a whole model.
             InvalidShot: The model does not make so many frames.
         """
-        pipeline, card = load_pipeline(folder, dtype=fastest_dtype()), read_card(folder)
+        pipeline = load_pipeline(folder, dtype=studio_precision(precision).dtype)
+        card = read_card(folder)
         missing = [name for name in _CARD if name not in card]
         if missing:
             raise DamagedModel(
