@@ -6,8 +6,9 @@ import torch
 from safetensors import SafetensorError
 from typer.testing import CliRunner
 
-from layert2v_training import cli
+from layert2v_training import stages
 from layert2v_training.cli import app
+from layert2v_training.refusals import is_full_disk
 from layert2v_training.stages import Run
 from support.toy_model import make_toy_transformer
 
@@ -83,7 +84,7 @@ def test_a_full_disk_is_said_in_one_sentence(
         with (tmp_path / "shard").open("wb") as file:
             torch.save(torch.zeros(10**6), file)
 
-    monkeypatch.setattr(cli, "run_vae", full)
+    monkeypatch.setattr(stages, "run_vae", full)
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, limits[1]))
     try:
@@ -97,8 +98,8 @@ def test_a_full_disk_is_said_in_one_sentence(
 
 
 def test_other_failures_are_not_called_a_full_disk() -> None:
-    assert not cli.is_full_disk(RuntimeError("mat1 and mat2 shapes cannot be multiplied"))
-    assert cli.is_full_disk(SafetensorError("I/O error: No space left on device (os error 28)"))
+    assert not is_full_disk(RuntimeError("mat1 and mat2 shapes cannot be multiplied"))
+    assert is_full_disk(SafetensorError("I/O error: No space left on device (os error 28)"))
 
 
 @pytest.mark.parametrize("command", [("joint",), ("joint", "--dry-run"), ("latents", "joint")])

@@ -1,22 +1,16 @@
 """`layert2v-data`: check clips, build clips from raw video, fetch pictures for composed scenes."""
 
+# What a command needs is imported when it runs: OpenCV and others would slow `--help` down.
+
 import json
 import logging
 from fractions import Fraction
 from pathlib import Path
 from typing import Annotated
 
-import cv2
 import typer
 
-from layert2v_training.assets import AssetsUnavailable, fetch_assets, verify_assets
-from layert2v_training.data.checking import check_source
-from layert2v_training.data.problems import BadClips, MixedRates
-from layert2v_training.data.sources import ClipFormat
-from layert2v_training.engine.build import build_clips
 from layert2v_training.engine.recipe import ADAPTERS, Captioner, EngineRecipe, Matter, Plates
-from layert2v_training.engine.stages import StageUnavailable
-from layert2v_training.overrides import InvalidRecipe, apply_overrides, read_overrides
 
 app = typer.Typer(help=__doc__, no_args_is_help=True, pretty_exceptions_enable=False)
 
@@ -50,6 +44,8 @@ def _recipe(files: list[Path], changes: list[str], options: dict[str, object]) -
     Raises:
         InvalidRecipe: A field is unknown, out of its limits, or said twice.
     """
+    from layert2v_training.overrides import apply_overrides, read_overrides
+
     said = [f"{name}={json.dumps(value)}" for name, value in options.items() if value is not None]
     return apply_overrides(EngineRecipe(), read_overrides(files, [*changes, *said]))
 
@@ -72,6 +68,10 @@ def check(
     ] = False,
 ) -> None:
     """Decode every frame of every clip; name each bad one with its reason and exit with 2."""
+    from layert2v_training.data.checking import check_source
+    from layert2v_training.data.problems import MixedRates
+    from layert2v_training.data.sources import ClipFormat
+
     target = ClipFormat(*size, fps) if size else None
     num_good = num_bad = 0
     is_mixed, silent = False, list[Path]()
@@ -157,6 +157,14 @@ def build(
 
     Files change the recipe, options and --set win over files; --set reaches the checker's limits.
     """
+    import cv2
+
+    from layert2v_training.assets import AssetsUnavailable
+    from layert2v_training.data.problems import BadClips
+    from layert2v_training.engine.build import build_clips
+    from layert2v_training.engine.stages import StageUnavailable
+    from layert2v_training.overrides import InvalidRecipe
+
     cv2.setNumThreads(1)
     options: dict[str, object] = {
         "height": height, "num_frames": num_frames, "fps": str(fps) if fps else None,
@@ -185,6 +193,8 @@ def assets(
     ] = False,
 ) -> None:
     """Fetch the pictures of composed scenes by name; check every file against the manifest."""
+    from layert2v_training.assets import AssetsUnavailable, fetch_assets, verify_assets
+
     try:
         num_files = verify_assets(folder if verify else fetch_assets(folder))
     except AssetsUnavailable as error:

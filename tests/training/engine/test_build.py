@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-from layert2v_training import data_cli
 from layert2v_training.clips import Pixels
 from layert2v_training.data.checking import check_source
 from layert2v_training.data.footage import Footage, probe
@@ -217,7 +216,7 @@ def recipes(monkeypatch: pytest.MonkeyPatch) -> list[EngineRecipe]:
         asked.append(recipe)
         return build.BuildResult(0, 0, out / "report.html")
 
-    monkeypatch.setattr(data_cli, "build_clips", keep)
+    monkeypatch.setattr(build, "build_clips", keep)
     return asked
 
 

@@ -5,19 +5,12 @@ form that `layert2v-finish` reads. Writes OUT/report.json, OUT/index.html and OU
 input: one sentence and exit code 2. Everything but `speed` in the report is equal for equal input.
 """
 
+# What the command needs is imported when it runs: PyTorch takes seconds, `--help` must not.
+
 from pathlib import Path
 from typing import Annotated
 
 import typer
-
-from layert2v_model.errors import DamagedModel, InvalidLayers, InvalidShot
-from layert2v_model.media import UnreadableMedia
-from layert2v_training.assets import AssetsUnavailable
-from layert2v_training.evaluation.beside import read_beside
-from layert2v_training.evaluation.conditioning import read_subset
-from layert2v_training.evaluation.program import run
-from layert2v_training.evaluation.prompts import BadInput
-from layert2v_training.evaluation.request import Request
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 
@@ -80,6 +73,15 @@ def main_command(
     ] = None,
 ) -> None:
     """Measure layered video beside baselines."""
+    from layert2v_model.errors import DamagedModel, InvalidLayers, InvalidShot
+    from layert2v_model.media import UnreadableMedia
+    from layert2v_training.assets import AssetsUnavailable
+    from layert2v_training.evaluation.beside import read_beside
+    from layert2v_training.evaluation.conditioning import read_subset
+    from layert2v_training.evaluation.program import run
+    from layert2v_training.evaluation.prompts import BadInput
+    from layert2v_training.evaluation.request import Request
+
     try:
         request = Request(
             source, out, prompts, held_out, assets, truth, steps, guidance, frames, takes,
