@@ -97,7 +97,9 @@ def check(
 @app.command()
 def build(
     videos: Annotated[list[Path], typer.Argument(help="Movies, or folders of movies.")],
-    out: Annotated[Path, typer.Option(help="Folder to fill; a later call goes on with it.")],
+    out: Annotated[
+        Path, typer.Option(help="Folder to fill. A later call keeps its clips and adds to them.")
+    ],
     processes: Annotated[int, typer.Option(min=1, help="Shots worked on at once.")] = 1,
     height: Annotated[
         int | None, typer.Option(min=16, help=f"Lines of the clips ({_DEFAULT.height}).")
