@@ -1,3 +1,4 @@
+import json
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -232,23 +233,62 @@ def test_a_run_composes_a_fifth_as_many_clips_of_each_further_size_and_length(
     assert model_card(recipe)["num_frames"] == [9, 3]
 
 
+def write_crabs(folder: Path, count: int, num_frames: int = 9) -> Path:
+    """Write `count` clips of a square, `num_frames` long at 8 fps; return the folder."""
+    frames = toy_clips.flat((10, 20, 200), num_frames)
+    rgba = np.concatenate([frames, toy_clips.square_matte(num_frames)[..., None]], -1)
+    for number in range(count):
+        clip = folder / f"clip_{number}"
+        clip.mkdir(parents=True)
+        for name, pixels in (("background", frames), ("crab", rgba)):
+            toy_clips.write_movie(clip / f"{name}.mkv", pixels, "ffv1", fps=8)
+        (clip / "clip.txt").write_text("background: a sea\ncrab: a crab\n")
+    return folder
+
+
 def test_composed_clips_stand_beside_the_users_own(assets: Path, tmp_path: Path) -> None:
-    (tmp_path / "clips").mkdir()
-    frames = toy_clips.flat((10, 20, 200), 9)
-    rgba = np.concatenate([frames, toy_clips.square_matte(9)[..., None]], -1)
-    for name, pixels in (("background", frames), ("crab", rgba)):
-        toy_clips.write_movie(tmp_path / "clips" / f"{name}.mkv", pixels, "ffv1", fps=8)
-    (tmp_path / "clips" / "clip.txt").write_text("background: a sea\ncrab: a crab\n")
-    recipe = replace(debug(), num_clips=4, num_composed_clips=3, extra_num_frames=(5,))
-    run = Run(recipe, assets, tmp_path / "run", data=tmp_path / "clips")
+    data = write_crabs(tmp_path / "clips", 1)
+    recipe = replace(debug(), num_composed_clips=3, extra_num_frames=(5,))
+    run = Run(recipe, assets, tmp_path / "run", data=data)
 
     found = [(type(clips), clips.clip(0).full_THWC.shape, n) for clips, n in run.sources("joint")]
 
     assert found == [
-        (FileClips, (9, 64, 96, 3), 4),
+        (FileClips, (9, 64, 96, 3), 1),
         (FileClips, (5, 64, 96, 3), 1),
         (SceneSource, (9, 64, 96, 3), 3),
     ]
+
+
+def test_the_users_own_clips_are_counted_once_each_or_once_for_each_start(
+    assets: Path, tmp_path: Path
+) -> None:
+    data = write_crabs(tmp_path / "clips", 6)
+    recipe = replace(debug(), num_clips=3000, extra_num_frames=(5,))
+
+    once, thrice = (
+        Run(replace(recipe, starts_per_clip=starts), assets, tmp_path, data=data)
+        for starts in (1, 3)
+    )
+
+    assert [count for _, count in once.sources("joint")] == [6, 2]
+    assert [count for _, count in thrice.sources("joint")] == [18, 4]
+    assert (once.num_alpha_clips, thrice.num_alpha_clips) == (6, 18)
+
+
+def test_a_run_is_bound_to_the_number_of_the_users_own_clips(assets: Path, tmp_path: Path) -> None:
+    data = write_crabs(tmp_path / "clips", 2)
+    run = Run(debug(), assets, tmp_path / "run", data=data)
+
+    run.bind(JOINT_RUN, "joint")
+    run.bind("run-alpha-vae", "alpha-vae")
+
+    bound = {
+        name: json.loads((tmp_path / "run" / name / "run.json").read_text())["values"]
+        for name in (JOINT_RUN, "run-alpha-vae")
+    }
+    assert bound[JOINT_RUN]["num_clips"] == 2
+    assert bound["run-alpha-vae"]["alpha_vae.num_clips"] == 2
 
 
 def test_stage_3_composes_the_numbers_of_foregrounds_and_the_seed_of_the_recipe(

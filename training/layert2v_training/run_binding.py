@@ -94,6 +94,7 @@ def values_of(
     init: Path | None = None,
     data: str | None = None,
     before: Path | None = None,
+    counts: Mapping[str, int] | None = None,
 ) -> Values:
     """Collect what decides a run.
 
@@ -104,6 +105,7 @@ def values_of(
         init: Model folder it goes on from.
         data: Names the user's clips and changes with them; None: composed scenes.
         before: Checkpoint of the stage it goes on from.
+        counts: Fields of the recipe in whose place the user's clips are counted.
     """
     values: Values = {}
     for part in PARTS[name]:
@@ -113,6 +115,7 @@ def values_of(
     if name == "run-joint":
         # Stage 2 has one foreground whatever the recipe says.
         del values["joint_scene.foregrounds"]
+    values |= counts or {}
     values = {key: value for key, value in values.items() if not key.endswith(_HARMLESS)}
     values["--base"], values["--init"] = (
         folder and f"{folder.name} ({folder_key(folder)})" for folder in (base, init)
