@@ -10,6 +10,7 @@ import pynvml
 from layert2v_backend.errors import FieldViolation, InvalidShot, ModelDamaged
 from layert2v_backend.jobs import Shot
 from layert2v_backend.models import Limits, Model
+from layert2v_model.errors import reason_of
 from layert2v_model.estimate import (
     Device,
     Estimate,
@@ -79,7 +80,8 @@ def estimate_shot(shot: ShotSize, model: Model, memory_bytes: int) -> tuple[Esti
     try:
         size = ModelSize.read(model.folder, bytes_of_a_number)
     except (OSError, ValueError, KeyError) as failure:
-        message = f"{model.folder} cannot be measured ({failure}): install the model again"
+        reason = reason_of(failure, model.folder)
+        message = f"{model.folder} cannot be measured ({reason}): install the model again"
         raise ModelDamaged(message) from failure
     measured = measure_device(name, is_half=bytes_of_a_number == _LEAST_BYTES)
     device = replace(found, flops_per_s=measured.flops_per_s)

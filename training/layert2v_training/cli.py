@@ -105,6 +105,7 @@ _SHARED = (
 
 
 def _run(
+    command: str,
     recipe: RecipeName,
     files: list[Path] | None,
     changes: list[str] | None,
@@ -120,12 +121,17 @@ def _run(
     from layert2v_training.recipe_checks import check_recipe
     from layert2v_training.recipes import RECIPES
     from layert2v_training.stages import Run
+    from layert2v_training.unread import Situation, check_read
 
     cv2.setNumThreads(1)
     changed = [*(changes or []), *([f"{steps_field}.num_steps={steps}"] if steps else [])]
     made = apply_overrides(RECIPES[recipe.value](), read_overrides(files or [], changed))
     check_recipe(made)
-    return Run(made, assets, out or RUNS / recipe.value, **others)
+    run = Run(made, assets, out or RUNS / recipe.value, **others)
+    situation = Situation(made.base, run.data is not None, made.num_composed_clips > 0)
+    said, filed = read_overrides([], changed), read_overrides(files or [], [])
+    check_read(command, said, filed, situation)
+    return run
 
 
 def _command(
@@ -145,11 +151,19 @@ def _command(
         own = list(inspect.signature(work).parameters.values())[1:]
 
         def command(**values: Any) -> None:
+            from layert2v_training.option_checks import check_options
             from layert2v_training.refusals import refusing
 
             mine = {option.name: values.pop(option.name) for option in own}
             with refusing():
-                work(_run(steps_field=steps, **values), **mine)
+                run = _run(name, steps_field=steps, **values)
+                check_options(
+                    run,
+                    values["recipe"].value,
+                    is_dry=mine.get("dry_run", False),
+                    ignores_fit=mine.get("ignores_fit", False),
+                )
+                work(run, **mine)
 
         # Typer reads a command's options off its signature and its hints.
         options = [option.replace(kind=inspect.Parameter.KEYWORD_ONLY) for option in own] + shared

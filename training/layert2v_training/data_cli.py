@@ -15,6 +15,8 @@ from layert2v_training.engine.recipe import ADAPTERS, Captioner, EngineRecipe, M
 app = typer.Typer(help=__doc__, no_args_is_help=True, pretty_exceptions_enable=False)
 
 _DEFAULT = EngineRecipe()
+TOKEN_PIXELS = 16
+"""Side of a token in every recipe, tiny's and Wan2.1's: sides of clips are multiples of it."""
 
 
 def _fraction(text: str) -> Fraction:
@@ -36,6 +38,46 @@ def _folders(pairs: list[str] | None) -> list[list[str]] | None:
                 f"{', '.join(ADAPTERS)}"
             )
     return [pair.split("=", 1) for pair in pairs] if pairs else None
+
+
+def _check_format(width: int, height: int, num_frames: int) -> None:
+    """Refuse sizes and lengths that no recipe takes.
+
+    Raises:
+        BadParameter: Names the side or the number, and the nearest that is taken.
+    """
+    for name, side in (("width", width), ("height", height)):
+        if side < TOKEN_PIXELS or side % TOKEN_PIXELS:
+            near = max(1, round(side / TOKEN_PIXELS)) * TOKEN_PIXELS
+            raise typer.BadParameter(
+                f"--format has the {name} {side}, and recipes take multiples of {TOKEN_PIXELS}; "
+                f"say {near}"
+            )
+    if num_frames < 1:
+        raise typer.BadParameter(f"--format has {num_frames} frames; say 1 or more")
+    if (num_frames - 1) % 4:
+        near = num_frames // 4 * 4 + 1
+        typer.echo(
+            f"note {num_frames} frames suit recipes without a base only: Wan2.1 takes 4 k + 1, "
+            f"such as {near}"
+        )
+
+
+def _check_weights(weights: list[list[str]] | None, recipe: EngineRecipe) -> None:
+    """Refuse weights of adapters that the recipe does not use.
+
+    Raises:
+        BadParameter: Names the adapter and how to choose it.
+    """
+    used = (recipe.mattes, recipe.plates, recipe.captions)
+    for name, folder in weights or ():
+        if name in ADAPTERS and name not in used:
+            kinds = {"mattes": Matter, "plates": Plates, "captions": Captioner}
+            option = next(kind for kind, names in kinds.items() if name in map(str, names))
+            raise typer.BadParameter(
+                f"--weights {name}={folder} is not used: choose it by --{option} {name}, or leave "
+                f"it out"
+            )
 
 
 def _recipe(files: list[Path], changes: list[str], options: dict[str, object]) -> EngineRecipe:
@@ -72,6 +114,8 @@ def check(
     from layert2v_training.data.problems import MixedRates
     from layert2v_training.data.sources import ClipFormat
 
+    if size:
+        _check_format(*size)
     target = ClipFormat(*size, fps) if size else None
     num_good = num_bad = 0
     is_mixed, silent = False, list[Path]()
@@ -82,7 +126,10 @@ def check(
         else:
             num_bad += 1
             is_mixed |= isinstance(checked.problem, MixedRates)
-            typer.echo(f"bad  {checked.path}: {checked.problem}")
+            # A file inside the clip's folder names the clip already.
+            is_inside = checked.problem.path.is_relative_to(checked.path)
+            clip = "" if is_inside else f"{checked.path}: "
+            typer.echo(f"bad  {clip}{checked.problem}")
     if silent:
         typer.echo(
             f"note {len(silent)} of the clips, such as {silent[0]}, do not say their frame rate: "
@@ -177,6 +224,7 @@ def build(
     kept = ["most_similar=null"] if keep_repeats else []
     try:
         recipe = _recipe(files or [], [*(changes or []), *kept], options)
+        _check_weights(_folders(weights), recipe)
         result = build_clips(videos, out, recipe, processes, skip_bad=skip_bad)
     except BadClips as error:
         typer.echo(f"{error}\n--skip-bad builds from the others", err=True)

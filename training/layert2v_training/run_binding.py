@@ -14,6 +14,7 @@ from typing import Any
 
 import torch
 
+from layert2v_model.errors import reason_of
 from layert2v_training.checkpoint import CHECKPOINT
 from layert2v_training.recipes import Recipe
 
@@ -166,7 +167,8 @@ def _read(path: Path) -> Values:
         values = json.loads(path.read_text())["values"]
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise RunDiffers(
-            f"{path} cannot be read ({error}); remove it to go on with the values of this command"
+            f"{path} cannot be read ({reason_of(error, path)}); remove it to go on with the values "
+            f"of this command"
         ) from None
     assert isinstance(values, dict)
     return values

@@ -44,8 +44,12 @@ def main_command(
         typer.Option(help="Keep takes in this folder, and make none that is there: to go on."),
     ] = None,
     regenerate: Annotated[
-        int, typer.Option(min=0, help="First shots of which a layer is made anew.")
-    ] = 1,
+        int | None,
+        typer.Option(
+            min=0,
+            help="Number of shots, from the first, of which a layer is regenerated; default: 1.",
+        ),
+    ] = None,
     given: Annotated[
         list[str] | None,
         typer.Option(
@@ -85,7 +89,7 @@ def main_command(
     try:
         request = Request(
             source, out, prompts, held_out, assets, truth, steps, guidance, frames, takes,
-            regenerate, tuple(map(read_subset, given or ["full"])), given_scenes,
+            regenerate, tuple(map(read_subset, given)) if given else None, given_scenes,
             read_beside(beside or ()), skip_bad, tuple(vbench or ()), has_alignment=alignment,
         )  # fmt: skip
         page = run(request, lambda words: typer.echo(words, err=True))
