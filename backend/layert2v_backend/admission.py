@@ -10,6 +10,7 @@ import pynvml
 from layert2v_backend.errors import FieldViolation, InvalidShot, ModelDamaged
 from layert2v_backend.jobs import Shot
 from layert2v_backend.models import Limits, Model
+from layert2v_model.errors import reason_of
 from layert2v_model.estimate import (
     Device,
     Estimate,
@@ -94,7 +95,8 @@ def estimate_shot(
     try:
         size = ModelSize.read(model.folder, chosen.bytes_per_number)
     except (OSError, ValueError, KeyError) as failure:
-        message = f"{model.folder} cannot be measured ({failure}): install the model again"
+        reason = reason_of(failure, model.folder)
+        message = f"{model.folder} cannot be measured ({reason}): install the model again"
         raise ModelDamaged(message) from failure
     measured = measure_device(str(device), is_half=chosen.name == "bfloat16")
     timed = replace(found, flops_per_s=measured.flops_per_s)

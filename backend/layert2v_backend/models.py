@@ -11,6 +11,7 @@ from annotated_types import Ge, Gt, Le, Len
 from pydantic import TypeAdapter, ValidationError
 
 from layert2v_backend.errors import ModelDamaged, UnknownModel
+from layert2v_model.errors import reason_of
 
 DESCRIPTION_FILE = "layert2v.json"
 DEFAULT_MODEL = "tiny"
@@ -132,15 +133,15 @@ def read_limits(folder: Path) -> Limits:
         return _LIMITS.validate_python(json.loads(path.read_text(encoding="utf-8")))
     except (OSError, ValueError) as failure:
         raise ModelDamaged(
-            f"{path} cannot be used ({_fault(failure)}): install the model again"
+            f"{path} cannot be used ({_fault(failure, path)}): install the model again"
         ) from failure
 
 
-def _fault(failure: OSError | ValueError) -> str:
+def _fault(failure: OSError | ValueError, path: Path) -> str:
     if isinstance(failure, ValidationError):
         first = failure.errors()[0]
         return f"{'.'.join(map(str, first['loc']))}: {first['msg']}"
-    return str(failure)
+    return reason_of(failure, path)
 
 
 _LIMITS = TypeAdapter(Limits)

@@ -128,8 +128,9 @@ def load_take(folder: Path) -> Take:
     try:
         take = _take_from_json(folder, json.loads(path.read_text(encoding="utf-8")))
     except (OSError, ValueError, KeyError, TypeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else error
         raise UnreadableTake(
-            f"{path} cannot be read ({error}): fetch the take again or generate anew."
+            f"{path} cannot be read ({reason}): fetch the take again or generate anew."
         ) from None
     for file in take.files:
         if not folder.joinpath(*file.path.split("/")).is_file():

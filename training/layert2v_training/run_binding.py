@@ -14,6 +14,7 @@ from typing import Any
 
 import torch
 
+from layert2v_model.errors import reason_of
 from layert2v_training.checkpoint import CHECKPOINT
 from layert2v_training.recipes import Recipe
 
@@ -94,6 +95,7 @@ def values_of(
     init: Path | None = None,
     data: str | None = None,
     before: Path | None = None,
+    counts: Mapping[str, int] | None = None,
 ) -> Values:
     """Collect what decides a run.
 
@@ -104,6 +106,7 @@ def values_of(
         init: Model folder it goes on from.
         data: Names the user's clips and changes with them; None: composed scenes.
         before: Checkpoint of the stage it goes on from.
+        counts: Fields of the recipe in whose place the user's clips are counted.
     """
     values: Values = {}
     for part in PARTS[name]:
@@ -113,6 +116,7 @@ def values_of(
     if name == "run-joint":
         # Stage 2 has one foreground whatever the recipe says.
         del values["joint_scene.foregrounds"]
+    values |= counts or {}
     values = {key: value for key, value in values.items() if not key.endswith(_HARMLESS)}
     values["--base"], values["--init"] = (
         folder and f"{folder.name} ({folder_key(folder)})" for folder in (base, init)
@@ -163,7 +167,8 @@ def _read(path: Path) -> Values:
         values = json.loads(path.read_text())["values"]
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise RunDiffers(
-            f"{path} cannot be read ({error}); remove it to go on with the values of this command"
+            f"{path} cannot be read ({reason_of(error, path)}); remove it to go on with the values "
+            f"of this command"
         ) from None
     assert isinstance(values, dict)
     return values

@@ -12,7 +12,7 @@ from layert2v_backend.jobs import WorkerOptions
 from layert2v_backend.models import read_limits
 from layert2v_backend.worker.take import weights_sha256
 from layert2v_model.caching import StepCache, enable_step_cache
-from layert2v_model.errors import DamagedModel, InvalidShot
+from layert2v_model.errors import DamagedModel, InvalidShot, reason_of
 from layert2v_model.estimate import Device, ModelSize, ShotSize
 from layert2v_model.loading import load_pipeline
 from layert2v_model.offload import enable_layerwise_casting, place
@@ -68,8 +68,9 @@ class HeldModel:
             model = ModelSize.read(folder, self._precision.bytes_per_number)
         except (OSError, ValueError, KeyError) as failure:
             load_pipeline(folder)  # it says which file is damaged
+            reason = reason_of(failure, folder)
             raise DamagedModel(
-                f"{folder} cannot be measured ({failure}): install the model again"
+                f"{folder} cannot be measured ({reason}): install the model again"
             ) from failure
         if self._options.weights == "full":
             return model

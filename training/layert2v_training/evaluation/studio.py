@@ -52,25 +52,30 @@ class Studio:
         guidance: float | None = None,
         frames: int | None = None,
         takes: TakeStore | None = None,
+        size: tuple[int, int] | None = None,
         precision: Choice = "auto",
     ) -> "Studio":
-        """Load a model folder; size, and all that is not given, are its card's.
+        """Load a model folder; all that is not given is its card's.
 
         Raises:
             DamagedModel: The folder is not a whole model.
-            InvalidShot: The model does not make so many frames.
+            InvalidShot: The model does not make so many frames, or pictures of this size.
         """
-        pipeline = load_pipeline(folder, dtype=studio_precision(precision).dtype)
         card = read_card(folder)
         missing = [name for name in _CARD if name not in card]
         if missing:
             raise DamagedModel(
-                f"{folder / CARD_FILE} does not say {', '.join(missing)}; export the model again"
+                f"the model is damaged: {folder / CARD_FILE} does not say {', '.join(missing)}; "
+                f"export it again"
             )
+        if size and list(size) not in card["sizes"]:
+            sizes = ", ".join("x".join(map(str, offered)) for offered in card["sizes"])
+            raise InvalidShot(f"{folder} does not make {size[0]}x{size[1]}: choose {sizes}")
         if frames and frames not in card["num_frames"]:
             lengths = ", ".join(map(str, card["num_frames"]))
             raise InvalidShot(f"{folder} does not make {frames} frames: choose {lengths}")
-        width, height = card["sizes"][0]
+        width, height = size or card["sizes"][0]
+        pipeline = load_pipeline(folder, dtype=studio_precision(precision).dtype)
         return cls(
             pipeline,
             width=width,
