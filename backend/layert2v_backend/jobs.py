@@ -12,6 +12,7 @@ from typing import Any, Literal, TypeVar
 from pydantic import TypeAdapter
 
 from layert2v_model.precision import Choice
+from layert2v_words import UnknownWords
 
 T = TypeVar("T")
 
@@ -241,6 +242,8 @@ class Job:
     """Present when SUCCEEDED and finishing ran."""
     seconds: dict[str, float] = field(default_factory=dict)
     """Seconds per stage, keyed by `JobStage`; when SUCCEEDED."""
+    unknown_words: tuple[UnknownWords, ...] = ()
+    """Prompts that the model's vocabulary did not cover when the job was created."""
 
 
 @dataclass(frozen=True)
@@ -306,6 +309,8 @@ class Task:
     """Root of the artifact store."""
     kept: tuple[Artifact, ...] = ()
     """Artifacts of the kept layers, already with their paths and indices in this shot."""
+    unknown_words: tuple[UnknownWords, ...] = ()
+    """Of the job, for the take's manifest."""
 
 
 @dataclass(frozen=True)

@@ -12,6 +12,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from layert2v_backend.errors import ModelDamaged, UnknownModel
 from layert2v_model.errors import reason_of
+from layert2v_words import Vocabulary
 
 DESCRIPTION_FILE = "layert2v.json"
 DEFAULT_MODEL = "tiny"
@@ -41,6 +42,8 @@ class Limits:
     """Guidance of a shot that does not say."""
     fps: Annotated[float, Gt(0)]
     """Frames per second the model was trained at."""
+    vocabulary: Vocabulary | None = None
+    """What it was taught to draw; None: nobody can say which words it knows."""
 
 
 @dataclass(frozen=True)

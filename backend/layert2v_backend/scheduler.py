@@ -48,6 +48,7 @@ from layert2v_backend.jobs import (
 from layert2v_backend.journal import Journal
 from layert2v_backend.models import Catalogue
 from layert2v_backend.settings import Settings
+from layert2v_backend.words import unknown_words_of
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -173,8 +174,9 @@ class Scheduler:
     async def create(self, shot: Shot, request_sha256: str, request_id: str | None) -> Job:
         """Queue a shot; see `Journal.create`."""
         self._check_draining()
+        unknown_words = unknown_words_of(shot, self.catalogue.find(shot.model).limits)
         job, is_new = await self._on_journal(
-            self._journal.create, shot, request_sha256, time.time(), request_id
+            self._journal.create, shot, request_sha256, time.time(), request_id, unknown_words
         )
         if is_new:
             log.info("job_created", job=job.id, model=shot.model, num_layers=len(shot.layers))
@@ -358,6 +360,7 @@ class Scheduler:
             model_folder=str(model.folder),
             store=str(self.store.root),
             kept=tuple(kept),
+            unknown_words=job.unknown_words,
         )
 
 

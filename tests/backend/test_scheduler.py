@@ -144,6 +144,12 @@ def test_models_are_listed_with_their_limits(client: Client) -> None:
     assert [(size.width, size.height) for size in sketch.sizes] == [(64, 48), (96, 64)]
     assert list(sketch.num_frames) == [5, 9]
     assert sketch.fps == 8.0
+    assert not sketch.HasField("vocabulary")
+    tiny = next(model for model in models if model.id == "tiny")
+    assert "a fox" in tiny.vocabulary.foregrounds
+    assert "a pine forest" in tiny.vocabulary.backgrounds
+    assert "standing still" in tiny.vocabulary.motions
+    assert "the camera pans left" in tiny.vocabulary.cameras
 
 
 def test_a_disk_that_is_full_for_a_while_delays_the_end_of_a_job(

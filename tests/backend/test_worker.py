@@ -1,4 +1,5 @@
 import errno
+import json
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +18,9 @@ from layert2v_backend.jobs import (
     Stopped,
     Task,
     WorkerOptions,
+    from_json,
     take_path,
+    to_json,
 )
 from layert2v_backend.worker.generate import (
     Cancelled,
@@ -26,10 +29,11 @@ from layert2v_backend.worker.generate import (
     prompts_of,
     stream_seeds,
 )
-from layert2v_backend.worker.take import read_kept, weights_sha256
+from layert2v_backend.worker.take import Provenance, manifest_of, read_kept, weights_sha256
 from layert2v_model import media, precision
 from layert2v_model.errors import DamagedModel
 from layert2v_model.precision import Hardware
+from layert2v_words import UnknownWords
 from support.journal_entries import SHOT
 
 
@@ -175,3 +179,21 @@ def test_the_digest_of_weights_depends_on_each_file(tmp_path: Path) -> None:
     (tmp_path / "vae" / "model.safetensors").write_bytes(b"two")
 
     assert weights_sha256(tmp_path) != before
+
+
+def test_the_manifest_repeats_what_the_model_was_not_taught() -> None:
+    unknown = UnknownWords(1, "dragon", ("a fox",), 'sketch knows no "dragon"; nearest: a fox')
+    task = Task("a", 1, SHOT, "model", "store", unknown_words=(unknown,))
+
+    manifest = manifest_of(
+        from_json(Task, to_json(task)), Provenance("a fox", "0" * 64, None, is_clamped=False), ()
+    )
+
+    assert json.loads(json.dumps(manifest["unknown_words"])) == [
+        {
+            "layer_index": 1,
+            "words": "dragon",
+            "nearest": ["a fox"],
+            "message": 'sketch knows no "dragon"; nearest: a fox',
+        }
+    ]

@@ -10,7 +10,7 @@ from typer.testing import CliRunner
 
 from layert2v_model import precision as decision
 from layert2v_model.precision import Hardware
-from layert2v_training import cli
+from layert2v_training import stages
 from layert2v_training.cli import app
 from layert2v_training.loop import autocast
 from layert2v_training.optimizers import LoopRecipe
@@ -89,7 +89,7 @@ def test_a_run_that_goes_on_in_another_precision_is_refused_with_the_remedy(
         run.bind("run-vae", "alpha-vae")
         torch.save({}, run.out / "run-vae" / "checkpoint.pt")
 
-    monkeypatch.setattr(cli, "run_vae", begin)
+    monkeypatch.setattr(stages, "run_vae", begin)
     command = ["vae", "--out", str(tmp_path), "--ignore-fit"]
     pretend(monkeypatch, WITH)
     assert CliRunner().invoke(app, command).exit_code == 0
