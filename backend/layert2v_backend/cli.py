@@ -173,7 +173,7 @@ def models(models_dir: ModelsDirs = None) -> None:
         print(f"{limits.id}: {limits.description}")
         print(f"    sizes {sizes}; frames {lengths}; up to {limits.max_foregrounds} foregrounds")
         print(f"    {model.folder}")
-    for fault in catalogue.damaged.values():
+    for fault in catalogue.faults:
         print(f"damaged: {fault}")
     if not catalogue.models:
         _refuse("there is no usable model: install layert2v again or name one with --models-dir")

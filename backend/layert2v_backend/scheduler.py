@@ -26,9 +26,11 @@ from layert2v_backend.errors import (
     QueueFull,
     StaleAttempt,
     UnknownArtifact,
-    UnknownJob,
     UnknownModel,
     WorkerLost,
+    WorkerNotStarted,
+    shown,
+    words_of,
 )
 from layert2v_backend.jobs import (
     Artifact,
@@ -144,11 +146,12 @@ class Scheduler:
     async def admit(self, shot: Shot) -> None:
         """Refuse new jobs while there is no room for them, and what never fits.
 
+        How many jobs wait is decided by `create`, together with the entry into the journal.
+
         Raises:
             InvalidShot: The shot does not fit the device's memory in any way.
             Draining: The backend is stopping.
             DiskFull: The state folder's disk has less than the floor.
-            QueueFull: Too many jobs wait.
         """
         self._check_draining()
         folder = self.catalogue.find(shot.model).folder
@@ -156,14 +159,8 @@ class Scheduler:
         free = free_bytes(self.store.root)
         if free < self._settings.min_free_bytes:
             raise DiskFull(
-                f"{free >> 20} MiB are free where takes are stored ({self.store.root}), "
+                f"{free >> 20} MiB are free where the backend stores takes, "
                 f"{self._settings.min_free_bytes >> 20} MiB are needed: free some space"
-            )
-        num_queued = await self._on_journal(self._journal.count, JobState.QUEUED)
-        if num_queued >= self._settings.max_queued:
-            raise QueueFull(
-                f"{num_queued} jobs wait, the limit is {self._settings.max_queued}: "
-                f"cancel some or wait"
             )
 
     def _check_draining(self) -> None:
@@ -171,15 +168,35 @@ class Scheduler:
             raise Draining("the backend is stopping: try again when it is back")
 
     async def create(self, shot: Shot, request_sha256: str, request_id: str | None) -> Job:
-        """Queue a shot; see `Journal.create`."""
+        """Queue a shot; see `Journal.create`.
+
+        Raises:
+            Draining: The backend is stopping.
+            QueueFull: Too many jobs wait.
+        """
         self._check_draining()
         job, is_new = await self._on_journal(
-            self._journal.create, shot, request_sha256, time.time(), request_id
+            self._create_within_limit, shot, request_sha256, request_id
         )
         if is_new:
             log.info("job_created", job=job.id, model=shot.model, num_layers=len(shot.layers))
             self._wake.set()
         return job
+
+    def _create_within_limit(
+        self, shot: Shot, request_sha256: str, request_id: str | None
+    ) -> tuple[Job, bool]:
+        """Count and enter in one go on the journal's thread, so that no two calls pass as one."""
+        known = self._journal.find_request(request_id, request_sha256) if request_id else None
+        if known:
+            return known, False
+        num_queued = self._journal.count(JobState.QUEUED)
+        if num_queued >= self._settings.max_queued:
+            raise QueueFull(
+                f"{num_queued} jobs wait, the limit is {self._settings.max_queued}: "
+                f"cancel some or wait"
+            )
+        return self._journal.create(shot, request_sha256, time.time(), request_id)
 
     async def get(self, job_id: str) -> Job:
         """Read one job; raises UnknownJob."""
@@ -187,13 +204,7 @@ class Scheduler:
 
     async def find_jobs(self, job_ids: Iterable[str]) -> dict[str, Job]:
         """Read those of `job_ids` that exist."""
-        found: dict[str, Job] = {}
-        for job_id in job_ids:
-            try:
-                found[job_id] = await self.get(job_id)
-            except UnknownJob:
-                continue
-        return found
+        return await self._on_journal(self._journal.find_jobs, sorted(job_ids))
 
     async def list_jobs(self, limit: int, before: int | None) -> list[tuple[int, Job]]:
         """List jobs, newest first; see `Journal.list_jobs`."""
@@ -216,9 +227,10 @@ class Scheduler:
         """
         artifact = await self._on_journal(self._journal.find_artifact, job_id, artifact_id)
         if artifact is None:
+            name = shown(f"jobs/{job_id}/artifacts/{artifact_id}")
             raise UnknownArtifact(
-                f"there is no artifact jobs/{job_id}/artifacts/{artifact_id}: list the artifacts "
-                f"of the job; it has some once it has succeeded"
+                f"there is no artifact {name}: list the artifacts of the job; "
+                f"it has some once it has succeeded"
             )
         return artifact
 
@@ -285,6 +297,12 @@ class Scheduler:
             last = await self._follow(await self._task(job))
         except (DataLoss, UnknownModel, ModelDamaged) as refused:
             last = Failed(JobError(refused.reason, refused.message))
+        except WorkerNotStarted as failure:
+            last = Failed(JobError("WORKER_NOT_STARTED", str(failure)))
+        except OSError as failure:
+            log.exception("attempt_failed", job=job.id, attempt=job.attempt)
+            message = f"the job could not be run ({words_of(failure)}): mend that and try again"
+            last = Failed(JobError("INTERNAL", message))
         except WorkerLost as lost:
             await self._lose(job, lost)
             return
@@ -341,12 +359,15 @@ class Scheduler:
         """
         model = self.catalogue.find(job.shot.model)
         kept: list[Artifact] = []
+        sources: dict[str, list[Artifact]] = {}
         for index, layer in enumerate(job.shot.layers):
             if layer.kept:
-                source = await self._on_journal(self._journal.artifacts, layer.kept.job)
+                name = layer.kept.job
+                if name not in sources:
+                    sources[name] = await self._on_journal(self._journal.artifacts, name)
                 kept += [
                     _carried_over(artifact, index)
-                    for artifact in source
+                    for artifact in sources[name]
                     if artifact.layer_index == layer.kept.layer_index
                 ]
         for artifact in kept:

@@ -32,8 +32,9 @@ class BackendProcess:
 
 
 def backend_environment() -> dict[str, str]:
-    """One thread, and the tests' own modules."""
-    return os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(TESTS)}
+    """One thread, the tests' own modules, and whatever tree the tests themselves import."""
+    folders = [str(TESTS), *filter(None, [os.environ.get("PYTHONPATH")])]
+    return os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": os.pathsep.join(folders)}
 
 
 @contextmanager
