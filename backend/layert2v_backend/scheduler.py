@@ -50,11 +50,11 @@ from layert2v_backend.jobs import (
 from layert2v_backend.journal import Journal
 from layert2v_backend.models import Catalogue
 from layert2v_backend.settings import Settings
+from layert2v_backend.watching import READ_AT_ONCE, Watched
 
 P = ParamSpec("P")
 R = TypeVar("R")
 
-_EVENTS_AT_ONCE = 256
 _DISK_RETRY_S = 1.0
 _ETA_FROM = 0.08
 """Below this fraction an estimate says nothing: loading may have been skipped."""
@@ -81,7 +81,7 @@ class Scheduler:
         self._device = find_device(settings.memory_bytes)
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="journal")
         self._wake = asyncio.Event()
-        self._bells: dict[str, asyncio.Event] = {}
+        self._watched = Watched(self._read_events)
         self._is_draining = False
         self._working: asyncio.Task[None] | None = None
 
@@ -101,8 +101,7 @@ class Scheduler:
         """Refuse new jobs, put the running one back, end all watching; reading goes on."""
         self._is_draining = True
         self._wake.set()
-        for job_id in list(self._bells):
-            self._ring(job_id)
+        self._watched.wake_all()
         await self._engine.close()
         if self._working:
             (failure,) = await asyncio.gather(self._working, return_exceptions=True)
@@ -135,9 +134,10 @@ class Scheduler:
                 await asyncio.sleep(_DISK_RETRY_S)
 
     def _ring(self, job_id: str) -> None:
-        bell = self._bells.pop(job_id, None)
-        if bell:
-            bell.set()
+        self._watched.ring(job_id)
+
+    async def _read_events(self, job_id: str, after: int, limit: int) -> list[JobEvent]:
+        return await self._on_journal(self._journal.events, job_id, after, limit)
 
     async def find_request(self, request_id: str, request_sha256: str) -> Job | None:
         """Find the job that a request has made before; see `Journal.find_request`."""
@@ -258,21 +258,22 @@ class Scheduler:
                 f"after_sequence: {after} is past the last event of jobs/{job_id}, "
                 f"{job.last_sequence}: ask from the last one seen"
             )
+        if job.state.is_terminal and after == job.last_sequence:
+            return
         deadline = time.monotonic() + self._settings.watch_limit_s
-        while time.monotonic() < deadline:
-            # The bell is taken before reading, so that nothing falls between.
-            bell = self._bells.setdefault(job_id, asyncio.Event())
-            events = await self._on_journal(self._journal.events, job_id, after, _EVENTS_AT_ONCE)
-            for event in events:
-                yield event
-                after = event.sequence
-            job = await self.get(job_id)
-            if after == job.last_sequence:
-                if job.state.is_terminal:
-                    self._bells.pop(job_id, None)
-                    return
-                self._check_draining()
-                await _heard(bell, deadline - time.monotonic())
+        async with self._watched.feed(job_id, job.last_sequence) as feed:
+            while time.monotonic() < deadline:
+                events = feed.after(after)
+                if events is None:
+                    events = await self._read_events(job_id, after, READ_AT_ONCE)
+                for event in events:
+                    yield event
+                    after = event.sequence
+                    if isinstance(event.what, JobState) and event.what.is_terminal:
+                        return
+                if not events:
+                    self._check_draining()
+                    await feed.news(after, deadline - time.monotonic())
 
     async def _work(self) -> None:
         referenced = await self._on_journal(self._journal.referenced)
@@ -385,10 +386,3 @@ class Scheduler:
 def _carried_over(artifact: Artifact, layer_index: int) -> Artifact:
     path = take_path(artifact.kind, artifact.format, layer_index, artifact.frame_index)
     return replace(artifact, path=path, layer_index=layer_index)
-
-
-async def _heard(bell: asyncio.Event, timeout_s: float) -> None:
-    try:
-        await asyncio.wait_for(bell.wait(), max(timeout_s, 0.0))
-    except TimeoutError:
-        return

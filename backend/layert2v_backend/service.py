@@ -3,6 +3,7 @@
 import asyncio
 import hashlib
 from collections.abc import AsyncGenerator
+from functools import lru_cache
 from importlib.metadata import version
 from itertools import accumulate
 from typing import Any, BinaryIO, TypeAlias
@@ -29,7 +30,7 @@ from layert2v_backend.errors import (
     shown,
     words_of,
 )
-from layert2v_backend.jobs import Artifact, JobState
+from layert2v_backend.jobs import Artifact, JobEvent, JobState
 from layert2v_backend.scheduler import Scheduler
 
 API_VERSION = "layert2v.v1"
@@ -87,15 +88,15 @@ class JobService(job_pb2_grpc.JobServiceServicer):
 
     async def WatchJob(
         self, request: job_pb2.WatchJobRequest, context: Context
-    ) -> AsyncGenerator[job_pb2.WatchJobResponse, None]:
-        """Follow a job's events."""
+    ) -> AsyncGenerator[bytes, None]:
+        """Follow a job's events; each is serialized once for all its watchers."""
         job_id = requests.job_id_from_name(request.name)
         if request.after_sequence < 0:
             raise InvalidRequest(
                 f"after_sequence: {request.after_sequence} is negative: ask from 0 for all events"
             )
         async for event in self._scheduler.watch(job_id, request.after_sequence):
-            yield job_pb2.WatchJobResponse(event=results.event_to_proto(event))
+            yield _event_bytes(event)
 
     async def CancelJob(
         self, request: job_pb2.CancelJobRequest, context: Context
@@ -103,6 +104,12 @@ class JobService(job_pb2_grpc.JobServiceServicer):
         """Cancel a job."""
         job = await self._scheduler.cancel(requests.job_id_from_name(request.name))
         return job_pb2.CancelJobResponse(job=results.job_to_proto(job))
+
+
+@lru_cache(maxsize=1024)
+def _event_bytes(event: JobEvent) -> bytes:
+    """`WatchJobResponse` with one event, as it goes over the wire."""
+    return job_pb2.WatchJobResponse(event=results.event_to_proto(event)).SerializeToString()
 
 
 def _within_bytes(jobs: list[job_pb2.Job]) -> list[job_pb2.Job]:
