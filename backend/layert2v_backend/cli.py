@@ -14,6 +14,7 @@ import structlog
 import typer
 from pydantic import ValidationError
 
+from layert2v.v1 import LOOPBACK_ADDRESS
 from layert2v_backend.admission import default_size, estimate_shot
 from layert2v_backend.errors import CannotServe, Refused
 from layert2v_backend.models import DEFAULT_MODEL, find_models
@@ -61,7 +62,7 @@ def serve(
         typer.Option(
             help="unix:PATH (in a folder only you can open), or HOST:PORT on the loopback "
             "interface; port 0 takes a free one. Default: a socket in the state folder, on "
-            "Windows 127.0.0.1:50461. [env: LAYERT2V_LISTEN]"
+            f"Windows {LOOPBACK_ADDRESS}. [env: LAYERT2V_LISTEN]"
         ),
     ] = None,
     state: Annotated[
@@ -183,7 +184,7 @@ def models(models_dir: ModelsDirs = None) -> None:
         print(f"{limits.id}: {limits.description}")
         print(f"    sizes {sizes}; frames {lengths}; up to {limits.max_foregrounds} foregrounds")
         print(f"    {model.folder}")
-    for fault in catalogue.damaged.values():
+    for fault in catalogue.faults:
         print(f"damaged: {fault}")
     if not catalogue.models:
         _refuse("there is no usable model: install layert2v again or name one with --models-dir")

@@ -153,7 +153,8 @@ class JobError:
     """Why a job failed."""
 
     reason: str
-    """A stable word: MODEL_DAMAGED, WORKER_LOST, DISK_FULL, OUT_OF_MEMORY, INTERNAL, DATA_LOSS."""
+    """A stable word: MODEL_DAMAGED, WORKER_LOST, WORKER_NOT_STARTED, DISK_FULL, OUT_OF_MEMORY,
+    INTERNAL, DATA_LOSS."""
     message: str
     """One sentence for the artist, with the remedy."""
 

@@ -8,6 +8,7 @@ import platformdirs
 from pydantic import Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from layert2v.v1 import LOOPBACK_ADDRESS
 from layert2v_model.precision import Choice
 
 MIB = 1 << 20
@@ -28,7 +29,7 @@ class Settings(BaseSettings):
     the socket where `listen` names another folder."""
     listen: str = ""
     """`unix:PATH` or `HOST:PORT` on the loopback interface; port 0 takes a free one. Empty: a
-    socket in the state folder, or 127.0.0.1:50461 where there are no unix sockets: where clients
+    socket in the state folder, or `LOOPBACK_ADDRESS` where there are no unix sockets: where clients
     look first."""
     models_dirs: tuple[Path, ...] = ()
     """Folders that are models, or hold models, beside the shipped `tiny`."""
@@ -74,6 +75,6 @@ class Settings(BaseSettings):
         """`listen`, or its default for this system."""
         if self.listen:
             return self.listen
-        return (
-            f"unix:{self.state / 'run' / 'backend.sock'}" if os.name == "posix" else "127.0.0.1:0"
-        )
+        if os.name != "posix":
+            return LOOPBACK_ADDRESS
+        return f"unix:{self.state / 'run' / 'backend.sock'}"

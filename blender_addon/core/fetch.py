@@ -10,7 +10,14 @@ from pathlib import Path
 
 from layert2v_client import Artifact, ArtifactFormat, Client, Job
 
-from .paths import PART_SUFFIX, next_take_number, safe_path, short_job, take_folder_name
+from .paths import (
+    PART_SUFFIX,
+    check_apart,
+    next_take_number,
+    safe_path,
+    short_job,
+    take_folder_name,
+)
 from .records import JobRecord
 from .takes import Take, TakeFile, load_take, takes_of_shot
 
@@ -80,6 +87,7 @@ async def _fetch_files(
     known: dict[str, Path],
     on_fraction: Callable[[float], None],
 ) -> None:
+    check_apart(artifact.path for artifact in artifacts)
     total = sum(artifact.size_bytes for artifact in artifacts) or 1
     done = 0
     gate = asyncio.Semaphore(MOST_DOWNLOADS)

@@ -7,6 +7,7 @@
 
 import re
 import unicodedata
+from collections.abc import Iterable
 from pathlib import Path
 
 MEDIA_FOLDER = "layert2v"
@@ -58,6 +59,11 @@ def next_take_number(shot_folder: Path) -> int:
     return max((int(match[1]) for match in matches if match), default=0) + 1
 
 
+_SAFE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,99}")
+_RESERVED_NAME = re.compile(r"(con|prn|aux|nul|com[0-9]|lpt[0-9])(\..*)?", re.IGNORECASE)
+"""Devices on Windows, with any ending. Source: Microsoft, "Naming Files, Paths, and Namespaces"."""
+
+
 def safe_path(folder: Path, relative: str) -> Path:
     """Join a path that a backend named to a take's folder.
 
@@ -66,9 +72,33 @@ def safe_path(folder: Path, relative: str) -> Path:
     """
     parts = relative.split("/")
     for part in parts:
-        if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,99}", part) or part.endswith("."):
+        is_safe = _SAFE_NAME.fullmatch(part) and not _RESERVED_NAME.fullmatch(part)
+        if not is_safe or part.endswith("."):
             raise ValueError(
                 f"The backend names a file '{relative}', which cannot be written safely: "
                 "install the same version of the add-on and the backend."
             )
     return folder.joinpath(*parts)
+
+
+def check_apart(paths: Iterable[str]) -> None:
+    """See that a take's files do not overwrite each other where case does not tell names apart.
+
+    Raises:
+        ValueError: Two paths are one on Windows or macOS, or one is a folder of another.
+    """
+    files = [path.casefold() for path in paths]
+    folders = {parent for path in files for parent in _parents(path)}
+    taken: set[str] = set()
+    for path in files:
+        if path in taken or path in folders:
+            raise ValueError(
+                f"The backend names a file '{path}' twice, which would overwrite the first: "
+                "install the same version of the add-on and the backend."
+            )
+        taken.add(path)
+
+
+def _parents(path: str) -> list[str]:
+    parts = path.split("/")[:-1]
+    return ["/".join(parts[: count + 1]) for count in range(len(parts))]

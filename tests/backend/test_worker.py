@@ -28,6 +28,7 @@ from layert2v_backend.worker.generate import (
     Worker,
     prompts_of,
     stream_seeds,
+    without_paths,
 )
 from layert2v_backend.worker.take import Provenance, manifest_of, read_kept, weights_sha256
 from layert2v_model import media, precision
@@ -82,7 +83,7 @@ def test_the_first_line_of_a_workers_log_says_in_which_precision_it_computes_and
         (torch.OutOfMemoryError("CUDA"), "OUT_OF_MEMORY", "64 x 48 pixels"),
         (MemoryError(), "OUT_OF_MEMORY", "make the shot smaller"),
         (media.UnreadableMedia("a.exr is damaged"), "DATA_LOSS", "a.exr"),
-        (KeyError("surprise"), "INTERNAL", "KeyError"),
+        (KeyError("surprise"), "INTERNAL", "a fault of its own"),
         (PermissionError(errno.EACCES, "no"), "INTERNAL", "worker.log"),
     ],
 )
@@ -197,3 +198,19 @@ def test_the_manifest_repeats_what_the_model_was_not_taught() -> None:
             "message": 'sketch knows no "dragon"; nearest: a fox',
         }
     ]
+
+
+@pytest.mark.parametrize(
+    ("message", "wanted"),
+    [
+        ("the model is damaged at /srv/my models/toy (cut)", "the model is damaged at toy (cut)"),
+        ("/store/sha256/ab/abcd is cut; write it again", "sha256/ab/abcd is cut; write it again"),
+        ("/opt/site-packages/x/m.safetensors is cut", "m.safetensors is cut"),
+        (r"C:\Users\ann\toy is cut", "toy is cut"),
+        ("a size of 16/9 and a share of 1 / 2", "a size of 16/9 and a share of 1 / 2"),
+    ],
+)
+def test_what_clients_are_told_names_no_folder_of_the_server(message: str, wanted: str) -> None:
+    told = Task("a", 1, SHOT, "/srv/my models/toy", "/store")
+
+    assert without_paths(message, told) == wanted
