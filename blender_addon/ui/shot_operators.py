@@ -154,9 +154,11 @@ class LAYERT2V_OT_set_view_transform(SceneOperator, bpy.types.Operator):
     def execute(self, context: bpy.types.Context) -> set[str]:
         """Set both."""
         scene = compat.sequencer_scene(context)
-        scene.view_settings.view_transform = compat.STANDARD
-        scene.view_settings.look = "None"
-        scene.sequencer_colorspace_settings.name = compat.SRGB
+        try:
+            compat.use_standard_view(scene)
+        except compat.ColourSpaceMissing as problem:
+            self.report({"ERROR"}, str(problem))
+            return {"CANCELLED"}
         return {"FINISHED"}
 
 
