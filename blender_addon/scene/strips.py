@@ -104,7 +104,7 @@ def _scene_rate(scene: Any) -> Fraction:
     return scene_fps(scene.render.fps, scene.render.fps_base)
 
 
-def _rate_of(scene: Any, described: Provenance) -> Fraction:
+def rate_of(scene: Any, described: Provenance) -> Fraction:
     """Give the rate that a strip was laid out for; strips of earlier versions do not say."""
     return Fraction(described.rate) if described.rate else _scene_rate(scene)
 
@@ -210,7 +210,7 @@ def show_take(scene: Any, take: Take, layer: int, shot: str = "") -> list[Any]:
     shot = shot or take.shot_uid
     layers = {layer, -1} if layer >= 0 else {layer}
     changed = [strip for strip, each in of_shot(scene, shot) if each.layer in layers]
-    _apply(scene, [_plan(scene, strip, take) for strip in changed])
+    apply(scene, [plan(scene, strip, take) for strip in changed])
     return changed
 
 
@@ -234,7 +234,7 @@ class Plan:
     """How."""
 
 
-def _plan(
+def plan(
     scene: Any,
     strip: Any,
     take: Take,
@@ -242,29 +242,34 @@ def _plan(
     file_format: ArtifactFormat | None = None,
     rate: Fraction | None = None,
 ) -> Plan:
-    """Plan a strip's new media; format and rate are as before where they are None."""
+    """Plan a strip's new media; format and rate are as before where they are None.
+
+    Raises:
+        UnreadableTake: The take holds no files of the strip's kind.
+        ColourSpaceMissing: The OCIO configuration has no space for them.
+    """
     each = provenance.read_or_none(strip)
     assert each is not None
     kind, chosen = ArtifactKind(each.role), file_format or ArtifactFormat(each.format)
     if file_format is None and not take.frames(kind, each.layer, chosen):
         chosen = ArtifactFormat.PNG
-    rate = rate or _rate_of(scene, each)
+    rate = rate or rate_of(scene, each)
     space = compat.colour_space(is_linear=chosen is ArtifactFormat.EXR)
     paths = _files(take, kind, each.layer, chosen, rate)
     return Plan(strip, take, kind, each.layer, chosen, paths, Look(each.shot, rate, space))
 
 
-def _apply(scene: Any, plans: Sequence[Plan]) -> None:
-    """Change every strip, or, where one cannot be changed, put all back."""
-    before = [_state_of(plan.strip) for plan in plans]
+def apply(scene: Any, plans: Sequence[Plan]) -> None:
+    """Change every strip as planned, or, where one cannot be changed, put all back and raise."""
+    before = [_state_of(each.strip) for each in plans]
     with compat.prefetch_off(scene):
         try:
             for plan in plans:
                 _relink(plan.strip, plan.paths)
                 _describe(plan.strip, plan.take, plan.kind, plan.layer, plan.file_format, plan.look)
         except BaseException:
-            for plan, state in zip(plans, before, strict=True):
-                _put_back(plan.strip, state)
+            for each, state in zip(plans, before, strict=True):
+                _put_back(each.strip, state)
             raise
 
 
@@ -309,11 +314,11 @@ def show_format(scene: Any, shot: str, file_format: ArtifactFormat) -> int:
         ColourSpaceMissing: The OCIO configuration has no space for it.
     """
     plans = [
-        _plan(scene, strip, take_of(strip), file_format=file_format)
+        plan(scene, strip, take_of(strip), file_format=file_format)
         for strip, each in of_shot(scene, shot)
         if each.role != ArtifactKind.MATTE
     ]
-    _apply(scene, plans)
+    apply(scene, plans)
     return len(plans)
 
 
