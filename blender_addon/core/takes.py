@@ -2,7 +2,7 @@
 """Takes on disk: a folder with every layer's frames and a `take.json` that describes them."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -129,8 +129,8 @@ class Take:
         (self.folder / TAKE_NAME).write_text(text, encoding="utf-8")
 
 
-def load_take(folder: Path) -> Take:
-    """Read a take.
+def load_take(folder: Path, *, is_checked: bool = True) -> Take:
+    """Read a take; unless `is_checked` is False, look for each of its files.
 
     Raises:
         UnreadableTake: There is no `take.json`, it cannot be read, or a frame is missing.
@@ -141,14 +141,27 @@ def load_take(folder: Path) -> Take:
     except (OSError, ValueError, KeyError, TypeError) as error:
         reason = error.strerror if isinstance(error, OSError) else error
         raise UnreadableTake(
-            f"{path} cannot be read ({reason}): fetch the take again or generate anew."
+            f"{path} cannot be read ({reason}): restore the folder from a backup, or generate the "
+            "shot again."
         ) from None
-    for file in take.files:
-        if not folder.joinpath(*file.path.split("/")).is_file():
-            raise UnreadableTake(
-                f"The take in {folder} has lost '{file.path}': fetch it again or generate anew."
-            )
+    if is_checked:
+        check_files(take, [folder.joinpath(*file.path.split("/")) for file in take.files])
     return take
+
+
+def check_files(take: Take, paths: Iterable[Path]) -> None:
+    """Look for files of a take.
+
+    Raises:
+        UnreadableTake: One of them is missing.
+    """
+    for path in paths:
+        if not path.is_file():
+            lost = path.relative_to(take.folder).as_posix()
+            raise UnreadableTake(
+                f"The take in {take.folder} has lost '{lost}': restore it from a backup, or "
+                "regenerate the layer."
+            )
 
 
 def _take_from_json(folder: Path, values: Mapping[str, Any]) -> Take:
@@ -180,12 +193,12 @@ def _unknown_words_from_json(values: Mapping[str, Any]) -> UnknownWords:
     return UnknownWords(**{**values, "nearest": tuple(values["nearest"])})
 
 
-def takes_of_shot(shot_folder: Path) -> list[Take]:
-    """List the readable takes of a shot by number."""
+def takes_of_shot(shot_folder: Path, *, is_checked: bool = True) -> list[Take]:
+    """List the readable takes of a shot by number, then folder; `is_checked` as in `load_take`."""
     takes = []
     for path in sorted(shot_folder.glob(f"take_*/{TAKE_NAME}")):
         try:
-            takes.append(load_take(path.parent))
+            takes.append(load_take(path.parent, is_checked=is_checked))
         except UnreadableTake:
             continue
-    return sorted(takes, key=lambda take: take.number)
+    return sorted(takes, key=lambda take: (take.number, take.folder.name))

@@ -77,6 +77,11 @@ class LAYERT2V_PT_shot(SidebarPanel, bpy.types.Panel):
                 context.workspace, "sequencer_scene", new="scene.new_sequencer_scene"
             )
             return
+        if not compat.is_editable(scene):
+            draw_sentence(
+                layout, "This scene is linked from another file: open that file.", "LOCKED"
+            )
+            return
         shot = scene.layert2v
         model = runtime.board.model(shot.model)
         layout.prop(shot, "prompt")
@@ -127,11 +132,10 @@ class LAYERT2V_PT_shot(SidebarPanel, bpy.types.Panel):
 def _draw_warnings(layout: Any, scene: Any) -> None:
     transform = scene.view_settings.view_transform
     space = scene.sequencer_colorspace_settings.name
-    if transform != compat.STANDARD or space != compat.SRGB:
+    if transform != compat.STANDARD or space not in compat.SRGB_NAMES:
         text = f"View transform {transform}, sequencer {space}: layers will look different."
         draw_sentence(layout, text, "ERROR")
         layout.operator("layert2v.set_view_transform")
-    layout.operator("layert2v.match_scene")
 
 
 class _MenuOfLimits(bpy.types.Menu):
@@ -273,6 +277,7 @@ class LAYERT2V_PT_layer(SidebarPanel, bpy.types.Panel):
             column = layout.column()
             column.operator_context = "EXEC_DEFAULT"
             column.operator("layert2v.regenerate", text="Regenerate with New Seed")
+        layout.operator("layert2v.match_scene", text="Match Scene to This Take...")
         layout.operator_menu_enum("layert2v.show_format", "format", text="Show Shot from")
 
 

@@ -119,7 +119,7 @@ def test_a_failed_request_can_be_tried_again_and_dismissed(saved, backend):
     assert saved.ops.layert2v.dismiss() == {"CANCELLED"}
 
 
-def test_a_take_that_has_lost_a_file_is_told(saved, backend):
+def test_a_layer_that_has_lost_a_file_is_told_and_repaired_by_regenerating(saved, backend):
     generate(saved, "a red ball")
     strip = strip_named(saved, "Foreground 1")
     folder = Path(saved.path.abspath(strip.directory))
@@ -127,7 +127,11 @@ def test_a_take_that_has_lost_a_file_is_told(saved, backend):
     select(saved, strip)
 
     with pytest.raises(RuntimeError, match=r"has lost 'foreground_1/png/foreground_1_0002\.png'"):
-        saved.ops.layert2v.regenerate()
+        saved.ops.layert2v.show_format(format="png")
+    saved.ops.layert2v.regenerate()
+    wait_for_settled()
+
+    assert strip_named(saved, "Foreground 1")["layert2v"]["take"] == 2
 
 
 def test_a_full_timeline_is_told_and_the_take_stays(saved, backend):
