@@ -63,7 +63,7 @@ def bind(folder: Path, values: Values, *, accepts_changes: bool = False) -> None
     path = folder / BINDING
     if (folder / CHECKPOINT).is_file():
         if path.is_file():
-            _compare(folder, _read(path), values, accepts_changes=accepts_changes)
+            _compare(folder, read_values(path), values, accepts_changes=accepts_changes)
         else:
             log.warning("%s does not say what it was begun with; taken as these values", folder)
     folder.mkdir(parents=True, exist_ok=True)
@@ -82,7 +82,7 @@ def check_network_of(folder: Path, recipe: Recipe) -> None:
     path = folder / BINDING
     if not path.is_file():
         return
-    stored = {n: v for n, v in _read(path).items() if n.startswith("transformer.")}
+    stored = {n: v for n, v in read_values(path).items() if n.startswith("transformer.")}
     own = json.loads(json.dumps(dict(_named("transformer", recipe.transformer))))
     _compare(folder, stored, own, accepts_changes=False)
 
@@ -162,7 +162,12 @@ def short_digest(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:12]
 
 
-def _read(path: Path) -> Values:
+def read_values(path: Path) -> Values:
+    """Read what a run is bound to.
+
+    Raises:
+        RunDiffers: The file cannot be read.
+    """
     try:
         values = json.loads(path.read_text())["values"]
     except (OSError, ValueError, KeyError, TypeError) as error:
