@@ -1,6 +1,9 @@
+import json
 from pathlib import Path
 
+import numpy as np
 import pytest
+from PIL import Image
 from typer.testing import CliRunner
 
 from layert2v_training.data_cli import app
@@ -92,6 +95,43 @@ def test_build_refuses_weights_of_an_adapter_that_is_not_chosen(tmp_path: Path) 
 
     assert result.exit_code == 2
     assert "choose it by --mattes sam2, or leave it out" in words_of(result.output)
+
+
+def test_preview_draws_a_strip_of_each_good_clip(tmp_path: Path) -> None:
+    toy_clips.write_vidlayer(tmp_path / "clips" / "a")
+    toy_clips.write_renders(tmp_path / "clips" / "b")
+    (tmp_path / "clips" / "hollow").mkdir()
+    lines = "".join(json.dumps({"clip": name}) + "\n" for name in ("a", "b"))
+    (tmp_path / "clips" / "list.jsonl").write_text(lines)
+    strips = tmp_path / "strips"
+    options = ("--format", "32", "16", "5", "--skip-bad", "--preview", str(strips))
+
+    folder = CliRunner().invoke(app, ["check", str(tmp_path / "clips"), *options])
+    names = sorted(path.name for path in strips.iterdir())
+
+    assert folder.exit_code == 0
+    assert "hollow: is empty" in folder.output
+    assert names == ["0002-a.png", "0003-b.png"]
+    with Image.open(strips / names[0]) as picture:
+        pixels = np.asarray(picture)
+        assert picture.width == 4 * 192
+    # The full video's left edge is blue, the matte's black.
+    assert np.allclose(pixels[60, 2], (20, 40, 180), atol=12)
+    assert pixels[60, 3 * 192 + 2].max() < 12
+
+
+def test_preview_names_lines_apart_and_refuses_a_folder_that_is_a_file(tmp_path: Path) -> None:
+    toy_clips.write_vidlayer(tmp_path / "a")
+    (tmp_path / "list.jsonl").write_text('{"clip": "a"}\n' * 2)
+    source = ["check", str(tmp_path / "list.jsonl"), "--preview"]
+
+    done = CliRunner().invoke(app, [*source, str(tmp_path / "strips")])
+    refused = CliRunner().invoke(app, [*source, str(tmp_path / "list.jsonl")])
+
+    assert done.exit_code == 0
+    assert len(list((tmp_path / "strips").iterdir())) == 2
+    assert refused.exit_code == 2
+    assert "cannot be written: File exists" in refused.output
 
 
 def words_of(output: str) -> str:

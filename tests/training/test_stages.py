@@ -12,7 +12,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from typer.testing import CliRunner
 
 from layert2v.v1 import job_pb2
-from layert2v_model.folder import read_scheduler, read_transformer
+from layert2v_model.folder import read_card, read_scheduler, read_transformer
 from layert2v_model.loading import load_pipeline
 from layert2v_model.pipeline import ShotPrompts
 from layert2v_training import alpha_vae, stages
@@ -116,6 +116,16 @@ def test_each_command_reads_the_fields_that_may_be_set_for_it(debug_run: Path) -
         declared = {name.split(".")[0] for name in READS[command]}
         assert set(names) - other - checked <= declared, command
         assert declared - other - checked <= set(names), command
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(300)
+def test_the_card_says_what_an_exported_model_learned(debug_run: Path) -> None:
+    card = read_card(debug_run / "models" / "debug")
+
+    assert card["description"] == (
+        "Small LayerT2V model, trained on composed scenes of emoji over photographs"
+    )
 
 
 @pytest.mark.slow

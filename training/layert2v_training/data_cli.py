@@ -4,13 +4,20 @@
 
 import json
 import logging
+from contextlib import contextmanager
 from fractions import Fraction
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from layert2v_training.engine.recipe import ADAPTERS, Captioner, EngineRecipe, Matter, Plates
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from layert2v_training.data.checking import CheckedClip
+    from layert2v_training.data.sources import ClipFormat
 
 app = typer.Typer(help=__doc__, no_args_is_help=True, pretty_exceptions_enable=False)
 
@@ -108,6 +115,9 @@ def check(
     skip_bad: Annotated[
         bool, typer.Option("--skip-bad", help="Bad clips are no failure if others are good.")
     ] = False,
+    preview: Annotated[
+        Path | None, typer.Option(help="Folder for a strip of pictures of each good clip.")
+    ] = None,
 ) -> None:
     """Decode every frame of every clip; name each bad one with its reason and exit with 2."""
     from layert2v_training.data.checking import check_source
@@ -119,7 +129,10 @@ def check(
     target = ClipFormat(*size, fps) if size else None
     num_good = num_bad = 0
     is_mixed, silent = False, list[Path]()
-    for checked in check_source(source, target, fps):
+    checked_clips = check_source(source, target, fps)
+    if preview is not None:
+        checked_clips = _with_previews(checked_clips, preview, target)
+    for checked in checked_clips:
         if checked.problem is None:
             num_good += 1
             silent += [checked.path] if checked.facts and checked.facts.fps is None else []
@@ -139,6 +152,47 @@ def check(
     typer.echo(f"{num_good} good, {num_bad} bad")
     if num_bad and (is_mixed or not (skip_bad and num_good)):
         raise typer.Exit(2)
+
+
+def _with_previews(
+    checked_clips: "Iterable[CheckedClip]", folder: Path, target: "ClipFormat | None"
+) -> "Iterator[CheckedClip]":
+    """Write a strip of each good clip as it passes.
+
+    Raises:
+        typer.Exit: With 2, where the folder cannot be written.
+    """
+    from layert2v_training.data.checking import CheckedClip
+    from layert2v_training.data.problems import BadClip
+    from layert2v_training.data.strips import write_preview
+
+    with _writing(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+    for number, checked in enumerate(checked_clips, start=1):
+        if checked.clip is None or checked.facts is None:
+            yield checked
+            continue
+        path = folder / f"{number:04d}-{checked.path.name.replace(':', '-')}.png"
+        try:
+            with _writing(folder):
+                write_preview(path, checked.clip, checked.facts, target)
+        except BadClip as problem:
+            yield CheckedClip(checked.path, None, problem)
+        else:
+            yield checked
+
+
+@contextmanager
+def _writing(folder: Path) -> "Iterator[None]":
+    try:
+        yield
+    except OSError as failure:
+        typer.echo(
+            f"--preview {folder} cannot be written: {failure.strerror}; free space there or "
+            f"choose another folder",
+            err=True,
+        )
+        raise typer.Exit(2) from failure
 
 
 @app.command()

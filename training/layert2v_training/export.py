@@ -33,15 +33,13 @@ def text_encoder_entry() -> dict[str, str]:
     return {"package": TEXT_PACKAGE, "version": metadata.version(TEXT_PACKAGE), "sha256": digest}
 
 
-def model_card(recipe: Recipe) -> dict[str, Any]:
-    """What `layert2v.json` says of a recipe's model."""
+def model_card(recipe: Recipe, learned: str = "") -> dict[str, Any]:
+    """What `layert2v.json` says of a recipe's model; `learned` is what it was trained on."""
     scene = recipe.joint_scene
-    made_by = "made by this project's own three training stages"
+    kind = "LayerT2V on Wan2.1" if recipe.base == "wan" else "Small LayerT2V model"
     card: dict[str, Any] = {
         "id": recipe.name,
-        "description": f"LayerT2V on Wan2.1, {made_by}"
-        if recipe.base == "wan"
-        else f"Small LayerT2V model: emoji subjects over photographs, {made_by}",
+        "description": f"{kind}, trained on {learned}" if learned else kind,
         "sizes": [[scene.width, scene.height], *map(list, recipe.extra_sizes)],
         "num_frames": [scene.num_frames, *recipe.extra_num_frames],
         "max_foregrounds": recipe.transformer["max_foregrounds"],
@@ -59,6 +57,7 @@ def export(
     recipe: Recipe,
     transformer: LayerT2VTransformer3DModel,
     captions: CaptionStates | None = None,
+    learned: str = "",
 ) -> None:
     """Write the VAEs of `out` and `transformer` as a model folder.
 
@@ -68,6 +67,7 @@ def export(
         recipe: Says precision and card.
         transformer: Whole, adapters merged in.
         captions: Whose text encoder is written too; None: the card names its package.
+        learned: What it was trained on, for the card.
     """
     pipeline = LayerT2VPipeline(
         transformer=transformer.eval(),
@@ -78,7 +78,7 @@ def export(
         tokenizer=captions.tokenizer if captions else None,
     )
     pipeline.project_in = load_project_in(out / "alpha_vae")
-    card = {**model_card(recipe), **vocabulary_entry(recipe, out)}
+    card = {**model_card(recipe, learned), **vocabulary_entry(recipe, out)}
     dtype = getattr(torch, recipe.export)
     save_pipeline(pipeline, folder, card, dtype=dtype, with_text_encoder=captions is not None)
     if recipe.base == "wan":

@@ -103,8 +103,9 @@ def train(
             if losses is None:
                 break
             norm = _update(step, trained, recipe, accelerator, skipped)
-            others = {"learning_rate": learning_rate_at(recipe, step), "gradient_norm": norm}
-            reports.scalars(step, losses, others | {"skipped_steps": skipped.count})
+            current = {"learning_rate": learning_rate_at(recipe, step)}
+            current |= {"skipped_steps": skipped.count}
+            reports.scalars(step, {**losses, "gradient_norm": norm}, current)
             if evaluate is not None and (step + 1) % evaluate_every == 0:
                 reports.figures(step + 1, _on_average(step + 1, trained, evaluate, caught))
         else:

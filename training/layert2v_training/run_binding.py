@@ -163,7 +163,7 @@ def short_digest(text: str) -> str:
 
 
 def read_values(path: Path) -> Values:
-    """Read what decided a run.
+    """Read what a run is bound to.
 
     Raises:
         RunDiffers: The file cannot be read.

@@ -38,6 +38,7 @@ from layert2v_training.recipes import Recipe
 from layert2v_training.run_binding import bind, check_network_of, short_digest, values_of
 from layert2v_training.scenes import SceneRecipe, SceneSource
 from layert2v_training.sheets import SampleSheet
+from layert2v_training.trained_on import trained_on
 from layert2v_training.vae import train_vae
 from layert2v_training.wan import wan_text_encoder
 
@@ -428,4 +429,5 @@ def run_export(run: Run, folder: Path, name: str = MULTI_FOREGROUND_RUN) -> None
     if recipe.lora:
         merge_lora(model)
     captions = run.captions() if run.recipe.base != "none" else None
-    export(run.out, folder, run.recipe, model, captions)
+    learned = trained_on(run.out / name, run.out / JOINT_RUN)
+    export(run.out, folder, run.recipe, model, captions, learned)
