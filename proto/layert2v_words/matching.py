@@ -1,9 +1,9 @@
 """Compares a prompt with a vocabulary by words alone, without a text encoder.
 
-A layer's prompt is known where one entry names all of it: what the entry shows (its head: `castle`
-of `a white castle in the mountains`) and every further word of the prompt, apart from motions or
-camera moves, are words of that entry. Colours, sizes and places that the entry has not are unknown.
-The full picture is free text beside its layers: it is known as soon as it names anything known.
+A layer's prompt is known where its words, apart from motions or camera moves, are those of one
+entry: all of them and no others. A part is not enough: `tiny` makes ruins of `a castle`, which is
+half of two of its entries (docs/log.md). The full picture is free text beside its layers: it is
+known as soon as it names what an entry shows, its head (`castle` of `a white castle`).
 """
 
 from collections.abc import Sequence
@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from difflib import SequenceMatcher
 from functools import lru_cache
 
-from layert2v_words.phrases import Word, head_of, read_words, without_phrases, written
+from layert2v_words.phrases import Word, heads_of, read_words, without_phrases, written
 from layert2v_words.vocabulary import UnknownWords, Vocabulary, alphabetical
 
 FULL = -1
@@ -37,21 +37,27 @@ class _Entry:
 
     def shared(self, words: Sequence[Word]) -> int:
         """Count the words that the entry has."""
-        return sum(any(map(word.is_like, self.words)) for word in words)
+        return _num_shared(words, self.words)
 
-    def is_named(self, words: Sequence[Word]) -> bool:
-        """Whether `words` say what the entry shows."""
+    def is_about(self, words: Sequence[Word]) -> bool:
+        """Whether `words` name what the entry shows."""
         return any(map(self.head.is_like, words))
 
-    def covers(self, words: Sequence[Word]) -> bool:
-        """Whether `words` name the entry and nothing else."""
-        return self.is_named(words) and self.shared(words) == len(words)
+    def is_named(self, words: Sequence[Word]) -> bool:
+        """Whether `words` name all of the entry and nothing else."""
+        return self.shared(words) == len(words) and _num_shared(self.words, words) == len(
+            self.words
+        )
+
+
+def _num_shared(words: Sequence[Word], others: Sequence[Word]) -> int:
+    return sum(any(map(word.is_like, others)) for word in words)
 
 
 @lru_cache(maxsize=16)
 def _read(entries: tuple[str, ...]) -> tuple[_Entry, ...]:
     texts = [text for text in alphabetical(entries) if read_words(text)]
-    return tuple(_Entry(text, read_words(text), head_of(read_words(text))) for text in texts)
+    return tuple(_Entry(text, read_words(text), heads_of(read_words(text))[-1]) for text in texts)
 
 
 @lru_cache(maxsize=512)
@@ -79,12 +85,12 @@ def find_unknown_words(
     words = read_words(prompt)
     # What only says a motion names nothing, so all of it is unknown.
     words = without_phrases(words, extras) or words
-    names = _Entry.is_named if layer_index == FULL else _Entry.covers
+    names = _Entry.is_about if layer_index == FULL else _Entry.is_named
     if not words or any(names(entry, words) for entry in own):
         return None
     quoted, nearest = _shortened(written(words)), _nearest(own, words)
     message = f'{model_id} knows no "{quoted}"; {_advice(own, nearest)}'
-    if any(entry.covers(words) for entry in others):
+    if any(entry.is_named(words) for entry in others):
         role = "a background" if layer_index else "a foreground"
         message = f'{model_id} knows "{quoted}" only as {role}'
     return UnknownWords(layer_index, quoted, nearest, message)
@@ -118,9 +124,11 @@ def _closeness(entry: _Entry, words: Sequence[Word]) -> tuple[int, int, float]:
 
     A shared colour makes nothing near: the prompt's head or the entry's must be shared.
     """
-    head = head_of(words)
-    about = 2 * head.is_like(entry.head) + any(map(head.is_like, entry.words))
-    if about or entry.is_named(words):
+    about = max(
+        2 * head.is_like(entry.head) + any(map(head.is_like, entry.words))
+        for head in heads_of(words)
+    )
+    if about or entry.is_about(words):
         return about, entry.shared(words), 0.0
     return 0, 0, max(_likeness(one, other) for one in words for other in entry.words)
 

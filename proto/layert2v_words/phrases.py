@@ -20,10 +20,11 @@ _PREPOSITIONS = frozenset((
     "near", "next", "of", "off", "on", "onto", "out", "outside", "over", "through", "to", "toward",
     "towards", "under", "upon", "with", "within", "without",
 ))  # fmt: skip
+_CONJUNCTIONS = frozenset(("and", "or"))
 _FILLERS = frozenset((
-    *ARTICLES, *_PREPOSITIONS,
-    "and", "are", "as", "be", "being", "has", "have", "here", "is", "it", "its", "one", "or",
-    "some", "that", "there", "these", "this", "which",
+    *ARTICLES, *_PREPOSITIONS, *_CONJUNCTIONS,
+    "are", "as", "be", "being", "has", "have", "here", "is", "it", "its", "one", "some", "that",
+    "there", "these", "this", "which",
 ))  # fmt: skip
 """Words that name nothing. `left`, `up` and the like are not among them: motions need them."""
 
@@ -38,6 +39,8 @@ class Word:
     """To compare by."""
     follows_preposition: bool
     """Whether a preposition stands between it and the word before."""
+    follows_and: bool
+    """Whether `and` or `or` stands there."""
 
     def is_like(self, other: "Word") -> bool:
         """Whether both may be forms of one word."""
@@ -53,21 +56,31 @@ def read_words(text: str) -> tuple[Word, ...]:
         if word in _FILLERS:
             fillers.append(written)
             continue
-        is_after = any(filler.casefold() in _PREPOSITIONS for filler in fillers)
-        found.append(Word(" ".join([*fillers, written]), _forms(word), is_after))
+        between = {filler.casefold() for filler in fillers}
+        found.append(
+            Word(
+                text=" ".join([*fillers, written]),
+                forms=_forms(word),
+                follows_preposition=not between.isdisjoint(_PREPOSITIONS),
+                follows_and=not between.isdisjoint(_CONJUNCTIONS),
+            )
+        )
         fillers = []
     return tuple(found)
 
 
-def head_of(words: Sequence[Word]) -> Word:
-    """Give the word that says what a phrase is: the last before a preposition.
+def heads_of(words: Sequence[Word]) -> tuple[Word, ...]:
+    """Give the words that say what a phrase is: the last before a preposition, and before `and`.
 
-    `castle` of `a white castle in the mountains`.
+    `castle` of `a white castle in the mountains`; `cat` and `dog` of `a cat and a dog`.
     """
+    heads = list[Word]()
     for before, word in pairwise(words):
         if word.follows_preposition:
-            return before
-    return words[-1]
+            return (*heads, before)
+        if word.follows_and:
+            heads.append(before)
+    return (*heads, words[-1])
 
 
 def without_phrases(words: Sequence[Word], phrases: Sequence[str]) -> tuple[Word, ...]:
