@@ -57,6 +57,7 @@ async def fetch_take(
         fps=record.fps,
         files=tuple(TakeFile.of(artifact) for artifact in artifacts),
         empty_frames=job.report.empty_frames if job.report else (),
+        unknown_words=job.unknown_words,
     )
     take.save()
     whole = shot_folder / take_folder_name(take.number, job.name)

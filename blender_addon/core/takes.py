@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from layert2v_client import Artifact, ArtifactFormat, ArtifactKind, Shot
+from layert2v_words import UnknownWords
 
 from .paths import TAKE_NAME
 from .shots import shot_from_json, shot_to_json
@@ -72,6 +73,8 @@ class Take:
     """In path order."""
     empty_frames: tuple[int, ...] = ()
     """Frames in which each foreground's matte is empty, first foreground first; () if unknown."""
+    unknown_words: tuple[UnknownWords, ...] = ()
+    """What the model did not know of the prompts of the layers made for this take."""
 
     def num_empty(self, layer_index: int) -> int:
         """Count the frames in which a foreground is not there; 0 for what is none, or unknown."""
@@ -83,11 +86,18 @@ class Take:
         return 0 < self.made.num_frames <= self.num_empty(layer_index)
 
     def notice(self, layer_index: int) -> str:
-        """Say where a foreground is missing, in a sentence; empty where it is all there."""
+        """Say where a layer is missing and what the model did not know, a sentence a line.
+
+        Empty where there is nothing to say.
+        """
         count, frames = self.num_empty(layer_index), self.made.num_frames
+        lines = [f"Not there in {count} of {frames} frames."] if count else []
         if self.is_empty(layer_index):
-            return f"Empty in all {frames} frames: try another seed or other words."
-        return f"Not there in {count} of {frames} frames." if count else ""
+            lines = [f"Empty in all {frames} frames: try another seed or other words."]
+        lines += [
+            f"{each.message}." for each in self.unknown_words if each.layer_index == layer_index
+        ]
+        return "\n".join(lines)
 
     def frames(
         self, kind: ArtifactKind, layer_index: int, file_format: ArtifactFormat
@@ -112,6 +122,7 @@ class Take:
             "made": shot_to_json(self.made),
             "fps": self.fps,
             "empty_frames": self.empty_frames,
+            "unknown_words": [vars(each) for each in self.unknown_words],
             "files": [vars(file) for file in self.files],
         }
         text = json.dumps(values, indent=1)
@@ -160,7 +171,12 @@ def _take_from_json(folder: Path, values: Mapping[str, Any]) -> Take:
         fps=values["fps"],
         files=tuple(files),
         empty_frames=tuple(values.get("empty_frames", ())),
+        unknown_words=tuple(map(_unknown_words_from_json, values.get("unknown_words", ()))),
     )
+
+
+def _unknown_words_from_json(values: Mapping[str, Any]) -> UnknownWords:
+    return UnknownWords(**{**values, "nearest": tuple(values["nearest"])})
 
 
 def takes_of_shot(shot_folder: Path) -> list[Take]:

@@ -109,16 +109,24 @@ def _settle(view: JobView, scene: Any) -> None:
 
 
 def _notice(take: Take, layer_index: int) -> str:
-    """Name the foregrounds made by a take that are in no frame of it."""
+    """Say which foregrounds are in no frame of a take, and what the model did not know of it.
+
+    A sentence a line; empty where there is nothing to say.
+    """
     made = range(1, len(take.made.layers)) if layer_index < 0 else (layer_index,)
     empty = [layer_name(layer).capitalize() for layer in made if take.is_empty(layer)]
-    if not empty:
-        return ""
-    verb = "is" if len(empty) == 1 else "are"
-    return (
-        f"{' and '.join(empty)} {verb} empty in take {take.number}: select the strip and "
-        "regenerate it with a new seed, or say the prompt in other words."
-    )
+    lines = [
+        f"{layer_name(each.layer_index).capitalize()}: {each.message}."
+        for each in take.unknown_words
+    ]
+    if empty:
+        verb = "is" if len(empty) == 1 else "are"
+        lines.insert(
+            0,
+            f"{' and '.join(empty)} {verb} empty in take {take.number}: select the strip and "
+            "regenerate it with a new seed, or say the prompt in other words.",
+        )
+    return "\n".join(lines)
 
 
 def place(scene: Any, take: Take, layer_index: int, frame_start: int) -> None:

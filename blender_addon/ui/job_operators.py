@@ -8,6 +8,8 @@ from pathlib import Path
 import bpy
 from bpy.props import IntProperty, StringProperty
 
+from layert2v_words import FULL
+
 from .. import compat
 from ..core.board import JobView
 from ..core.events import RecordChanged
@@ -19,6 +21,7 @@ from ..scene import provenance, requests
 from ..scene.runtime import runtime
 from . import preferences
 from .shot_operators import SceneOperator
+from .words import draw_unknown_words, suggest_words
 
 
 def _ensure_session() -> None:
@@ -55,6 +58,8 @@ class LAYERT2V_OT_regenerate(SceneOperator, bpy.types.Operator):
         name="Prompt",
         description="What the layer shall show; empty: as before",
         options={"SKIP_SAVE"},
+        search=suggest_words,
+        search_options={"SUGGESTION"},
     )
     full_prompt: StringProperty(  # type: ignore[valid-type]
         name="Full",
@@ -72,6 +77,16 @@ class LAYERT2V_OT_regenerate(SceneOperator, bpy.types.Operator):
         if described is not None and not self.prompt:
             self.prompt = described.prompt
         return context.window_manager.invoke_props_dialog(self, width=480)
+
+    def draw(self, context: bpy.types.Context) -> None:
+        """Draw the dialog, with what the model does not know of the prompts."""
+        described = provenance.read_or_none(compat.active_strip(compat.sequencer_scene(context)))
+        model = runtime.board.model(described.model) if described else None
+        layer_index = described.layer if described else FULL
+        for name, index in (("prompt", layer_index), ("full_prompt", FULL)):
+            self.layout.prop(self, name)
+            draw_unknown_words(self.layout, model, index, getattr(self, name))
+        self.layout.prop(self, "seed")
 
     def execute(self, context: bpy.types.Context) -> set[str]:
         """Send the shot and return at once."""

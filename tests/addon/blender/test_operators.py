@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from layert2v.v1 import system_pb2
 from support import pictures
 from support.blender_session import (
     fill_shot,
@@ -214,3 +215,23 @@ def write_master(media, take, file):
         take.folder / path, pixels[..., :3], pixels[..., 3] if pixels.shape[2] > 3 else None
     )
     return {**vars(file), "path": path, "format": type(file.format)("exr"), "sha256": ""}
+
+
+def test_chosen_words_are_written_into_their_prompt(saved, backend):
+    from blender_addon.scene.runtime import runtime
+
+    backend.script.vocabulary = system_pb2.Vocabulary(
+        foregrounds=["a fox"], backgrounds=["a beach"], motions=["rising"]
+    )
+    runtime.session.probe()
+    pump_until(lambda: runtime.board.models[0].vocabulary is not None, "the vocabulary")
+    fill_shot(saved, "one", "two", background="three")
+    shot = saved.context.scene.layert2v
+
+    saved.ops.layert2v.use_words(layer_index=2, words="a fox")
+    saved.ops.layert2v.use_words(layer_index=2, words="rising")
+    saved.ops.layert2v.use_words(layer_index=0, words="a beach")
+
+    assert [foreground.prompt for foreground in shot.foregrounds] == ["one", "a fox rising"]
+    assert shot.background == "a beach"
+    assert saved.ops.layert2v.use_words(layer_index=3, words="a fox") == {"CANCELLED"}

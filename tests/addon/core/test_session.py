@@ -17,6 +17,7 @@ from blender_addon.core.shots import new_shot, regenerated
 from blender_addon.core.takes import UnreadableTake, load_take, takes_of_shot
 from layert2v.v1 import job_pb2
 from layert2v_client import ArtifactFormat, ArtifactKind, JobStage, Progress
+from layert2v_words import UnknownWords
 from support.fake_backend import FakeBackend, invalid_shot
 
 SHOT = new_shot("a beach", ("a red ball", "a blue ball"), num_frames=2)
@@ -113,6 +114,23 @@ def test_a_reply_that_was_lost_does_not_make_a_second_job(session, journal, back
 
     assert len(backend.jobs) == 1
     assert len(backend.script.create_requests) == 2
+
+
+def test_what_the_model_did_not_know_is_kept_with_the_take(session, journal, backend):
+    backend.script.unknown_words.append(
+        job_pb2.UnknownWords(layer_index=1, words="dragon", nearest=["a fox"], message="No dragon")
+    )
+
+    record = run(session, journal, make_record(session))
+
+    take = load_take(journal.folder / record.take_folder)
+    assert take.unknown_words == (UnknownWords(1, "dragon", ("a fox",), "No dragon"),)
+    assert take.notice(1) == "No dragon."
+    assert take.notice(0) == ""
+    described = json.loads((take.folder / "take.json").read_text())
+    del described["unknown_words"]
+    (take.folder / "take.json").write_text(json.dumps(described))
+    assert load_take(take.folder).unknown_words == ()
 
 
 def test_the_models_are_told_when_the_backend_answers(session):
