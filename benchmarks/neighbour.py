@@ -2,8 +2,8 @@
 
 A step of ours against plain Wan on as many tokens, as in `layers_price` at its smallest, whose
 ratio is about 1. First alone; then while another process keeps one core busy from the middle of one
-pair to the middle of another; then with all steps of the baseline before all of ours and the
-neighbour there from the middle on, which is how not to measure.
+pair to the middle of another; then with all steps of the baseline before all of ours, and the other
+process beside ours, which is how not to measure.
 """
 
 import subprocess
@@ -75,12 +75,10 @@ def rows(*, toy: bool) -> list[Row]:
     grid = (24, 1, 2) if toy else (24, 9, 14)
     every = compared_calls(ours, plain_twin(ours), grid)
     calls = {name: every[name] for name in CONTESTANTS}
-    last = 2 * NUM_PAIRS - 1
-    alone = Pairs.of(alternate_seconds(calls), *CONTESTANTS)
     measured = {
-        "alone": alone,
-        "beside a neighbour during the middle four pairs": _beside(calls, 3, last - 2),
-        "beside a neighbour from the middle on, one after the other": _one_by_one(calls),
+        "alone": Pairs.of(alternate_seconds(calls), *CONTESTANTS),
+        "in turn, a neighbour from the second pair to the last but one": _in_turn(calls),
+        "one after the other, a neighbour beside ours": _one_by_one(calls),
     }
     precision = precision_of(ours)
     return [
@@ -89,8 +87,9 @@ def rows(*, toy: bool) -> list[Row]:
     ]
 
 
-def _beside(calls: dict[str, Callable[[], Tensor]], first_call: int, last_call: int) -> Pairs:
-    with Neighbour(first_call, last_call) as neighbour:
+def _in_turn(calls: dict[str, Callable[[], Tensor]]) -> Pairs:
+    """Let the neighbour come and go in the middle of a pair, both times on the side of ours."""
+    with Neighbour(3, 2 * NUM_PAIRS - 4) as neighbour:
         beside = {name: neighbour.beside(call) for name, call in calls.items()}
         return Pairs.of(alternate_seconds(beside, num_warm_ups=0), *CONTESTANTS)
 
