@@ -67,13 +67,16 @@ MIGRATIONS = (
         UNIQUE (job, id)
     ) STRICT, WITHOUT ROWID;
     """,
+    """
+    ALTER TABLE artifact ADD COLUMN checksums TEXT NOT NULL DEFAULT '';
+    """,
 )
 """Numbered from 1; `PRAGMA user_version` says how many have been applied."""
 
 JOB_COLUMNS = (
     "id, shot, state, attempt, last_sequence, create_time, update_time, error, report, seconds"
 )
-ARTIFACT_COLUMNS = "path, kind, format, layer_index, frame_index, size_bytes, sha256"
+ARTIFACT_COLUMNS = "path, kind, format, layer_index, frame_index, size_bytes, sha256, checksums"
 
 
 def job_of(row: Sequence[Any]) -> Job:
@@ -122,12 +125,11 @@ def artifact_row(artifact: Artifact) -> tuple[Any, ...]:
         artifact.frame_index,
         artifact.size_bytes,
         artifact.sha256,
+        artifact.checksums,
     )
 
 
 def artifact_of(row: Sequence[Any]) -> Artifact:
     """Read a row of `ARTIFACT_COLUMNS`."""
-    path, kind, form, layer_index, frame_index, size_bytes, sha256 = row
-    return Artifact(
-        path, ArtifactKind(kind), ArtifactFormat(form), layer_index, frame_index, size_bytes, sha256
-    )
+    path, kind, form, *numbers_and_sums = row
+    return Artifact(path, ArtifactKind(kind), ArtifactFormat(form), *numbers_and_sums)

@@ -93,9 +93,12 @@ class ScriptedEngine:
         sealed = [store.seal(folder / str(number)) for number in range(len(files))]
         store.adopt(sealed)
         artifacts = [
-            Artifact(path, kind, ArtifactFormat.PNG, index, frame, file.size_bytes, file.sha256)
+            Artifact(
+                path, kind, ArtifactFormat.PNG, index, frame, file.size_bytes, file.sha256,
+                file.checksums,
+            )
             for (path, kind, index, frame), file in zip(files, sealed, strict=True)
-        ]
+        ]  # fmt: skip
         report = None if task.shot.skip_finishing else REPORT
         return Finished((*artifacts, *task.kept), report, {"denoising": 1.5, "writing": 0.5})
 
