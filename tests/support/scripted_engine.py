@@ -38,7 +38,7 @@ class ScriptedEngine:
         self.may_go_on.set()
         self.is_holding = threading.Event()
         """Set while a task is held."""
-        self.endings: list[Failed | Exception] = []
+        self.endings: list[Failed | Stopped | Exception] = []
         """How the next tasks end, instead of well."""
         self.cancelled: list[tuple[str, int]] = []
         self.is_model_loaded = False
