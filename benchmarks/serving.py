@@ -17,10 +17,12 @@ import tempfile
 import time
 from collections.abc import AsyncGenerator, Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import grpc
+import psutil
 from grpclib.client import Channel
 
 from layert2v.v1 import artifact_grpc, artifact_pb2, job_pb2, job_pb2_grpc
@@ -127,7 +129,7 @@ async def _be_plain(path: Path, listen: str) -> None:
 
 
 @contextmanager
-def _server(*flags: str) -> Iterator[None]:
+def _server(*flags: str) -> Iterator[psutil.Process]:
     command = [sys.executable, "-m", "benchmarks.serving", *flags]
     with subprocess.Popen(
         command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
@@ -136,7 +138,7 @@ def _server(*flags: str) -> Iterator[None]:
         try:
             if it.stdout.readline() != "ready\n":
                 raise RuntimeError(f"{' '.join(command)} did not start: run it by hand")
-            yield
+            yield psutil.Process(it.pid)
         finally:
             it.kill()
 
@@ -149,16 +151,16 @@ def _measure(folder: Path, *, toy: bool) -> None:
     path = ArtifactStore(folder / "state" / "artifacts").path(artifact.sha256)
     door, plain = f"unix:{folder}/run/d.sock", f"unix:{folder}/plain.sock"
     with (
-        _server("--door", str(folder / "state"), door, str(num_events)),
-        _server("--plain", str(path), plain),
+        _server("--door", str(folder / "state"), door, str(num_events)) as door_process,
+        _server("--plain", str(path), plain) as plain_process,
     ):
         request = artifact_pb2.ReadArtifactRequest(name=name).SerializeToString()
         with grpc.insecure_channel(door) as ours, grpc.insecure_channel(plain) as theirs:
             read = ours.unary_stream("/layert2v.v1.ArtifactService/ReadArtifact")
             bare = theirs.unary_stream("/Plain/Read")
             _print_pairs("ReadArtifact against plain grpc.aio from the same file", num_bytes,
-                         lambda: _drain(read(request)), lambda: _drain(bare(b"")),
-                         rounds)  # fmt: skip
+                         Side(lambda: _drain(read(request)), door_process),
+                         Side(lambda: _drain(bare(b"")), plain_process), rounds)  # fmt: skip
         _measure_client(door, _as_client_has_it(name, artifact), folder, rounds)
         _measure_watchers(door, num_watchers)
 
@@ -192,21 +194,40 @@ def _drain(messages: Any) -> None:
         pass
 
 
-def _print_pairs(
-    title: str, num_bytes: int, ours: Callable[[], None], theirs: Callable[[], None], rounds: int
-) -> None:
-    seconds: list[tuple[float, float]] = []
+@dataclass(frozen=True)
+class Side:
+    """One of two that are compared."""
+
+    call: Callable[[], None]
+    """Moves all bytes once."""
+    processor: psutil.Process
+    """What does the work; its processor time says the same on a busy machine."""
+
+    def measured(self) -> tuple[float, float]:
+        """Seconds by the clock and of the processor."""
+        before, begin = self.processor.cpu_times(), time.perf_counter()
+        self.call()
+        wall_s, after = time.perf_counter() - begin, self.processor.cpu_times()
+        return wall_s, after.user + after.system - before.user - before.system
+
+
+def _print_pairs(title: str, num_bytes: int, ours: Side, theirs: Side, rounds: int) -> None:
+    pairs: list[tuple[tuple[float, float], tuple[float, float]]] = []
     for number in range(rounds + 1):
-        pair = [0.0, 0.0]
-        for index in (0, 1) if number % 2 else (1, 0):
-            begin = time.perf_counter()
-            (ours, theirs)[index]()
-            pair[index] = time.perf_counter() - begin
+        if number % 2:
+            our_s, their_s = ours.measured(), theirs.measured()
+        else:
+            their_s, our_s = theirs.measured(), ours.measured()
         if number:  # the first warms
-            seconds.append((pair[0], pair[1]))
-    ratio = statistics.median(their_s / our_s for our_s, their_s in seconds)
-    rates = [num_bytes / MIB / statistics.median(column) for column in zip(*seconds, strict=True)]
-    print(f"{title}: {ratio:.2f} ({rates[0]:.0f} against {rates[1]:.0f} MiB/s)", flush=True)
+            pairs.append((our_s, their_s))
+    by_clock, of_processor = (
+        statistics.median(their_s[kind] / max(our_s[kind], 1e-3) for our_s, their_s in pairs)
+        for kind in (0, 1)
+    )
+    mib = num_bytes / MIB
+    rates = [mib / statistics.median(pair[side][0] for pair in pairs) for side in (0, 1)]
+    print(f"{title}: {by_clock:.2f} by the clock ({rates[0]:.0f} against {rates[1]:.0f} MiB/s), "
+          f"{of_processor:.2f} by processor time", flush=True)  # fmt: skip
 
 
 def _measure_client(door: str, artifact: ClientArtifact, folder: Path, rounds: int) -> None:
@@ -224,11 +245,18 @@ def _measure_client(door: str, artifact: ClientArtifact, folder: Path, rounds: i
                 pass
         channel.close()
 
+    async def read() -> None:
+        async with Client.connect(door) as client:
+            async for _ in client.read_artifact(artifact.name):
+                pass
+
+    here = psutil.Process()
     for where, compiled in (("", crc32c.google_crc32c), (", without the compiled CRC", None)):
-        crc32c.google_crc32c = compiled
-        _print_pairs(f"Client.download against bare grpclib{where}", artifact.size_bytes,
-                     lambda: asyncio.run(download()), lambda: asyncio.run(bare()),
-                     rounds)  # fmt: skip
+        for name, call in (("read_artifact", read), ("download", download)):
+            crc32c.google_crc32c = compiled
+            _print_pairs(f"Client.{name} against bare grpclib{where}", artifact.size_bytes,
+                         Side(lambda call=call: asyncio.run(call()), here),
+                         Side(lambda: asyncio.run(bare()), here), rounds)  # fmt: skip
 
 
 def _measure_watchers(door: str, num_watchers: int) -> None:
