@@ -194,6 +194,9 @@ class Artifact:
     """Length."""
     sha256: str
     """64 lower-case hexadecimal digits."""
+    checksums: str = ""
+    """Of each MiB, 16 hexadecimal digits; see `checksums.sums_at`. Empty for takes that were
+    published before there were any."""
 
     @property
     def id(self) -> str:

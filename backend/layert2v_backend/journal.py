@@ -234,7 +234,7 @@ class Journal:
         with self._transaction():
             self._db.executemany(
                 f"INSERT INTO artifact (job, id, {ARTIFACT_COLUMNS}) "
-                f"VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                f"VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
                 [(job_id, artifact.id, *artifact_row(artifact)) for artifact in finished.artifacts],
             )
             self._db.execute(

@@ -44,6 +44,7 @@ from layert2v_backend.jobs import (
     Progress,
     Report,
     Shot,
+    Stopped,
     Task,
     take_path,
 )
@@ -313,6 +314,9 @@ class Scheduler:
             last = Failed(JobError("INTERNAL", message))
         except WorkerLost as lost:
             await self._lose(job, lost)
+            return
+        if isinstance(last, Stopped) and (await self.get(job.id)).state is JobState.RUNNING:
+            await self._lose(job, WorkerLost("the worker stopped without being asked"))
             return
         ended = await self._write_end(job, last)
         log.info("attempt_ended", job=job.id, attempt=job.attempt, state=ended.state.value)

@@ -17,7 +17,7 @@ from layert2v.v1 import artifact_pb2, job_pb2, shot_pb2, system_pb2
 from layert2v_backend.artifacts import ArtifactStore
 from layert2v_backend.errors import words_of
 from layert2v_backend.scheduler import Scheduler
-from layert2v_backend.server import listening
+from layert2v_backend.server import border, listening
 from layert2v_backend.server.border import Border, bounded
 from layert2v_backend.server.limits import LIMITS, CallLimit
 from layert2v_backend.server.serving import SERVICES
@@ -214,6 +214,15 @@ def test_health_and_cancel_are_never_refused_for_load() -> None:
         assert LIMITS[method].open_calls is None
     others = sum(limit.open_calls or 0 for limit in LIMITS.values())
     assert others < listening.MAX_CONCURRENT_RPCS / 2
+
+
+def test_a_client_that_vanished_is_noticed_within_45_seconds() -> None:
+    options: dict[str, int] = dict(listening.OPTIONS)
+
+    idle_ms = options["grpc.keepalive_time_ms"]
+
+    assert idle_ms + options["grpc.http2.ping_timeout_ms"] <= 45_000
+    assert border.WRITE_TIMEOUT_S <= 45
 
 
 @pytest.mark.slow

@@ -11,7 +11,7 @@ from layert2v.v1 import artifact_pb2, job_pb2, system_pb2
 from layert2v_backend import scheduler as scheduler_module
 from layert2v_backend.artifacts import ArtifactStore
 from layert2v_backend.errors import WorkerLost, WorkerNotStarted
-from layert2v_backend.jobs import Failed, JobError, JobState
+from layert2v_backend.jobs import Failed, JobError, JobState, Stopped
 from layert2v_backend.journal import Journal
 from layert2v_backend.models import find_models
 from layert2v_backend.scheduler import Scheduler
@@ -211,3 +211,16 @@ def test_a_fault_of_the_system_ends_one_job_and_the_door_goes_on(
     assert "try again" in job.error.message
     assert "/srv/x" not in job.error.message
     assert client.wait(after.name).state == job_pb2.JOB_STATE_SUCCEEDED
+
+
+def test_a_worker_that_stops_without_being_asked_costs_an_attempt(
+    client: Client, engine: ScriptedEngine
+) -> None:
+    engine.endings = [Stopped()]
+
+    job = client.wait(client.create(make_shot()).name)
+
+    assert (job.state, job.attempt) == (job_pb2.JOB_STATE_SUCCEEDED, 2)
+    assert messages(client, job.name) == [
+        "Attempt 1 was lost: the worker stopped without being asked."
+    ]

@@ -8,6 +8,7 @@ bytes, stop and come back on the same port.
 import asyncio
 import socket
 import threading
+import zlib
 from collections import defaultdict, deque
 from dataclasses import dataclass, field
 from typing import Any, Self
@@ -17,7 +18,7 @@ from grpclib.exceptions import GRPCError
 from grpclib.server import Server, Stream
 
 from layert2v.v1 import artifact_grpc, artifact_pb2, job_grpc, job_pb2, system_grpc, system_pb2
-from layert2v_client.crc32c import crc32c
+from layert2v_client.crc32c import crc32c_numpy
 from layert2v_client.status import DetailsCodec, StatusDetails, Violation
 from support.fake_takes import FakeFile, draw_take
 
@@ -64,6 +65,8 @@ class Script:
     """So many of the next reads send a chunk whose bytes do not match its CRC32C."""
     wrong_files: int = 0
     """So many of the next reads send other bytes, with a CRC32C that fits them."""
+    has_crc32: bool = True
+    """Chunks carry the second checksum, which older backends lack."""
     hold: bool = False
     """Jobs wait in RUNNING until `FakeBackend.finish`."""
     fail_with: job_pb2.JobError | None = None
@@ -247,11 +250,14 @@ class _Artifacts(artifact_grpc.ArtifactServiceBase):
         if self.script.wrong_files:
             self.script.wrong_files -= 1
             data = bytes(len(data))
-        checksum = crc32c(data)
+        checksum, other = crc32c_numpy(data), zlib.crc32(data)
         if self.script.damage_reads:
             self.script.damage_reads -= 1
             data = data[:-1] + bytes([data[-1] ^ 1])
-        return artifact_pb2.ReadArtifactChunk(offset=offset, data=data, crc32c=checksum)
+        chunk = artifact_pb2.ReadArtifactChunk(offset=offset, data=data, crc32c=checksum)
+        if self.script.has_crc32:
+            chunk.crc32 = other
+        return chunk
 
 
 class _Models(system_grpc.ModelServiceBase):
