@@ -238,6 +238,7 @@ def main() -> None:
         raise SystemExit(f"demo: {error}") from error
     finally:
         blender_addon.unregister()
+        runtime.close()
     text = json.dumps(report, indent=1)
     (arguments.out / "report.json").write_text(text + "\n")
     print(text, flush=True)

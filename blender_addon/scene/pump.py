@@ -5,6 +5,7 @@
 `pump` themselves.
 """
 
+import atexit
 import logging
 import queue
 from collections.abc import Callable
@@ -21,6 +22,9 @@ BUSY_S = 0.25
 """Seconds between two ticks while jobs run."""
 IDLE_S = 1.0
 """Seconds between two ticks otherwise."""
+GONE_S = 1.0
+"""Seconds from unregistering until the add-on counts as gone. Registering it again for another
+template happens in the same call."""
 MOST_EVENTS = 200
 """Events taken in per tick, so that a tick stays short."""
 
@@ -33,6 +37,9 @@ def tick() -> float:
     """Pump, and say when to be called again."""
     # The border to Blender's timer: an error here would end the timer for good.
     try:
+        if runtime.is_registered_anew:  # perhaps while a file was loaded, which is not told again
+            runtime.is_registered_anew = False
+            _after_load()
         pump()
     except Exception:  # noqa: BLE001
         _log.exception("the pump met a fault")
@@ -169,13 +176,21 @@ def register(connect: Callable[[], None]) -> None:
     """Start the timer and watch for saving, loading, rendering and undo."""
     global connect_by_default
     connect_by_default = connect
+    runtime.is_registered = runtime.is_registered_anew = True
+    atexit.unregister(runtime.close)
+    atexit.register(runtime.close)
     for name, handler in _HANDLERS:
         getattr(bpy.app.handlers, name).append(handler)
     bpy.app.timers.register(tick, first_interval=IDLE_S, persistent=True)
 
 
 def unregister() -> None:
-    """Stop the timer and end what this Blender started."""
+    """Stop the timer; what this Blender started ends soon, unless the add-on comes back.
+
+    Blender registers add-ons again for File > New with another template. Then session, jobs and
+    local backend go on.
+    """
+    runtime.is_registered = False
     if bpy.app.timers.is_registered(tick):
         bpy.app.timers.unregister(tick)
     for name, handler in _HANDLERS:
@@ -183,4 +198,12 @@ def unregister() -> None:
         if handler in handlers:
             handlers.remove(handler)
     _held.clear()
-    runtime.close()
+    bpy.app.timers.register(close_if_gone, first_interval=GONE_S, persistent=True)
+
+
+def close_if_gone() -> None:
+    """End what this Blender started if the add-on was disabled or replaced for good."""
+    if not runtime.is_registered:
+        if runtime.board.active:
+            _log.warning("the add-on is gone; its jobs are resumed when it is enabled again")
+        runtime.close()

@@ -30,6 +30,10 @@ class Runtime:
     """The backend that this Blender started, or none."""
     board: Board = field(default_factory=Board)
     """What the panels show."""
+    is_registered: bool = False
+    """Whether the add-on is registered; it outlives being registered again."""
+    is_registered_anew: bool = False
+    """Whether it was registered since the last tick."""
     projects: dict[Any, Any] = field(default_factory=dict)
     """What the scenes of the open file are (`project.Identity`), by `compat.session_uid`."""
     asked_here: dict[tuple[str, str], bool] = field(default_factory=dict)

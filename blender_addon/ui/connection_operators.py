@@ -67,11 +67,25 @@ class LAYERT2V_OT_backend_stop(bpy.types.Operator):
 
     bl_idname = "layert2v.backend_stop"
     bl_label = "Stop Backend"
+    bl_options = set()  # noqa: RUF012
 
     @classmethod
     def poll(cls, context: bpy.types.Context) -> bool:
         """Only while it runs."""
         return runtime.launcher.is_running
+
+    def invoke(self, context: bpy.types.Context, event: bpy.types.Event) -> set[str]:
+        """Ask first while jobs run."""
+        count = len(runtime.board.active)
+        if not count:
+            return self.execute(context)
+        return context.window_manager.invoke_confirm(
+            self,
+            event,
+            title=self.bl_label,
+            message=f"{count} jobs are running. They go on when the backend is started again.",
+            confirm_text="Stop",
+        )
 
     def execute(self, context: bpy.types.Context) -> set[str]:
         """Ask it to stop."""
