@@ -15,7 +15,7 @@ import bpy
 
 from .. import compat
 from ..core.board import JobView
-from . import importing, project, strips
+from . import importing, media, project, strips
 from .runtime import runtime
 
 BUSY_S = 0.25
@@ -39,6 +39,7 @@ def tick() -> float:
     try:
         if runtime.is_registered_anew:  # perhaps while a file was loaded, which is not told again
             runtime.is_registered_anew = False
+            media.tidy()
             _after_load()
         pump()
     except Exception:  # noqa: BLE001
@@ -131,7 +132,15 @@ def _release(reason: str) -> Callable[..., None]:
 
 @bpy.app.handlers.persistent
 def _before_save(path: Any = "", *_: Any) -> None:
-    project.remember_path(str(path or ""))
+    if path:  # empty for the start-up file
+        project.remember_path(str(path))
+        media.bring_beside(str(path))
+
+
+@bpy.app.handlers.persistent
+def _after_save(*_: Any) -> None:
+    # Another path, another answer to where a request was asked.
+    runtime.asked_here.clear()
 
 
 @bpy.app.handlers.persistent
@@ -159,6 +168,7 @@ _HANDLERS = [
     ("save_pre", _hold("save")),
     ("save_pre", _before_save),
     ("save_post", _release("save")),
+    ("save_post", _after_save),
     ("save_post_fail", _release("save")),
     ("load_pre", _hold("load")),
     ("load_post", _release("load")),

@@ -30,6 +30,8 @@ class Runtime:
     """The backend that this Blender started, or none."""
     board: Board = field(default_factory=Board)
     """What the panels show."""
+    notice: str = ""
+    """What the artist must know about the open file, in a sentence."""
     is_registered: bool = False
     """Whether the add-on is registered; it outlives being registered again."""
     is_registered_anew: bool = False
@@ -71,6 +73,7 @@ class Runtime:
         """Forget what was known about the scenes of the file that was open."""
         for known in (self.projects, self.asked_here, self.num_strips, self.strip_names):
             known.clear()
+        self.notice = ""
 
     def disconnect(self) -> None:
         """End the session; the backend's jobs go on."""

@@ -6,7 +6,7 @@ import bpy
 
 import layert2v_client  # noqa: F401
 
-from ..scene import pump
+from ..scene import media, pump
 from . import (
     connection_operators,
     job_operators,
@@ -33,6 +33,7 @@ def register() -> None:
     for each in _CLASSES:
         bpy.utils.register_class(each)
     bpy.types.Scene.layert2v = bpy.props.PointerProperty(type=properties.LAYERT2V_PG_scene)
+    media.chosen_folder = preferences.chosen_folder
     pump.register(preferences.connect)
 
 

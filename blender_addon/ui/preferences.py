@@ -39,6 +39,14 @@ class LAYERT2V_AP_preferences(bpy.types.AddonPreferences):
         ),
         subtype="FILE_PATH",
     )
+    unsaved_folder: StringProperty(  # type: ignore[valid-type]
+        name="Unsaved Media",
+        description=(
+            "Folder for layers of files that were not saved yet. Leave empty to keep them with "
+            "Blender's temporary files. They are copied beside the file when it is saved"
+        ),
+        subtype="DIR_PATH",
+    )
     with_masters: BoolProperty(  # type: ignore[valid-type]
         name="Fetch EXR masters",
         description="Also fetch half-float EXR for grading; about twice the disk space",
@@ -52,7 +60,14 @@ class LAYERT2V_AP_preferences(bpy.types.AddonPreferences):
         layout.prop(self, "address", placeholder=default_address())
         layout.prop(self, "token")
         layout.prop(self, "command")
+        layout.prop(self, "unsaved_folder")
         layout.prop(self, "with_masters")
+
+
+def chosen_folder() -> str:
+    """Give the folder for media of unsaved files, empty where none was chosen."""
+    addon = bpy.context.preferences.addons.get(PACKAGE)
+    return str(addon.preferences.unsaved_folder) if addon and addon.preferences else ""
 
 
 @dataclass(frozen=True)
