@@ -36,20 +36,23 @@ chosen_folder: Callable[[], str] = _choose_none
 
 def unsaved_folder() -> Path:
     """Give the folder for media of files that were never saved, made when it is missing."""
-    chosen = chosen_folder()
-    if chosen:
-        root = Path(bpy.path.abspath(chosen))
-    else:
-        base = bpy.context.preferences.filepaths.temporary_directory or tempfile.gettempdir()
-        root = Path(base) / f"layert2v_{_user()}"
+    root = _root()
     try:
         root.mkdir(mode=0o700, parents=True, exist_ok=True)
-        is_ours = os.name != "posix" or bool(chosen) or root.stat().st_uid == os.getuid()
+        is_ours = os.name != "posix" or bool(chosen_folder()) or root.stat().st_uid == os.getuid()
     except OSError:
         is_ours = False
     if is_ours:
         return root
     return Path(bpy.utils.user_resource("DATAFILES", path="layert2v/unsaved", create=True))
+
+
+def _root() -> Path:
+    chosen = chosen_folder()
+    if chosen:
+        return Path(bpy.path.abspath(chosen))
+    base = bpy.context.preferences.filepaths.temporary_directory or tempfile.gettempdir()
+    return Path(base) / f"layert2v_{_user()}"
 
 
 def _user() -> str:
@@ -61,7 +64,7 @@ def _user() -> str:
 
 def unsaved_folders() -> list[Path]:
     """List the folders in which media of unsaved files may lie, those of earlier versions too."""
-    folders = [unsaved_folder()]
+    folders = [_root()]
     folders.append(Path(bpy.utils.user_resource("DATAFILES", path="layert2v/unsaved")))
     try:
         folders.append(Path(bpy.utils.extension_path_user(_PACKAGE, path="unsaved")))

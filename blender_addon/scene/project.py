@@ -159,7 +159,8 @@ def journals_of(scene: Any) -> list[Journal]:
     if not settings.project_uid:
         return []
     folders = {folder / settings.project_uid for folder in media.unsaved_folders()}
-    folders.add(media_root(bpy.data.filepath, media.unsaved_folder(), settings.project_uid))
+    if bpy.data.filepath:
+        folders.add(media_root(bpy.data.filepath, Path(), settings.project_uid))
     if settings.media_folder:
         folders.add(Path(settings.media_folder))
     journals = [Journal.of_media(folder) for folder in sorted(folders)]

@@ -44,7 +44,8 @@ def tick() -> float:
         pump()
     except Exception:  # noqa: BLE001
         _log.exception("the pump met a fault")
-    return BUSY_S if runtime.board.active or runtime.board.ready else IDLE_S
+    is_due = any(not view.waiting for view in runtime.board.ready)
+    return BUSY_S if runtime.board.active or is_due else IDLE_S
 
 
 def pump() -> bool:

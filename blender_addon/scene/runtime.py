@@ -30,6 +30,8 @@ class Runtime:
     """The backend that this Blender started, or none."""
     board: Board = field(default_factory=Board)
     """What the panels show."""
+    last_sent: tuple[float, Any] | None = None
+    """When Generate sent the last shot (`time.monotonic`), and which."""
     notice: str = ""
     """What the artist must know about the open file, in a sentence."""
     is_registered: bool = False

@@ -19,6 +19,7 @@ class LAYERT2V_OT_connect(bpy.types.Operator):
 
     bl_idname = "layert2v.connect"
     bl_label = "Connect"
+    bl_options = set()  # noqa: RUF012
 
     address: StringProperty(options={"SKIP_SAVE"})  # type: ignore[valid-type]
 
@@ -39,6 +40,7 @@ class LAYERT2V_OT_backend_start(bpy.types.Operator):
 
     bl_idname = "layert2v.backend_start"
     bl_label = "Start Backend"
+    bl_options = set()  # noqa: RUF012
 
     command: StringProperty(options={"SKIP_SAVE"})  # type: ignore[valid-type]
     address: StringProperty(options={"SKIP_SAVE"})  # type: ignore[valid-type]
@@ -48,6 +50,10 @@ class LAYERT2V_OT_backend_start(bpy.types.Operator):
         """Start it and connect."""
         chosen = preferences.settings()
         address = self.address or chosen.address or default_address()
+        session, board = runtime.session, runtime.board
+        if board.is_up and session is not None and session.address == address:
+            self.report({"INFO"}, f"A backend already answers at {address}.")
+            return {"CANCELLED"}
         try:
             if not parse_address(address).is_local:
                 raise BackendNotFound(

@@ -23,7 +23,7 @@ class LAYERT2V_AP_preferences(bpy.types.AddonPreferences):
     bl_idname = PACKAGE
 
     address: StringProperty(  # type: ignore[valid-type]
-        name="Backend",
+        name="Backend Address",
         description="unix:/path or host:port; empty: the backend of this computer",
     )
     token: StringProperty(  # type: ignore[valid-type]
@@ -32,7 +32,7 @@ class LAYERT2V_AP_preferences(bpy.types.AddonPreferences):
         subtype="PASSWORD",
     )
     command: StringProperty(  # type: ignore[valid-type]
-        name="Backend command",
+        name="Backend Command",
         description=(
             "Starts a backend on this computer: a command, a Python interpreter or a virtual "
             "environment's folder; empty: layert2v-backend on PATH"
@@ -62,6 +62,10 @@ class LAYERT2V_AP_preferences(bpy.types.AddonPreferences):
         layout.prop(self, "command")
         layout.prop(self, "unsaved_folder")
         layout.prop(self, "with_masters")
+        count = len(runtime.board.active)
+        if count and runtime.launcher.is_running:
+            text = f"{count} jobs are running. Disabling the add-on stops the backend it started."
+            layout.label(text=text, icon="ERROR")
 
 
 def chosen_folder() -> str:
