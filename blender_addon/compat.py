@@ -1,8 +1,10 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The only file that knows Blender versions, 4.2 to 5.2. Says which version needs each branch."""
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import bpy
@@ -120,6 +122,11 @@ def active_strip(scene: Any) -> Any:
 def is_image(strip: Any) -> bool:
     """Whether a strip shows an image sequence."""
     return bool(strip.type == "IMAGE")
+
+
+def media_folder(strip: Any) -> Path:
+    """Give the folder of a strip's pictures, absolute and without `..`."""
+    return Path(os.path.normpath(bpy.path.abspath(strip.directory)))
 
 
 def span(strip: Any) -> tuple[int, int]:

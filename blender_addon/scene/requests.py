@@ -23,6 +23,9 @@ from . import project, provenance, strips
 from .provenance import Provenance
 from .runtime import runtime
 
+REPEAT_S = 1.0
+"""Seconds within which a second equal Generate is a question, not a job."""
+
 
 def shot_of_scene(scene: Any) -> Shot:
     """Read the next shot from the scene's properties."""
@@ -40,6 +43,19 @@ def shot_of_scene(scene: Any) -> Shot:
     )
 
 
+def is_repeated(scene: Any) -> bool:
+    """Whether the shot of the scene was sent less than `REPEAT_S` ago; random seeds aside."""
+    last = runtime.last_sent
+    return last is not None and last[1] == _wish(scene) and time.monotonic() - last[0] < REPEAT_S
+
+
+def _wish(scene: Any) -> tuple[Any, ...]:
+    shot = shot_of_scene(scene)
+    if scene.layert2v.is_seed_random:
+        shot = replace(shot, seed=0)
+    return scene.layert2v.project_uid, scene.frame_current, shot
+
+
 def generate(scene: Any) -> JobRecord:
     """Send the next shot; its take is imported at the frame where the playhead stands now.
 
@@ -53,6 +69,7 @@ def generate(scene: Any) -> JobRecord:
     _check(shot)
     shot_uid = uuid.uuid4().hex
     folder = project.ensure_media_folder(scene)
+    runtime.last_sent = time.monotonic(), _wish(scene)
     record = JobRecord(
         **_asked_by(scene),
         shot_uid=shot_uid,

@@ -174,8 +174,7 @@ def take_of(strip: Any) -> Take:
     """
     if provenance.read_or_none(strip) is None or not compat.is_image(strip):
         raise UnreadableTake("The selected strip shows no take: select one that was generated.")
-    directory = Path(bpy.path.abspath(strip.directory))
-    return load_take(directory.parent.parent, is_checked=False)
+    return load_take(compat.media_folder(strip).parent.parent, is_checked=False)
 
 
 def has_layer(scene: Any, shot: str, layer: int) -> bool:
