@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from layert2v_backend.checksums import read_digests
 from layert2v_backend.errors import DataLoss
 
 SYNCS_AT_ONCE = 8
@@ -31,6 +32,8 @@ class Sealed:
     """64 lower-case hexadecimal digits."""
     size_bytes: int
     """Length."""
+    checksums: str
+    """Of its blocks; see `checksums.sums_at`."""
 
 
 class ArtifactStore:
@@ -67,10 +70,10 @@ class ArtifactStore:
             OSError: It could not be synced; a full disk is `errno.ENOSPC`.
         """
         with path.open("rb") as file:
-            sha256 = hashlib.file_digest(file, "sha256").hexdigest()
+            sha256, checksums = read_digests(file)
             size_bytes = os.fstat(file.fileno()).st_size
         _sync_file(path)
-        return Sealed(path, sha256, size_bytes)
+        return Sealed(path, sha256, size_bytes, checksums)
 
     def adopt(self, drafts: Sequence[Sealed]) -> None:
         """Move sealed drafts into the store; all are durable then.

@@ -33,9 +33,9 @@ class BackendProcess:
 
 
 def backend_environment() -> dict[str, str]:
-    """The tests' own modules beside this process's."""
-    paths = [str(TESTS), os.environ.get("PYTHONPATH", "")]
-    return os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, paths))}
+    """The tests' own modules before those that the caller names."""
+    paths = filter(None, (str(TESTS), os.environ.get("PYTHONPATH")))
+    return os.environ | {"PYTHONPATH": os.pathsep.join(paths)}
 
 
 @contextmanager
