@@ -160,7 +160,7 @@ def test_what_reading_raises_ends_the_watch_and_the_next_one_works(
 def test_watching_ends_with_ok_at_its_limit(settings: Settings, engine: ScriptedEngine) -> None:
     engine.may_go_on.clear()
 
-    with running_backend(settings.model_copy(update={"watch_limit_s": 0.1}), engine) as client:
+    with running_backend(settings.model_copy(update={"watch_limit_s": 0.5}), engine) as client:
         job = client.create(make_shot())
         events = client.events(job.name)
 

@@ -60,6 +60,9 @@ class Script:
     """Per rpc, errors for the next calls, in order; None lets one pass."""
     break_reads_after: deque[int] = field(default_factory=deque)
     """For the next reads: reset the stream after so many chunks."""
+    break_status: Status | None = None
+    """Reads that break end with this, after all that was sent, instead of with a reset, which
+    discards what the client has not read yet."""
     break_watches_after: deque[int] = field(default_factory=deque)
     """For the next watches: reset the stream after so many events."""
     damage_reads: int = 0
@@ -235,6 +238,8 @@ class _Artifacts(artifact_grpc.ArtifactServiceBase):
         header = artifact_pb2.ReadArtifactHeader(artifact=file.proto)
         await stream.send_message(reply(header=header))
         for offset in range(request.offset, len(file.data), CHUNK_BYTES):
+            if remaining == 0 and script.break_status is not None:
+                raise GRPCError(script.break_status, "broken off")
             if remaining == 0:
                 await asyncio.sleep(0.02)  # a reset discards what was not read yet
                 await stream.cancel()
@@ -384,7 +389,10 @@ class FakeBackend:
         await self._server.start("127.0.0.1", self.port)
 
     async def _close(self, server: _Server) -> None:
-        await asyncio.sleep(0.01)  # asyncio leaks a connection that it is just accepting
+        # asyncio leaks a connection that it is just accepting.
+        await asyncio.sleep(0.01)
+        while any("accept" in str(task.get_coro()) for task in asyncio.all_tasks()):
+            await asyncio.sleep(0)
         server.drop()
         server.close()
         await server.wait_closed()
