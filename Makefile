@@ -2,11 +2,11 @@
 PYTHON ?= python3.11
 VENV := .venv
 RUN := $(VENV)/bin
-DEBIAN := libx11-6 libxi6 libxkbcommon0 libsm6 libice6 libgl1 libxxf86vm1 libxfixes3
+DEBIAN := libx11-6 libxi6 libxkbcommon0 libsm6 libice6 libgl1 libxxf86vm1 libxfixes3 libxrender1
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export HF_HUB_OFFLINE := 1
 
-.PHONY: help demo test check addon proto verify bench train-tiny train-tiny-debug test-bpy clean
+.PHONY: help demo test check fresh addon proto verify bench train-tiny train-tiny-debug test-bpy clean
 
 help:  ## Print this menu
 	@grep -hE '^[a-z-]+:.*##' Makefile | sed -E 's/:.*## /\t/' | expand -t 20
@@ -33,6 +33,9 @@ check: $(VENV)/installed  ## Lint, format, types, import contracts, wire
 test-bpy: .venv-bpy-5.0/installed  ## Run the add-on's tests in two versions of Blender
 	$(RUN)/python tests/addon/run_matrix.py $(RUN)/python .venv-bpy-5.0/bin/python
 
+fresh:  ## Run the README's two commands on a minimal Debian 12 made for it (as root; 8 GB of disk)
+	tools/fresh.sh
+
 addon: $(VENV)/installed  ## Build dist/layert2v-*.zip and validate it with Blender's own tool
 	$(RUN)/python build_addon.py
 
@@ -45,12 +48,16 @@ verify: $(VENV)/installed  ## Check the model against ground truth from the auth
 bench: $(VENV)/installed  ## Measure speed and memory against the plain model and the release (on quiet cores)
 	$(RUN)/python -m benchmarks $(BENCH)
 
-train-tiny: $(VENV)/installed  ## Train the shipped model from nothing into runs/tiny, in batches for two cores (hours; resumes)
+train-tiny: cache/assets/manifest.json  ## Train the shipped model from nothing into runs/tiny, in batches for two cores (hours; resumes)
 	$(RUN)/layert2v-train all --recipe tiny --assets cache/assets --out runs/tiny
 
-train-tiny-debug: $(VENV)/installed  ## Run all stages for a few steps into runs/debug, in minutes; export, serve, one shot
+train-tiny-debug: cache/assets/manifest.json  ## Run all stages for a few steps into runs/debug, in minutes; export, serve, one shot
 	$(RUN)/layert2v-train all --recipe debug --assets cache/assets --out runs/debug
 	$(RUN)/python tools/serve_once.py runs/debug/model --out runs/debug/take
+
+cache/assets/manifest.json: | $(VENV)/installed
+	command -v npm >/dev/null || tools/debian_packages.sh npm
+	$(RUN)/layert2v-data assets cache/assets
 
 clean:  ## Remove what the other targets made, but not trained weights
 	rm -rf $(VENV) .venv-bpy-* .venv-proto build dist demo

@@ -160,6 +160,7 @@ def describe_take(take: Take, seconds: float, rendered: list[Picture], address: 
         "seconds_by_stage": dict(job.seconds),
         "model_share": model_seconds / seconds,
         "finishing": asdict(job.report) if job.report else None,
+        "unknown_words": [asdict(each) for each in job.unknown_words],
         "largest_render_difference_255": largest_difference(rendered, full),
     }
 

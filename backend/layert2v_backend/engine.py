@@ -14,7 +14,10 @@ class Engine(Protocol):
         """Whether a worker holds a model, so that a task starts at once."""
 
     async def warm(self, model_folder: str) -> None:
-        """Make ready for tasks with this model; returns at once, failures show in the task."""
+        """Make ready for tasks with this model; returns at once, failures show in the task.
+
+        Does nothing while a task runs: that loads what it needs.
+        """
 
     def run(self, task: Task) -> AsyncGenerator[Report, None]:
         """Run one task and yield what its worker reports; the last report is no `Progress`.
@@ -24,6 +27,7 @@ class Engine(Protocol):
 
         Raises:
             WorkerLost: The worker died or hung.
+            WorkerNotStarted: There could be no worker; another try would end as this one.
         """
 
     async def cancel(self, job: str, attempt: int) -> None:

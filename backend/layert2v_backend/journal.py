@@ -6,7 +6,7 @@ method has returned is on disk (synchronous FULL); what it raised has not happen
 
 import secrets
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -33,6 +33,7 @@ from layert2v_backend.journal_rows import (
     event_of,
     job_of,
 )
+from layert2v_words import UnknownWords
 
 _LOCK_WAIT_S = 1.0
 """How long to wait for a backend that is just leaving the state folder."""
@@ -93,7 +94,12 @@ class Journal:
             raise
 
     def create(
-        self, shot: Shot, request_sha256: str, now: float, request_id: str | None = None
+        self,
+        shot: Shot,
+        request_sha256: str,
+        now: float,
+        request_id: str | None = None,
+        unknown_words: tuple[UnknownWords, ...] = (),
     ) -> tuple[Job, bool]:
         """Queue a shot, or find the job that the same request has made before.
 
@@ -110,8 +116,17 @@ class Journal:
         with self._transaction():
             self._db.execute(
                 "INSERT INTO job (id, state, shot, request_id, request_sha256, create_time, "
-                "update_time) VALUES (?, ?, ?, ?, ?, ?, ?)",
-                (job_id, JobState.QUEUED, to_json(shot), request_id, request_sha256, now, now),
+                "update_time, unknown_words) VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+                (
+                    job_id,
+                    JobState.QUEUED,
+                    to_json(shot),
+                    request_id,
+                    request_sha256,
+                    now,
+                    now,
+                    to_json(unknown_words),
+                ),
             )
             self._append(job_id, 0, JobState.QUEUED, now)
         return self.get(job_id), True
@@ -144,6 +159,12 @@ class Journal:
         if row is None:
             raise UnknownJob(f"there is no job jobs/{job_id}: list the jobs to see which there are")
         return job_of(row)
+
+    def find_jobs(self, job_ids: Sequence[str]) -> dict[str, Job]:
+        """Read those of a few jobs that exist, by id, in one query."""
+        marks = ", ".join("?" * len(job_ids))
+        rows = self._db.execute(f"SELECT {JOB_COLUMNS} FROM job WHERE id IN ({marks})", job_ids)
+        return {row[0]: job_of(row) for row in rows}
 
     def list_jobs(self, limit: int, before: int | None = None) -> list[tuple[int, Job]]:
         """List jobs, newest first, with their numbers; only those under number `before`."""

@@ -3,7 +3,9 @@
 import asyncio
 import hashlib
 from collections.abc import AsyncGenerator
+from functools import lru_cache
 from importlib.metadata import version
+from itertools import accumulate
 from typing import Any, BinaryIO, TypeAlias
 
 import google_crc32c
@@ -19,14 +21,24 @@ from layert2v.v1 import (
 )
 from layert2v_backend.artifacts import free_bytes
 from layert2v_backend.convert import requests, results, shots
-from layert2v_backend.errors import ContentDiffers, DataLoss, InvalidRequest, OffsetPastEnd
-from layert2v_backend.jobs import Artifact, JobState
+from layert2v_backend.errors import (
+    ContentDiffers,
+    DataLoss,
+    InvalidRequest,
+    OffsetPastEnd,
+    is_scarce,
+    shown,
+    words_of,
+)
+from layert2v_backend.jobs import Artifact, JobEvent, JobState
 from layert2v_backend.scheduler import Scheduler
 
 API_VERSION = "layert2v.v1"
 CHUNK_BYTES = 1 << 20
 """At or near the fastest on every transport. Source: measured on 2 cores, November 2026."""
 _DEFAULT_PAGE_JOBS = 50
+_PAGE_BYTES = 2 << 20
+"""Of the jobs in a page. Clients made with grpcio refuse messages over 4 MiB by default."""
 
 Context: TypeAlias = "grpc.aio.ServicerContext[Any, Any]"
 
@@ -42,6 +54,7 @@ class JobService(job_pb2_grpc.JobServiceServicer):
     ) -> job_pb2.CreateJobResponse:
         """Queue a shot; a repeated request finds the job it has made."""
         request_id = requests.request_id_from_proto(request.request_id)
+        shots.check_counts(request.shot)
         sha256 = requests.request_sha256(request.shot)
         scheduler = self._scheduler
         job = await scheduler.find_request(request_id, sha256) if request_id else None
@@ -68,22 +81,22 @@ class JobService(job_pb2_grpc.JobServiceServicer):
         )
         before = requests.job_page_from_proto(request.page_token)
         page = await self._scheduler.list_jobs(limit + 1, before)
-        has_more = len(page) > limit
-        token = requests.page_token_to_proto(str(page[limit - 1][0])) if has_more else ""
-        jobs = [results.job_to_proto(job) for _, job in page[:limit]]
+        jobs = _within_bytes([results.job_to_proto(job) for _, job in page[:limit]])
+        has_more = len(page) > len(jobs)
+        token = requests.page_token_to_proto(str(page[len(jobs) - 1][0])) if has_more else ""
         return job_pb2.ListJobsResponse(jobs=jobs, next_page_token=token)
 
     async def WatchJob(
         self, request: job_pb2.WatchJobRequest, context: Context
-    ) -> AsyncGenerator[job_pb2.WatchJobResponse, None]:
-        """Follow a job's events."""
+    ) -> AsyncGenerator[bytes, None]:
+        """Follow a job's events; each is serialized once for all its watchers."""
         job_id = requests.job_id_from_name(request.name)
         if request.after_sequence < 0:
             raise InvalidRequest(
                 f"after_sequence: {request.after_sequence} is negative: ask from 0 for all events"
             )
         async for event in self._scheduler.watch(job_id, request.after_sequence):
-            yield job_pb2.WatchJobResponse(event=results.event_to_proto(event))
+            yield _event_bytes(event)
 
     async def CancelJob(
         self, request: job_pb2.CancelJobRequest, context: Context
@@ -91,6 +104,19 @@ class JobService(job_pb2_grpc.JobServiceServicer):
         """Cancel a job."""
         job = await self._scheduler.cancel(requests.job_id_from_name(request.name))
         return job_pb2.CancelJobResponse(job=results.job_to_proto(job))
+
+
+@lru_cache(maxsize=1024)
+def _event_bytes(event: JobEvent) -> bytes:
+    """`WatchJobResponse` with one event, as it goes over the wire."""
+    return job_pb2.WatchJobResponse(event=results.event_to_proto(event)).SerializeToString()
+
+
+def _within_bytes(jobs: list[job_pb2.Job]) -> list[job_pb2.Job]:
+    """The first of `jobs` that fit into one message, at least one of them."""
+    sizes = accumulate(job.ByteSize() for job in jobs)
+    num_fitting = sum(size <= _PAGE_BYTES for size in sizes)
+    return jobs[: max(num_fitting, 1)]
 
 
 class ArtifactService(artifact_pb2_grpc.ArtifactServiceServicer):
@@ -124,8 +150,10 @@ class ArtifactService(artifact_pb2_grpc.ArtifactServiceServicer):
         )
         try:
             file = await asyncio.to_thread(self._scheduler.store.path(artifact.sha256).open, "rb")
-        except FileNotFoundError as failure:
-            raise _lost(artifact, "is missing") from failure
+        except OSError as failure:
+            if is_scarce(failure):
+                raise
+            raise _lost(artifact, f"cannot be opened ({words_of(failure)})") from failure
         with file:
             yield artifact_pb2.ReadArtifactResponse(header=header)
             async for chunk in _chunks(file, artifact, request.offset):
@@ -141,13 +169,13 @@ def _check_reading(request: artifact_pb2.ReadArtifactRequest, artifact: Artifact
         raise InvalidRequest(f"offset: {request.offset} is negative: read from 0 or later")
     if request.offset > artifact.size_bytes:
         raise OffsetPastEnd(
-            f"offset: {request.offset} is past the end of {request.name}, "
+            f"offset: {request.offset} is past the end of {shown(request.name)}, "
             f"{artifact.size_bytes} bytes"
         )
     if request.if_sha256 and request.if_sha256 != artifact.sha256:
         raise ContentDiffers(
-            f"if_sha256: {request.name} has SHA-256 {artifact.sha256}, not "
-            f"{request.if_sha256[:64]}: read it from the start"
+            f"if_sha256: {shown(request.name)} has SHA-256 {artifact.sha256}, not "
+            f"{shown(request.if_sha256)}: read it from the start"
         )
 
 

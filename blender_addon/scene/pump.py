@@ -8,22 +8,13 @@
 import logging
 import queue
 from collections.abc import Callable
-from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import bpy
 
 from .. import compat
 from ..core.board import JobView
-from ..core.channels import NoFreeChannels
-from ..core.events import RecordChanged
-from ..core.journal import Journal
-from ..core.paths import JOURNAL_NAME
-from ..core.records import RecordState
-from ..core.shots import layer_name
-from ..core.takes import Take, UnreadableTake, load_take
-from . import project, strips
+from . import importing, project, strips
 from .runtime import runtime
 
 BUSY_S = 0.25
@@ -55,7 +46,9 @@ def pump() -> bool:
         Whether anything has changed.
     """
     changed = _drain()
-    if runtime.board.ready and not is_held():
+    if not is_held():
+        project.refresh()
+        _separate_copies()
         changed = _import_next() or changed
     if changed:
         compat.redraw_sequencers()
@@ -81,54 +74,36 @@ def _drain() -> bool:
     return changed
 
 
+def _separate_copies() -> None:
+    """Give copies of shots ids of their own as soon as there are more or fewer strips."""
+    for scene in project.scenes():
+        num_strips = len(compat.all_strips(scene))
+        key = compat.session_uid(scene)
+        if runtime.num_strips.get(key) != num_strips:
+            strips.separate_copies(scene)
+            runtime.num_strips[key] = num_strips
+
+
 def _import_next() -> bool:
+    """Import the first ready take that nothing speaks against; say of the others what does."""
+    changed = False
     for view in runtime.board.ready:
-        scene = project.scene_of(view.record)
-        if scene is not None:
-            _settle(view, scene)
+        waiting = importing.why_waiting(view)
+        changed = changed or waiting != view.waiting
+        view.waiting = waiting
+        if not waiting:
+            importing.settle(view, project.scene_of(view.record))
             return True
-    return False
+    return changed
 
 
-def _settle(view: JobView, scene: Any) -> None:
-    """Import a ready take once, or say why not; either way it is no longer waiting."""
-    record = view.record
-    folder = Path(view.journal_folder)
-    try:
-        take = load_take(folder.joinpath(*record.take_folder.split("/")))
-        if not strips.is_imported(scene, record.job):
-            place(scene, take, record.layer_index, record.frame_start)
-            view.notice = _notice(take, record.layer_index)
-        settled = replace(record, state=RecordState.IMPORTED)
-    except (UnreadableTake, NoFreeChannels) as error:
-        settled = replace(record, state=RecordState.FAILED, error=str(error))
-    runtime.board.apply(RecordChanged(settled, view.journal_folder))
-    if runtime.session is not None:
-        journal = Journal(folder / JOURNAL_NAME)
-        runtime.session.mark(settled, journal, settled.state)
-
-
-def _notice(take: Take, layer_index: int) -> str:
-    """Name the foregrounds made by a take that are in no frame of it."""
-    made = range(1, len(take.made.layers)) if layer_index < 0 else (layer_index,)
-    empty = [layer_name(layer).capitalize() for layer in made if take.is_empty(layer)]
-    if not empty:
-        return ""
-    verb = "is" if len(empty) == 1 else "are"
-    return (
-        f"{' and '.join(empty)} {verb} empty in take {take.number}: select the strip and "
-        "regenerate it with a new seed, or say the prompt in other words."
-    )
-
-
-def place(scene: Any, take: Take, layer_index: int, frame_start: int) -> None:
-    """Put a take on the timeline, as one undo step: a new shot, or a layer in place."""
-    compat.push_undo("Before LayerT2V")
-    if layer_index < 0:
-        strips.import_take(scene, take, frame_start)
-    else:
-        strips.show_take(scene, take, layer_index)
-    compat.push_undo(f"LayerT2V: take {take.number}")
+def import_now(view: JobView) -> bool:
+    """Import a waiting take because the artist asks for it; whether it could be tried now."""
+    if is_held():
+        return False
+    importing.settle(view, importing.target_of(view.record), is_asked=True)
+    compat.redraw_sequencers()
+    return True
 
 
 def _hold(reason: str) -> Callable[..., None]:
@@ -148,8 +123,20 @@ def _release(reason: str) -> Callable[..., None]:
 
 
 @bpy.app.handlers.persistent
+def _before_save(path: Any = "", *_: Any) -> None:
+    project.remember_path(str(path or ""))
+
+
+@bpy.app.handlers.persistent
+def _after_undo(*_: Any) -> None:
+    project.refresh()
+
+
+@bpy.app.handlers.persistent
 def _after_load(*_: Any) -> None:
-    if runtime.session is None and any(map(project.has_unfinished, bpy.data.scenes)):
+    runtime.forget_file()
+    project.refresh()
+    if runtime.session is None and any(map(project.has_unfinished, project.scenes())):
         connect_by_default()
     project.reattach()
 
@@ -163,6 +150,7 @@ connect_by_default: Callable[[], None] = _connect_nowhere
 
 _HANDLERS = [
     ("save_pre", _hold("save")),
+    ("save_pre", _before_save),
     ("save_post", _release("save")),
     ("save_post_fail", _release("save")),
     ("load_pre", _hold("load")),
@@ -171,12 +159,14 @@ _HANDLERS = [
     ("render_init", _hold("render")),
     ("render_complete", _release("render")),
     ("render_cancel", _release("render")),
+    ("undo_post", _after_undo),
+    ("redo_post", _after_undo),
     ("load_post", _after_load),
 ]
 
 
 def register(connect: Callable[[], None]) -> None:
-    """Start the timer and watch for saving, loading and rendering."""
+    """Start the timer and watch for saving, loading, rendering and undo."""
     global connect_by_default
     connect_by_default = connect
     for name, handler in _HANDLERS:

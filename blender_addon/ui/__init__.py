@@ -15,6 +15,7 @@ from . import (
     properties,
     shot_operators,
     take_operators,
+    words,
 )
 
 _CLASSES = (
@@ -24,6 +25,7 @@ _CLASSES = (
     *shot_operators.CLASSES,
     *job_operators.CLASSES,
     *take_operators.CLASSES,
+    *words.CLASSES,
     *panels.CLASSES,
 )
 

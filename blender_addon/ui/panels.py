@@ -5,7 +5,8 @@ from typing import Any
 
 import bpy
 
-from layert2v_client import default_address
+from layert2v_client import Model, default_address
+from layert2v_words import FULL
 
 from .. import compat
 from ..core.board import JobView
@@ -14,22 +15,8 @@ from ..core.records import RecordState
 from ..core.shots import layer_name
 from ..scene import project, provenance
 from ..scene.runtime import runtime
-
-_LINE_CHARS = 46
-"""Characters of a sentence per line: the sidebar does not wrap."""
-
-
-def draw_sentence(layout: Any, text: str, icon: str = "NONE") -> None:
-    """Draw a long sentence over as many lines as it needs."""
-    column = layout.column(align=True)
-    line = ""
-    for word in text.split():
-        if line and len(line) + len(word) + 1 > _LINE_CHARS:
-            column.label(text=line, icon=icon)
-            line, icon = "", "BLANK1" if icon != "NONE" else "NONE"
-        line = f"{line} {word}".strip()
-    if line:
-        column.label(text=line, icon=icon)
+from .drawing import LINE_CHARS, draw_sentence
+from .words import draw_unknown_words, draw_words_button
 
 
 class SidebarPanel:
@@ -59,7 +46,7 @@ class LAYERT2V_PT_connection(SidebarPanel, bpy.types.Panel):
             draw_sentence(layout, board.remedy)
         else:
             layout.label(text=str(runtime.launcher.state).capitalize(), icon="UNLINKED")
-        layout.label(text=address if len(address) < _LINE_CHARS else f"...{address[-43:]}")
+        layout.label(text=address if len(address) < LINE_CHARS else f"...{address[-43:]}")
         row = layout.row(align=True)
         row.operator("layert2v.connect")
         if runtime.launcher.is_running:
@@ -90,10 +77,20 @@ class LAYERT2V_PT_shot(SidebarPanel, bpy.types.Panel):
                 context.workspace, "sequencer_scene", new="scene.new_sequencer_scene"
             )
             return
+        if not compat.is_editable(scene):
+            draw_sentence(
+                layout, "This scene is linked from another file: open that file.", "LOCKED"
+            )
+            return
         shot = scene.layert2v
+        model = runtime.board.model(shot.model)
         layout.prop(shot, "prompt")
-        layout.prop(shot, "background")
-        self._draw_foregrounds(layout, shot)
+        draw_unknown_words(layout, model, FULL, shot.prompt)
+        row = layout.row(align=True)
+        row.prop(shot, "background")
+        draw_words_button(row, model, 0)
+        draw_unknown_words(layout, model, 0, shot.background)
+        self._draw_foregrounds(layout, shot, model)
         layout.prop(shot, "negative_prompt")
         row = layout.row(align=True)
         row.prop(shot, "seed")
@@ -104,15 +101,17 @@ class LAYERT2V_PT_shot(SidebarPanel, bpy.types.Panel):
         _draw_warnings(layout, scene)
 
     @staticmethod
-    def _draw_foregrounds(layout: Any, shot: Any) -> None:
+    def _draw_foregrounds(layout: Any, shot: Any, model: Model | None) -> None:
         layout.label(text="Foregrounds, nearest first")
         for index in reversed(range(len(shot.foregrounds))):
             row = layout.row(align=True)
             row.prop(shot.foregrounds[index], "prompt", text=str(index + 1))
+            draw_words_button(row, model, index + 1)
             for step, icon in ((1, "TRIA_UP"), (-1, "TRIA_DOWN")):
                 move = row.operator("layert2v.foreground_move", text="", icon=icon)
                 move.index, move.step = index, step
             row.operator("layert2v.foreground_remove", text="", icon="X").index = index
+            draw_unknown_words(layout, model, index + 1, shot.foregrounds[index].prompt)
         layout.operator("layert2v.foreground_add", icon="ADD")
 
     @staticmethod
@@ -133,11 +132,10 @@ class LAYERT2V_PT_shot(SidebarPanel, bpy.types.Panel):
 def _draw_warnings(layout: Any, scene: Any) -> None:
     transform = scene.view_settings.view_transform
     space = scene.sequencer_colorspace_settings.name
-    if transform != compat.STANDARD or space != compat.SRGB:
+    if transform != compat.STANDARD or space not in compat.SRGB_NAMES:
         text = f"View transform {transform}, sequencer {space}: layers will look different."
         draw_sentence(layout, text, "ERROR")
         layout.operator("layert2v.set_view_transform")
-    layout.operator("layert2v.match_scene")
 
 
 class _MenuOfLimits(bpy.types.Menu):
@@ -237,7 +235,8 @@ class LAYERT2V_PT_jobs(SidebarPanel, bpy.types.Panel):
     def _draw_notice(self, view: JobView) -> None:
         box = self.layout.box()
         box.label(text=_title(view))
-        draw_sentence(box, view.notice, "INFO")
+        for line in view.notice.splitlines():
+            draw_sentence(box, line, "INFO")
         box.operator("layert2v.dismiss").request_id = view.record.request_id
 
 
@@ -268,8 +267,8 @@ class LAYERT2V_PT_layer(SidebarPanel, bpy.types.Panel):
         layout.label(text=f"{layer_name(described.layer).capitalize()}, take {described.take}")
         draw_sentence(layout, described.prompt)
         layout.label(text=f"Seed {described.seed}, model {described.model}")
-        if described.notice:
-            draw_sentence(layout, described.notice, "INFO")
+        for line in described.notice.splitlines():
+            draw_sentence(layout, line, "INFO")
         row = layout.row(align=True)
         row.operator("layert2v.step_take", text="Previous Take", icon="TRIA_LEFT").step = -1
         row.operator("layert2v.step_take", text="Next Take", icon="TRIA_RIGHT").step = 1
@@ -278,6 +277,7 @@ class LAYERT2V_PT_layer(SidebarPanel, bpy.types.Panel):
             column = layout.column()
             column.operator_context = "EXEC_DEFAULT"
             column.operator("layert2v.regenerate", text="Regenerate with New Seed")
+        layout.operator("layert2v.match_scene", text="Match Scene to This Take...")
         layout.operator_menu_enum("layert2v.show_format", "format", text="Show Shot from")
 
 

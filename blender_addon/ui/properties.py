@@ -56,6 +56,8 @@ class LAYERT2V_PG_scene(bpy.types.PropertyGroup):
     height: IntProperty(name="Height", min=0)  # type: ignore[valid-type]
     num_frames: IntProperty(name="Frames", min=0)  # type: ignore[valid-type]
     project_uid: StringProperty(options={"HIDDEN"})  # type: ignore[valid-type]
+    project_scene: StringProperty(options={"HIDDEN"})  # type: ignore[valid-type]
+    ancestors: StringProperty(options={"HIDDEN"})  # type: ignore[valid-type]
     media_folder: StringProperty(options={"HIDDEN"})  # type: ignore[valid-type]
 
 

@@ -18,6 +18,7 @@ from layert2v_client import (
     Shot,
 )
 from layert2v_client import download as download_module
+from layert2v_client.status import StatusDetails
 from support.fake_backend import CHUNK_BYTES, FakeBackend
 
 SHOT = Shot(
@@ -80,6 +81,14 @@ def test_a_broken_stream_is_resumed_where_it_broke(backend, tmp_path):
     assert len(offsets) == 4
     assert offsets == sorted(offsets)
     assert offsets[-1] > 0
+
+
+def test_a_read_that_is_refused_for_load_is_repeated(backend, tmp_path):
+    details = StatusDetails((), reason="TOO_MANY_CALLS")
+    busy = GRPCError(Status.RESOURCE_EXHAUSTED, "128 calls are open", details)
+    backend.script.refusals["ReadArtifact"].extend([busy, busy])
+
+    assert_whole(*fetch(backend, tmp_path))
 
 
 def test_what_an_earlier_attempt_left_is_used(backend, tmp_path):

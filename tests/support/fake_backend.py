@@ -70,6 +70,10 @@ class Script:
     """Jobs end FAILED with this."""
     empty_frames: list[int] = field(default_factory=list)
     """What jobs report of their foregrounds."""
+    vocabulary: system_pb2.Vocabulary | None = None
+    """What the model says it knows."""
+    unknown_words: list[job_pb2.UnknownWords] = field(default_factory=list)
+    """What jobs report of their prompts."""
     manifest_path: str = "manifest.json"
     """Where the manifest claims to belong."""
     read_offsets: list[int] = field(default_factory=list)
@@ -114,6 +118,7 @@ class _Jobs(job_grpc.JobServiceBase):
         filled.model = filled.model or "tiny"
         filled.width, filled.height = filled.width or 96, filled.height or 64
         filled.num_frames = filled.num_frames or 9
+        job.proto.unknown_words.extend(self.script.unknown_words)
         filled.prompt = filled.prompt or ", ".join(layer.prompt for layer in shot.layers)
         job.record(state=job_pb2.JOB_STATE_QUEUED)
         job.record(state=job_pb2.JOB_STATE_RUNNING)
@@ -250,6 +255,9 @@ class _Artifacts(artifact_grpc.ArtifactServiceBase):
 
 
 class _Models(system_grpc.ModelServiceBase):
+    def __init__(self, script: Script) -> None:
+        self._script = script
+
     async def ListModels(self, stream: Stream[Any, Any]) -> None:
         await stream.recv_message()
         model = system_pb2.Model(
@@ -262,6 +270,7 @@ class _Models(system_grpc.ModelServiceBase):
             default_num_inference_steps=24,
             default_guidance_scale=3.0,
             fps=8.0,
+            vocabulary=self._script.vocabulary,
         )
         await stream.send_message(system_pb2.ListModelsResponse(models=[model]))
 
@@ -361,7 +370,7 @@ class FakeBackend:
         services = [
             self._jobs,
             _Artifacts(self.script, self._jobs),
-            _Models(),
+            _Models(self.script),
             _System(self.script),
         ]
         self._server = _Server(services, status_details_codec=DetailsCodec())

@@ -38,7 +38,7 @@ class ScriptedEngine:
         self.may_go_on.set()
         self.is_holding = threading.Event()
         """Set while a task is held."""
-        self.endings: list[Failed | WorkerLost] = []
+        self.endings: list[Failed | Exception] = []
         """How the next tasks end, instead of well."""
         self.cancelled: list[tuple[str, int]] = []
         self.is_model_loaded = False
@@ -60,7 +60,7 @@ class ScriptedEngine:
                 return
         if self.endings:
             ending = self.endings.pop(0)
-            if isinstance(ending, WorkerLost):
+            if isinstance(ending, Exception):
                 raise ending
             yield ending
             return

@@ -1,4 +1,6 @@
+import io
 import json
+import tarfile
 from dataclasses import replace
 from pathlib import Path
 
@@ -6,7 +8,13 @@ import pytest
 from PIL import Image
 from typer.testing import CliRunner
 
-from layert2v_training.assets import SOURCES, AssetsUnavailable, fetch_assets, verify_assets
+from layert2v_training.assets import (
+    SOURCES,
+    AssetsUnavailable,
+    extract_files,
+    fetch_assets,
+    verify_assets,
+)
 from layert2v_training.data_cli import app
 from layert2v_training.subjects import SUBJECTS
 from support.fake_index import fake_sprites, serve_fake_package
@@ -77,6 +85,36 @@ def test_training_does_not_take_changed_pictures_for_the_fetched(fetched: Path) 
 
     with pytest.raises(AssetsUnavailable, match="1 of"):
         fetch_assets(fetched)
+
+
+def test_an_archive_is_extracted_as_files_in_its_own_folder_only(tmp_path: Path) -> None:
+    archive = pack(tmp_path / "a.tgz", "package/a.txt")
+
+    extract_files(archive, tmp_path / "unpacked")
+
+    assert (tmp_path / "unpacked" / "package" / "a.txt").read_bytes() == b"content"
+    assert not (tmp_path / "unpacked" / "link").is_symlink()
+
+
+@pytest.mark.parametrize("name", ["../outside.txt", "/outside.txt", "package/../../outside.txt"])
+def test_a_member_that_leaves_the_folder_is_refused(tmp_path: Path, name: str) -> None:
+    archive = pack(tmp_path / "a.tgz", name)
+
+    with pytest.raises(AssetsUnavailable, match="which lies outside the folder"):
+        extract_files(archive, tmp_path / "unpacked")
+
+    assert not (tmp_path / "outside.txt").exists()
+
+
+def pack(archive: Path, name: str) -> Path:
+    """Pack a link and one file of a given name."""
+    link, member = tarfile.TarInfo("link"), tarfile.TarInfo(name)
+    link.type, link.linkname = tarfile.SYMTYPE, "/etc"
+    member.size = len(b"content")
+    with tarfile.open(archive, "w:gz") as tar:
+        tar.addfile(link)
+        tar.addfile(member, io.BytesIO(b"content"))
+    return archive
 
 
 def test_whole_pictures_are_counted(fetched: Path) -> None:

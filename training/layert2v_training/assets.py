@@ -10,6 +10,7 @@ import hashlib
 import io
 import json
 import re
+import shutil
 import subprocess
 import tarfile
 import tempfile
@@ -189,11 +190,34 @@ def _fetch(package: Package, scratch: Path) -> Path:
     unpacked = folder / "unpacked"
     unpacked.mkdir()
     if package.manager == "npm":
-        with tarfile.open(archive) as tar:
-            tar.extractall(unpacked, filter="data")
+        extract_files(archive, unpacked)
     else:
         run_tool(["dpkg", "-x", str(archive), str(unpacked)], folder)
     return unpacked
+
+
+def extract_files(archive: Path, folder: Path) -> None:
+    """Extract the regular files of a tar archive; links, devices and modes are left out.
+
+    `tarfile` has filters since Python 3.11.4 only, and Debian 12 has 3.11.2.
+
+    Raises:
+        AssetsUnavailable: A member's name leaves the folder.
+    """
+    root = folder.resolve()
+    with tarfile.open(archive) as tar:
+        for member in tar:
+            target = (root / member.name).resolve()
+            if not target.is_relative_to(root):
+                raise AssetsUnavailable(
+                    f"{archive.name} holds {member.name}, which lies outside the folder it is "
+                    f"unpacked into; fetch the package from another mirror"
+                )
+            content = tar.extractfile(member) if member.isfile() else None
+            if content is not None:
+                target.parent.mkdir(parents=True, exist_ok=True)
+                with content, target.open("wb") as file:
+                    shutil.copyfileobj(content, file)
 
 
 def _unpack(pictures: Pictures, package: Package, cache: Path) -> list[dict[str, str]]:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from layert2v_model.precision import Choice
 from layert2v_training.stopping import program
 
 if TYPE_CHECKING:
@@ -80,6 +81,16 @@ AcceptChanges = Annotated[
     typer.Option("--accept-changes", help="Go on with a run that was begun with other values."),
 ]
 
+Computes = Annotated[
+    Choice,
+    typer.Option(
+        "--precision",
+        envvar="LAYERT2V_PRECISION",
+        help="Of matrix products. auto: what the recipe says, else bfloat16 where the processor "
+        "or GPU has it natively, else float32.",
+    ),
+]
+
 DEFAULT_ASSETS, RUNS = Path("cache/assets"), Path("runs")
 
 
@@ -100,6 +111,7 @@ _SHARED = (
     _option("skip_bad", SkipBad, False),
     _option("workers", Workers, 0),
     _option("accepts_changes", AcceptChanges, False),
+    _option("precision", Computes, "auto"),
 )
 """What makes a `Run`, in the order of the help."""
 
@@ -113,11 +125,13 @@ def _run(
     steps: int | None = None,
     assets: Path = DEFAULT_ASSETS,
     out: Path | None = None,
+    precision: Choice | None = None,
     **others: Any,
 ) -> "Run":
     import cv2
 
     from layert2v_training.overrides import apply_overrides, read_overrides
+    from layert2v_training.precision import decide_for_run
     from layert2v_training.recipe_checks import check_recipe
     from layert2v_training.recipes import RECIPES
     from layert2v_training.stages import Run
@@ -126,6 +140,8 @@ def _run(
     cv2.setNumThreads(1)
     changed = [*(changes or []), *([f"{steps_field}.num_steps={steps}"] if steps else [])]
     made = apply_overrides(RECIPES[recipe.value](), read_overrides(files or [], changed))
+    if precision is not None:
+        made = decide_for_run(made, precision)
     check_recipe(made)
     run = Run(made, assets, out or RUNS / recipe.value, **others)
     situation = Situation(made.base, run.data is not None, made.num_composed_clips > 0)
@@ -210,7 +226,7 @@ class Stage(StrEnum):
     MULTI_FOREGROUND = "multi-foreground"
 
 
-@_command("latents", without=("accepts_changes",))
+@_command("latents", without=("accepts_changes", "precision"))
 def latents(
     run: "Run", stage: Annotated[Stage, typer.Argument(help="Stage whose clips to encode.")]
 ) -> None:
@@ -271,7 +287,9 @@ class TrainedRun(StrEnum):
     MULTI_FOREGROUND = "run-multi-foreground"
 
 
-@_command("export", without=("assets", "data", "skip_bad", "workers", "accepts_changes"))
+@_command(
+    "export", without=("assets", "data", "skip_bad", "workers", "accepts_changes", "precision")
+)
 def export_model(
     run: "Run",
     folder: Annotated[Path, typer.Argument(help="Model folder to write.")],

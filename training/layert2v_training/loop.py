@@ -81,7 +81,7 @@ def train(
     # --- what learns ---
     folder.mkdir(parents=True, exist_ok=True)
     accelerator = accelerator or Accelerator()
-    check_launch(accelerator)
+    check_launch(accelerator, recipe.compute_dtype(accelerator.device))
     called, *optimizers = accelerator.prepare(model, *make_optimizers(model, recipe))
     learner = accelerator.unwrap_model(called)
     trained = Trained(learner, optimizers, Ema(learner))
@@ -171,8 +171,8 @@ def _update(
 
 def autocast(device: torch.device, recipe: LoopRecipe) -> torch.autocast:
     """Compute in the precision of the recipe."""
-    dtype = recipe.autocast_dtype
-    return torch.autocast(device.type, dtype=dtype or torch.bfloat16, enabled=dtype is not None)
+    is_half = recipe.compute_dtype(device) is torch.bfloat16
+    return torch.autocast(device.type, dtype=torch.bfloat16, enabled=is_half)
 
 
 def _agreed(accelerator: Accelerator, flag: bool) -> bool:

@@ -7,6 +7,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
+from layert2v_model.precision import Choice, decide_precision
 from layert2v_training.limits import Count, Decay, NotNegative, Positive, WholeNumber
 
 
@@ -33,13 +34,18 @@ class LoopRecipe:
     checkpoint_seconds: NotNegative = 120.0
     gradient_accumulation: Count = 1
     """Batches of one step and process, one after another: memory of one, gradient of all."""
-    autocast: Literal["bfloat16"] | None = "bfloat16"
-    """Precision of matrix products; None: float32."""
+    autocast: Literal["auto", "bfloat16"] | None = "auto"
+    """Precision of matrix products; None: float32; `auto`: bfloat16 where the hardware has it
+    natively, else float32. A run's folder holds what was decided."""
 
     @property
-    def autocast_dtype(self) -> torch.dtype | None:
-        """`autocast` as PyTorch says it."""
-        return None if self.autocast is None else torch.bfloat16
+    def choice(self) -> Choice:
+        """`autocast` as `decide_precision` takes it."""
+        return self.autocast or "float32"
+
+    def compute_dtype(self, device: torch.device) -> torch.dtype:
+        """Return the precision of matrix products on a device."""
+        return decide_precision(self.choice, device).dtype
 
 
 def learning_rate_at(recipe: LoopRecipe, step: int) -> float:

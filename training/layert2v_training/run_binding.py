@@ -163,7 +163,7 @@ def short_digest(text: str) -> str:
 
 
 def read_values(path: Path) -> Values:
-    """Read what a run is bound to.
+    """Read what decided a run.
 
     Raises:
         RunDiffers: The file cannot be read.
@@ -194,6 +194,9 @@ def _compare(folder: Path, stored: Values, values: Values, *, accepts_changes: b
     remedy = "choose another --out"
     if "stage before" in changed:
         remedy += f", or remove {folder} to learn again after the new stage"
+    for before in {stored.get(name, "auto") for name in changed if name.endswith(".autocast")}:
+        if before != "auto":
+            remedy += f", or compute as before by --precision {before or 'float32'}"
     if not any(map(_is_fixed, changed)):
         remedy += ", or go on with the new values by --accept-changes"
     raise RunDiffers(f"{folder} holds a run with other values: {said}; {remedy}")

@@ -147,26 +147,6 @@ def test_takes_are_stepped_through_in_place(saved, backend, tmp_path):
     assert largest_difference(render_frame(saved, 5, tmp_path), second) == 0
 
 
-def test_a_deleted_layer_is_not_made_again(saved, backend):
-    from blender_addon import compat
-
-    generate(saved, "a red ball", "a blue ball")
-    select(saved, strip_named(saved, "Foreground 1"))
-    backend.script.hold = True
-    saved.ops.layert2v.regenerate(prompt="a green ball")
-    strips = compat.strips(saved.context.scene.sequence_editor)
-    strips.remove(strip_named(saved, "Foreground 1"))
-    from blender_addon.scene.runtime import runtime
-    from support.blender_session import pump_until
-
-    pump_until(lambda: any(view.record.job for view in runtime.board.active), "the job")
-    backend.finish()
-    wait_for_settled()
-
-    names = {strip.name for strip in compat.all_strips(saved.context.scene)}
-    assert names == {"Background", "Foreground 2", "Matte 1", "Matte 2", "Full"}
-
-
 def test_each_import_is_one_undo_step(saved, backend):
     from blender_addon import compat
 

@@ -12,6 +12,8 @@ from typing import Annotated
 
 import typer
 
+from layert2v_model.precision import Choice
+
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 
 
@@ -75,6 +77,13 @@ def main_command(
     vbench: Annotated[
         list[str] | None, typer.Option(help="A dimension of VBench; may be repeated.")
     ] = None,
+    precision: Annotated[
+        Choice,
+        typer.Option(
+            envvar="LAYERT2V_PRECISION",
+            help="auto: bfloat16 where the processor has it natively, else float32.",
+        ),
+    ] = "auto",
 ) -> None:
     """Measure layered video beside baselines."""
     from layert2v_model.errors import DamagedModel, InvalidLayers, InvalidShot
@@ -91,6 +100,7 @@ def main_command(
             source, out, prompts, held_out, assets, truth, steps, guidance, frames, takes,
             regenerate, tuple(map(read_subset, given)) if given else None, given_scenes,
             read_beside(beside or ()), skip_bad, tuple(vbench or ()), has_alignment=alignment,
+            precision=precision,
         )  # fmt: skip
         page = run(request, lambda words: typer.echo(words, err=True))
     except (

@@ -34,7 +34,7 @@ from layert2v_training.evaluation.page import draw_page
 from layert2v_training.evaluation.pictures import write_sheet
 from layert2v_training.evaluation.prompts import BadInput, ShotLine, read_prompts
 from layert2v_training.evaluation.request import Request, check_request, unwritable
-from layert2v_training.evaluation.studio import Studio
+from layert2v_training.evaluation.studio import Studio, studio_precision
 from layert2v_training.evaluation.takes import TakeStore
 from layert2v_training.evaluation.vbench_scores import clear_movies, vbench_scores, write_movies
 
@@ -67,6 +67,8 @@ def run(request: Request, on_shot: OnShot) -> Path:
     """
     check_request(request)
     request = request.with_defaults()
+    if request.asks_a_model:
+        on_shot(studio_precision(request.precision).sentence)
     left_out = [_NO_LPIPS]
     if request.vbench:
         clear_movies(request.out)
@@ -118,7 +120,9 @@ def _studio(request: Request, folder: Path, shape: Shape | None = None) -> Studi
     """Load a model, to be asked for shots of a shape; None: of its card's first size."""
     takes = TakeStore(request.takes) if request.takes else None
     size, frames = (shape[:2], shape[2]) if shape else (None, request.frames)
-    return Studio.load(folder, request.steps, request.guidance, frames, takes, size)
+    return Studio.load(
+        folder, request.steps, request.guidance, frames, takes, size, request.precision
+    )
 
 
 def _others(
@@ -234,6 +238,7 @@ def _report(request: Request, measured: _Measured, left_out: list[str]) -> dict[
     return {
         "command": command,
         "versions": {"python": platform.python_version(), **_versions()},
+        "precision": studio_precision(request.precision).name if request.asks_a_model else None,
         "format": measured.form,
         "soft_iou_reference": "true mattes"
         if request.truth

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from layert2v_model.precision import Choice
 from layert2v_training.evaluation.beside import Beside, is_model
 from layert2v_training.evaluation.conditioning import FULL, Subset
 from layert2v_training.evaluation.prompts import BadInput
@@ -34,11 +35,17 @@ class Request:
     skip_bad: bool = False
     vbench: tuple[str, ...] = ()
     has_alignment: bool = True
+    precision: Choice = "auto"
 
     @property
     def is_model(self) -> bool:
         """Whether the source is a model, and no folder of shots."""
         return is_model(self.source)
+
+    @property
+    def asks_a_model(self) -> bool:
+        """Whether any take is to be made."""
+        return self.is_model or any(other.is_model for other in self.beside)
 
     def with_defaults(self) -> "Request":
         """Fill in what was not said."""
@@ -79,12 +86,13 @@ def _check_folder(request: Request) -> None:
         raise BadInput(
             f"{request.source} holds no model, which --held-out asks: name a model folder"
         )
+    reason = "is what a model is asked for: leave it out for a folder of shots"
     for_model = ["frames", "regenerate", "given", "given_scenes"]
-    if not any(other.is_model for other in request.beside):
+    if not request.asks_a_model:
         for_model += ["steps", "guidance", "takes"]
-    _refuse_said(
-        request, for_model, "is what a model is asked for: leave it out for a folder of shots"
-    )
+    _refuse_said(request, for_model, reason)
+    if request.precision != "auto" and not request.asks_a_model:
+        raise BadInput(f"--precision {reason}")
     if request.truth and not request.truth.is_dir():
         raise BadInput(f"{request.truth} is no folder: name that of the true layers as --truth")
     if request.skip_bad and request.beside:

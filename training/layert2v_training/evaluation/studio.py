@@ -5,19 +5,26 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from layert2v_model.errors import DamagedModel, InvalidShot
 from layert2v_model.folder import CARD_FILE, read_card
 from layert2v_model.given import StreamGiven
 from layert2v_model.grid import LatentGrid, latent_grid
-from layert2v_model.loading import fastest_dtype, load_pipeline
+from layert2v_model.loading import load_pipeline
 from layert2v_model.pipeline import LayerT2VPipeline, ShotPrompts
+from layert2v_model.precision import Choice, Precision, decide_precision
 from layert2v_model.stack import Stack
 from layert2v_training.evaluation.takes import TakeStore, take_key
 
 _CARD = ("sizes", "num_frames", "default_num_inference_steps", "default_guidance_scale")
 """What the card must say of the shots that the model makes."""
+
+
+def studio_precision(choice: Choice = "auto") -> Precision:
+    """Decide in which precision studios compute; their models stay on the processor."""
+    return decide_precision(choice, torch.device("cpu"))
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,6 +53,7 @@ class Studio:
         frames: int | None = None,
         takes: TakeStore | None = None,
         size: tuple[int, int] | None = None,
+        precision: Choice = "auto",
     ) -> "Studio":
         """Load a model folder; all that is not given is its card's.
 
@@ -67,7 +75,7 @@ class Studio:
             lengths = ", ".join(map(str, card["num_frames"]))
             raise InvalidShot(f"{folder} does not make {frames} frames: choose {lengths}")
         width, height = size or card["sizes"][0]
-        pipeline = load_pipeline(folder, dtype=fastest_dtype())
+        pipeline = load_pipeline(folder, dtype=studio_precision(precision).dtype)
         return cls(
             pipeline,
             width=width,
