@@ -12,6 +12,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from typer.testing import CliRunner
 
 from layert2v.v1 import job_pb2
+from layert2v_backend.models import read_limits
 from layert2v_model.folder import read_card, read_scheduler, read_transformer
 from layert2v_model.loading import load_pipeline
 from layert2v_model.pipeline import ShotPrompts
@@ -29,6 +30,7 @@ from layert2v_training.recipes import RECIPES, Recipe, debug
 from layert2v_training.scenes import SceneSource
 from layert2v_training.stages import JOINT_RUN, MULTI_FOREGROUND_RUN, STAGE_SEEDS, Run
 from layert2v_training.unread import CHECKED, READS
+from layert2v_training.vocabulary import vocabulary_of
 from support import toy_clips
 from support.backend_process import backend_process
 from support.released_files import write_wan_folder
@@ -378,6 +380,13 @@ def test_the_wan_recipes_compare_what_is_composited_and_give_regions() -> None:
         assert (recipe.alpha_vae.render_weight > 0) == is_wan, name
         assert (recipe.joint.decoded.composite > 0) == is_wan, name
         assert recipe.multi_foreground.noise.given_regions > 0, name
+
+
+@pytest.mark.slow
+def test_the_exported_model_says_the_words_of_its_scenes(debug_run: Path) -> None:
+    limits = read_limits(debug_run / "models" / "debug")
+
+    assert limits.vocabulary == vocabulary_of(debug().joint_scene)
 
 
 @pytest.mark.slow
