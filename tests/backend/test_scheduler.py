@@ -15,6 +15,7 @@ from layert2v_backend.errors import WorkerLost, WorkerNotStarted
 from layert2v_backend.jobs import Failed, JobError, JobState, Stopped
 from layert2v_backend.journal import Journal
 from layert2v_backend.models import find_models
+from layert2v_backend.process_engine import ProcessEngine, ProcessOptions
 from layert2v_backend.scheduler import Scheduler
 from layert2v_backend.settings import Settings
 from support.journal_entries import SHOT
@@ -201,6 +202,7 @@ def test_a_disk_that_is_full_for_a_while_delays_the_end_of_a_job(
     [
         (WorkerNotStarted("no worker could be started: try again"), "WORKER_NOT_STARTED"),
         (PermissionError(errno.EACCES, "Permission denied", "/srv/x"), "INTERNAL"),
+        (RuntimeError("can't start new thread /srv/x"), "INTERNAL"),
     ],
 )
 def test_a_fault_of_the_system_ends_one_job_and_the_door_goes_on(
@@ -228,3 +230,17 @@ def test_a_worker_that_stops_without_being_asked_costs_an_attempt(
     assert messages(client, job.name) == [
         "Attempt 1 was lost: the worker stopped without being asked."
     ]
+
+
+def test_a_backend_whose_worker_cannot_be_started_serves_on(settings: Settings) -> None:
+    missing = ProcessEngine(
+        ProcessOptions(settings.state / "worker.log", command=("/nowhere/python",))
+    )
+    warming = settings.model_copy(update={"prewarm": True})
+
+    with running_backend(warming, missing) as client:
+        jobs = [client.wait(client.create(make_shot(seed=seed)).name) for seed in (1, 2)]
+
+    for job in jobs:
+        assert (job.state, job.error.reason) == (job_pb2.JOB_STATE_FAILED, "WORKER_NOT_STARTED")
+        assert "/nowhere" not in job.error.message
