@@ -379,7 +379,10 @@ class Session:
         if self._live[request_id][0].error:
             self._change(request_id, error="")
         if job is not None and not job.state.is_terminal:
-            job = await self._watch(request_id)
+            try:
+                job = await self._watch(request_id)
+            except ClientError:  # it was heard; how the job ended cannot be told any more
+                job = None
         is_made = job is not None and job.state is JobState.SUCCEEDED
         self._change(request_id, state=RecordState.CANCELLED, is_made=is_made)
 
