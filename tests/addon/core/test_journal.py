@@ -141,3 +141,14 @@ def test_the_journal_of_an_earlier_version_is_read(tmp_path):
     (tmp_path / "journal.jsonl").write_text(line + "\n")
 
     assert list(Journal(tmp_path).records()) == ["one"]
+
+
+def test_a_file_that_cannot_be_read_costs_only_its_own_records(tmp_path):
+    (tmp_path / "journal-folder.jsonl").mkdir()
+    (tmp_path / "journal-gone.jsonl").symlink_to(tmp_path / "nowhere")
+    journal = Journal(tmp_path)
+    journal.append(make_record())
+
+    assert journal.exists
+    assert not Journal(tmp_path / "none").exists
+    assert list(journal.records()) == ["one"]
