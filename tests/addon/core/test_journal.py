@@ -3,7 +3,7 @@ import threading
 from dataclasses import replace
 
 from blender_addon.core import journal as journal_module
-from blender_addon.core.journal import Journal
+from blender_addon.core.journal import Journal, merged
 from blender_addon.core.records import JobRecord, RecordState
 from blender_addon.core.shots import new_shot
 
@@ -152,3 +152,16 @@ def test_a_file_that_cannot_be_read_costs_only_its_own_records(tmp_path):
     assert journal.exists
     assert not Journal(tmp_path / "none").exists
     assert list(journal.records()) == ["one"]
+
+
+def test_journals_of_two_folders_are_merged_to_the_later_record(tmp_path):
+    before, beside = Journal(tmp_path / "unsaved"), Journal(tmp_path / "beside")
+    before.append(make_record(revision=5, state=RecordState.IMPORTED))
+    beside.append(make_record(revision=3, state=RecordState.RUNNING))
+    beside.append(make_record("two", revision=1))
+
+    for order in ([before, beside], [beside, before]):
+        found = merged(order)
+        assert found["one"][0].state is RecordState.IMPORTED
+        assert found["one"][1] is before
+        assert found["two"][1] is beside

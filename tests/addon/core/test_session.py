@@ -254,7 +254,7 @@ def test_unfinished_requests_are_taken_up_again(session, journal, backend):
     journal.append(make_record(session, "waiting", state=RecordState.READY))
 
     again = Session(session.address)
-    again.attach(journal, "project")
+    again.attach([journal], "project")
     board = follow(again, state_is(RecordState.READY))
     follow(again, state_is(RecordState.READY, "waiting"), board)
     again.close()
@@ -425,7 +425,7 @@ def test_a_cancel_outlives_the_blender_that_made_it(session, journal, backend):
     backend.start()
 
     again = Session(session.address)
-    again.attach(journal, "project")
+    again.attach([journal], "project")
     follow(again, state_is(RecordState.CANCELLED))
     again.close()
 
