@@ -88,7 +88,7 @@ def is_editable(scene: Any) -> bool:
 
 def session_uid(scene: Any) -> Any:
     """Name a scene for as long as the file is open; undo keeps it, a copy gets another."""
-    return scene.session_uid
+    return getattr(scene, "session_uid", scene.name)
 
 
 def sequencer_scene(context: Any) -> Any:
