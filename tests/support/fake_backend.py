@@ -73,6 +73,8 @@ class Script:
     """Chunks carry the second checksum, which older backends lack."""
     hold: bool = False
     """Jobs wait in RUNNING until `FakeBackend.finish`."""
+    keep_cancelling: bool = False
+    """Cancelled jobs stay CANCELLING."""
     fail_with: job_pb2.JobError | None = None
     """Jobs end FAILED with this."""
     empty_frames: list[int] = field(default_factory=list)
@@ -200,7 +202,10 @@ class _Jobs(job_grpc.JobServiceBase):
         self.script.check("CancelJob")
         job = self.find(request.name)
         if job.proto.state not in TERMINAL:
-            job.record(state=job_pb2.JOB_STATE_CANCELLED)
+            is_slow = self.script.keep_cancelling
+            job.record(
+                state=job_pb2.JOB_STATE_CANCELLING if is_slow else job_pb2.JOB_STATE_CANCELLED
+            )
         await stream.send_message(job_pb2.CancelJobResponse(job=job.proto))
 
 
