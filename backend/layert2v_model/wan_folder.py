@@ -29,7 +29,7 @@ VAE_FILE = "Wan2.1_VAE.pth"
 TEXT_ENCODER_FILE = "models_t5_umt5-xxl-enc-bf16.pth"
 TOKENIZER_FOLDER = "google/umt5-xxl"
 
-_WAN = {"patch_size": (1, 2, 2), "text_dim": 4096}
+WAN = {"patch_size": (1, 2, 2), "text_dim": 4096}
 """Source: Wan2.1, defaults of its `WanModel`."""
 
 _SIZES = (
@@ -40,7 +40,7 @@ _SIZES = (
 
 _TIED_EMBEDDING = "encoder.embed_tokens.weight"
 
-_DIFFUSERS_SETTINGS = (
+DIFFUSERS_SETTINGS = (
     "patch_size",
     "num_attention_heads",
     "attention_head_dim",
@@ -130,7 +130,7 @@ def _unsaid(state: Mapping[str, Tensor]) -> dict[str, Any]:
     So that all that is missing is listed, and not just the first tensor that tells a size.
     """
     tells = {"patch_size": "patch_embedding.weight", "text_dim": "text_embedding.0.weight"}
-    return {setting: _WAN[setting] for setting, name in tells.items() if name not in state}
+    return {setting: WAN[setting] for setting, name in tells.items() if name not in state}
 
 
 def _read_diffusers(folder: Path) -> WanFolder:
@@ -158,7 +158,7 @@ def _read_diffusers(folder: Path) -> WanFolder:
         raise unreadable(folder / "text_encoder/config.json", error) from None
     return WanFolder(
         transformer=read_safetensors(paths[f"transformer/{TRANSFORMER_FILES}"]),
-        settings={name: config[name] for name in _DIFFUSERS_SETTINGS if name in config},
+        settings={name: config[name] for name in DIFFUSERS_SETTINGS if name in config},
         vae=vae,
         text_encoder=text_encoder,
         text_config=text_config,

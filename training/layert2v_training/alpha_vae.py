@@ -35,6 +35,8 @@ from layert2v_training.workers import make_in_workers
 
 EDGE_SCALE = 2.0
 """How much more an edge weighs than flat alpha. Source: the release's `edge_scale`."""
+ENCODED_AT_ONCE = 8
+"""Mattes."""
 DECODED_AT_ONCE = 4
 """Mattes, when many are measured: Wan's decoder takes some GB for each."""
 SHOWN_MATTES = 4
@@ -193,7 +195,8 @@ def train_alpha_vae(
     held_out, device = held[-HELD_OUT:], vae.device
     model = AlphaModel(vae, recipe)
     latents, held_latents = (
-        torch.cat([_encoded(vae, part) for part in mattes.split(8)]) for mattes in (drawn, held_out)
+        torch.cat([_encoded(vae, part) for part in mattes.split(ENCODED_AT_ONCE)])
+        for mattes in (drawn, held_out)
     )
     home = home_of(num_bytes_of((drawn, latents)), device, expected_bytes_of(model, device))
     alphas, latents = drawn.to(home), latents.to(home)

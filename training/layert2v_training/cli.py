@@ -8,7 +8,7 @@ layert2v_training.cli joint ...`. What was learned is in `docs/log.md`.
 
 import inspect
 import logging
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -66,6 +66,14 @@ Compiled = Annotated[
 ]
 DryRun = Annotated[
     bool, typer.Option("--dry-run", help="Say what it would take, refuse what cannot fit, end.")
+]
+
+DeviceMemory = Annotated[
+    str | None,
+    typer.Option(
+        help="With --dry-run: answer for a GPU with so much memory, such as 24GiB, that is not "
+        "here. A base or --init then needs its config.json files only."
+    ),
 ]
 
 IgnoreFit = Annotated[
@@ -126,12 +134,13 @@ def _run(
     assets: Path = DEFAULT_ASSETS,
     out: Path | None = None,
     precision: Choice | None = None,
+    is_elsewhere: bool = False,
     **others: Any,
 ) -> "Run":
     import cv2
 
     from layert2v_training.overrides import apply_overrides, read_overrides
-    from layert2v_training.precision import decide_for_run
+    from layert2v_training.precision import ELSEWHERE, decide_for_run
     from layert2v_training.recipe_checks import check_recipe
     from layert2v_training.recipes import RECIPES
     from layert2v_training.stages import Run
@@ -141,7 +150,7 @@ def _run(
     changed = [*(changes or []), *([f"{steps_field}.num_steps={steps}"] if steps else [])]
     made = apply_overrides(RECIPES[recipe.value](), read_overrides(files or [], changed))
     if precision is not None:
-        made = decide_for_run(made, precision)
+        made = decide_for_run(made, precision, ELSEWHERE if is_elsewhere else None)
     check_recipe(made)
     run = Run(made, assets, out or RUNS / recipe.value, **others)
     situation = Situation(made.base, run.data is not None, made.num_composed_clips > 0)
@@ -172,12 +181,14 @@ def _command(
 
             mine = {option.name: values.pop(option.name) for option in own}
             with refusing():
-                run = _run(name, steps_field=steps, **values)
+                is_elsewhere = mine.get("device_memory") is not None
+                run = _run(name, steps_field=steps, is_elsewhere=is_elsewhere, **values)
                 check_options(
                     run,
                     values["recipe"].value,
                     is_dry=mine.get("dry_run", False),
                     ignores_fit=mine.get("ignores_fit", False),
+                    is_elsewhere=is_elsewhere,
                 )
                 work(run, **mine)
 
@@ -192,31 +203,50 @@ def _command(
 
 
 @_command("vae", without=("base", "init", "data", "skip_bad"), steps="vae")
-def vae(run: "Run", dry_run: DryRun = False, ignores_fit: IgnoreFit = False) -> None:
+def vae(
+    run: "Run",
+    dry_run: DryRun = False,
+    device_memory: DeviceMemory = None,
+    ignores_fit: IgnoreFit = False,
+) -> None:
     """Make the small VAE: encoder in closed form, decoder trained. Writes OUT/vae."""
-    from layert2v_training.dry_run import check_fits, describe
     from layert2v_training.stages import run_vae
 
-    if dry_run:
-        print(describe(run, "vae"))
-        return
-    if not ignores_fit:
-        check_fits(run, "vae")
-    run_vae(run)
+    if _is_to_run(run, ("vae",), dry_run, device_memory, ignores_fit):
+        run_vae(run)
 
 
 @_command("alpha-vae", without=("init",))
-def alpha_vae(run: "Run", dry_run: DryRun = False, ignores_fit: IgnoreFit = False) -> None:
+def alpha_vae(
+    run: "Run",
+    dry_run: DryRun = False,
+    device_memory: DeviceMemory = None,
+    ignores_fit: IgnoreFit = False,
+) -> None:
     """Stage 1: adapt the VAE to mattes. Writes OUT/alpha_vae."""
-    from layert2v_training.dry_run import check_fits, describe
     from layert2v_training.stages import run_alpha_vae
 
-    if dry_run:
-        print(describe(run, "alpha-vae"))
-        return
-    if not ignores_fit:
-        check_fits(run, "alpha-vae")
-    run_alpha_vae(run)
+    if _is_to_run(run, ("alpha-vae",), dry_run, device_memory, ignores_fit):
+        run_alpha_vae(run)
+
+
+def _is_to_run(
+    run: "Run",
+    stages: Sequence[str],
+    is_dry: bool,
+    device_memory: str | None,
+    ignores_fit: bool,
+) -> bool:
+    """Say what stages take if that is all that is asked; else refuse what cannot fit."""
+    from layert2v_training.costs.needs import parse_bytes
+    from layert2v_training.dry_run import check_fits, describe
+
+    if is_dry:
+        print(describe(run, stages, parse_bytes(device_memory) if device_memory else None))
+        return False
+    for stage in () if ignores_fit else stages:
+        check_fits(run, stage)
+    return True
 
 
 class Stage(StrEnum):
@@ -241,10 +271,14 @@ def joint(
     run: "Run",
     compiled: Compiled = False,
     dry_run: DryRun = False,
+    device_memory: DeviceMemory = None,
     ignores_fit: IgnoreFit = False,
 ) -> None:
     """Stage 2: joint layers with one foreground."""
-    _train(run, Stage.JOINT, compiled, dry_run, ignores_fit)
+    from layert2v_training.stages import run_joint
+
+    if _is_to_run(run, (Stage.JOINT,), dry_run, device_memory, ignores_fit):
+        run_joint(run, Stage.JOINT, is_compiled=compiled)
 
 
 @_command("multi-foreground", steps="multi_foreground.loop")
@@ -252,24 +286,14 @@ def multi_foreground(
     run: "Run",
     compiled: Compiled = False,
     dry_run: DryRun = False,
+    device_memory: DeviceMemory = None,
     ignores_fit: IgnoreFit = False,
 ) -> None:
     """Stage 3: several foregrounds and given layers, going on from stage 2 or from --init."""
-    _train(
-        run, Stage.MULTI_FOREGROUND, is_compiled=compiled, is_dry=dry_run, ignores_fit=ignores_fit
-    )
-
-
-def _train(run: "Run", stage: Stage, is_compiled: bool, is_dry: bool, ignores_fit: bool) -> None:
-    from layert2v_training.dry_run import check_fits, describe
     from layert2v_training.stages import run_joint
 
-    if is_dry:
-        print(describe(run, stage.value))
-        return
-    if not ignores_fit:
-        check_fits(run, stage.value)
-    run_joint(run, stage.value, is_compiled=is_compiled)
+    if _is_to_run(run, (Stage.MULTI_FOREGROUND,), dry_run, device_memory, ignores_fit):
+        run_joint(run, Stage.MULTI_FOREGROUND, is_compiled=compiled)
 
 
 @_command("decoders", without=("base",), steps="decoders.loop")
@@ -319,9 +343,13 @@ def average_models(
 
 
 @_command("all", without=("init",))
-def every_stage(run: "Run", ignores_fit: IgnoreFit = False) -> None:
+def every_stage(
+    run: "Run",
+    dry_run: DryRun = False,
+    device_memory: DeviceMemory = None,
+    ignores_fit: IgnoreFit = False,
+) -> None:
     """All of it: VAE, stages 1 to 3, and the model folder OUT/model."""
-    from layert2v_training.dry_run import check_fits
     from layert2v_training.stages import (
         run_alpha_vae,
         run_decoders,
@@ -330,9 +358,9 @@ def every_stage(run: "Run", ignores_fit: IgnoreFit = False) -> None:
         run_vae,
     )
 
-    stages = ("vae", "alpha-vae", "joint", "multi-foreground")
-    for stage in () if ignores_fit else stages[run.recipe.base != "none" :]:
-        check_fits(run, stage)
+    stages = ("vae", "alpha-vae", "joint", "multi-foreground")[run.recipe.base != "none" :]
+    if not _is_to_run(run, stages, dry_run, device_memory, ignores_fit):
+        return
     if run.recipe.base == "none":
         run_vae(run)
     run_alpha_vae(run)

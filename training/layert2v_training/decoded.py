@@ -75,7 +75,8 @@ class DecodedLosses:
             t_BST: Noise levels per latent frame.
         """
         for decoder in (self.vae, self.alpha_vae):
-            decoder.to(estimate_BSCTHW.device)
+            if decoder.device != estimate_BSCTHW.device:
+                decoder.to(estimate_BSCTHW.device)
         clips, frames = self.recipe.num_clips, self.recipe.num_latent_frames
         estimate, truth = (x[:clips, :, :, :frames] for x in (estimate_BSCTHW, truth_BSCTHW))
         t_BS = t_BST[:clips, :, :frames].amax(2)

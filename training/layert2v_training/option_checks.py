@@ -5,7 +5,12 @@ from layert2v_training.stages import Run
 
 
 def check_options(
-    run: Run, recipe: str, *, is_dry: bool = False, ignores_fit: bool = False
+    run: Run,
+    recipe: str,
+    *,
+    is_dry: bool = False,
+    ignores_fit: bool = False,
+    is_elsewhere: bool = False,
 ) -> None:
     """Refuse options that a run would not use.
 
@@ -14,6 +19,7 @@ def check_options(
         recipe: The recipe's name on the command line.
         is_dry: Whether `--dry-run` was said.
         ignores_fit: Whether `--ignore-fit` was said.
+        is_elsewhere: Whether `--device-memory` was said.
 
     Raises:
         InvalidRecipe: Names the option, why it is not used, and the remedy.
@@ -30,5 +36,7 @@ def check_options(
         )
     if run.skip_bad and run.data is None:
         raise InvalidRecipe("--skip-bad is for clips of your own: give them as --data, or leave it")
+    if is_elsewhere and not is_dry:
+        raise InvalidRecipe("--device-memory is of a device that is not here: add --dry-run")
     if is_dry and ignores_fit:
         raise InvalidRecipe("--dry-run says what fits and --ignore-fit does not ask: give only one")

@@ -16,7 +16,7 @@ from layert2v_training.recipes import Recipe
 
 log = logging.getLogger(__name__)
 
-PRETENDED = Hardware(True, "taken for a GPU that multiplies bfloat16 natively")
+ELSEWHERE = Hardware(True, "taken for a GPU that multiplies bfloat16 natively")
 """What is assumed of a device that is not there."""
 
 

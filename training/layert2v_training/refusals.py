@@ -11,8 +11,8 @@ from layert2v_model.errors import DamagedModel, InvalidCheckpoint, InvalidFixtur
 from layert2v_training.assets import AssetsUnavailable
 from layert2v_training.average import CannotAverage
 from layert2v_training.checkpoint import CheckpointMismatch, CheckpointNotSaved
+from layert2v_training.costs.needs import DoesNotFit
 from layert2v_training.data.problems import BadClip, BadClips
-from layert2v_training.dry_run import DoesNotFit
 from layert2v_training.finite import Diverged
 from layert2v_training.launching import UnsupportedLaunch
 from layert2v_training.overrides import InvalidRecipe

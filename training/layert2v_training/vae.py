@@ -34,6 +34,15 @@ from layert2v_training.workers import make_in_workers
 
 log = logging.getLogger(__name__)
 
+FITTED_CLIPS = 200
+"""Clips whose principal components begin the encoder."""
+HELD_OUT_CLIPS = 16
+"""Clips that are measured and not learned."""
+ENCODED_AT_ONCE = 64
+"""Videos."""
+DECODED_AT_ONCE = 8
+"""Videos, when they are measured."""
+
 STREAMS = ("full", "background", "foreground", "alpha")
 
 
@@ -64,11 +73,18 @@ class _Composer:
 
 def compose_streams(source: SceneSource, count: int, num_workers: int = 0) -> Tensor:
     """Compose `count` clips: uint8 (count, 4, 3, T, H, W)."""
+    pixels: Tensor | None = None
     clips = make_in_workers(_Composer(source), range(count), num_workers)
-    return torch.from_numpy(np.stack(list(clips)))
+    for index, clip in enumerate(clips):
+        if pixels is None:
+            pixels = torch.empty((count, *clip.shape), dtype=torch.uint8)
+        pixels[index] = torch.from_numpy(clip)
+    assert pixels is not None
+    return pixels
 
 
-def _signed(pixels: Tensor) -> Tensor:
+def signed(pixels: Tensor) -> Tensor:
+    """Map bytes to [-1, 1]."""
     return pixels.float() / 127.5 - 1
 
 
@@ -114,7 +130,7 @@ class DecoderLoss:
         store, device = self.latents_MCTHW.device, next(decoder.parameters()).device
         chosen = torch.randint(len(self.latents_MCTHW), (self.batch_size,)).to(store)
         latents = self.latents_MCTHW[chosen].to(device, torch.float32)
-        target = _signed(self.pixels_MCTHW[chosen]).to(device)
+        target = signed(self.pixels_MCTHW[chosen]).to(device)
         latents = latents + 0.05 * torch.randn_like(latents)
         return reconstruction_losses(decoder(latents).float() - target)
 
@@ -134,10 +150,10 @@ def _edges(ahead: Tensor, behind: Tensor) -> Tensor:
 
 
 @torch.no_grad()
-def encode_all(vae: AutoencoderKLWan, pixels_MCTHW: Tensor, batch_size: int = 64) -> Tensor:
+def encode_all(vae: AutoencoderKLWan, pixels_MCTHW: Tensor) -> Tensor:
     """Encode uint8 videos to normalised latents in half precision."""
     encoded = []
-    for batch in pixels_MCTHW.split(batch_size):
+    for batch in pixels_MCTHW.split(ENCODED_AT_ONCE):
         pixels = (batch.float() / 255).to(vae.device)
         encoded.append(encode_linear(vae, pixels).to(batch.device, torch.float16))
     return torch.cat(encoded)
@@ -174,11 +190,11 @@ def train_vae(
     # --- data ---
     pixels_NSCTHW = compose_streams(SceneSource(assets, scene), num_clips, num_workers)
     unseen = SceneRecipe(scene.width, scene.height, scene.num_frames, (1,), False, True, seed=7)
-    held_out = _signed(compose_streams(SceneSource(assets, unseen), 16))
+    held_out = signed(compose_streams(SceneSource(assets, unseen), HELD_OUT_CLIPS))
 
     # --- encoder, in closed form ---
     torch.manual_seed(loop.seed)
-    sample = _signed(pixels_NSCTHW[:200].flatten(0, 1))
+    sample = signed(pixels_NSCTHW[:FITTED_CLIPS].flatten(0, 1))
     log.info("linear floor: %s", pca_floor(sample, held_out, size.z_dim))
     with PartialState().main_process_first():
         vae = make_linear_vae(out / "vae", sample, size)
@@ -195,7 +211,7 @@ def train_vae(
 
     def evaluate(step: int) -> dict[str, float]:
         given = encode_linear(vae, (held_out.flatten(0, 1) + 1) / 2)
-        decoded = torch.cat([decoder(part) for part in given.split(8)])
+        decoded = torch.cat([decoder(part) for part in given.split(DECODED_AT_ONCE)])
         return psnr_per_stream(decoded.unflatten(0, held_out.shape[:2]), held_out)
 
     loss = DecoderLoss(latents, pixels_NSCTHW.flatten(0, 1), batch_size)

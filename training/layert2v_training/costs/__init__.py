@@ -1,0 +1,1 @@
+"""What a stage of training costs, before it starts: memory, disk and time."""

@@ -1,0 +1,74 @@
+"""How parts of a training step are timed."""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import nn
+
+from layert2v_model.estimate import measure_device
+from layert2v_training.loop import Losses
+from layert2v_training.optimizers import LoopRecipe, make_optimizers
+
+BUDGET_S = 0.5
+"""Seconds that one pass may take, by the device's rate on matrices."""
+REPEATS = 2
+"""Passes after a first one, which is not counted; the fastest counts."""
+PASSES = 3
+"""A forward and a backward pass, in forward passes."""
+SMALLEST = 8
+"""Least rows and columns of latents that are timed."""
+
+
+@dataclass(frozen=True)
+class Timing:
+    """Of a step of one process."""
+
+    seconds: float
+    words: str
+    """What was timed."""
+
+
+def affordable_flops(device: torch.device, loop: LoopRecipe) -> float:
+    """Say of how many multiplications and additions a timed forward pass may be, at a loop's rate.
+
+    A backward pass comes with it.
+    """
+    is_half = loop.compute_dtype(device) is torch.bfloat16
+    rate = measure_device(str(device), is_half=is_half, size=1024).flops_per_s
+    return rate * BUDGET_S / PASSES
+
+
+def backward(losses: Losses) -> None:
+    """Go back from the sum of losses."""
+    torch.stack(list(losses.values())).sum().backward()
+
+
+def time_update(model: nn.Module, loop: LoopRecipe, device: torch.device) -> float:
+    """Time the optimizers, on gradients that are there."""
+    optimizers = make_optimizers(model, loop, loop.compute_dtype(device))
+
+    def work() -> None:
+        for optimizer in optimizers:
+            optimizer.step()
+
+    return fastest(work, device)
+
+
+def fastest(work: Callable[[], None], device: torch.device) -> float:
+    """Return the seconds of the fastest of some calls after a first one."""
+    work()
+    times = []
+    for _ in range(REPEATS):
+        _wait(device)
+        start = time.perf_counter()
+        work()
+        _wait(device)
+        times.append(time.perf_counter() - start)
+    return min(times)
+
+
+def _wait(device: torch.device) -> None:
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
