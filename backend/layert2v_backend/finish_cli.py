@@ -23,7 +23,8 @@ import typer
 from torch import Tensor
 
 from layert2v_model import media
-from layert2v_model.errors import InvalidLayers
+from layert2v_model.durable import publish_folder
+from layert2v_model.errors import InvalidLayers, NotFinite
 from layert2v_model.finish import Finished, finish
 from layert2v_model.report import psnr
 from layert2v_model.shot_folder import (
@@ -61,7 +62,7 @@ def main_command(
     try:
         _check_out(folder, out, overwrite=overwrite)
         report = _run(folder, out, foreground)
-    except (BadInput, InvalidLayers, media.UnreadableMedia) as problem:
+    except (BadInput, InvalidLayers, NotFinite, media.UnreadableMedia) as problem:
         typer.echo(f"layert2v-finish: {problem}", err=True)
         raise typer.Exit(2) from None
     except OSError as failure:  # a folder that may not be listed, for one
@@ -138,7 +139,7 @@ def _published_folder(out: Path) -> Iterator[Path]:
         yield draft
         if out.exists():
             out.rename(old)
-        draft.rename(out)
+        publish_folder(draft, out)
     finally:
         shutil.rmtree(draft, ignore_errors=True)
         if old.exists() and not out.exists():

@@ -17,7 +17,13 @@ import cv2
 import typer
 from safetensors import SafetensorError
 
-from layert2v_model.errors import DamagedModel, InvalidCheckpoint, InvalidFixture, InvalidShot
+from layert2v_model.errors import (
+    DamagedModel,
+    InvalidCheckpoint,
+    InvalidFixture,
+    InvalidShot,
+    NotFinite,
+)
 from layert2v_training.assets import AssetsUnavailable
 from layert2v_training.average import CannotAverage, average
 from layert2v_training.checkpoint import CheckpointMismatch, CheckpointNotSaved
@@ -71,6 +77,7 @@ _REFUSALS = (
     InvalidRecipe,
     InvalidShot,
     MissingPart,
+    NotFinite,
     UnsupportedLaunch,
     RunDiffers,
 )
