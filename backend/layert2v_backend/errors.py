@@ -11,7 +11,11 @@ Refused                       each carries its grpc.StatusCode, reason and field
     ContentDiffers            FAILED_PRECONDITION
     RequestIdReused           ALREADY_EXISTS
     OffsetPastEnd             OUT_OF_RANGE
-    DiskFull                  RESOURCE_EXHAUSTED
+    StorageFault              INTERNAL, or as below; what the disk of the state folder does
+        DiskFull              RESOURCE_EXHAUSTED
+        DiskNotWritable       FAILED_PRECONDITION
+        DiskFails             INTERNAL
+        JournalDamaged        DATA_LOSS
     QueueFull                 RESOURCE_EXHAUSTED
     DataLoss                  DATA_LOSS
     Draining                  UNAVAILABLE
@@ -126,11 +130,39 @@ class OffsetPastEnd(Refused):
     reason = "OFFSET_PAST_END"
 
 
-class DiskFull(Refused):
+class StorageFault(Refused):
+    """Raised when the state folder's disk does not do its work; the same call may work later."""
+
+    code = grpc.StatusCode.INTERNAL
+    reason = "STORAGE_FAULT"
+
+
+class DiskFull(StorageFault):
     """Raised when the state folder's disk has no room."""
 
     code = grpc.StatusCode.RESOURCE_EXHAUSTED
     reason = "DISK_FULL"
+
+
+class DiskNotWritable(StorageFault):
+    """Raised when the state folder may not be read or written: rights, flags, a read-only disk."""
+
+    code = grpc.StatusCode.FAILED_PRECONDITION
+    reason = "DISK_NOT_WRITABLE"
+
+
+class DiskFails(StorageFault):
+    """Raised when the state folder's disk reports an error."""
+
+    code = grpc.StatusCode.INTERNAL
+    reason = "DISK_FAILS"
+
+
+class JournalDamaged(StorageFault):
+    """Raised when the journal's file is no longer a database."""
+
+    code = grpc.StatusCode.DATA_LOSS
+    reason = "JOURNAL_DAMAGED"
 
 
 class QueueFull(Refused):
@@ -141,7 +173,7 @@ class QueueFull(Refused):
 
 
 class DataLoss(Refused):
-    """Raised when a stored file is missing or does not match its hash."""
+    """Raised when something stored, a file or a row, is missing, unreadable or damaged."""
 
     code = grpc.StatusCode.DATA_LOSS
     reason = "DATA_LOSS"
