@@ -2,7 +2,8 @@
 
 Words of the full prompt: `die` kills it at step 2 of the first attempt, `die-always` in every
 attempt, `hang` stops reporting, `deaf` ignores cancels, `slow` takes 0.05 s a step, `garbage`
-reports nonsense, `leave` exits right after its answer. Prints noise on stdout as libraries do.
+reports nonsense, `device` has a failed device in the first attempt, `leave` exits right after its
+answer. Prints noise on stdout as libraries do.
 """
 
 import os
@@ -14,10 +15,13 @@ from pathlib import Path
 
 from layert2v_backend.artifacts import ArtifactStore
 from layert2v_backend.jobs import (
+    DEVICE_FAILED,
     Artifact,
     ArtifactFormat,
     ArtifactKind,
+    Failed,
     Finished,
+    JobError,
     JobStage,
     Progress,
     Report,
@@ -27,6 +31,7 @@ from layert2v_backend.jobs import (
     take_path,
     to_json,
 )
+from layert2v_backend.worker.leash import end_with_door
 from layert2v_backend.worker.pipe import Emit, IsCancelled, serve_pipe
 
 NUM_STEPS = 6
@@ -52,6 +57,8 @@ class ScriptedRunner:
             if step == 2:
                 _misbehave(words, task.attempt)
             time.sleep(0.05 if "slow" in words else 0)
+        if "device" in words and task.attempt == 1:
+            return Failed(JobError(DEVICE_FAILED, "the device failed"))
         frame = _frame(task)
         if "leave" in words:
             threading.Timer(0.2, os._exit, [0]).start()
@@ -82,4 +89,5 @@ _REPORTS_FD = os.dup(1)
 """The pipe itself, for nonsense."""
 
 if __name__ == "__main__":
+    end_with_door()
     serve_pipe(ScriptedRunner)
