@@ -25,6 +25,7 @@ from layert2v_backend.errors import (
     ModelDamaged,
     QueueFull,
     StaleAttempt,
+    StorageFault,
     UnknownArtifact,
     UnknownJob,
     UnknownModel,
@@ -47,7 +48,9 @@ from layert2v_backend.jobs import (
 )
 from layert2v_backend.journal import Journal
 from layert2v_backend.models import Catalogue
+from layert2v_backend.promises import Promises
 from layert2v_backend.settings import Settings
+from layert2v_backend.tidying import tidy
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -80,6 +83,7 @@ class Scheduler:
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="journal")
         self._wake = asyncio.Event()
         self._bells: dict[str, asyncio.Event] = {}
+        self._promises = Promises(journal, settings.max_lost_attempts, self._ring_soon)
         self._is_draining = False
         self._working: asyncio.Task[None] | None = None
 
@@ -89,9 +93,13 @@ class Scheduler:
         Returns:
             The work; it ends only by `drain`, or with the error that stopped it.
         """
-        for job_id in await self._on_journal(self._journal.recover, time.time()):
-            log.info("job_recovered", job=job_id)
+        self._loop = asyncio.get_running_loop()
+        await self._engine.end_former_workers()
         self.store.drop_drafts()
+        try:
+            await self._on_journal(self._promises.keep)
+        except StorageFault as fault:
+            log.warning("recovery_waits", why=fault.message)
         self._working = asyncio.create_task(self._work())
         return self._working
 
@@ -122,20 +130,30 @@ class Scheduler:
         return await loop.run_in_executor(self._thread, lambda: call(*args, **kwargs))
 
     async def _insist(self, call: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
-        """Call the journal until the disk has room: what has happened must be written."""
+        """Call the journal until its disk takes it: what has happened must be written.
+
+        Raises:
+            StorageFault: The backend is stopping.
+        """
         while True:
             try:
                 return await self._on_journal(call, *args, **kwargs)
-            except DiskFull:
+            except StorageFault as fault:
                 if self._is_draining:
                     raise
-                log.warning("disk_full", retry_s=_DISK_RETRY_S)
+                log.warning("journal_waits", why=fault.message, retry_s=_DISK_RETRY_S)
+                if isinstance(fault, DiskFull):
+                    self.store.empty_trash(self._settings.min_free_bytes)
                 await asyncio.sleep(_DISK_RETRY_S)
 
     def _ring(self, job_id: str) -> None:
         bell = self._bells.pop(job_id, None)
         if bell:
             bell.set()
+
+    def _ring_soon(self, job_id: str) -> None:
+        """Ring from the journal's thread."""
+        self._loop.call_soon_threadsafe(self._ring, job_id)
 
     async def find_request(self, request_id: str, request_sha256: str) -> Job | None:
         """Find the job that a request has made before; see `Journal.find_request`."""
@@ -153,6 +171,7 @@ class Scheduler:
         self._check_draining()
         folder = self.catalogue.find(shot.model).folder
         await asyncio.to_thread(check_memory, shot, folder, self._device)
+        self.store.empty_trash(self._settings.min_free_bytes)
         free = free_bytes(self.store.root)
         if free < self._settings.min_free_bytes:
             raise DiskFull(
@@ -183,7 +202,7 @@ class Scheduler:
 
     async def get(self, job_id: str) -> Job:
         """Read one job; raises UnknownJob."""
-        return await self._on_journal(self._journal.get, job_id)
+        return self._promises.as_asked(await self._on_journal(self._journal.get, job_id))
 
     async def find_jobs(self, job_ids: Iterable[str]) -> dict[str, Job]:
         """Read those of `job_ids` that exist."""
@@ -197,7 +216,8 @@ class Scheduler:
 
     async def list_jobs(self, limit: int, before: int | None) -> list[tuple[int, Job]]:
         """List jobs, newest first; see `Journal.list_jobs`."""
-        return await self._on_journal(self._journal.list_jobs, limit, before)
+        listed = await self._on_journal(self._journal.list_jobs, limit, before)
+        return [(number, self._promises.as_asked(job)) for number, job in listed]
 
     async def count(self, *states: JobState) -> int:
         """Count the jobs in any of `states`."""
@@ -223,8 +243,17 @@ class Scheduler:
         return artifact
 
     async def cancel(self, job_id: str) -> Job:
-        """Cancel a job; see `Journal.cancel`."""
-        job = await self._on_journal(self._journal.cancel, job_id, time.time())
+        """Cancel a job; see `Journal.cancel`.
+
+        A cancel is never refused for the disk: it takes effect at once, and is written once the
+        disk takes it.
+        """
+        try:
+            job = await self._on_journal(self._journal.cancel, job_id, time.time())
+        except StorageFault as fault:
+            log.warning("cancel_waits", job=job_id, why=fault.message)
+            self._promises.remember(job_id)
+            job = await self.get(job_id)
         self._ring(job_id)
         if job.state is JobState.CANCELLING:
             await self._engine.cancel(job.id, job.attempt)
@@ -263,27 +292,36 @@ class Scheduler:
                 await _heard(bell, deadline - time.monotonic())
 
     async def _work(self) -> None:
-        referenced = await self._on_journal(self._journal.referenced)
-        await asyncio.to_thread(self.store.sweep, referenced)
-        while not self._is_draining:
-            self._wake.clear()
-            job = await self._insist(self._journal.begin_next, time.time())
-            if job is None:
-                await self._wake.wait()
-                continue
-            self._ring(job.id)
-            log.info("attempt_began", job=job.id, attempt=job.attempt)
-            try:
-                await self._attempt(job)
-            except StaleAttempt as stale:
-                log.warning("report_refused", job=job.id, why=str(stale))
-            self._ring(job.id)
+        try:
+            await self._on_journal(tidy, self._journal, self.store)
+        except (StorageFault, OSError) as failure:
+            log.warning("store_not_swept", why=str(failure))
+        try:
+            while not self._is_draining:
+                await self._work_on_next()
+        except StorageFault as fault:
+            # Only while draining: the next start finds the attempt and puts it back.
+            log.warning("attempt_left", why=fault.message)
+
+    async def _work_on_next(self) -> None:
+        self._wake.clear()
+        job = await self._insist(self._promises.begin_next)
+        if job is None:
+            await self._wake.wait()
+            return
+        self._ring(job.id)
+        log.info("attempt_began", job=job.id, attempt=job.attempt)
+        try:
+            await self._attempt(job)
+        except StaleAttempt as stale:
+            log.warning("report_refused", job=job.id, why=str(stale))
+        self._ring(job.id)
 
     async def _attempt(self, job: Job) -> None:
         """Run one attempt to its end and write how it ended."""
         try:
             last = await self._follow(await self._task(job))
-        except (DataLoss, UnknownModel, ModelDamaged) as refused:
+        except (DataLoss, UnknownModel, ModelDamaged, StorageFault) as refused:
             last = Failed(JobError(refused.reason, refused.message))
         except WorkerLost as lost:
             await self._lose(job, lost)
@@ -292,14 +330,27 @@ class Scheduler:
         log.info("attempt_ended", job=job.id, attempt=job.attempt, state=ended.state.value)
 
     async def _write_end(self, job: Job, last: Report) -> Job:
+        await self._insist(self._promises.keep)
         now = time.time()
         if isinstance(last, Finished):
-            return await self._insist(self._journal.succeed, job.id, job.attempt, last, now)
+            ended = await self._insist(self._journal.succeed, job.id, job.attempt, last, now)
+            if ended.state is JobState.SUCCEEDED:
+                await self._settle(job)
+            return ended
         if isinstance(last, Failed):
             return await self._insist(self._journal.fail, job.id, job.attempt, last.error, now)
         return await self._insist(self._journal.stop, job.id, job.attempt, now)
 
+    async def _settle(self, job: Job) -> None:
+        """Let the store count the take that the journal has just published."""
+        try:
+            pair = await self._on_journal(self._journal.pair)
+            await asyncio.to_thread(self.store.settle, job.id, job.attempt, pair)
+        except (StorageFault, OSError) as failure:
+            log.warning("store_not_counted", job=job.id, why=str(failure))
+
     async def _lose(self, job: Job, lost: WorkerLost) -> None:
+        await self._insist(self._promises.keep)
         if self._is_draining:
             await self._on_journal(
                 lambda: self._journal.put_back(self._journal.get(job.id), time.time())
@@ -327,9 +378,9 @@ class Scheduler:
             await self._on_journal(
                 self._journal.add_progress, task.job, task.attempt, progress, time.time()
             )
-        except DiskFull:
+        except StorageFault as fault:
             # Progress may be missed; the job's end may not.
-            log.warning("progress_dropped", job=task.job)
+            log.warning("progress_dropped", job=task.job, why=fault.message)
         self._ring(task.job)
 
     async def _task(self, job: Job) -> Task:

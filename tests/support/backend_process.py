@@ -33,7 +33,8 @@ class BackendProcess:
 
 def backend_environment() -> dict[str, str]:
     """One thread, and the tests' own modules."""
-    return os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(TESTS)}
+    path = os.pathsep.join(filter(None, (str(TESTS), os.environ.get("PYTHONPATH"))))
+    return os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": path}
 
 
 @contextmanager
