@@ -34,7 +34,7 @@ def backend(model: Path, out: Path) -> Iterator[str]:
     """Serve a model folder from a process of its own; give its address.
 
     Args:
-        model: Exported folder; the folders beside it may hold models too.
+        model: Exported folder.
         out: Where the backend's state and its log go.
 
     Raises:
@@ -43,7 +43,7 @@ def backend(model: Path, out: Path) -> Iterator[str]:
     out.mkdir(parents=True, exist_ok=True)
     log = out / "backend.log"
     command = (*BACKEND, "--listen", "127.0.0.1:0", "--state", str(out / "state"),
-               "--models-dir", str(model.resolve().parent), "--no-prewarm")  # fmt: skip
+               "--models-dir", str(model.resolve()), "--no-prewarm")  # fmt: skip
     with (
         log.open("w") as errors,
         subprocess.Popen(command, stdout=subprocess.PIPE, stderr=errors, text=True) as process,

@@ -18,6 +18,7 @@ from pathlib import Path
 
 import structlog
 
+from layert2v_backend.checksums import read_digests
 from layert2v_backend.errors import DataLoss
 from layert2v_backend.faults import fault_of
 from layert2v_backend.pairing import Pair
@@ -42,6 +43,8 @@ class Sealed:
     """64 lower-case hexadecimal digits."""
     size_bytes: int
     """Length."""
+    checksums: str
+    """Of its blocks; see `checksums.sums_at`."""
 
 
 @dataclass(frozen=True)
@@ -96,10 +99,10 @@ class ArtifactStore:
             OSError: It could not be synced; a full disk is `errno.ENOSPC`.
         """
         with path.open("rb") as file:
-            sha256 = hashlib.file_digest(file, "sha256").hexdigest()
+            sha256, checksums = read_digests(file)
             size_bytes = os.fstat(file.fileno()).st_size
         sync_file(path)
-        return Sealed(path, sha256, size_bytes)
+        return Sealed(path, sha256, size_bytes, checksums)
 
     def adopt(self, drafts: Sequence[Sealed]) -> None:
         """Move an attempt's sealed drafts into the store; all are durable then.

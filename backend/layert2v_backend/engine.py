@@ -17,7 +17,10 @@ class Engine(Protocol):
         """End workers that a former backend of this state folder left behind, if any live."""
 
     async def warm(self, model_folder: str) -> None:
-        """Make ready for tasks with this model; returns at once, failures show in the task."""
+        """Make ready for tasks with this model; returns at once, failures show in the task.
+
+        Does nothing while a task runs: that loads what it needs.
+        """
 
     def run(self, task: Task) -> AsyncGenerator[Report, None]:
         """Run one task and yield what its worker reports; the last report is no `Progress`.
@@ -27,6 +30,7 @@ class Engine(Protocol):
 
         Raises:
             WorkerLost: The worker died or hung.
+            WorkerNotStarted: There could be no worker; another try would end as this one.
         """
 
     async def cancel(self, job: str, attempt: int) -> None:

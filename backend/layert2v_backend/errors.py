@@ -3,6 +3,7 @@
 Refused                       each carries its grpc.StatusCode, reason and field violations
     InvalidRequest            INVALID_ARGUMENT
         InvalidShot           INVALID_ARGUMENT
+        RequestTooLarge       INVALID_ARGUMENT
     UnknownJob                NOT_FOUND
     UnknownArtifact           NOT_FOUND
     UnknownModel              NOT_FOUND
@@ -17,15 +18,22 @@ Refused                       each carries its grpc.StatusCode, reason and field
         DiskFails             INTERNAL
         JournalDamaged        DATA_LOSS
     QueueFull                 RESOURCE_EXHAUSTED
+    TooManyCalls              RESOURCE_EXHAUSTED
+    Overloaded                RESOURCE_EXHAUSTED
     DataLoss                  DATA_LOSS
     Draining                  UNAVAILABLE
+    ReaderStalled             UNAVAILABLE
+    InternalFault             INTERNAL
 CannotServe                   the backend does not start: exit code 2
 StaleAttempt                  a report of an attempt that is no longer the job's
 WorkerLost                    the worker process died or hung
+WorkerNotStarted              there was no worker process to lose
 
-Each message is one sentence with the value, the limit and the remedy.
+Each message is one sentence with the value, the limit and the remedy. None holds a path of the
+server or a text of Python's: `shown` cuts what a client sent, `words_of` words an `OSError`.
 """
 
+import errno
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
@@ -35,6 +43,8 @@ from google.protobuf import any_pb2, duration_pb2
 from google.rpc import code_pb2, error_details_pb2, status_pb2  # type: ignore[import-untyped]
 
 DOMAIN = "layert2v"
+MAX_SHOWN_CHARS = 80
+"""Of a name that a message repeats."""
 _MAX_VIOLATIONS = 16
 """Status details travel in trailers, which are limited to 8 KiB by default."""
 
@@ -72,6 +82,12 @@ class InvalidShot(InvalidRequest):
     """Raised when a shot cannot be made."""
 
     reason = "INVALID_SHOT"
+
+
+class RequestTooLarge(InvalidRequest):
+    """Raised when a request has more bytes than its rpc takes; it was not parsed."""
+
+    reason = "REQUEST_TOO_LARGE"
 
 
 class UnknownJob(Refused):
@@ -172,6 +188,20 @@ class QueueFull(Refused):
     reason = "QUEUE_FULL"
 
 
+class TooManyCalls(Refused):
+    """Raised when too many calls of one rpc are open."""
+
+    code = grpc.StatusCode.RESOURCE_EXHAUSTED
+    reason = "TOO_MANY_CALLS"
+
+
+class Overloaded(Refused):
+    """Raised when the backend's computer has no memory or no open files to spare."""
+
+    code = grpc.StatusCode.RESOURCE_EXHAUSTED
+    reason = "OVERLOADED"
+
+
 class DataLoss(Refused):
     """Raised when something stored, a file or a row, is missing, unreadable or damaged."""
 
@@ -186,6 +216,20 @@ class Draining(Refused):
     reason = "DRAINING"
 
 
+class ReaderStalled(Refused):
+    """Raised when a client takes nothing of what it asked for."""
+
+    code = grpc.StatusCode.UNAVAILABLE
+    reason = "READER_STALLED"
+
+
+class InternalFault(Refused):
+    """Raised in place of whatever the backend did not expect; the log says more."""
+
+    code = grpc.StatusCode.INTERNAL
+    reason = "INTERNAL"
+
+
 class CannotServe(Exception):
     """Raised when the backend cannot start: a wrong address, a port or a state folder in use."""
 
@@ -196,6 +240,47 @@ class StaleAttempt(Exception):
 
 class WorkerLost(Exception):
     """Raised when the worker process died or hung; the message says how."""
+
+
+class WorkerNotStarted(Exception):
+    """Raised when no worker process could be started; the message says why and what to do."""
+
+
+_SCARCE = {
+    errno.EMFILE: "the backend has too many open files",
+    errno.ENFILE: "this computer has too many open files",
+    errno.ENOMEM: "this computer has no memory left",
+    errno.EAGAIN: "this user has too many processes",
+}
+_FAULTS = _SCARCE | {
+    errno.ENOSPC: "the disk is full",
+    errno.EDQUOT: "the disk's quota is used up",
+    errno.EIO: "the disk reports an error",
+    errno.EACCES: "the permission is missing",
+    errno.EPERM: "the permission is missing",
+    errno.EROFS: "the disk can only be read",
+    errno.ENOENT: "it is missing",
+    errno.EISDIR: "it is a folder",
+    errno.ENOTDIR: "it is no folder",
+}
+
+
+def words_of(failure: OSError) -> str:
+    """Word a fault of the operating system, without a path and in no other language."""
+    code = failure.errno
+    if code in _FAULTS:
+        return _FAULTS[code]
+    return f"the system reports {errno.errorcode.get(code, code) if code else 'an error'}"
+
+
+def is_scarce(failure: OSError) -> bool:
+    """Whether a fault passes by itself: no memory, files or processes to spare just now."""
+    return failure.errno in _SCARCE
+
+
+def shown(name: str) -> str:
+    """Quote a name that a client sent, cut to `MAX_SHOWN_CHARS` and free of control characters."""
+    return repr(name[:MAX_SHOWN_CHARS]) + ("..." if len(name) > MAX_SHOWN_CHARS else "")
 
 
 def status_of(refused: Refused) -> status_pb2.Status:
@@ -209,7 +294,7 @@ def status_of(refused: Refused) -> status_pb2.Status:
             for violation in refused.violations[:_MAX_VIOLATIONS]
         ]
         details.append(_packed(error_details_pb2.BadRequest(field_violations=violations)))
-    if refused.code is grpc.StatusCode.UNAVAILABLE:
+    if refused.code is grpc.StatusCode.UNAVAILABLE or isinstance(refused, TooManyCalls):
         delay = duration_pb2.Duration(seconds=2)
         details.append(_packed(error_details_pb2.RetryInfo(retry_delay=delay)))
     code = code_pb2.Code.Value(refused.code.name)

@@ -13,8 +13,13 @@ from layert2v_backend.errors import (
     DiskFails,
     DiskFull,
     DiskNotWritable,
+    InternalFault,
     JournalDamaged,
+    Overloaded,
+    Refused,
     StorageFault,
+    is_scarce,
+    words_of,
 )
 
 _PROBE_BYTES = 1 << 16
@@ -24,11 +29,23 @@ _UNCLEAR = ("SQLITE_IOERR", "SQLITE_READONLY", "SQLITE_CANTOPEN", "SQLITE_PERM",
 
 
 STATE_FOLDER = "the state folder"
+DISK_ERRORS = frozenset(
+    {
+        errno.ENOSPC,
+        errno.EDQUOT,
+        errno.EFBIG,
+        errno.EROFS,
+        errno.EACCES,
+        errno.EPERM,
+        errno.EIO,
+    }
+)
+"""Errors that a disk, or who may use it, is to blame for."""
 
 
 def fault_of(failure: OSError, place: str = STATE_FOLDER) -> StorageFault:
     """Say what an error of the operating system at a place means, and what to do about it."""
-    words = os.strerror(failure.errno) if failure.errno else str(failure)
+    words = words_of(failure)
     if failure.errno == errno.ENOSPC:
         return DiskFull(f"the disk of {place} is full: free some space and try again")
     if failure.errno == errno.EDQUOT:
@@ -50,10 +67,21 @@ def fault_of(failure: OSError, place: str = STATE_FOLDER) -> StorageFault:
             f"{place} refuses the backend ({words}): give its user the right to read and write "
             f"there, and remove an immutable flag if one is set (lsattr)"
         )
-    return DiskFails(
-        f"the disk of {place} reports an error ({words}): check the disk and its connection, and "
-        f"keep a copy of the folder before you repair it"
-    )
+    if failure.errno == errno.EIO:
+        return DiskFails(
+            f"the disk of {place} reports an error: check the disk and its connection, and keep a "
+            f"copy of the state folder before you repair it"
+        )
+    return DiskFails(f"{place} cannot be used ({words}): mend that and try again")
+
+
+def refused_of(failure: OSError) -> Refused:
+    """Turn a fault of the operating system into the refusal of one call."""
+    if is_scarce(failure):
+        return Overloaded(f"{words_of(failure)}: try again in a moment")
+    if failure.errno in DISK_ERRORS:
+        return fault_of(failure)
+    return InternalFault(f"the backend met a fault ({words_of(failure)}): see its log")
 
 
 def fault_of_sqlite(failure: sqlite3.Error, path: Path) -> StorageFault | None:

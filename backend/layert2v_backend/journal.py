@@ -23,6 +23,7 @@ from layert2v_backend.journal_reading import JournalReader
 from layert2v_backend.journal_rows import ARTIFACT_COLUMNS, JOB_COLUMNS, artifact_row, event_body
 from layert2v_backend.pairing import Pair
 from layert2v_backend.strikes import Attempt, num_strikes
+from layert2v_words import UnknownWords
 
 _WITH_WORKER = (JobState.RUNNING, JobState.CANCELLING)
 
@@ -42,7 +43,12 @@ class Journal(JournalReader):
                     self._db.execute("ROLLBACK")
 
     def create(
-        self, shot: Shot, request_sha256: str, now: float, request_id: str | None = None
+        self,
+        shot: Shot,
+        request_sha256: str,
+        now: float,
+        request_id: str | None = None,
+        unknown_words: tuple[UnknownWords, ...] = (),
     ) -> tuple[Job, bool]:
         """Queue a shot, or find the job that the same request has made before.
 
@@ -59,8 +65,17 @@ class Journal(JournalReader):
         with self._transaction():
             self._db.execute(
                 "INSERT INTO job (id, state, shot, request_id, request_sha256, create_time, "
-                "update_time) VALUES (?, ?, ?, ?, ?, ?, ?)",
-                (job_id, JobState.QUEUED, to_json(shot), request_id, request_sha256, now, now),
+                "update_time, unknown_words) VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+                (
+                    job_id,
+                    JobState.QUEUED,
+                    to_json(shot),
+                    request_id,
+                    request_sha256,
+                    now,
+                    now,
+                    to_json(unknown_words),
+                ),
             )
             self._append(job_id, 0, JobState.QUEUED, now)
         return self.get(job_id), True
@@ -138,7 +153,7 @@ class Journal(JournalReader):
         with self._transaction():
             self._db.executemany(
                 f"INSERT INTO artifact (job, id, {ARTIFACT_COLUMNS}) "
-                f"VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                f"VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
                 [(job_id, artifact.id, *artifact_row(artifact)) for artifact in finished.artifacts],
             )
             self._db.execute(

@@ -108,6 +108,16 @@ class JournalReader:
                 f"are unaffected"
             ) from failure
 
+    def find_jobs(self, job_ids: Sequence[str]) -> dict[str, Job]:
+        """Read those of a few jobs that exist, by id, in one query.
+
+        Raises:
+            DataLoss: The row of one is damaged.
+        """
+        marks = ", ".join("?" * len(job_ids))
+        rows = self._rows(f"SELECT {JOB_COLUMNS} FROM job WHERE id IN ({marks})", job_ids)
+        return {row[0]: self._job(row) for row in rows}
+
     def list_jobs(self, limit: int, before: int | None = None) -> list[tuple[int, Job]]:
         """List jobs, newest first, with their numbers; only those under number `before`.
 

@@ -17,6 +17,7 @@ from layert2v_backend.jobs import (
     from_json,
     to_json,
 )
+from layert2v_words import UnknownWords
 
 MIGRATIONS = (
     """
@@ -67,6 +68,10 @@ MIGRATIONS = (
         UNIQUE (job, id)
     ) STRICT, WITHOUT ROWID;
     """,
+    "ALTER TABLE job ADD COLUMN unknown_words TEXT NOT NULL DEFAULT '[]';",
+    """
+    ALTER TABLE artifact ADD COLUMN checksums TEXT NOT NULL DEFAULT '';
+    """,
     """
     ALTER TABLE attempt ADD COLUMN furthest REAL NOT NULL DEFAULT 0;
     CREATE TABLE pair (id TEXT NOT NULL, counter INTEGER NOT NULL) STRICT;
@@ -75,15 +80,16 @@ MIGRATIONS = (
 """Numbered from 1; `PRAGMA user_version` says how many have been applied."""
 
 JOB_COLUMNS = (
-    "id, shot, state, attempt, last_sequence, create_time, update_time, error, report, seconds"
+    "id, shot, state, attempt, last_sequence, create_time, update_time, error, report, seconds, "
+    "unknown_words"
 )
 UNREADABLE_ENTRY = "This entry of the job's history is damaged."
-ARTIFACT_COLUMNS = "path, kind, format, layer_index, frame_index, size_bytes, sha256"
+ARTIFACT_COLUMNS = "path, kind, format, layer_index, frame_index, size_bytes, sha256, checksums"
 
 
 def job_of(row: Sequence[Any]) -> Job:
     """Read a row of `JOB_COLUMNS`."""
-    job_id, shot, state, attempt, sequence, created, updated, error, report, seconds = row
+    job_id, shot, state, attempt, sequence, created, updated, error, report, seconds, words = row
     return Job(
         id=job_id,
         shot=from_json(Shot, shot),
@@ -95,6 +101,7 @@ def job_of(row: Sequence[Any]) -> Job:
         error=from_json(JobError, error) if error else None,
         report=from_json(FinishingReport, report) if report else None,
         seconds=from_json(dict, seconds),
+        unknown_words=from_json(tuple[UnknownWords, ...], words),
     )
 
 
@@ -127,12 +134,11 @@ def artifact_row(artifact: Artifact) -> tuple[Any, ...]:
         artifact.frame_index,
         artifact.size_bytes,
         artifact.sha256,
+        artifact.checksums,
     )
 
 
 def artifact_of(row: Sequence[Any]) -> Artifact:
     """Read a row of `ARTIFACT_COLUMNS`."""
-    path, kind, form, layer_index, frame_index, size_bytes, sha256 = row
-    return Artifact(
-        path, ArtifactKind(kind), ArtifactFormat(form), layer_index, frame_index, size_bytes, sha256
-    )
+    path, kind, form, *numbers_and_sums = row
+    return Artifact(path, ArtifactKind(kind), ArtifactFormat(form), *numbers_and_sums)

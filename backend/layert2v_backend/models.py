@@ -8,22 +8,28 @@ from pathlib import Path
 from typing import Annotated
 
 from annotated_types import Ge, Gt, Le, Len
-from pydantic import TypeAdapter, ValidationError
+from pydantic import Field, TypeAdapter, ValidationError
 
-from layert2v_backend.errors import ModelDamaged, UnknownModel
+from layert2v_backend.errors import ModelDamaged, UnknownModel, shown, words_of
+from layert2v_words import Vocabulary
 
 DESCRIPTION_FILE = "layert2v.json"
 DEFAULT_MODEL = "tiny"
 
+_MARKS = (DESCRIPTION_FILE, "model_index.json", "transformer")
+"""A folder that has one of these was meant to be a model."""
+_MAX_LISTED = 32
+"""Ids in a message."""
 _Count = Annotated[int, Ge(1)]
+_Id = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$")]
 
 
 @dataclass(frozen=True)
 class Limits:
     """What `layert2v.json` says."""
 
-    id: Annotated[str, Len(1, 63)]
-    """What a shot names."""
+    id: _Id
+    """What a shot names: letters, digits, dots, dashes and underscores, up to 63."""
     description: str
     """One sentence."""
     sizes: Annotated[tuple[tuple[_Count, _Count], ...], Len(1)]
@@ -40,6 +46,8 @@ class Limits:
     """Guidance of a shot that does not say."""
     fps: Annotated[float, Gt(0)]
     """Frames per second the model was trained at."""
+    vocabulary: Vocabulary | None = None
+    """What it was taught to draw; None: nobody can say which words it knows."""
 
 
 @dataclass(frozen=True)
@@ -59,23 +67,27 @@ class Catalogue:
     models: dict[str, Model]
     """By id; the default model first where it is there."""
     damaged: dict[str, str]
-    """Folder name to what is wrong with it, one sentence."""
+    """Id, or folder name where there is none, to what is wrong with it: one sentence for clients,
+    without a path."""
+    faults: tuple[str, ...] = ()
+    """What is wrong with folders, one sentence each with its path: for the log and the console."""
 
     def find(self, model_id: str) -> Model:
         """Find a model; empty: the default one.
 
         Raises:
             UnknownModel: There is none; the message lists those there are.
-            ModelDamaged: Its description cannot be read.
+            ModelDamaged: Its description cannot be read, or several folders have the id.
         """
         model_id = model_id or DEFAULT_MODEL
         if model_id in self.models:
             return self.models[model_id]
         if model_id in self.damaged:
             raise ModelDamaged(self.damaged[model_id])
-        known = ", ".join(self.models) or "none"
+        known = ", ".join(list(self.models)[:_MAX_LISTED]) or "none"
         raise UnknownModel(
-            f"there is no model {model_id!r}: known are {known}; name a folder with --models-dir"
+            f"there is no model {shown(model_id)}: known are {known}; "
+            f"name a folder with --models-dir"
         )
 
 
@@ -88,37 +100,79 @@ def shipped_folder() -> Path:
 
 
 def find_models(models_dirs: Sequence[Path] = ()) -> Catalogue:
-    """Find the shipped models and those in `models_dirs`; the first of an id wins.
+    """Find the shipped models and those in `models_dirs`.
 
-    A folder of `models_dirs` is a model itself or holds model folders. Later ones of an id are
-    among the damaged, with the remedy.
+    A folder of `models_dirs` is a model itself or holds model folders. An id that several folders
+    have is refused, because nobody could say which of them made a take; a shipped model keeps its
+    id.
     """
-    models: dict[str, Model] = {}
-    damaged: dict[str, str] = {}
-    for folder in [shipped_folder() / DEFAULT_MODEL, *_model_folders(models_dirs)]:
-        if not (folder / DESCRIPTION_FILE).is_file():
-            continue
+    found = _Found()
+    shipped = shipped_folder() / DEFAULT_MODEL
+    if (shipped / DESCRIPTION_FILE).is_file():
+        found.add(shipped)
+    for folder in models_dirs:
+        for model_folder in found.folders_in(folder):
+            found.add(model_folder)
+    return found.catalogue(shipped)
+
+
+class _Found:
+    """Collects models by id, and what is wrong with folders."""
+
+    def __init__(self) -> None:
+        self._models: dict[str, list[Model]] = {}
+        self._damaged: dict[str, str] = {}
+        self._faults: list[str] = []
+
+    def folders_in(self, folder: Path) -> list[Path]:
+        """The folders that are models or were meant to be; a folder without any is a fault."""
+        try:
+            if (folder / DESCRIPTION_FILE).exists():
+                return [folder]
+            children = sorted(child for child in folder.iterdir() if child.is_dir())
+            meant = [child for child in children if any((child / it).exists() for it in _MARKS)]
+        except OSError as failure:
+            self._faults.append(f"{folder} cannot be read ({words_of(failure)}): name another")
+            return []
+        if not meant:
+            self._faults.append(
+                f"{folder} is no model and holds none: name a folder with a {DESCRIPTION_FILE}"
+            )
+        return meant
+
+    def add(self, folder: Path) -> None:
         try:
             limits = read_limits(folder)
         except ModelDamaged as failure:
-            damaged[folder.name] = failure.message
-            continue
-        first = models.setdefault(limits.id, Model(limits, folder))
-        if first.folder.resolve() != folder.resolve():
-            damaged[folder.name] = (
-                f"{folder} calls itself {limits.id!r}, as {first.folder} does; "
-                f"give it another `id` in its {DESCRIPTION_FILE}"
-            )
-    return Catalogue(models, damaged)
+            self._damaged[folder.name] = failure.message
+            self._faults.append(f"{folder}: {failure.message}")
+            return
+        same = self._models.setdefault(limits.id, [])
+        if all(model.folder.resolve() != folder.resolve() for model in same):
+            same.append(Model(limits, folder))
 
-
-def _model_folders(models_dirs: Sequence[Path]) -> list[Path]:
-    folders: list[Path] = []
-    for folder in models_dirs:
-        is_model = (folder / DESCRIPTION_FILE).exists()
-        children = sorted(folder.iterdir()) if folder.is_dir() else []
-        folders += [folder] if is_model else [child for child in children if child.is_dir()]
-    return folders
+    def catalogue(self, shipped: Path) -> Catalogue:
+        """Give what was found; ids that clash become damaged ones."""
+        models: dict[str, Model] = {}
+        damaged, faults = dict(self._damaged), list(self._faults)
+        for model_id, same in self._models.items():
+            is_shipped = same[0].folder == shipped
+            if is_shipped or len(same) == 1:
+                models[model_id] = same[0]
+            else:
+                names = ", ".join(model.folder.name for model in same)
+                damaged[model_id] = (
+                    f"the model id {model_id!r} is that of several folders ({names}): "
+                    f"give each another `id` in its {DESCRIPTION_FILE}"
+                )
+            if len(same) > 1:
+                paths = ", ".join(str(model.folder) for model in same[is_shipped:])
+                whose = "the shipped model's" if is_shipped else "that of several folders"
+                faults.append(
+                    f"the model id {model_id!r} is {whose} and refused: "
+                    f"give another `id` in the {DESCRIPTION_FILE} of {paths}"
+                )
+        return Catalogue(models, damaged, tuple(faults))
 
 
 def read_limits(folder: Path) -> Limits:
@@ -130,17 +184,24 @@ def read_limits(folder: Path) -> Limits:
     path = folder / DESCRIPTION_FILE
     try:
         return _LIMITS.validate_python(json.loads(path.read_text(encoding="utf-8")))
-    except (OSError, ValueError) as failure:
+    except (OSError, ValueError, RecursionError) as failure:
         raise ModelDamaged(
-            f"{path} cannot be used ({_fault(failure)}): install the model again"
+            f"the {DESCRIPTION_FILE} of the model folder {folder.name!r} cannot be used "
+            f"({_fault(failure)}): install the model again"
         ) from failure
 
 
-def _fault(failure: OSError | ValueError) -> str:
+def _fault(failure: OSError | ValueError | RecursionError) -> str:
+    """Word what is wrong with a description, without a path and without Python's texts."""
+    if isinstance(failure, OSError):
+        return words_of(failure)
     if isinstance(failure, ValidationError):
         first = failure.errors()[0]
-        return f"{'.'.join(map(str, first['loc']))}: {first['msg']}"
-    return str(failure)
+        name = ".".join(map(str, first["loc"]))
+        if not name:
+            return "it is no object of fields"
+        return f"`{name}` is missing" if first["type"] == "missing" else f"`{name}` is wrong"
+    return "it is no JSON"
 
 
 _LIMITS = TypeAdapter(Limits)

@@ -11,15 +11,16 @@ import os
 import statistics
 import sys
 import time
-from asyncio.subprocess import PIPE, Process
+from asyncio.subprocess import DEVNULL, PIPE, Process
 from collections.abc import AsyncGenerator, Awaitable, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
+from typing import IO, TypeVar
 
 import structlog
 
-from layert2v_backend.errors import WorkerLost
+from layert2v_backend.errors import WorkerLost, WorkerNotStarted, words_of
 from layert2v_backend.former_workers import end_named_worker, name_worker
 from layert2v_backend.jobs import (
     DEVICE_FAILED,
@@ -109,19 +110,23 @@ class ProcessEngine:
 
     async def warm(self, model_folder: str) -> None:
         """Start the worker and let it load a model meanwhile."""
-        child = await self._living_child()
-        if self._warming is not None:
+        try:
+            child = await self._living_child()
+        except (WorkerNotStarted, WorkerLost) as failure:
+            log.warning("worker_not_warmed", why=str(failure))
             return
-        await self._send(child, "warm", json.dumps(model_folder))
-        self._warming = asyncio.create_task(self._hear_warmed(child))
+        # The pipe has one reader: a task that runs, or this. Nothing is awaited in between.
+        if self._warming is None and self._running is None:
+            self._warming = asyncio.create_task(self._warm(child, model_folder))
 
-    async def _hear_warmed(self, child: Process) -> None:
-        assert child.stdout is not None
-        line = await child.stdout.readline()
+    async def _warm(self, child: Process, model_folder: str) -> None:
+        await self._send(child, "warm", json.dumps(model_folder))
+        line = await _read_line(child)
         # A worker that died leaves an empty line: the next task finds that out.
         if line.endswith(b"\n"):
             report = _report(line)
-            assert isinstance(report, Warmed)
+            if not isinstance(report, Warmed):
+                raise WorkerLost("the worker sent a report that nobody asked for")
             self._is_model_loaded = not report.error
 
     async def run(self, task: Task) -> AsyncGenerator[Report, None]:
@@ -132,7 +137,8 @@ class ProcessEngine:
             # A cold worker is silent for seconds while it loads torch: say so for it.
             yield Progress(JobStage.LOADING, 0, 0)
             child = await self._living_child()
-            await self._send(child, "run", to_json(task))
+            sending = self._send(child, "run", to_json(task))
+            await self._within(self._options.hang_timeout_s, sending)
             if self._cancelled == self._running:
                 await self.cancel(*self._running)
             async for report in self._reports(child):
@@ -146,7 +152,6 @@ class ProcessEngine:
                 await self._kill()
 
     async def _reports(self, child: Process) -> AsyncGenerator[Report, None]:
-        assert child.stdout is not None
         intervals: list[float] = []
         if self._warming is not None:
             # Its answer comes before the task's first report, and it is what reads the pipe.
@@ -155,12 +160,13 @@ class ProcessEngine:
             usual_s = statistics.median(intervals) if len(intervals) >= _MANY else 0.0
             bound_s = max(self._options.hang_timeout_s, _USUAL_STEPS * usual_s)
             begin = time.monotonic()
-            line = await self._within(bound_s, child.stdout.readline())
+            line = await self._within(bound_s, _read_line(child))
             intervals.append(time.monotonic() - begin)
             if not line.endswith(b"\n"):
                 raise WorkerLost(_death(await child.wait()))
             report = _report(line)
-            assert not isinstance(report, Warmed)
+            if isinstance(report, Warmed):
+                raise WorkerLost("the worker sent a report that nobody asked for")
             if isinstance(report, Failed) and report.error.reason == DEVICE_FAILED:
                 # Whatever that worker does next would fail too; its end ends the worker.
                 raise WorkerLost(report.error.message)
@@ -182,7 +188,9 @@ class ProcessEngine:
         self._cancelled = (job, attempt)
         if self._running != self._cancelled or self._child is None:
             return
-        await self._send(self._child, "cancel", json.dumps([job, attempt]))
+        # Not waited for: a worker that reads nothing is killed below, and the caller goes on.
+        assert self._child.stdin is not None
+        self._child.stdin.write(f"cancel {json.dumps([job, attempt])}\n".encode())
         killer = asyncio.create_task(self._kill_late(job, attempt))
         self._killers.add(killer)
         killer.add_done_callback(self._killers.discard)
@@ -216,19 +224,27 @@ class ProcessEngine:
             return child
 
     async def _spawn(self) -> Process:
-        _rotate(self._options.log)
-        with self._options.log.open("ab") as log_file:
-            return await asyncio.create_subprocess_exec(
-                *self._options.command,
-                to_json(self._options.worker),
-                stdin=PIPE,
-                stdout=PIPE,
-                stderr=log_file,
-                limit=_MAX_LINE_BYTES,
-                env=os.environ | self._environment(),
-                # A Ctrl-C in the terminal is for the front door alone.
-                start_new_session=os.name == "posix",
-            )
+        with ExitStack() as files:
+            try:
+                return await asyncio.create_subprocess_exec(
+                    *self._options.command,
+                    to_json(self._options.worker),
+                    stdin=PIPE,
+                    stdout=PIPE,
+                    stderr=_open_log(self._options.log, files),
+                    limit=_MAX_LINE_BYTES,
+                    env=os.environ | self._environment(),
+                    # A Ctrl-C in the terminal is for the front door alone.
+                    start_new_session=os.name == "posix",
+                )
+            # asyncio waits for a child in a thread, and Python words a failed thread its own way.
+            except (OSError, RuntimeError) as failure:
+                scarce = "this user has too many processes"
+                why = words_of(failure) if isinstance(failure, OSError) else scarce
+                raise WorkerNotStarted(
+                    f"no worker could be started ({why}): close other programs or restart the "
+                    f"backend, then try again"
+                ) from failure
 
     def _environment(self) -> dict[str, str]:
         offline = {"HF_HUB_OFFLINE": "1", "TOKENIZERS_PARALLELISM": "false"}
@@ -274,6 +290,29 @@ def _death(returncode: int) -> str:
     if returncode < 0:
         return f"the worker died of signal {-returncode}"
     return f"the worker left with exit code {returncode}"
+
+
+async def _read_line(child: Process) -> bytes:
+    """One line of the worker's reports; without its end where the worker left.
+
+    Raises:
+        WorkerLost: The line is longer than `_MAX_LINE_BYTES`.
+    """
+    assert child.stdout is not None
+    try:
+        return await child.stdout.readline()
+    except ValueError as failure:
+        raise WorkerLost("the worker sent a report that is too long") from failure
+
+
+def _open_log(path: Path, files: ExitStack) -> IO[bytes] | int:
+    """Open what the worker's stderr goes to: its log, or nothing where that cannot be written."""
+    try:
+        _rotate(path)
+        return files.enter_context(path.open("ab"))
+    except OSError as failure:
+        log.warning("worker_log_unusable", path=str(path), why=words_of(failure))
+        return DEVNULL
 
 
 def _rotate(path: Path) -> None:

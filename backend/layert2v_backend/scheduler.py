@@ -27,9 +27,11 @@ from layert2v_backend.errors import (
     StaleAttempt,
     StorageFault,
     UnknownArtifact,
-    UnknownJob,
     UnknownModel,
     WorkerLost,
+    WorkerNotStarted,
+    shown,
+    words_of,
 )
 from layert2v_backend.jobs import (
     Artifact,
@@ -43,6 +45,7 @@ from layert2v_backend.jobs import (
     Progress,
     Report,
     Shot,
+    Stopped,
     Task,
     take_path,
 )
@@ -51,11 +54,13 @@ from layert2v_backend.models import Catalogue
 from layert2v_backend.promises import Promises
 from layert2v_backend.settings import Settings
 from layert2v_backend.tidying import tidy
+from layert2v_backend.watching import READ_AT_ONCE, Watched
+from layert2v_backend.words import unknown_words_of
+from layert2v_words import UnknownWords
 
 P = ParamSpec("P")
 R = TypeVar("R")
 
-_EVENTS_AT_ONCE = 256
 _DISK_RETRY_S = 1.0
 _ETA_FROM = 0.08
 """Below this fraction an estimate says nothing: loading may have been skipped."""
@@ -82,8 +87,8 @@ class Scheduler:
         self._device = find_device(settings.memory_bytes)
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="journal")
         self._wake = asyncio.Event()
-        self._bells: dict[str, asyncio.Event] = {}
         self._promises = Promises(journal, settings.max_lost_attempts, self._ring_soon)
+        self._watched = Watched(self._read_events)
         self._is_draining = False
         self._working: asyncio.Task[None] | None = None
 
@@ -107,8 +112,7 @@ class Scheduler:
         """Refuse new jobs, put the running one back, end all watching; reading goes on."""
         self._is_draining = True
         self._wake.set()
-        for job_id in list(self._bells):
-            self._ring(job_id)
+        self._watched.wake_all()
         await self._engine.close()
         if self._working:
             (failure,) = await asyncio.gather(self._working, return_exceptions=True)
@@ -147,9 +151,10 @@ class Scheduler:
                 await asyncio.sleep(_DISK_RETRY_S)
 
     def _ring(self, job_id: str) -> None:
-        bell = self._bells.pop(job_id, None)
-        if bell:
-            bell.set()
+        self._watched.ring(job_id)
+
+    async def _read_events(self, job_id: str, after: int, limit: int) -> list[JobEvent]:
+        return await self._on_journal(self._journal.events, job_id, after, limit)
 
     def _ring_soon(self, job_id: str) -> None:
         """Ring from the journal's thread."""
@@ -162,11 +167,12 @@ class Scheduler:
     async def admit(self, shot: Shot) -> None:
         """Refuse new jobs while there is no room for them, and what never fits.
 
+        How many jobs wait is decided by `create`, together with the entry into the journal.
+
         Raises:
             InvalidShot: The shot does not fit the device's memory in any way.
             Draining: The backend is stopping.
             DiskFull: The state folder's disk has less than the floor.
-            QueueFull: Too many jobs wait.
         """
         self._check_draining()
         folder = self.catalogue.find(shot.model).folder
@@ -175,14 +181,8 @@ class Scheduler:
         free = free_bytes(self.store.root)
         if free < self._settings.min_free_bytes:
             raise DiskFull(
-                f"{free >> 20} MiB are free where takes are stored ({self.store.root}), "
+                f"{free >> 20} MiB are free where the backend stores takes, "
                 f"{self._settings.min_free_bytes >> 20} MiB are needed: free some space"
-            )
-        num_queued = await self._on_journal(self._journal.count, JobState.QUEUED)
-        if num_queued >= self._settings.max_queued:
-            raise QueueFull(
-                f"{num_queued} jobs wait, the limit is {self._settings.max_queued}: "
-                f"cancel some or wait"
             )
 
     def _check_draining(self) -> None:
@@ -190,15 +190,40 @@ class Scheduler:
             raise Draining("the backend is stopping: try again when it is back")
 
     async def create(self, shot: Shot, request_sha256: str, request_id: str | None) -> Job:
-        """Queue a shot; see `Journal.create`."""
+        """Queue a shot; see `Journal.create`.
+
+        Raises:
+            Draining: The backend is stopping.
+            QueueFull: Too many jobs wait.
+        """
         self._check_draining()
+        unknown_words = unknown_words_of(shot, self.catalogue.find(shot.model).limits)
         job, is_new = await self._on_journal(
-            self._journal.create, shot, request_sha256, time.time(), request_id
+            self._create_within_limit, shot, request_sha256, request_id, unknown_words
         )
         if is_new:
             log.info("job_created", job=job.id, model=shot.model, num_layers=len(shot.layers))
             self._wake.set()
         return job
+
+    def _create_within_limit(
+        self,
+        shot: Shot,
+        request_sha256: str,
+        request_id: str | None,
+        unknown_words: tuple[UnknownWords, ...],
+    ) -> tuple[Job, bool]:
+        """Count and enter in one go on the journal's thread, so that no two calls pass as one."""
+        known = self._journal.find_request(request_id, request_sha256) if request_id else None
+        if known:
+            return known, False
+        num_queued = self._journal.count(JobState.QUEUED)
+        if num_queued >= self._settings.max_queued:
+            raise QueueFull(
+                f"{num_queued} jobs wait, the limit is {self._settings.max_queued}: "
+                f"cancel some or wait"
+            )
+        return self._journal.create(shot, request_sha256, time.time(), request_id, unknown_words)
 
     async def get(self, job_id: str) -> Job:
         """Read one job; raises UnknownJob."""
@@ -206,13 +231,7 @@ class Scheduler:
 
     async def find_jobs(self, job_ids: Iterable[str]) -> dict[str, Job]:
         """Read those of `job_ids` that exist."""
-        found: dict[str, Job] = {}
-        for job_id in job_ids:
-            try:
-                found[job_id] = await self.get(job_id)
-            except UnknownJob:
-                continue
-        return found
+        return await self._on_journal(self._journal.find_jobs, sorted(job_ids))
 
     async def list_jobs(self, limit: int, before: int | None) -> list[tuple[int, Job]]:
         """List jobs, newest first; see `Journal.list_jobs`."""
@@ -236,9 +255,10 @@ class Scheduler:
         """
         artifact = await self._on_journal(self._journal.find_artifact, job_id, artifact_id)
         if artifact is None:
+            name = shown(f"jobs/{job_id}/artifacts/{artifact_id}")
             raise UnknownArtifact(
-                f"there is no artifact jobs/{job_id}/artifacts/{artifact_id}: list the artifacts "
-                f"of the job; it has some once it has succeeded"
+                f"there is no artifact {name}: list the artifacts of the job; "
+                f"it has some once it has succeeded"
             )
         return artifact
 
@@ -275,21 +295,22 @@ class Scheduler:
                 f"after_sequence: {after} is past the last event of jobs/{job_id}, "
                 f"{job.last_sequence}: ask from the last one seen"
             )
+        if job.state.is_terminal and after == job.last_sequence:
+            return
         deadline = time.monotonic() + self._settings.watch_limit_s
-        while time.monotonic() < deadline:
-            # The bell is taken before reading, so that nothing falls between.
-            bell = self._bells.setdefault(job_id, asyncio.Event())
-            events = await self._on_journal(self._journal.events, job_id, after, _EVENTS_AT_ONCE)
-            for event in events:
-                yield event
-                after = event.sequence
-            job = await self.get(job_id)
-            if after == job.last_sequence:
-                if job.state.is_terminal:
-                    self._bells.pop(job_id, None)
-                    return
-                self._check_draining()
-                await _heard(bell, deadline - time.monotonic())
+        async with self._watched.feed(job_id, job.last_sequence) as feed:
+            while time.monotonic() < deadline:
+                events = feed.after(after)
+                if events is None:
+                    events = await self._read_events(job_id, after, READ_AT_ONCE)
+                for event in events:
+                    yield event
+                    after = event.sequence
+                    if isinstance(event.what, JobState) and event.what.is_terminal:
+                        return
+                if not events:
+                    self._check_draining()
+                    await feed.news(after, deadline - time.monotonic())
 
     async def _work(self) -> None:
         try:
@@ -323,8 +344,17 @@ class Scheduler:
             last = await self._follow(await self._task(job))
         except (DataLoss, UnknownModel, ModelDamaged, StorageFault) as refused:
             last = Failed(JobError(refused.reason, refused.message))
+        except WorkerNotStarted as failure:
+            last = Failed(JobError("WORKER_NOT_STARTED", str(failure)))
+        except OSError as failure:
+            log.exception("attempt_failed", job=job.id, attempt=job.attempt)
+            message = f"the job could not be run ({words_of(failure)}): mend that and try again"
+            last = Failed(JobError("INTERNAL", message))
         except WorkerLost as lost:
             await self._lose(job, lost)
+            return
+        if isinstance(last, Stopped) and (await self.get(job.id)).state is JobState.RUNNING:
+            await self._lose(job, WorkerLost("the worker stopped without being asked"))
             return
         ended = await self._write_end(job, last)
         log.info("attempt_ended", job=job.id, attempt=job.attempt, state=ended.state.value)
@@ -392,12 +422,15 @@ class Scheduler:
         """
         model = self.catalogue.find(job.shot.model)
         kept: list[Artifact] = []
+        sources: dict[str, list[Artifact]] = {}
         for index, layer in enumerate(job.shot.layers):
             if layer.kept:
-                source = await self._on_journal(self._journal.artifacts, layer.kept.job)
+                name = layer.kept.job
+                if name not in sources:
+                    sources[name] = await self._on_journal(self._journal.artifacts, name)
                 kept += [
                     _carried_over(artifact, index)
-                    for artifact in source
+                    for artifact in sources[name]
                     if artifact.layer_index == layer.kept.layer_index
                 ]
         for artifact in kept:
@@ -409,16 +442,10 @@ class Scheduler:
             model_folder=str(model.folder),
             store=str(self.store.root),
             kept=tuple(kept),
+            unknown_words=job.unknown_words,
         )
 
 
 def _carried_over(artifact: Artifact, layer_index: int) -> Artifact:
     path = take_path(artifact.kind, artifact.format, layer_index, artifact.frame_index)
     return replace(artifact, path=path, layer_index=layer_index)
-
-
-async def _heard(bell: asyncio.Event, timeout_s: float) -> None:
-    try:
-        await asyncio.wait_for(bell.wait(), max(timeout_s, 0.0))
-    except TimeoutError:
-        return

@@ -8,6 +8,9 @@ import platformdirs
 from pydantic import Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from layert2v.v1 import LOOPBACK_ADDRESS
+from layert2v_model.precision import Choice
+
 MIB = 1 << 20
 
 
@@ -26,7 +29,7 @@ class Settings(BaseSettings):
     the socket where `listen` names another folder."""
     listen: str = ""
     """`unix:PATH` or `HOST:PORT` on the loopback interface; port 0 takes a free one. Empty: a
-    socket in the state folder, or 127.0.0.1:50461 where there are no unix sockets: where clients
+    socket in the state folder, or `LOOPBACK_ADDRESS` where there are no unix sockets: where clients
     look first."""
     models_dirs: tuple[Path, ...] = ()
     """Folders that are models, or hold models, beside the shipped `tiny`."""
@@ -46,6 +49,8 @@ class Settings(BaseSettings):
     approximate."""
     compile_blocks: bool = False
     """Compile the transformer's blocks: exact, slow at first, for GPUs."""
+    precision: Choice = "auto"
+    """Of the transformer; `auto`: bfloat16 where the processor or GPU has it natively."""
     prewarm: bool = True
     """Load the default model as soon as the backend serves, so that the first job need not."""
     min_free_bytes: int = Field(default=64 * MIB, ge=0)
@@ -70,6 +75,6 @@ class Settings(BaseSettings):
         """`listen`, or its default for this system."""
         if self.listen:
             return self.listen
-        return (
-            f"unix:{self.state / 'run' / 'backend.sock'}" if os.name == "posix" else "127.0.0.1:0"
-        )
+        if os.name != "posix":
+            return LOOPBACK_ADDRESS
+        return f"unix:{self.state / 'run' / 'backend.sock'}"

@@ -2,19 +2,23 @@
 """Folders and names of media. Names hold no identity; `take.json` and the journal do.
 
 <media root>/<shot slug>_<uid8>/take_0003_<job8>/foreground_1/png/foreground_1_0001.png
-<media root>/journal.jsonl
+<media root>/journal-0123456789ab.jsonl, one for each process that has written here
 """
 
 import re
 import unicodedata
+from collections.abc import Iterable
 from pathlib import Path
 
 MEDIA_FOLDER = "layert2v"
 """The media root beside a saved .blend."""
-JOURNAL_NAME = "journal.jsonl"
+JOURNAL_PREFIX, JOURNAL_SUFFIX = "journal-", ".jsonl"
+"""Around a process's id; earlier versions shared one `journal.jsonl`, which is still read."""
 TAKE_NAME = "take.json"
 PART_SUFFIX = ".part"
 """What a take's folder is called until it is whole."""
+PART_LIFE_S = 24 * 3600
+"""Seconds after which a `.part` folder that another process left may be removed."""
 LONGEST_SLUG = 32
 """Characters; keeps whole paths under the 260 of Windows for a .blend in an ordinary folder."""
 
@@ -58,6 +62,11 @@ def next_take_number(shot_folder: Path) -> int:
     return max((int(match[1]) for match in matches if match), default=0) + 1
 
 
+_SAFE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,99}")
+_RESERVED_NAME = re.compile(r"(con|prn|aux|nul|com[0-9]|lpt[0-9])(\..*)?", re.IGNORECASE)
+"""Devices on Windows, with any ending. Source: Microsoft, "Naming Files, Paths, and Namespaces"."""
+
+
 def safe_path(folder: Path, relative: str) -> Path:
     """Join a path that a backend named to a take's folder.
 
@@ -66,9 +75,33 @@ def safe_path(folder: Path, relative: str) -> Path:
     """
     parts = relative.split("/")
     for part in parts:
-        if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,99}", part) or part.endswith("."):
+        is_safe = _SAFE_NAME.fullmatch(part) and not _RESERVED_NAME.fullmatch(part)
+        if not is_safe or part.endswith("."):
             raise ValueError(
                 f"The backend names a file '{relative}', which cannot be written safely: "
                 "install the same version of the add-on and the backend."
             )
     return folder.joinpath(*parts)
+
+
+def check_apart(paths: Iterable[str]) -> None:
+    """See that a take's files do not overwrite each other where case does not tell names apart.
+
+    Raises:
+        ValueError: Two paths are one on Windows or macOS, or one is a folder of another.
+    """
+    files = [path.casefold() for path in paths]
+    folders = {parent for path in files for parent in _parents(path)}
+    taken: set[str] = set()
+    for path in files:
+        if path in taken or path in folders:
+            raise ValueError(
+                f"The backend names a file '{path}' twice, which would overwrite the first: "
+                "install the same version of the add-on and the backend."
+            )
+        taken.add(path)
+
+
+def _parents(path: str) -> list[str]:
+    parts = path.split("/")[:-1]
+    return ["/".join(parts[: count + 1]) for count in range(len(parts))]

@@ -15,6 +15,7 @@ from layert2v_client.artifact import Artifact, ArtifactFormat, ArtifactKind
 from layert2v_client.client import Client
 from layert2v_client.errors import (
     ArtifactNotFound,
+    BackendBusy,
     BackendFailed,
     BackendFull,
     BackendTimeout,
@@ -31,6 +32,7 @@ from layert2v_client.errors import (
     NotFound,
     NotReady,
     RequestConflict,
+    TokenInClear,
     VersionMismatch,
 )
 from layert2v_client.job import (
@@ -52,6 +54,7 @@ __all__ = [
     "ArtifactFormat",
     "ArtifactKind",
     "ArtifactNotFound",
+    "BackendBusy",
     "BackendFailed",
     "BackendFull",
     "BackendTimeout",
@@ -82,6 +85,7 @@ __all__ = [
     "RequestConflict",
     "ServerInfo",
     "Shot",
+    "TokenInClear",
     "VersionMismatch",
     "Violation",
     "default_address",

@@ -6,10 +6,8 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
+from layert2v.v1 import LOOPBACK_ADDRESS
 from layert2v_client.errors import BadAddress
-
-WINDOWS_ADDRESS = "127.0.0.1:50461"
-"""Where a backend of the user's own machine is looked for when there are no Unix sockets."""
 
 
 @dataclass(frozen=True)
@@ -40,7 +38,7 @@ def default_address() -> str:
     A socket in the user's data folder, which only the user can open; loopback on Windows.
     """
     if sys.platform == "win32":
-        return WINDOWS_ADDRESS
+        return LOOPBACK_ADDRESS
     if sys.platform == "darwin":
         data = Path.home() / "Library" / "Application Support"
     else:

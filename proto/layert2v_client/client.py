@@ -19,8 +19,10 @@ from layert2v_client.errors import (
     ARTIFACT_CALL,
     CREATE_CALL,
     JOB_CALL,
+    BackendFull,
     BackendUnreachable,
     ClientError,
+    TokenInClear,
     translated,
 )
 from layert2v_client.job import Job, JobEvent
@@ -76,8 +78,12 @@ class Client:
 
         Raises:
             BadAddress: The address cannot be understood.
+            TokenInClear: There is a token, and the address is not of this computer.
         """
-        return cls(address, _open_channel(parse_address(address)), token)
+        parsed = parse_address(address)
+        if token and not parsed.is_local:
+            raise TokenInClear(f"A token is sent to {address} only over an encrypted connection.")
+        return cls(address, _open_channel(parsed), token)
 
     async def __aenter__(self) -> Self:
         return self
@@ -102,7 +108,8 @@ class Client:
             NotFound: The model or a kept layer's job does not exist.
             NotReady: A kept layer's job has not succeeded.
             RequestConflict: `request_id` was used for another shot.
-            BackendFull: The backend's disk or queue is full.
+            BackendFull: The backend's disk or queue is full; `reason` says which.
+            BackendBusy: The backend has too many calls: repeat with the same `request_id`.
             BackendUnreachable: Nothing was acknowledged: repeat with the same `request_id`.
         """
         message = job_pb2.CreateJobRequest(shot=convert.shot_to_proto(shot), request_id=request_id)
@@ -145,13 +152,14 @@ class Client:
         name: str,
         after_sequence: int = 0,
         *,
-        on_link: Callable[[BackendUnreachable | None], None] | None = None,
+        on_link: Callable[[ClientError | None], None] | None = None,
     ) -> AsyncGenerator[JobEvent, None]:
         """Follow a job from any point of its history until it ends.
 
-        Every event comes once and in order, whatever happens to the connection: when it is lost
-        the watch resumes by itself, waiting 0.2 s, then twice as long, at most 5 s. `on_link` is
-        told the error when the link goes and None when it is back.
+        Every event comes once and in order, whatever happens to the connection: when it is lost,
+        or the backend has too many calls, the watch resumes by itself, waiting 0.2 s, then twice
+        as long, at most 5 s. `on_link` is told the error when the link goes and None when it is
+        back.
 
         Raises:
             JobNotFound: The backend does not know it.
@@ -175,7 +183,7 @@ class Client:
                 # A stream without news was closed to be resumed, unless the job had already ended.
                 if after_sequence == seen and await self._has_ended(name, after_sequence):
                     return
-            except BackendUnreachable as error:
+            except (BackendUnreachable, BackendFull) as error:
                 lost = True
                 if on_link:
                     on_link(error)

@@ -2,6 +2,7 @@
 
 ClientError
     BackendUnreachable      UNAVAILABLE, refused or lost connections
+        BackendBusy             RESOURCE_EXHAUSTED for a reason that passes by itself
     BackendTimeout          DEADLINE_EXCEEDED
     NotAuthorised           UNAUTHENTICATED, PERMISSION_DENIED
     InvalidRequest          INVALID_ARGUMENT
@@ -17,6 +18,7 @@ ClientError
     BackendFailed           INTERNAL, UNKNOWN, ABORTED
     LocalDiskFull           no space where a download is written
     BadAddress              an address that cannot be understood
+        TokenInClear            an address to which a token would go unencrypted
 """
 
 from collections.abc import AsyncIterator, Mapping
@@ -25,6 +27,7 @@ from contextlib import asynccontextmanager
 from grpclib.const import Status
 from grpclib.exceptions import GRPCError, ProtocolError, StreamTerminatedError
 
+from layert2v.v1 import LOOPBACK_ADDRESS
 from layert2v_client.status import StatusDetails, Violation, details_of
 
 
@@ -33,11 +36,18 @@ class ClientError(Exception):
 
     default_remedy = ""
 
-    def __init__(self, message: str, remedy: str = "", violations: tuple[Violation, ...] = ()):
+    def __init__(
+        self,
+        message: str,
+        remedy: str = "",
+        violations: tuple[Violation, ...] = (),
+        reason: str = "",
+    ):
         super().__init__(message)
         self.message = message
         self.remedy = remedy or self.default_remedy
         self.violations = violations
+        self.reason = reason
 
     def __str__(self) -> str:
         return " ".join(part for part in (self.message, self.remedy) if part)
@@ -47,6 +57,12 @@ class BackendUnreachable(ClientError):
     """Raised when no backend answers at the address, or the connection is lost."""
 
     default_remedy = "Start the backend or correct its address, then try again."
+
+
+class BackendBusy(BackendUnreachable):
+    """Raised when the backend has no room for the call just now; nothing was done: repeat it."""
+
+    default_remedy = "Try again in a moment."
 
 
 class BackendTimeout(ClientError):
@@ -102,13 +118,13 @@ class NotReady(ClientError):
 class BackendFull(ClientError):
     """Raised when the backend's disk or queue is full."""
 
-    default_remedy = "Free disk space where the backend stores takes, or wait for its queue."
+    default_remedy = "The backend has no room for this now: try again in a moment."
 
 
 class DamagedArtifact(ClientError):
     """Raised when bytes do not match their checksum, here or in the backend's store."""
 
-    default_remedy = "Nothing was imported. Fetch again; if it persists, generate again."
+    default_remedy = "Nothing was imported. Try again; if it persists, generate again."
 
 
 class VersionMismatch(ClientError):
@@ -130,13 +146,22 @@ class BackendFailed(ClientError):
 class LocalDiskFull(ClientError):
     """Raised when there is no space left where a download is written."""
 
-    default_remedy = "Free some space there, then fetch again."
+    default_remedy = "Free some space there, then try again."
 
 
 class BadAddress(ClientError):
     """Raised when an address cannot be understood."""
 
-    default_remedy = "Use `127.0.0.1:50461`, `host:port`, or `unix:/path/to/socket`."
+    default_remedy = f"Use `{LOOPBACK_ADDRESS}`, `host:port`, or `unix:/path/to/socket`."
+
+
+class TokenInClear(BadAddress):
+    """Raised when a token would leave this computer unencrypted; nothing was sent."""
+
+    default_remedy = (
+        "Use an SSH tunnel and its end on this computer, or leave the token empty if the backend "
+        "asks for none."
+    )
 
 
 STATUS_TO_ERROR: Mapping[Status, type[ClientError]] = {
@@ -159,6 +184,26 @@ STATUS_TO_ERROR: Mapping[Status, type[ClientError]] = {
 }
 """Every status but OK, to exactly one exception."""
 
+REASON_TO_ERROR: Mapping[str, type[ClientError]] = {
+    "TOO_MANY_CALLS": BackendBusy,
+    "OVERLOADED": BackendBusy,
+}
+"""Reasons that say more than their status."""
+
+REMEDIES: Mapping[str, str] = {
+    "DISK_FULL": "Free disk space where the backend stores takes.",
+    "QUEUE_FULL": "Wait until some of the backend's jobs have ended, or cancel some.",
+    "TOO_MANY_CALLS": "The call is repeated, or try again in a moment.",
+    "OVERLOADED": "Close other programs on the backend's computer, or try again in a moment.",
+    "REQUEST_TOO_LARGE": "Shorten the prompts or use fewer layers.",
+    "MODEL_DAMAGED": "Install the model again on the backend's computer, or choose another.",
+    "UNKNOWN_MODEL": "Choose one of the models that the backend has.",
+    "CONTENT_DIFFERS": "Fetch the take again from its start.",
+    "DRAINING": "Wait until the backend has started again.",
+    "READER_STALLED": "The transfer goes on where it was.",
+}
+"""What to do, by the reason that the backend gives; other reasons have their error's remedy."""
+
 JOB_CALL: Mapping[Status, type[ClientError]] = {Status.NOT_FOUND: JobNotFound}
 CREATE_CALL: Mapping[Status, type[ClientError]] = {Status.INVALID_ARGUMENT: InvalidShot}
 ARTIFACT_CALL: Mapping[Status, type[ClientError]] = {Status.NOT_FOUND: ArtifactNotFound}
@@ -168,10 +213,15 @@ def error_from_status(
     error: GRPCError, narrower: Mapping[Status, type[ClientError]] | None = None
 ) -> ClientError:
     """Turn a failed call's status into our exception; `narrower` goes before the table."""
-    kind = (narrower or {}).get(error.status) or STATUS_TO_ERROR[error.status]
     details: StatusDetails = details_of(error.details)
+    kind = (
+        REASON_TO_ERROR.get(details.reason)
+        or (narrower or {}).get(error.status)
+        or STATUS_TO_ERROR[error.status]
+    )
     message = error.message or f"The backend answered {error.status.name}."
-    return kind(message, details.remedy, details.violations)
+    remedy = details.remedy or REMEDIES.get(details.reason, "")
+    return kind(message, remedy, details.violations, details.reason)
 
 
 @asynccontextmanager

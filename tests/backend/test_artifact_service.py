@@ -1,12 +1,16 @@
 import os
+import zlib
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import google_crc32c
 import grpc
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from layert2v.v1 import artifact_pb2, job_pb2
+from layert2v_backend import artifacts, checksums, reading
 from layert2v_backend.settings import Settings
 from support.running_backend import Client, running_backend
 from support.scripted_engine import REPORT, ScriptedEngine
@@ -121,6 +125,87 @@ def test_reading_what_is_not_there_is_refused(
         read(client, **({"name": artifact.name} | change))
 
     assert caught.value.code() is code
+
+
+def large_artifact(client: Client, engine: ScriptedEngine, num_bytes: int) -> Any:
+    engine.full_bytes = num_bytes
+    job = client.wait(client.create(make_shot(1)).name)
+    return next(it for it in artifacts_of(client, job) if it.layer_index == -1)
+
+
+@pytest.mark.parametrize("offset", [0, 1, (1 << 20) - 1, 1 << 20, (1 << 20) + 1, (5 << 19) - 1])
+def test_reading_touches_the_blocks_that_it_sends_and_no_other(
+    client: Client, engine: ScriptedEngine, monkeypatch: pytest.MonkeyPatch, offset: int
+) -> None:
+    artifact = large_artifact(client, engine, 5 << 19)
+    whole = b"".join(part.chunk.data for part in read(client, artifact.name))
+    touched: list[int] = []
+    crc32c_of = checksums.crc32c_of
+
+    def count(data: bytes) -> int:
+        touched.append(len(data))
+        return crc32c_of(data)
+
+    monkeypatch.setattr(reading, "crc32c_of", count)
+    _, *chunks, _ = read(client, artifact.name, offset)
+
+    first = offset // (1 << 20)
+    assert touched == [1 << 20, 1 << 20, 1 << 19][first:]
+    assert b"".join(part.chunk.data for part in chunks) == whole[offset:]
+    for part in chunks:
+        assert part.chunk.crc32c == google_crc32c.value(part.chunk.data)
+        assert part.chunk.crc32 == zlib.crc32(part.chunk.data)
+
+
+def test_a_changed_block_is_data_loss_before_any_of_it_is_sent(
+    client: Client, engine: ScriptedEngine, settings: Settings
+) -> None:
+    artifact = large_artifact(client, engine, 5 << 19)
+    path = blob(settings, artifact.sha256)
+    path.chmod(0o644)
+    with path.open("r+b") as file:
+        file.seek((2 << 20) - 5)
+        file.write(b"x")
+    parts: list[Any] = []
+
+    with pytest.raises(grpc.RpcError) as caught:
+        parts += client.artifacts.ReadArtifact(
+            artifact_pb2.ReadArtifactRequest(name=artifact.name), timeout=60
+        )
+
+    assert caught.value.code() is grpc.StatusCode.DATA_LOSS
+    assert not any(part.chunk.offset for part in parts)
+    assert len(read(client, artifact.name, 2 << 20)) == 3
+
+
+def test_a_take_that_was_published_without_checksums_is_read_all_the_same(
+    client: Client, engine: ScriptedEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(artifacts, "read_digests", without_checksums)
+    artifact = large_artifact(client, engine, 3 << 19)
+
+    _, *chunks, _ = read(client, artifact.name)
+
+    assert [len(part.chunk.data) for part in chunks] == [1 << 20, 1 << 19]
+    for part in chunks:
+        assert part.chunk.crc32c == google_crc32c.value(part.chunk.data)
+
+
+def without_checksums(file: BinaryIO) -> tuple[str, str]:
+    return checksums.read_digests(file)[0], ""
+
+
+@given(st.binary(max_size=300), st.integers(0, 2**40))
+def test_ready_messages_are_those_that_protobuf_makes(data: bytes, offset: int) -> None:
+    sums = checksums.sums_of(data)
+
+    message = artifact_pb2.ReadArtifactResponse.FromString(
+        reading.chunk_message(offset, data, sums)
+    )
+
+    assert message.chunk == artifact_pb2.ReadArtifactChunk(
+        offset=offset, data=data, crc32c=sums.crc32c, crc32=sums.crc32
+    )
 
 
 @pytest.mark.parametrize("damage", ["flip", "cut", "remove"])

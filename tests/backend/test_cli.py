@@ -46,7 +46,7 @@ def test_help_names_every_flag() -> None:
     for flag in [
         "--listen", "--state", "--models-dir", "--threads", "--prewarm", "--ready-file",
         "--stop-with-stdin", "--memory-bytes", "--offload", "--weights", "--step-cache",
-        "--refresh-kept-every", "--compile",
+        "--refresh-kept-every", "--compile", "--precision",
     ]:  # fmt: skip
         assert flag in text
 
@@ -82,6 +82,7 @@ def test_a_shot_is_estimated_and_one_that_does_not_fit_ends_with_exit_code_1() -
         (["--threads", "-3"], "--threads"),
         (["--weights", "int3"], "--weights int3"),
         (["--step-cache", "2"], "--step-cache"),
+        (["--precision", "float8"], "--precision float8"),
         (["--state", "/proc/nothing/here"], "cannot be made"),
     ],
 )

@@ -27,7 +27,7 @@ from support.journal_entries import SHOT
         (errno.EACCES, DiskNotWritable, "give its user the right"),
         (errno.EPERM, DiskNotWritable, "immutable flag"),
         (errno.EIO, DiskFails, "check the disk"),
-        (errno.ENODEV, DiskFails, "check the disk"),
+        (errno.EISDIR, DiskFails, "it is a folder"),
     ],
 )
 def test_each_error_of_a_disk_has_its_own_remedy(

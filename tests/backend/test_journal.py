@@ -1,3 +1,4 @@
+import contextlib
 import os
 import signal
 import sqlite3
@@ -31,9 +32,11 @@ from layert2v_backend.jobs import (
     Job,
     JobError,
     JobState,
+    to_json,
 )
 from layert2v_backend.journal import Journal
 from layert2v_backend.journal_rows import MIGRATIONS
+from layert2v_words import UnknownWords
 from support import journal_entries
 from support.journal_entries import FINISHED, FRAME, PROGRESS, REPORT, SHOT
 
@@ -60,6 +63,14 @@ def test_a_job_is_read_as_it_was_written(journal: Journal, tmp_path: Path) -> No
     assert read == written
     assert read.shot == SHOT
     assert (read.report, read.seconds, read.update_time) == (REPORT, {"denoising": 1.0}, 3.0)
+
+
+def test_what_a_model_was_not_taught_is_kept_with_the_job(journal: Journal) -> None:
+    unknown = UnknownWords(1, "dragon", ("a fox",), 'sketch knows no "dragon"; nearest: a fox')
+
+    job, _ = journal.create(SHOT, "hash", 1.0, None, (unknown,))
+
+    assert journal.get(job.id).unknown_words == (unknown,)
 
 
 def test_a_report_with_infinity_survives(journal: Journal) -> None:
@@ -235,6 +246,20 @@ def test_a_journal_of_the_future_is_refused(journal: Journal, tmp_path: Path) ->
 
     with pytest.raises(CannotServe, match="install a newer layert2v"):
         Journal(tmp_path / "journal.sqlite3")
+
+
+def test_jobs_of_a_journal_from_before_vocabularies_have_no_unknown_words(tmp_path: Path) -> None:
+    path = tmp_path / "journal.sqlite3"
+    with contextlib.closing(sqlite3.connect(path)) as old:
+        old.executescript(f"{MIGRATIONS[0]} PRAGMA user_version = 1;")
+        old.execute(
+            "INSERT INTO job (id, state, shot, request_sha256, create_time, update_time) "
+            "VALUES ('a', 'queued', ?, 'hash', 1.0, 1.0)",
+            (to_json(SHOT),),
+        )
+        old.commit()
+
+    assert Journal(path).get("a").unknown_words == ()
 
 
 def test_a_journal_that_cannot_be_made_is_refused(tmp_path: Path) -> None:

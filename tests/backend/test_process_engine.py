@@ -1,4 +1,5 @@
 import asyncio
+import errno
 import os
 import signal
 import sys
@@ -11,7 +12,8 @@ from typing import Any
 import psutil
 import pytest
 
-from layert2v_backend.errors import WorkerLost
+from layert2v_backend import process_engine as process_engine_module
+from layert2v_backend.errors import WorkerLost, WorkerNotStarted
 from layert2v_backend.jobs import (
     Finished,
     LayerRole,
@@ -274,5 +276,84 @@ def test_closing_the_engine_ends_the_worker(tmp_path: Path) -> None:
             os.kill(pid, 0)
         with pytest.raises(WorkerLost, match="stopping"):
             await reports(engine, task(tmp_path))
+
+    run(test)
+
+
+@pytest.mark.parametrize(
+    "failure",
+    [
+        OSError(errno.ENOMEM, "Cannot allocate memory"),
+        OSError(errno.EMFILE, "Too many open files"),
+        RuntimeError("can't start new thread"),
+    ],
+)
+def test_a_worker_that_cannot_be_started_fails_the_task_in_words(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, failure: Exception
+) -> None:
+    async def fail(*args: object, **kwargs: object) -> None:
+        raise failure
+
+    async def test() -> None:
+        async with process_engine(tmp_path) as engine:
+            with monkeypatch.context() as patch:
+                patch.setattr(asyncio, "create_subprocess_exec", fail)
+                await engine.warm("some-model")
+                with pytest.raises(WorkerNotStarted, match=r"too many|no memory") as caught:
+                    await reports(engine, task(tmp_path))
+                assert str(failure) not in str(caught.value)
+
+            assert isinstance((await reports(engine, task(tmp_path)))[-1], Finished)
+
+    run(test)
+
+
+def test_a_log_that_cannot_be_opened_costs_the_log_and_not_the_task(tmp_path: Path) -> None:
+    (tmp_path / "worker.log").mkdir()
+
+    async def test() -> None:
+        async with process_engine(tmp_path) as engine:
+            assert isinstance((await reports(engine, task(tmp_path)))[-1], Finished)
+
+    run(test)
+
+
+def test_warming_while_a_task_runs_does_not_disturb_it(tmp_path: Path) -> None:
+    async def test() -> None:
+        async with process_engine(tmp_path) as engine:
+            seen: list[Report] = []
+            async for report in engine.run(task(tmp_path, "slow")):
+                seen.append(report)
+                await engine.warm(str(tmp_path / "some-model"))
+
+            assert isinstance(seen[-1], Finished)
+            assert isinstance((await reports(engine, task(tmp_path, job="b")))[-1], Finished)
+
+    run(test)
+
+
+def test_a_task_that_comes_while_the_worker_starts_to_warm_is_not_disturbed(
+    tmp_path: Path,
+) -> None:
+    async def test() -> None:
+        async with process_engine(tmp_path) as engine:
+            warming, seen = await asyncio.gather(
+                engine.warm(str(tmp_path / "some-model")), reports(engine, task(tmp_path))
+            )
+            assert warming is None
+            assert isinstance(seen[-1], Finished)
+
+    run(test)
+
+
+def test_a_report_that_is_too_long_loses_the_worker_and_not_the_door(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(process_engine_module, "_MAX_LINE_BYTES", 50)
+
+    async def test() -> None:
+        async with process_engine(tmp_path) as engine:
+            with pytest.raises(WorkerLost, match="too long"):
+                await reports(engine, task(tmp_path))
 
     run(test)

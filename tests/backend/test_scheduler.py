@@ -1,4 +1,5 @@
 import asyncio
+import errno
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -9,8 +10,8 @@ import pytest
 from layert2v.v1 import artifact_pb2, job_pb2, system_pb2
 from layert2v_backend import scheduler as scheduler_module
 from layert2v_backend.artifacts import ArtifactStore
-from layert2v_backend.errors import WorkerLost
-from layert2v_backend.jobs import Failed, JobError, JobState
+from layert2v_backend.errors import WorkerLost, WorkerNotStarted
+from layert2v_backend.jobs import Failed, JobError, JobState, Stopped
 from layert2v_backend.journal import Journal
 from layert2v_backend.models import find_models
 from layert2v_backend.scheduler import Scheduler
@@ -144,6 +145,12 @@ def test_models_are_listed_with_their_limits(client: Client) -> None:
     assert [(size.width, size.height) for size in sketch.sizes] == [(64, 48), (96, 64)]
     assert list(sketch.num_frames) == [5, 9]
     assert sketch.fps == 8.0
+    assert not sketch.HasField("vocabulary")
+    tiny = next(model for model in models if model.id == "tiny")
+    assert "a fox" in tiny.vocabulary.foregrounds
+    assert "a pine forest" in tiny.vocabulary.backgrounds
+    assert "standing still" in tiny.vocabulary.motions
+    assert "the camera pans left" in tiny.vocabulary.cameras
 
 
 def test_a_cancel_is_heard_while_the_journal_cannot_be_written(
@@ -278,3 +285,37 @@ def test_a_disk_that_is_full_for_a_while_delays_the_end_of_a_job(
 
     job: Any = None
     asyncio.run(asyncio.wait_for(live(), 20))
+
+
+@pytest.mark.parametrize(
+    ("ending", "reason"),
+    [
+        (WorkerNotStarted("no worker could be started: try again"), "WORKER_NOT_STARTED"),
+        (PermissionError(errno.EACCES, "Permission denied", "/srv/x"), "INTERNAL"),
+    ],
+)
+def test_a_fault_of_the_system_ends_one_job_and_the_door_goes_on(
+    client: Client, engine: ScriptedEngine, ending: Exception, reason: str
+) -> None:
+    engine.endings = [ending]
+    doomed, after = client.create(make_shot(seed=1)), client.create(make_shot(seed=2))
+
+    job = client.wait(doomed.name)
+
+    assert (job.state, job.error.reason) == (job_pb2.JOB_STATE_FAILED, reason)
+    assert "try again" in job.error.message
+    assert "/srv/x" not in job.error.message
+    assert client.wait(after.name).state == job_pb2.JOB_STATE_SUCCEEDED
+
+
+def test_a_worker_that_stops_without_being_asked_costs_an_attempt(
+    client: Client, engine: ScriptedEngine
+) -> None:
+    engine.endings = [Stopped()]
+
+    job = client.wait(client.create(make_shot()).name)
+
+    assert (job.state, job.attempt) == (job_pb2.JOB_STATE_SUCCEEDED, 2)
+    assert messages(client, job.name) == [
+        "Attempt 1 was lost: the worker stopped without being asked."
+    ]

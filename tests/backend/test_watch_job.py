@@ -1,3 +1,4 @@
+import errno
 import uuid
 from concurrent.futures import ThreadPoolExecutor
 
@@ -5,10 +6,16 @@ import grpc
 import pytest
 
 from layert2v.v1 import job_pb2
+from layert2v_backend import scheduler as scheduler_module
+from layert2v_backend import watching
+from layert2v_backend.convert import results
+from layert2v_backend.jobs import JobEvent
+from layert2v_backend.journal import Journal
 from layert2v_backend.settings import Settings
 from support.running_backend import Client, running_backend
 from support.scripted_engine import NUM_STEPS, ScriptedEngine
 from support.wire_shots import make_shot
+from support.wire_status import refusal_of
 
 
 def test_events_are_gapless_from_1_and_end_with_the_terminal_state(client: Client) -> None:
@@ -77,6 +84,76 @@ def test_all_watchers_see_the_same(client: Client, engine: ScriptedEngine) -> No
         histories = [future.result() for future in watching]
 
     assert all(history == histories[0] for history in histories)
+
+
+def test_events_are_read_and_serialized_once_for_all_watchers(
+    client: Client, engine: ScriptedEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[int] = []
+    made: list[JobEvent] = []
+    events, event_to_proto = Journal.events, results.event_to_proto
+
+    def read(self: Journal, job_id: str, after: int, limit: int) -> list[JobEvent]:
+        asked.append(after)
+        return events(self, job_id, after, limit)
+
+    def convert(event: JobEvent) -> job_pb2.JobEvent:
+        made.append(event)
+        return event_to_proto(event)
+
+    monkeypatch.setattr(Journal, "events", read)
+    monkeypatch.setattr(results, "event_to_proto", convert)
+    engine.may_go_on.clear()
+    job = client.create(make_shot())
+    assert engine.is_holding.wait(60)
+    streams = [client.watch(job.name) for _ in range(40)]
+    for stream in streams:
+        next(stream)
+    asked.clear()
+
+    engine.may_go_on.set()
+    histories = [[response.event for response in stream] for stream in streams]
+
+    assert all(history == histories[0] for history in histories)
+    assert histories[0][-1].state == job_pb2.JOB_STATE_SUCCEEDED
+    assert len(asked) <= len(histories[0]) + 2
+    assert len(made) == len(histories[0]) + 1
+
+
+def test_a_watcher_that_is_far_behind_reads_the_journal_and_misses_nothing(
+    client: Client, engine: ScriptedEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(watching, "READ_AT_ONCE", 2)
+    monkeypatch.setattr(scheduler_module, "READ_AT_ONCE", 2)
+    engine.may_go_on.clear()
+    job = client.create(make_shot())
+    assert engine.is_holding.wait(60)
+    first = client.watch(job.name)
+    next(first)
+
+    engine.may_go_on.set()
+    late, rest = client.events(job.name), [response.event for response in first]
+
+    assert [event.sequence for event in late] == list(range(1, len(late) + 1))
+    assert late[1:] == rest
+
+
+def test_what_reading_raises_ends_the_watch_and_the_next_one_works(
+    client: Client, engine: ScriptedEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    engine.may_go_on.clear()
+    job = client.create(make_shot())
+    assert engine.is_holding.wait(60)
+
+    def fail(self: Journal, job_id: str, after: int, limit: int) -> None:
+        raise OSError(errno.EIO, "Input/output error")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Journal, "events", fail)
+        assert refusal_of(client.watch, job.name).code is grpc.StatusCode.INTERNAL
+    engine.may_go_on.set()
+
+    assert client.events(job.name)[-1].state == job_pb2.JOB_STATE_SUCCEEDED
 
 
 def test_watching_ends_with_ok_at_its_limit(settings: Settings, engine: ScriptedEngine) -> None:

@@ -1,4 +1,5 @@
 import errno
+import json
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +18,10 @@ from layert2v_backend.jobs import (
     Report,
     Stopped,
     Task,
+    WorkerOptions,
+    from_json,
     take_path,
+    to_json,
 )
 from layert2v_backend.worker import generate
 from layert2v_backend.worker.generate import (
@@ -26,10 +30,13 @@ from layert2v_backend.worker.generate import (
     Worker,
     prompts_of,
     stream_seeds,
+    without_paths,
 )
-from layert2v_backend.worker.take import read_kept, weights_sha256
-from layert2v_model import media
+from layert2v_backend.worker.take import Provenance, manifest_of, read_kept, weights_sha256
+from layert2v_model import media, precision
 from layert2v_model.errors import DamagedModel, NotFinite
+from layert2v_model.precision import Hardware
+from layert2v_words import UnknownWords
 from support.journal_entries import SHOT
 
 
@@ -47,6 +54,29 @@ def worker_that(failure: Exception) -> Worker:
 
 
 @pytest.mark.parametrize(
+    ("hardware", "sentence"),
+    [
+        (Hardware(True, "it has bfloat16"), "computes in bfloat16: it has bfloat16"),
+        (Hardware(False, "it has none"), "computes in float32: it has none"),
+    ],
+)
+def test_the_first_line_of_a_workers_log_says_in_which_precision_it_computes_and_why(
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    hardware: Hardware,
+    sentence: str,
+) -> None:
+    monkeypatch.setattr(precision, "find_hardware", lambda device: hardware)
+
+    Worker(lambda report: None, lambda job, attempt: False)
+    Worker(lambda report: None, lambda job, attempt: False, WorkerOptions(precision="float32"))
+
+    assert capsys.readouterr().err.splitlines() == [
+        sentence, f"computes in float32 as asked; {hardware.words}"
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
     ("failure", "reason", "words"),
     [
         (DamagedModel("vae is cut; install it again"), "MODEL_DAMAGED", "install it again"),
@@ -55,7 +85,7 @@ def worker_that(failure: Exception) -> Worker:
         (torch.OutOfMemoryError("CUDA"), "OUT_OF_MEMORY", "64 x 48 pixels"),
         (MemoryError(), "OUT_OF_MEMORY", "make the shot smaller"),
         (media.UnreadableMedia("a.exr is damaged"), "DATA_LOSS", "a.exr"),
-        (KeyError("surprise"), "INTERNAL", "KeyError"),
+        (KeyError("surprise"), "INTERNAL", "a fault of its own"),
         (PermissionError(errno.EACCES, "no"), "DISK_NOT_WRITABLE", "give its user the right"),
         (OSError(errno.EROFS, "no"), "DISK_NOT_WRITABLE", "mounted read-only"),
         (OSError(errno.EIO, "no"), "DISK_FAILS", "check the disk"),
@@ -187,3 +217,37 @@ def test_the_digest_of_weights_depends_on_each_file(tmp_path: Path) -> None:
     (tmp_path / "vae" / "model.safetensors").write_bytes(b"two")
 
     assert weights_sha256(tmp_path) != before
+
+
+def test_the_manifest_repeats_what_the_model_was_not_taught() -> None:
+    unknown = UnknownWords(1, "dragon", ("a fox",), 'sketch knows no "dragon"; nearest: a fox')
+    task = Task("a", 1, SHOT, "model", "store", unknown_words=(unknown,))
+
+    manifest = manifest_of(
+        from_json(Task, to_json(task)), Provenance("a fox", "0" * 64, None, is_clamped=False), ()
+    )
+
+    assert json.loads(json.dumps(manifest["unknown_words"])) == [
+        {
+            "layer_index": 1,
+            "words": "dragon",
+            "nearest": ["a fox"],
+            "message": 'sketch knows no "dragon"; nearest: a fox',
+        }
+    ]
+
+
+@pytest.mark.parametrize(
+    ("message", "wanted"),
+    [
+        ("the model is damaged at /srv/my models/toy (cut)", "the model is damaged at toy (cut)"),
+        ("/store/sha256/ab/abcd is cut; write it again", "sha256/ab/abcd is cut; write it again"),
+        ("/opt/site-packages/x/m.safetensors is cut", "m.safetensors is cut"),
+        (r"C:\Users\ann\toy is cut", "toy is cut"),
+        ("a size of 16/9 and a share of 1 / 2", "a size of 16/9 and a share of 1 / 2"),
+    ],
+)
+def test_what_clients_are_told_names_no_folder_of_the_server(message: str, wanted: str) -> None:
+    told = Task("a", 1, SHOT, "/srv/my models/toy", "/store")
+
+    assert without_paths(message, told) == wanted

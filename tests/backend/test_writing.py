@@ -36,7 +36,8 @@ from layert2v_model.errors import NotFinite
 from layert2v_model.export import write_card
 from layert2v_model.finish import finish
 from layert2v_model.folder import CARD_FILE
-from layert2v_model.loading import fastest_dtype, load_pipeline
+from layert2v_model.loading import load_pipeline
+from layert2v_model.precision import decide_precision
 from layert2v_model.stack import Stack
 from support.journal_entries import SHOT
 from support.layered_scenes import faded, make_scene
@@ -108,7 +109,7 @@ def test_files_are_those_of_decoding_finishing_and_writing_in_sequence(
         task_of(store, shot, folder)
     )
 
-    take = load_pipeline(folder, fastest_dtype())(
+    take = load_pipeline(folder, decide_precision().dtype)(
         prompts_of(shot),
         width=TOY_WIDTH,
         height=TOY_HEIGHT,
@@ -242,10 +243,7 @@ def test_a_layer_made_anew_says_how_often_the_kept_ones_were_computed(
 
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:.*torch.jit.script:DeprecationWarning")
-def test_compiled_blocks_make_the_same_take(
-    tmp_path: Path, store: ArtifactStore, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("layert2v_backend.worker.model.fastest_dtype", lambda: torch.float32)
+def test_compiled_blocks_make_the_same_take(tmp_path: Path, store: ArtifactStore) -> None:
     folder = make_toy_model_folder(tmp_path / "toy")
     shot = replace(TOY_SHOT, num_inference_steps=2, skip_finishing=True)
 
@@ -261,9 +259,9 @@ def test_compiled_blocks_make_the_same_take(
 
     torch.compiler.reset()
     counters.clear()
-    eager = pictures(WorkerOptions())
+    eager = pictures(WorkerOptions(precision="float32"))
     assert not counters["stats"]["unique_graphs"]
-    compiled = pictures(WorkerOptions(compile_blocks=True))
+    compiled = pictures(WorkerOptions(compile_blocks=True, precision="float32"))
 
     assert counters["stats"]["unique_graphs"]
     np.testing.assert_allclose(compiled, eager, atol=1.5 / 255)

@@ -5,11 +5,13 @@ import pytest
 from grpclib.const import Status
 from grpclib.exceptions import GRPCError
 
-from layert2v.v1 import job_pb2
+from layert2v.v1 import job_pb2, system_pb2
 from layert2v_client import (
     ArtifactFormat,
     ArtifactKind,
+    BackendBusy,
     BackendFailed,
+    BackendFull,
     BackendUnreachable,
     Client,
     ClientError,
@@ -25,6 +27,8 @@ from layert2v_client import (
 )
 from layert2v_client import client as client_module
 from layert2v_client.errors import STATUS_TO_ERROR
+from layert2v_client.status import StatusDetails
+from layert2v_words import UnknownWords, Vocabulary
 from support.fake_backend import FakeBackend, invalid_shot
 
 SHOT = Shot(
@@ -275,8 +279,77 @@ def test_models_and_server_info_are_read(backend):
     assert info.is_model_loaded
 
 
+def test_what_a_model_knows_and_what_it_does_not_know_of_a_job_are_read(backend):
+    backend.script.vocabulary = system_pb2.Vocabulary(
+        foregrounds=["a fox"], backgrounds=["a sea"], motions=["rising"], cameras=["a pan"]
+    )
+    backend.script.unknown_words.append(
+        job_pb2.UnknownWords(layer_index=1, words="dragon", nearest=["a fox"], message="No dragon.")
+    )
+
+    async def question(client):
+        return await client.list_models(), await create(client)
+
+    (model,), job = ask(backend, question)
+
+    assert model.vocabulary == Vocabulary(("a fox",), ("a sea",), ("rising",), ("a pan",))
+    assert job.unknown_words == (UnknownWords(1, "dragon", ("a fox",), "No dragon."),)
+
+
+def test_a_model_that_says_nothing_of_its_words_has_no_vocabulary(backend):
+    async def question(client):
+        return await client.list_models()
+
+    (model,) = ask(backend, question)
+
+    assert model.vocabulary is None
+
+
 def test_a_fault_of_the_backend_is_not_blamed_on_the_request(backend):
     backend.script.refusals["CreateJob"].append(GRPCError(Status.INTERNAL, "a fault"))
 
     with pytest.raises(BackendFailed, match="log"):
         ask(backend, create)
+
+
+def full(reason):
+    details = StatusDetails((), reason=reason)
+    return GRPCError(Status.RESOURCE_EXHAUSTED, "there is no room", details)
+
+
+@pytest.mark.parametrize(
+    ("reason", "kind", "remedy"),
+    [
+        ("DISK_FULL", BackendFull, "Free disk space"),
+        ("QUEUE_FULL", BackendFull, "cancel some"),
+        ("TOO_MANY_CALLS", BackendBusy, "try again in a moment"),
+        ("OVERLOADED", BackendBusy, "Close other programs"),
+        ("", BackendFull, "no room for this now"),
+    ],
+)
+def test_each_reason_of_being_full_has_its_own_remedy(backend, reason, kind, remedy):
+    backend.script.refusals["CreateJob"].append(full(reason))
+
+    with pytest.raises(kind, match=remedy) as refused:
+        ask(backend, create)
+
+    assert refused.value.reason == reason
+    assert ("disk" in refused.value.remedy.lower()) == (reason == "DISK_FULL")
+
+
+@pytest.mark.parametrize("reason", ["TOO_MANY_CALLS", ""])
+def test_a_watch_that_is_refused_for_load_resumes(backend, reason):
+    backend.script.refusals["WatchJob"].extend([full(reason), full(reason)])
+    links = []
+
+    async def question(client):
+        job = await create(client)
+        return await collect(client.watch_job(job.name, on_link=links.append))
+
+    events = ask(backend, question)
+
+    assert [event.sequence for event in events] == [1, 2, 3, 4, 5]
+    assert [type(link).__name__ for link in links[:2]] == [
+        "BackendBusy" if reason else "BackendFull"
+    ] * 2
+    assert links[-1] is None

@@ -1,5 +1,10 @@
+import asyncio
+import os
+import re
 import subprocess
 import sys
+import types
+from pathlib import Path
 
 import google_crc32c
 import pytest
@@ -9,10 +14,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import layert2v_client
-from layert2v_client import BadAddress, default_address, parse_address
+from layert2v.v1 import LOOPBACK_ADDRESS
+from layert2v_client import BadAddress, Client, TokenInClear, default_address, parse_address
 from layert2v_client import address as address_module
 from layert2v_client import crc32c as crc32c_module
 from layert2v_client.crc32c import crc32c_numpy
+from layert2v_client.errors import REMEDIES
 from layert2v_client.status import StatusDetails, Violation, pack_details, parse_details
 
 
@@ -75,7 +82,7 @@ def test_an_address_that_makes_no_sense_is_refused_with_the_forms(text):
 
 
 @pytest.mark.parametrize(
-    ("platform", "start"), [("win32", "127.0.0.1:50461"), ("darwin", "unix:/"), ("linux", "unix:/")]
+    ("platform", "start"), [("win32", LOOPBACK_ADDRESS), ("darwin", "unix:/"), ("linux", "unix:/")]
 )
 def test_every_system_has_a_default_address(platform, start, monkeypatch):
     monkeypatch.setattr(address_module.sys, "platform", platform)
@@ -101,6 +108,55 @@ def test_the_default_address_is_the_backends_default():
     settings = pytest.importorskip("layert2v_backend.settings")
 
     assert default_address() == settings.Settings().address
+
+
+def test_without_unix_sockets_the_default_address_is_the_backends_default_too(monkeypatch):
+    settings = pytest.importorskip("layert2v_backend.settings")
+    monkeypatch.setattr(address_module.sys, "platform", "win32")
+    system = types.SimpleNamespace(**vars(os) | {"name": "nt"})
+    monkeypatch.setattr(settings, "os", system)
+
+    assert default_address() == settings.Settings().address == LOOPBACK_ADDRESS
+
+
+def test_texts_name_the_default_address_and_no_other():
+    root = Path(layert2v_client.__file__).parents[2]
+    folders = ("backend", "proto/layert2v_client", "blender_addon", "docs")
+    files = [path for folder in folders for path in (root / folder).rglob("*")]
+    texts = [path for path in files if path.suffix in (".py", ".md")] + [root / "README.md"]
+
+    for path in texts:
+        named = set(re.findall(r"127\.0\.0\.1:\d{4,5}\b", path.read_text(encoding="utf-8")))
+        assert named <= {LOOPBACK_ADDRESS}, path
+
+
+@pytest.mark.parametrize("address", ["192.168.0.3:50461", "example.org:443", "[2001:db8::1]:1"])
+def test_a_token_is_not_sent_in_clear_to_another_computer(address):
+    with pytest.raises(TokenInClear, match="encrypted connection"):
+        Client.connect(address, token="secret")
+
+
+@pytest.mark.parametrize("address", ["127.0.0.1:1", "localhost:1", "[::1]:1", "unix:/x"])
+def test_a_token_is_sent_to_this_computer(address):
+    async def connect():
+        Client.connect(address, token="secret").close()
+
+    asyncio.run(connect())
+
+
+def test_every_reason_of_being_full_has_a_remedy_of_its_own():
+    grpc = pytest.importorskip("grpc")
+    errors = pytest.importorskip("layert2v_backend.errors")
+    kinds = [errors.Refused]
+    for kind in kinds:
+        kinds += kind.__subclasses__()
+    full = grpc.StatusCode.RESOURCE_EXHAUSTED
+    reasons = {kind.reason for kind in kinds[1:] if kind.code is full}
+
+    remedies = [REMEDIES[reason] for reason in reasons]
+
+    assert {"DISK_FULL", "QUEUE_FULL", "TOO_MANY_CALLS"} <= reasons
+    assert len(set(remedies)) == len(remedies)
 
 
 def test_the_public_names_are_these():

@@ -32,9 +32,9 @@ class BackendProcess:
 
 
 def backend_environment() -> dict[str, str]:
-    """One thread, and the tests' own modules."""
-    path = os.pathsep.join(filter(None, (str(TESTS), os.environ.get("PYTHONPATH"))))
-    return os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": path}
+    """One thread, and the tests' own modules before those that the caller names."""
+    paths = filter(None, (str(TESTS), os.environ.get("PYTHONPATH")))
+    return os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": os.pathsep.join(paths)}
 
 
 @contextmanager

@@ -16,10 +16,11 @@ DEADLINE_S = 20.0
 
 @contextmanager
 def fresh_blender() -> Iterator[Any]:
-    """Reset Blender to an empty file and register the add-on; unregister it afterwards."""
+    """Reset Blender to an empty file and register the add-on; end both afterwards."""
     import bpy
 
     import blender_addon
+    from blender_addon.scene import pump
 
     bpy.ops.wm.read_factory_settings(use_empty=True)
     bpy.context.preferences.system.use_online_access = True
@@ -28,6 +29,8 @@ def fresh_blender() -> Iterator[Any]:
         yield bpy
     finally:
         blender_addon.unregister()
+        bpy.app.timers.unregister(pump.close_if_gone)
+        pump.close_if_gone()
 
 
 def pump_until(is_done: Callable[[], bool], what: str) -> None:

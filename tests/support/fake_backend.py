@@ -8,6 +8,7 @@ bytes, stop and come back on the same port.
 import asyncio
 import socket
 import threading
+import zlib
 from collections import defaultdict, deque
 from dataclasses import dataclass, field
 from typing import Any, Self
@@ -17,7 +18,7 @@ from grpclib.exceptions import GRPCError
 from grpclib.server import Server, Stream
 
 from layert2v.v1 import artifact_grpc, artifact_pb2, job_grpc, job_pb2, system_grpc, system_pb2
-from layert2v_client.crc32c import crc32c
+from layert2v_client.crc32c import crc32c_numpy
 from layert2v_client.status import DetailsCodec, StatusDetails, Violation
 from support.fake_takes import FakeFile, draw_take
 
@@ -64,12 +65,18 @@ class Script:
     """So many of the next reads send a chunk whose bytes do not match its CRC32C."""
     wrong_files: int = 0
     """So many of the next reads send other bytes, with a CRC32C that fits them."""
+    has_crc32: bool = True
+    """Chunks carry the second checksum, which older backends lack."""
     hold: bool = False
     """Jobs wait in RUNNING until `FakeBackend.finish`."""
     fail_with: job_pb2.JobError | None = None
     """Jobs end FAILED with this."""
     empty_frames: list[int] = field(default_factory=list)
     """What jobs report of their foregrounds."""
+    vocabulary: system_pb2.Vocabulary | None = None
+    """What the model says it knows."""
+    unknown_words: list[job_pb2.UnknownWords] = field(default_factory=list)
+    """What jobs report of their prompts."""
     manifest_path: str = "manifest.json"
     """Where the manifest claims to belong."""
     read_offsets: list[int] = field(default_factory=list)
@@ -114,6 +121,7 @@ class _Jobs(job_grpc.JobServiceBase):
         filled.model = filled.model or "tiny"
         filled.width, filled.height = filled.width or 96, filled.height or 64
         filled.num_frames = filled.num_frames or 9
+        job.proto.unknown_words.extend(self.script.unknown_words)
         filled.prompt = filled.prompt or ", ".join(layer.prompt for layer in shot.layers)
         job.record(state=job_pb2.JOB_STATE_QUEUED)
         job.record(state=job_pb2.JOB_STATE_RUNNING)
@@ -242,14 +250,20 @@ class _Artifacts(artifact_grpc.ArtifactServiceBase):
         if self.script.wrong_files:
             self.script.wrong_files -= 1
             data = bytes(len(data))
-        checksum = crc32c(data)
+        checksum, other = crc32c_numpy(data), zlib.crc32(data)
         if self.script.damage_reads:
             self.script.damage_reads -= 1
             data = data[:-1] + bytes([data[-1] ^ 1])
-        return artifact_pb2.ReadArtifactChunk(offset=offset, data=data, crc32c=checksum)
+        chunk = artifact_pb2.ReadArtifactChunk(offset=offset, data=data, crc32c=checksum)
+        if self.script.has_crc32:
+            chunk.crc32 = other
+        return chunk
 
 
 class _Models(system_grpc.ModelServiceBase):
+    def __init__(self, script: Script) -> None:
+        self._script = script
+
     async def ListModels(self, stream: Stream[Any, Any]) -> None:
         await stream.recv_message()
         model = system_pb2.Model(
@@ -262,6 +276,7 @@ class _Models(system_grpc.ModelServiceBase):
             default_num_inference_steps=24,
             default_guidance_scale=3.0,
             fps=8.0,
+            vocabulary=self._script.vocabulary,
         )
         await stream.send_message(system_pb2.ListModelsResponse(models=[model]))
 
@@ -361,7 +376,7 @@ class FakeBackend:
         services = [
             self._jobs,
             _Artifacts(self.script, self._jobs),
-            _Models(),
+            _Models(self.script),
             _System(self.script),
         ]
         self._server = _Server(services, status_details_codec=DetailsCodec())

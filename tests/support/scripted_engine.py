@@ -38,7 +38,7 @@ class ScriptedEngine:
         self.may_go_on.set()
         self.is_holding = threading.Event()
         """Set while a task is held."""
-        self.endings: list[Failed | WorkerLost] = []
+        self.endings: list[Failed | Stopped | Exception] = []
         """How the next tasks end, instead of well."""
         self.cancelled: list[tuple[str, int]] = []
         self.is_model_loaded = False
@@ -64,7 +64,7 @@ class ScriptedEngine:
                 return
         if self.endings:
             ending = self.endings.pop(0)
-            if isinstance(ending, WorkerLost):
+            if isinstance(ending, Exception):
                 raise ending
             yield ending
             return
@@ -97,9 +97,12 @@ class ScriptedEngine:
         sealed = [store.seal(folder / str(number)) for number in range(len(files))]
         store.adopt(sealed)
         artifacts = [
-            Artifact(path, kind, ArtifactFormat.PNG, index, frame, file.size_bytes, file.sha256)
+            Artifact(
+                path, kind, ArtifactFormat.PNG, index, frame, file.size_bytes, file.sha256,
+                file.checksums,
+            )
             for (path, kind, index, frame), file in zip(files, sealed, strict=True)
-        ]
+        ]  # fmt: skip
         report = None if task.shot.skip_finishing else REPORT
         return Finished((*artifacts, *task.kept), report, {"denoising": 1.5, "writing": 0.5})
 

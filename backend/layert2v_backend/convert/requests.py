@@ -7,7 +7,7 @@ import re
 import uuid
 
 from layert2v.v1 import shot_pb2
-from layert2v_backend.errors import FieldViolation, InvalidRequest
+from layert2v_backend.errors import FieldViolation, InvalidRequest, shown
 
 MAX_PAGE_JOBS = 500
 MAX_PAGE_ARTIFACTS = 1000
@@ -33,7 +33,7 @@ def request_id_from_proto(request_id: str) -> str | None:
         return str(uuid.UUID(request_id))
     except ValueError as failure:
         raise _invalid(
-            "request_id", f"{request_id[:80]!r} is no UUID: make one for each new shot"
+            "request_id", f"{shown(request_id)} is no UUID: make one for each new shot"
         ) from failure
 
 
@@ -46,7 +46,7 @@ def job_id_from_name(name: str, field: str = "name") -> str:
     match = JOB_NAME.fullmatch(name)
     if not match:
         raise _invalid(
-            field, f"{name[:80]!r} is not of the form jobs/{{job}} with a to z, 0 to 9 and -"
+            field, f"{shown(name)} is not of the form jobs/{{job}} with a to z, 0 to 9 and -"
         )
     return match[1]
 
@@ -60,7 +60,7 @@ def artifact_ids_from_name(name: str) -> tuple[str, str]:
     match = _ARTIFACT_NAME.fullmatch(name)
     if not match:
         form = "jobs/{job}/artifacts/{artifact} with a to z, 0 to 9 and -"
-        raise _invalid("name", f"{name[:80]!r} is not of the form {form}")
+        raise _invalid("name", f"{shown(name)} is not of the form {form}")
     return match[1], match[2]
 
 
@@ -113,5 +113,5 @@ def job_page_from_proto(token: str) -> int | None:
 
 def _bad_token(token: str) -> InvalidRequest:
     return _invalid(
-        "page_token", f"{token[:80]!r} is no page token: use next_page_token as it was given"
+        "page_token", f"{shown(token)} is no page token: use next_page_token as it was given"
     )

@@ -18,6 +18,7 @@ from layert2v_backend.errors import (
     Refused,
     UnknownJob,
     UnknownModel,
+    shown,
 )
 from layert2v_backend.jobs import (
     MAX_SEED,
@@ -30,6 +31,8 @@ from layert2v_backend.jobs import (
 )
 from layert2v_backend.models import Catalogue, Limits, Model
 
+MAX_LAYERS = 64
+"""No model has so many; a request with more is refused before anything walks its layers."""
 MAX_STEPS = 200
 MAX_GUIDANCE = 20.0
 
@@ -71,6 +74,22 @@ def layer_seed(shot_seed: int, layer_index: int) -> int:
     """
     digest = hashlib.sha256(f"{shot_seed}/layer_{layer_index}".encode()).digest()
     return int.from_bytes(digest[:8], "big") >> 1
+
+
+def check_counts(shot: shot_pb2.Shot) -> None:
+    """Refuse a shot that no model could make, before anything walks it.
+
+    Raises:
+        InvalidShot: It has more than `MAX_LAYERS` layers.
+    """
+    if len(shot.layers) > MAX_LAYERS:
+        found = _Findings()
+        found.add(
+            "shot.layers",
+            f"there are {len(shot.layers)} layers, no model makes more than {MAX_LAYERS}: "
+            f"send fewer",
+        )
+        found.raise_if_any()
 
 
 def kept_job_ids(shot: shot_pb2.Shot) -> set[str]:
@@ -194,6 +213,7 @@ def _check_text(text: str, field: str, limits: Limits, found: _Findings) -> None
             f"the prompt has {len(text)} characters, {limits.id} reads {limits.max_prompt_chars}: "
             f"shorten it by {len(text) - limits.max_prompt_chars}",
         )
+        return
     for position, character in enumerate(text):
         is_control = unicodedata.category(character) == "Cc" and character not in "\n\t"
         if is_control or character in _BIDIRECTIONAL:
@@ -263,7 +283,7 @@ def _kept_from_proto(
     name, index = layer.kept.job, layer.kept.layer_index
     match = JOB_NAME.fullmatch(name)
     if not match:
-        add(f"{field}.kept.job", f"{name[:80]!r} is not of the form jobs/{{job}}")
+        add(f"{field}.kept.job", f"{shown(name)} is not of the form jobs/{{job}}")
         return None
     job = kept.get(match[1])
     if job is None:

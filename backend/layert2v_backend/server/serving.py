@@ -63,6 +63,8 @@ async def serve(
         engine = engine or _process_engine(settings)
         store = ArtifactStore(settings.state / "artifacts")
         catalogue = find_models(settings.models_dirs)
+        for fault in catalogue.faults:
+            log.warning("model_unusable", why=fault)
         scheduler = Scheduler(journal, store, catalogue, engine, settings)
         healthy = await _add_services(server, scheduler)
         work = await scheduler.start()
@@ -107,6 +109,7 @@ def _worker_options(settings: Settings) -> WorkerOptions:
         settings.step_cache,
         settings.refresh_kept_every,
         settings.compile_blocks,
+        settings.precision,
     )
     if options.approximations:
         log.warning("approximate", **options.approximations)

@@ -1,5 +1,7 @@
 """Runs one task into one take: load, generate, finish, write. The only torch in the backend."""
 
+import os
+import re
 import sys
 import time
 import traceback
@@ -12,7 +14,7 @@ import torch
 from layert2v_backend.admission import size_of
 from layert2v_backend.artifacts import ArtifactStore
 from layert2v_backend.errors import ModelDamaged
-from layert2v_backend.faults import STATE_FOLDER, fault_of
+from layert2v_backend.faults import DISK_ERRORS, STATE_FOLDER, fault_of
 from layert2v_backend.jobs import (
     DEVICE_FAILED,
     EXACT,
@@ -37,6 +39,15 @@ from layert2v_model.media import UnreadableMedia
 from layert2v_model.pipeline import ShotPrompts
 from layert2v_model.plan import Plan
 
+_REASONS: dict[type[Exception], str] = {
+    DamagedModel: "MODEL_DAMAGED",
+    InvalidShot: "INVALID_SHOT",
+    UnreadableMedia: "DATA_LOSS",
+    NotFinite: "NOT_FINITE",
+}
+"""Errors of the model's library that say what is wrong and what to do."""
+_FOLDERS = re.compile(r"(?<![\w.])(?:[A-Za-z]:)?[\\/](?:[^\s\\/:;,()'\"]+[\\/])+")
+"""The folders of an absolute path, on any system; a folder with a space ends them."""
 _REPORT_INTERVAL_S = 0.1
 """Each report is a durable row; ten a second are enough for a progress bar."""
 
@@ -239,15 +250,10 @@ def _first_line(failure: Exception) -> str:
 
 
 def _error_of(failure: Exception, task: Task) -> JobError:
-    if isinstance(failure, DamagedModel):
-        return JobError("MODEL_DAMAGED", str(failure))
-    if isinstance(failure, InvalidShot):
-        return JobError("INVALID_SHOT", str(failure))
-    if isinstance(failure, UnreadableMedia):
-        return JobError("DATA_LOSS", str(failure))
-    if isinstance(failure, NotFinite):
-        return JobError("NOT_FINITE", str(failure))
-    if isinstance(failure, OSError) and failure.errno:
+    for kind, reason in _REASONS.items():
+        if isinstance(failure, kind):
+            return JobError(reason, without_paths(str(failure), task))
+    if isinstance(failure, OSError) and failure.errno in DISK_ERRORS:
         fault = fault_of(failure, _place_of(failure, task))
         return JobError(fault.reason, fault.message)
     if isinstance(failure, torch.OutOfMemoryError | MemoryError):
@@ -257,7 +263,14 @@ def _error_of(failure: Exception, task: Task) -> JobError:
         )
         return JobError("OUT_OF_MEMORY", message)
     message = (
-        f"the worker failed ({type(failure).__name__}: {failure}): try again, and if it stays "
-        f"report it with worker.log from the state folder"
+        "the worker met a fault of its own: try again, and if it stays report it with worker.log "
+        "from the state folder, which says more"
     )
     return JobError("INTERNAL", message)
+
+
+def without_paths(message: str, task: Task) -> str:
+    """Leave only the last part of the server's paths in a message for clients."""
+    for folder in (Path(task.model_folder).parent, Path(task.store)):
+        message = message.replace(f"{folder}{os.sep}", "")
+    return _FOLDERS.sub("", message)

@@ -101,7 +101,9 @@ class TakeWriter:
     def _artifact(self, draft: _Draft) -> Artifact:
         kind, form, layer, frame, sealed = draft
         path = sealed.path.relative_to(self._folder).as_posix()
-        return Artifact(path, kind, form, layer, frame, sealed.size_bytes, sealed.sha256)
+        return Artifact(
+            path, kind, form, layer, frame, sealed.size_bytes, sealed.sha256, sealed.checksums
+        )
 
     def _write_manifest(self, manifest: dict[str, Any]) -> _Draft:
         path = self._folder / "manifest.json"

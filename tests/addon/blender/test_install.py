@@ -43,6 +43,11 @@ wait(lambda: not board.active and not board.ready)
 editor = bpy.context.scene.sequence_editor
 strips = editor.strips if hasattr(editor, "strips") else editor.sequences
 names = sorted(strip.name for strip in strips)
+runtime = sys.modules[name + ".scene.runtime"].runtime
+session, jobs = runtime.session, list(runtime.board.jobs)
+bpy.ops.wm.read_homefile(app_template="Video_Editing")
+bpy.ops.wm.read_homefile(app_template="")
+assert runtime.session is session and list(runtime.board.jobs) == jobs
 import layert2v_client
 bpy.ops.preferences.addon_disable(module=name)
 assert not hasattr(bpy.types.Scene, "layert2v")

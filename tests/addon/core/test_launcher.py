@@ -117,7 +117,7 @@ def test_the_command_is_found_on_path(tmp_path, monkeypatch):
 def test_no_command_says_how_to_install_one(monkeypatch, tmp_path):
     monkeypatch.setenv("PATH", str(tmp_path))
 
-    with pytest.raises(BackendNotFound, match="pip install"):
+    with pytest.raises(BackendNotFound, match=r"README\.md.*Backend Command"):
         find_command("")
     with pytest.raises(BackendNotFound, match="'nothing' does not exist"):
         find_command("nothing at all")
@@ -138,3 +138,36 @@ def test_windows_paths_keep_their_backslashes(monkeypatch):
     words = launcher_module._split(r'"C:\Program Files\l.exe" --x')
 
     assert words == [r"C:\Program Files\l.exe", "--x"]
+
+
+@pytest.mark.parametrize(
+    ("program", "sentence"),
+    [
+        (
+            "import sys; sys.exit('layert2v-backend: another backend uses the state folder X')",
+            "The backend did not start: another backend uses the state folder X.",
+        ),
+        (
+            """print('{"level": "error", "message": "no space left"}'); raise SystemExit(3)""",
+            "The backend ended with code 3: no space left",
+        ),
+        ("print('[1]'); raise SystemExit(3)", "The backend ended with code 3: [1]"),
+        ("raise SystemExit(3)", "The backend ended with code 3."),
+    ],
+)
+def test_a_failed_start_is_told_in_a_sentence(launcher, tmp_path, program, sentence):
+    start(launcher, program, tmp_path)
+    wait_for(launcher, LaunchState.ENDED)
+
+    assert launcher.failure() == sentence
+
+
+def test_a_stop_that_was_asked_for_is_no_failure(launcher, tmp_path):
+    start(launcher, SERVES, tmp_path)
+    wait_for(launcher, LaunchState.SERVING)
+    assert not launcher.is_stopped_on_purpose
+
+    launcher.stop()
+    wait_for(launcher, LaunchState.STOPPED)
+
+    assert launcher.is_stopped_on_purpose

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from blender_addon.core.channels import LAST_CHANNEL, NoFreeChannels, Span, first_free_channel
 from blender_addon.core.paths import (
+    check_apart,
     media_root,
     next_take_number,
     safe_path,
@@ -122,6 +123,33 @@ def test_take_numbers_go_on(tmp_path):
 def test_a_path_that_leaves_the_folder_is_refused(path, tmp_path):
     with pytest.raises(ValueError, match="cannot be written safely"):
         safe_path(tmp_path, path)
+
+
+@pytest.mark.parametrize(
+    "path", ["aux", "AUX", "nul.exr", "png/lpt1.png", "com1/x.png", "Con.tar.gz", "prn", "a ", "a."]
+)
+def test_a_name_that_windows_reserves_is_refused(path, tmp_path):
+    with pytest.raises(ValueError, match="cannot be written safely"):
+        safe_path(tmp_path, path)
+
+
+@pytest.mark.parametrize("path", ["auxiliary.png", "console/x.png", "com10.png", "null.png"])
+def test_a_name_that_only_begins_like_a_device_is_joined(path, tmp_path):
+    assert safe_path(tmp_path, path) == tmp_path.joinpath(*path.split("/"))
+
+
+@pytest.mark.parametrize(
+    "paths", [["a.png", "A.PNG"], ["a.png", "a.png"], ["full", "full/x.png"], ["B/x", "b/X"]]
+)
+def test_paths_that_would_overwrite_each_other_are_refused(paths):
+    with pytest.raises(ValueError, match="overwrite"):
+        check_apart(paths)
+    with pytest.raises(ValueError, match="overwrite"):
+        check_apart(reversed(paths))
+
+
+def test_the_paths_of_a_take_are_apart():
+    check_apart(["full/png/a_0001.png", "full/png/a_0002.png", "full/exr/a_0001.exr", "x.json"])
 
 
 def test_an_ordinary_path_is_joined(tmp_path):

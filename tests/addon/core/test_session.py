@@ -1,4 +1,5 @@
 import json
+import shutil
 import time
 from dataclasses import replace
 
@@ -17,6 +18,7 @@ from blender_addon.core.shots import new_shot, regenerated
 from blender_addon.core.takes import UnreadableTake, load_take, takes_of_shot
 from layert2v.v1 import job_pb2
 from layert2v_client import ArtifactFormat, ArtifactKind, JobStage, Progress
+from layert2v_words import UnknownWords
 from support.fake_backend import FakeBackend, invalid_shot
 
 SHOT = new_shot("a beach", ("a red ball", "a blue ball"), num_frames=2)
@@ -113,6 +115,23 @@ def test_a_reply_that_was_lost_does_not_make_a_second_job(session, journal, back
 
     assert len(backend.jobs) == 1
     assert len(backend.script.create_requests) == 2
+
+
+def test_what_the_model_did_not_know_is_kept_with_the_take(session, journal, backend):
+    backend.script.unknown_words.append(
+        job_pb2.UnknownWords(layer_index=1, words="dragon", nearest=["a fox"], message="No dragon")
+    )
+
+    record = run(session, journal, make_record(session))
+
+    take = load_take(journal.folder / record.take_folder)
+    assert take.unknown_words == (UnknownWords(1, "dragon", ("a fox",), "No dragon"),)
+    assert take.notice(1) == "No dragon."
+    assert take.notice(0) == ""
+    described = json.loads((take.folder / "take.json").read_text())
+    del described["unknown_words"]
+    (take.folder / "take.json").write_text(json.dumps(described))
+    assert load_take(take.folder).unknown_words == ()
 
 
 def test_the_models_are_told_when_the_backend_answers(session):
@@ -219,7 +238,7 @@ def test_a_running_job_is_cancelled_at_the_backend(session, journal, backend):
     session.submit(make_record(session), journal)
     follow(session, state_is(RecordState.RUNNING))
 
-    session.cancel("one")
+    session.cancel(make_record(session), journal)
 
     follow(session, state_is(RecordState.CANCELLED))
     assert backend.jobs["jobs/job0001"].proto.state == job_pb2.JOB_STATE_CANCELLED
@@ -231,11 +250,10 @@ def test_a_request_that_no_backend_has_is_cancelled_here(journal):
     session.submit(make_record(session), journal)
     follow(session, lambda board: board.is_up is False and board.active)
 
-    session.cancel("one")
+    session.cancel(make_record(session), journal)
 
     follow(session, state_is(RecordState.CANCELLED))
-    session.cancel("one")
-    session.cancel("unknown")
+    session.cancel(make_record(session), journal)
     session.close()
     assert journal.records()["one"].state is RecordState.CANCELLED
 
@@ -377,17 +395,124 @@ def test_sentences_of_the_backend_are_kept_for_the_log():
     assert not board.jobs
 
 
-def test_a_cancel_that_is_not_heard_is_logged(session, journal, backend):
+def test_a_cancel_that_is_not_heard_is_sent_until_it_is(session, journal, backend):
     backend.script.hold = True
     session.submit(make_record(session), journal)
     board = follow(session, state_is(RecordState.RUNNING))
-    backend.script.refusals["CancelJob"].append(GRPCError(Status.INTERNAL, "a fault"))
+    backend.script.refusals["CancelJob"].extend(
+        [GRPCError(Status.INTERNAL, "a fault"), GRPCError(Status.UNAVAILABLE, "gone")]
+    )
 
-    session.cancel("one")
+    session.cancel(board.jobs["one"].record, journal)
 
-    follow(session, lambda board: bool(board.messages), board)
-    assert "Cancel was not heard: a fault" in board.messages[0]
-    assert board.jobs["one"].caption == "cancelling"
+    follow(session, lambda board: bool(board.jobs["one"].record.error), board)
+    assert "has not heard the cancel yet" in board.jobs["one"].record.error
+    follow(session, state_is(RecordState.CANCELLED), board)
+    assert board.jobs["one"].record.error == ""
+    assert backend.jobs["jobs/job0001"].proto.state == job_pb2.JOB_STATE_CANCELLED
+
+
+def test_a_cancel_while_the_link_is_down_reaches_the_backend_that_comes_back(
+    session, journal, backend
+):
+    backend.script.hold = True
+    session.submit(make_record(session), journal)
+    board = follow(session, state_is(RecordState.RUNNING))
+    backend.stop()
+
+    session.cancel(board.jobs["one"].record, journal)
+    follow(session, lambda board: bool(board.jobs["one"].record.error), board)
+    assert journal.records()["one"].is_cancel_pending
+    backend.start()
+
+    follow(session, state_is(RecordState.CANCELLED), board)
+    assert backend.jobs["jobs/job0001"].proto.state == job_pb2.JOB_STATE_CANCELLED
+
+
+def test_a_cancel_outlives_the_blender_that_made_it(session, journal, backend):
+    backend.script.hold = True
+    session.submit(make_record(session), journal)
+    board = follow(session, state_is(RecordState.RUNNING))
+    backend.stop()
+    session.cancel(board.jobs["one"].record, journal)
+    follow(session, lambda board: board.jobs["one"].record.is_cancel_pending, board)
+    session.close()
+    backend.start()
+
+    again = Session(session.address)
+    again.attach(journal, "project")
+    follow(again, state_is(RecordState.CANCELLED))
+    again.close()
+
+    assert backend.jobs["jobs/job0001"].proto.state == job_pb2.JOB_STATE_CANCELLED
+
+
+def test_a_cancel_whose_creation_was_not_acknowledged_stops_the_job(session, journal, backend):
+    backend.script.hold = True
+    backend.script.refusals["CreateJob.reply"].extend([GRPCError(Status.UNAVAILABLE, "lost")] * 9)
+    session.submit(make_record(session), journal)
+    follow(session, lambda _: len(backend.script.create_requests) > 1)
+
+    session.cancel(make_record(session), journal)
+
+    follow(session, state_is(RecordState.CANCELLED))
+    assert len(backend.jobs) == 1
+    assert backend.jobs["jobs/job0001"].proto.state == job_pb2.JOB_STATE_CANCELLED
+
+
+def test_a_cancel_of_a_job_that_is_gone_is_kept(session, journal, backend):
+    backend.script.hold = True
+    session.submit(make_record(session), journal)
+    board = follow(session, state_is(RecordState.RUNNING))
+    backend.script.refusals["CancelJob"].append(GRPCError(Status.NOT_FOUND, "deleted"))
+
+    session.cancel(board.jobs["one"].record, journal)
+
+    follow(session, state_is(RecordState.CANCELLED), board)
+
+
+def test_a_take_that_was_made_in_spite_of_its_cancel_is_offered_not_imported(
+    session, journal, backend
+):
+    backend.script.hold = True
+    session.submit(make_record(session), journal)
+    board = follow(session, state_is(RecordState.RUNNING))
+    backend.stop()
+    session.cancel(board.jobs["one"].record, journal)
+    follow(session, lambda board: board.jobs["one"].record.is_cancel_pending, board)
+    backend.finish()
+    backend.start()
+
+    follow(session, state_is(RecordState.CANCELLED), board)
+
+    assert [view.record.request_id for view in board.offered] == ["one"]
+    wanted = replace(board.jobs["one"].record, state=RecordState.FETCHING, is_import_asked=True)
+    session.submit(wanted, journal)
+    follow(session, state_is(RecordState.READY), board)
+    assert board.jobs["one"].record.is_wanted
+
+
+def test_a_cancel_that_comes_with_the_take_keeps_it_from_being_imported(session, journal):
+    record = run(session, journal, make_record(session))
+
+    session.cancel(record, journal)
+
+    board = follow(session, lambda board: journal.records()["one"].is_cancel_asked)
+    assert not journal.records()["one"].is_wanted
+    assert not board.failed
+
+
+def test_a_cancel_by_another_process_keeps_the_take_from_being_imported(session, journal, backend):
+    backend.script.hold = True
+    session.submit(make_record(session), journal)
+    board = follow(session, state_is(RecordState.RUNNING))
+    other = Journal(journal.folder, "other")
+    other.append(replace(make_record(session), is_cancel_asked=True))
+
+    backend.finish()
+
+    follow(session, state_is(RecordState.READY), board)
+    assert not board.jobs["one"].record.is_wanted
 
 
 def test_a_fault_of_the_add_on_itself_reaches_the_artist(session, journal, monkeypatch):
@@ -439,3 +564,40 @@ def test_a_fetch_goes_on_with_the_files_that_are_whole(session, journal, backend
 
     assert num_read > 1
     assert len(backend.script.read_offsets) < num_read + 6 * 2 + 1
+
+
+def test_a_fetch_has_a_folder_of_its_own_and_uses_what_another_process_has(
+    session, journal, backend, monkeypatch
+):
+    gone = GRPCError(Status.NOT_FOUND, "gone")
+    backend.script.refusals["ReadArtifact"].extend([None] * 5 + [gone])
+    session.submit(make_record(session), journal)
+    board = follow(session, state_is(RecordState.FAILED))
+    num_read = len(backend.script.read_offsets)
+    (left,) = journal.folder.rglob("*-*.part")
+    monkeypatch.setattr(fetch_module, "PROCESS", "anotherone")
+
+    run(session, journal, replace(board.failed[0].record, state=RecordState.SUBMITTING))
+
+    assert left.is_dir()
+    assert len(backend.script.read_offsets) < num_read + 6 * 2 + 1
+    assert len(takes_of_shot(journal.folder / "shot_1")) == 1
+
+
+def test_two_processes_that_fetch_one_take_end_with_one_take(
+    session, journal, backend, monkeypatch
+):
+    rename = fetch_module.os.replace
+
+    def be_slower(source, target):
+        if str(source).endswith(".part") and "take_" in str(target):
+            shutil.copytree(source, target)  # as the other process has just done
+        rename(source, target)
+
+    monkeypatch.setattr(fetch_module.os, "replace", be_slower)
+
+    record = run(session, journal, make_record(session))
+
+    assert len(takes_of_shot(journal.folder / "shot_1")) == 1
+    load_take(journal.folder / record.take_folder)
+    assert not list(journal.folder.rglob("*.part"))
