@@ -23,21 +23,29 @@ def open_journal(path: Path) -> sqlite3.Connection:
         CannotServe: Another backend has it, it is damaged, or written by a newer version; or the
             disk refuses it.
     """
+    _keep_orphans(path)
     try:
-        _keep_orphans(path)
         database = sqlite3.connect(
             path, timeout=_LOCK_WAIT_S, isolation_level=None, check_same_thread=False
         )
-        # Text that is damaged is a damaged row, not an error of every query that meets it.
-        database.text_factory = lambda data: data.decode("utf-8", "replace")
-        database.execute("PRAGMA locking_mode = EXCLUSIVE")
-        database.execute("PRAGMA journal_mode = WAL")
-        database.execute("PRAGMA synchronous = FULL")
-        database.execute("PRAGMA foreign_keys = ON")
-        _migrate(database, path)
+        try:
+            _prepare(database, path)
+        except (sqlite3.DatabaseError, CannotServe):
+            database.close()
+            raise
     except sqlite3.DatabaseError as failure:
         raise CannotServe(_opening_failure(path, failure)) from failure
     return database
+
+
+def _prepare(database: sqlite3.Connection, path: Path) -> None:
+    # Text that is damaged is a damaged row, not an error of every query that meets it.
+    database.text_factory = lambda data: data.decode("utf-8", "replace")
+    database.execute("PRAGMA locking_mode = EXCLUSIVE")
+    database.execute("PRAGMA journal_mode = WAL")
+    database.execute("PRAGMA synchronous = FULL")
+    database.execute("PRAGMA foreign_keys = ON")
+    _migrate(database, path)
 
 
 def _keep_orphans(path: Path) -> None:
@@ -85,5 +93,6 @@ def _opening_failure(path: Path, failure: sqlite3.DatabaseError) -> str:
     if name.startswith(("SQLITE_NOTADB", "SQLITE_CORRUPT")):
         return damaged_journal(path, failure)
     fault = fault_of_sqlite(failure, path)
-    why = f"{failure}: check the folder and its disk" if fault is None else fault.message
-    return f"the journal {path} cannot be opened, {why}"
+    if fault is None:
+        return f"the journal {path} cannot be opened ({failure}): check the folder and its disk"
+    return f"the journal {path} cannot be opened because {fault.message}"

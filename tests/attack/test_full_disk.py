@@ -1,13 +1,22 @@
 """A disk without a byte left: cancels are heard, restarts work, and nothing is lost."""
 
+import shutil
+import subprocess
+from pathlib import Path
+
 import pytest
 
 from layert2v.v1 import job_pb2
+from layert2v_backend.errors import CannotServe, DiskNotWritable
+from layert2v_backend.journal import Journal
 from layert2v_backend.settings import Settings
+from support.journal_entries import SHOT
 from support.running_backend import running_backend
 from support.scripted_engine import ScriptedEngine
 from support.small_disk import SmallDisk
 from support.wire_shots import make_shot
+
+pytestmark = pytest.mark.slow
 
 
 def holding() -> ScriptedEngine:
@@ -71,4 +80,32 @@ def test_the_trash_makes_room_the_oldest_day_first(
     assert (trash / "keep.txt").exists()
 
 
-pytestmark = pytest.mark.slow
+def set_immutable(path: Path, sign: str) -> None:
+    """Set or clear what only root may; `+` or `-`."""
+    chattr = shutil.which("chattr")
+    if chattr is None or subprocess.run([chattr, f"{sign}i", path], capture_output=True).returncode:
+        pytest.skip("this file system knows no immutable files, or this is not root")
+
+
+def test_an_immutable_journal_is_not_called_a_full_disk(tmp_path: Path) -> None:
+    path = tmp_path / "journal.sqlite3"
+    journal = Journal(path)
+    journal.create(SHOT, "a", 1.0)
+    files = (path, tmp_path / "journal.sqlite3-wal")
+    for file in files:
+        set_immutable(file, "+")
+    try:
+        with pytest.raises(DiskNotWritable, match="immutable flag"):
+            journal.create(SHOT, "b", 2.0)
+    finally:
+        for file in files:
+            set_immutable(file, "-")
+    journal.create(SHOT, "b", 3.0)
+    journal.close()
+
+    set_immutable(path, "+")
+    try:
+        with pytest.raises(CannotServe, match="immutable flag"):
+            Journal(path)
+    finally:
+        set_immutable(path, "-")
