@@ -1,13 +1,12 @@
-"""Which job runs where: one slot per engine, attempts, lost workers, and news for watchers.
+"""Which job runs where: one slot per engine, attempts and lost workers.
 
-Lives in the front door's event loop. The journal belongs to one thread of its own; whatever is
-acknowledged, published or told to a watcher is in the journal first.
+Lives in the front door's event loop. Whatever is acknowledged, published or told to a watcher is
+in the journal first.
 """
 
 import asyncio
 import time
-from collections.abc import AsyncGenerator, Callable, Iterable
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable
 from contextlib import aclosing
 from dataclasses import replace
 from typing import ParamSpec, TypeVar
@@ -20,17 +19,13 @@ from layert2v_backend.engine import Engine
 from layert2v_backend.errors import (
     DataLoss,
     DiskFull,
-    Draining,
-    InvalidRequest,
     ModelDamaged,
     QueueFull,
     StaleAttempt,
     StorageFault,
-    UnknownArtifact,
     UnknownModel,
     WorkerLost,
     WorkerNotStarted,
-    shown,
     words_of,
 )
 from layert2v_backend.jobs import (
@@ -39,7 +34,6 @@ from layert2v_backend.jobs import (
     Finished,
     Job,
     JobError,
-    JobEvent,
     JobProgress,
     JobState,
     Progress,
@@ -51,10 +45,9 @@ from layert2v_backend.jobs import (
 )
 from layert2v_backend.journal import Journal
 from layert2v_backend.models import Catalogue
-from layert2v_backend.promises import Promises
+from layert2v_backend.queries import Queries
 from layert2v_backend.settings import Settings
 from layert2v_backend.tidying import tidy
-from layert2v_backend.watching import READ_AT_ONCE, Watched
 from layert2v_backend.words import unknown_words_of
 from layert2v_words import UnknownWords
 
@@ -68,8 +61,8 @@ _ETA_FROM = 0.08
 log = structlog.get_logger()
 
 
-class Scheduler:
-    """The queue, its one running job, and those who watch."""
+class Scheduler(Queries):
+    """The queue and its one running job; answers about jobs as `Queries`."""
 
     def __init__(
         self,
@@ -79,17 +72,12 @@ class Scheduler:
         engine: Engine,
         settings: Settings,
     ) -> None:
+        super().__init__(journal, settings)
         self.catalogue = catalogue
         self.store = store
-        self._journal = journal
         self._engine = engine
-        self._settings = settings
         self._device = find_device(settings.memory_bytes)
-        self._thread = ThreadPoolExecutor(1, thread_name_prefix="journal")
         self._wake = asyncio.Event()
-        self._promises = Promises(journal, settings.max_lost_attempts, self._ring_soon)
-        self._watched = Watched(self._read_events)
-        self._is_draining = False
         self._working: asyncio.Task[None] | None = None
 
     async def start(self) -> asyncio.Task[None]:
@@ -98,7 +86,7 @@ class Scheduler:
         Returns:
             The work; it ends only by `drain`, or with the error that stopped it.
         """
-        self._loop = asyncio.get_running_loop()
+        self._begin()
         await self._engine.end_former_workers()
         self.store.drop_drafts()
         try:
@@ -124,15 +112,6 @@ class Scheduler:
         """Whether a worker holds a model, so that a job starts at once."""
         return self._engine.is_model_loaded
 
-    async def close(self) -> None:
-        """Close the journal; to be called after `drain`, when nobody reads any more."""
-        await self._on_journal(self._journal.close)
-        self._thread.shutdown()
-
-    async def _on_journal(self, call: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
-        loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(self._thread, lambda: call(*args, **kwargs))
-
     async def _insist(self, call: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
         """Call the journal until its disk takes it: what has happened must be written.
 
@@ -149,20 +128,6 @@ class Scheduler:
                 if isinstance(fault, DiskFull):
                     self.store.empty_trash(self._settings.min_free_bytes)
                 await asyncio.sleep(_DISK_RETRY_S)
-
-    def _ring(self, job_id: str) -> None:
-        self._watched.ring(job_id)
-
-    async def _read_events(self, job_id: str, after: int, limit: int) -> list[JobEvent]:
-        return await self._on_journal(self._journal.events, job_id, after, limit)
-
-    def _ring_soon(self, job_id: str) -> None:
-        """Ring from the journal's thread."""
-        self._loop.call_soon_threadsafe(self._ring, job_id)
-
-    async def find_request(self, request_id: str, request_sha256: str) -> Job | None:
-        """Find the job that a request has made before; see `Journal.find_request`."""
-        return await self._on_journal(self._journal.find_request, request_id, request_sha256)
 
     async def admit(self, shot: Shot) -> None:
         """Refuse new jobs while there is no room for them, and what never fits.
@@ -184,10 +149,6 @@ class Scheduler:
                 f"{free >> 20} MiB are free where the backend stores takes, "
                 f"{self._settings.min_free_bytes >> 20} MiB are needed: free some space"
             )
-
-    def _check_draining(self) -> None:
-        if self._is_draining:
-            raise Draining("the backend is stopping: try again when it is back")
 
     async def create(self, shot: Shot, request_sha256: str, request_id: str | None) -> Job:
         """Queue a shot; see `Journal.create`.
@@ -225,43 +186,6 @@ class Scheduler:
             )
         return self._journal.create(shot, request_sha256, time.time(), request_id, unknown_words)
 
-    async def get(self, job_id: str) -> Job:
-        """Read one job; raises UnknownJob."""
-        return self._promises.as_asked(await self._on_journal(self._journal.get, job_id))
-
-    async def find_jobs(self, job_ids: Iterable[str]) -> dict[str, Job]:
-        """Read those of `job_ids` that exist."""
-        return await self._on_journal(self._journal.find_jobs, sorted(job_ids))
-
-    async def list_jobs(self, limit: int, before: int | None) -> list[tuple[int, Job]]:
-        """List jobs, newest first; see `Journal.list_jobs`."""
-        listed = await self._on_journal(self._journal.list_jobs, limit, before)
-        return [(number, self._promises.as_asked(job)) for number, job in listed]
-
-    async def count(self, *states: JobState) -> int:
-        """Count the jobs in any of `states`."""
-        return await self._on_journal(self._journal.count, *states)
-
-    async def list_artifacts(self, job_id: str, after: str, limit: int) -> list[Artifact]:
-        """List artifacts in path order; raises UnknownJob."""
-        await self.get(job_id)
-        return await self._on_journal(self._journal.artifacts, job_id, after, limit)
-
-    async def get_artifact(self, job_id: str, artifact_id: str) -> Artifact:
-        """Read one artifact.
-
-        Raises:
-            UnknownArtifact: There is none, or no such job.
-        """
-        artifact = await self._on_journal(self._journal.find_artifact, job_id, artifact_id)
-        if artifact is None:
-            name = shown(f"jobs/{job_id}/artifacts/{artifact_id}")
-            raise UnknownArtifact(
-                f"there is no artifact {name}: list the artifacts of the job; "
-                f"it has some once it has succeeded"
-            )
-        return artifact
-
     async def cancel(self, job_id: str) -> Job:
         """Cancel a job; see `Journal.cancel`.
 
@@ -278,39 +202,6 @@ class Scheduler:
         if job.state is JobState.CANCELLING:
             await self._engine.cancel(job.id, job.attempt)
         return job
-
-    async def watch(self, job_id: str, after: int) -> AsyncGenerator[JobEvent, None]:
-        """Yield the events of a job after a sequence number, as they come, to the terminal one.
-
-        Ends early after `Settings.watch_limit_s`.
-
-        Raises:
-            UnknownJob: There is none.
-            InvalidRequest: The job has no such event yet.
-            Draining: The backend is stopping.
-        """
-        job = await self.get(job_id)
-        if after > job.last_sequence:
-            raise InvalidRequest(
-                f"after_sequence: {after} is past the last event of jobs/{job_id}, "
-                f"{job.last_sequence}: ask from the last one seen"
-            )
-        if job.state.is_terminal and after == job.last_sequence:
-            return
-        deadline = time.monotonic() + self._settings.watch_limit_s
-        async with self._watched.feed(job_id, job.last_sequence) as feed:
-            while time.monotonic() < deadline:
-                events = feed.after(after)
-                if events is None:
-                    events = await self._read_events(job_id, after, READ_AT_ONCE)
-                for event in events:
-                    yield event
-                    after = event.sequence
-                    if isinstance(event.what, JobState) and event.what.is_terminal:
-                        return
-                if not events:
-                    self._check_draining()
-                    await feed.news(after, deadline - time.monotonic())
 
     async def _work(self) -> None:
         try:
