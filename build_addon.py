@@ -107,9 +107,9 @@ def _download(requirement: str) -> None:
 
 
 def _own_wheel(version: str) -> Path:
-    """Pack the wire's stubs and the client; the stubs for grpcio servers stay out."""
+    """Pack the wire's stubs, the client and the words; the stubs for grpcio servers stay out."""
     files: dict[str, bytes] = {}
-    for package in ("layert2v", "layert2v_client"):
+    for package in ("layert2v", "layert2v_client", "layert2v_words"):
         found = _files_under(ROOT / "proto" / package)
         files |= {f"{package}/{name}": data for name, data in found.items() if _is_shipped(name)}
     info = f"layert2v_client-{version}.dist-info"

@@ -160,6 +160,7 @@ def describe_take(take: Take, seconds: float, rendered: list[Picture], address: 
         "seconds_by_stage": dict(job.seconds),
         "model_share": model_seconds / seconds,
         "finishing": asdict(job.report) if job.report else None,
+        "unknown_words": [asdict(each) for each in job.unknown_words],
         "largest_render_difference_255": largest_difference(rendered, full),
     }
 
@@ -206,7 +207,9 @@ def run(arguments: argparse.Namespace, socket_folder: str) -> dict[str, Any]:
     strip.select = True
     bpy.context.scene.sequence_editor.active_strip = strip
     seconds_2 = until_imported(
-        lambda: bpy.ops.layert2v.regenerate(prompt=arguments.replacement, seed=arguments.seed + 1)
+        lambda: bpy.ops.layert2v.regenerate(
+            prompt=arguments.replacement, seed=str(arguments.seed + 1)
+        )
     )
     rendered_2 = render_frames(out / "render")
     take_1, take_2 = takes_of_shot(shot_folder)
@@ -238,6 +241,7 @@ def main() -> None:
         raise SystemExit(f"demo: {error}") from error
     finally:
         blender_addon.unregister()
+        runtime.close()
     text = json.dumps(report, indent=1)
     (arguments.out / "report.json").write_text(text + "\n")
     print(text, flush=True)

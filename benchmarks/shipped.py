@@ -7,8 +7,9 @@ import torch
 from torch import Tensor
 
 import layert2v_model
-from layert2v_model.loading import fastest_dtype, load_pipeline
+from layert2v_model.loading import load_pipeline
 from layert2v_model.pipeline import LayerT2VPipeline, ShotPrompts
+from layert2v_model.precision import decide_precision
 
 WIDTH, HEIGHT, NUM_FRAMES = 96, 64, 9
 
@@ -22,7 +23,8 @@ PROMPTS = ShotPrompts(
 def load_shipped() -> LayerT2VPipeline:
     """Load `tiny` as the backend does."""
     assert layert2v_model.__file__ is not None
-    return load_pipeline(Path(layert2v_model.__file__).parent / "tiny", fastest_dtype())
+    folder = Path(layert2v_model.__file__).parent / "tiny"
+    return load_pipeline(folder, decide_precision(device=torch.device("cpu")).dtype)
 
 
 def shot(num_inference_steps: int, given: dict[str, Tensor] | None = None) -> dict[str, Any]:

@@ -1,8 +1,10 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The only file that knows Blender versions, 4.2 to 5.2. Says which version needs each branch."""
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import bpy
@@ -10,9 +12,83 @@ import bpy
 SRGB = "sRGB"
 """Colour space of PNG strips and of the sequencer, as every version names it."""
 LINEAR = "Linear Rec.709"
-"""Colour space of EXR strips."""
+"""Colour space of EXR strips, as every version names it."""
+SRGB_NAMES = (SRGB, "sRGB - Texture", "sRGB Encoded Rec.709 (sRGB)", "srgb_texture", "srgb_tx")
+"""The same space in the OCIO configurations of studios: ACES 1.0.3 and later, its aliases."""
+LINEAR_NAMES = (
+    LINEAR,
+    "Linear Rec.709 (sRGB)",
+    "Utility - Linear - Rec.709",
+    "Utility - Linear - sRGB",
+    "lin_rec709",
+    "lin_srgb",
+)
+"""The same space as `LINEAR` in other configurations. No role stands for it."""
 STANDARD = "Standard"
 """View transform that shows display-referred pictures as they are."""
+
+
+class ColourSpaceMissing(Exception):
+    """Raised when the OCIO configuration has no space for a picture; says which and the remedy."""
+
+
+def colour_space(*, is_linear: bool) -> str:
+    """Give the space of PNG or of EXR strips as the OCIO configuration in use names it.
+
+    A configuration without a known name for sRGB is asked by role: what it reads 8-bit pictures
+    as (`default_byte`).
+
+    Raises:
+        ColourSpaceMissing: The configuration has none.
+    """
+    settings = bpy.types.ColorManagedInputColorspaceSettings.bl_rna.properties["name"]
+    known = {item.identifier for item in settings.enum_items}
+    names = LINEAR_NAMES if is_linear else SRGB_NAMES
+    found = next((name for name in names if name in known), "")
+    found = found or ("" if is_linear else _byte_space())
+    if found:
+        return found
+    what = "scene-linear Rec. 709" if is_linear else "sRGB"
+    remedy = "show the shot from PNG" if is_linear else "add one of these names"
+    raise ColourSpaceMissing(
+        f"The OCIO configuration has no space for {what} ({', '.join(names)}): {remedy}."
+    )
+
+
+def _byte_space() -> str:
+    image = bpy.data.images.new("LayerT2V", 1, 1)
+    try:
+        return str(image.colorspace_settings.name)
+    finally:
+        bpy.data.images.remove(image)
+
+
+def use_standard_view(scene: Any) -> None:
+    """Show pictures as they are, and blend strips in sRGB: both or neither.
+
+    Raises:
+        ColourSpaceMissing: The OCIO configuration has no view `STANDARD`, or no sRGB.
+    """
+    space = colour_space(is_linear=False)
+    try:
+        scene.view_settings.view_transform = STANDARD
+    except TypeError:
+        raise ColourSpaceMissing(
+            f"The OCIO configuration has no view '{STANDARD}': choose one without tone mapping in "
+            "Render Properties > Color Management."
+        ) from None
+    scene.view_settings.look = "None"
+    scene.sequencer_colorspace_settings.name = space
+
+
+def is_editable(scene: Any) -> bool:
+    """Whether a scene may be changed: one that is linked from another file is read-only."""
+    return scene is not None and scene.library is None
+
+
+def session_uid(scene: Any) -> Any:
+    """Name a scene for as long as the file is open; undo keeps it, a copy gets another."""
+    return getattr(scene, "session_uid", scene.name)
 
 
 def sequencer_scene(context: Any) -> Any:
@@ -48,6 +124,11 @@ def is_image(strip: Any) -> bool:
     return bool(strip.type == "IMAGE")
 
 
+def media_folder(strip: Any) -> Path:
+    """Give the folder of a strip's pictures, absolute and without `..`."""
+    return Path(os.path.normpath(bpy.path.abspath(strip.directory)))
+
+
 def span(strip: Any) -> tuple[int, int]:
     """Give a strip's first frame and the frame after its last, as trimmed."""
     if hasattr(strip, "left_handle"):  # 5.2; the old names warn there
@@ -80,7 +161,7 @@ def blocked_channels(scene: Any) -> set[int]:
 def prefetch_off(scene: Any) -> Iterator[None]:
     """Keep the prefetch thread away while strips change: it reads them without a lock."""
     editor = scene.sequence_editor
-    was_on = editor.use_prefetch
+    was_on = editor is not None and editor.use_prefetch
     if was_on:
         editor.use_prefetch = False
     try:
@@ -109,6 +190,15 @@ def push_undo(message: str) -> None:
     with bpy.context.temp_override(window=window, screen=window.screen):
         if bpy.ops.ed.undo_push.poll():
             bpy.ops.ed.undo_push(message=message)
+
+
+def has_redo_steps() -> bool:
+    """Whether the user has undone something: a new undo step would take the way back away."""
+    windows = bpy.context.window_manager.windows
+    if not windows:
+        return False
+    with bpy.context.temp_override(window=windows[0], screen=windows[0].screen):
+        return bool(bpy.ops.ed.redo.poll())
 
 
 def redraw_sequencers() -> None:

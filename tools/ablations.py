@@ -23,7 +23,7 @@ from torch import Tensor
 from ablation_variants import SHIFT, VARIANTS, Variant
 from layert2v_model.alpha_vae import load_project_in
 from layert2v_model.folder import read_transformer, read_vae
-from layert2v_model.loading import fastest_dtype, load_pipeline
+from layert2v_model.loading import load_pipeline
 from layert2v_model.pipeline import LayerT2VPipeline
 from layert2v_model.streams import batch_stream_text
 from layert2v_model.transformer import LayerT2VTransformer3DModel
@@ -34,7 +34,7 @@ from layert2v_training.evaluation.evaluating import Judges, Section, generate
 from layert2v_training.evaluation.held_out import held_out_clips, line_of, stack_of
 from layert2v_training.evaluation.oracle import Oracle
 from layert2v_training.evaluation.pictures import write_sheet
-from layert2v_training.evaluation.studio import Studio
+from layert2v_training.evaluation.studio import Studio, studio_precision
 from layert2v_training.export import text_encoder_folder
 from layert2v_training.joint import (
     JointRecipe,
@@ -103,7 +103,7 @@ def run_variant(bench: Bench, name: str) -> None:
     variant, folder = VARIANTS[name], bench.out / name
     _trained(bench, variant, name).save_pretrained(folder / "transformer")
     figures = _errors(bench, _network(folder, variant, torch.float32))
-    section, apart = _takes(bench, _network(folder, variant, fastest_dtype()))
+    section, apart = _takes(bench, _network(folder, variant, studio_precision().dtype))
     figures |= _means(section)
     figures |= {f"apart_{key}": value for key, value in _means(apart).items()}
     torch.save([row.half() for row in section.rows[:SHOWN]], folder / "rows.pt")
@@ -193,7 +193,7 @@ def _takes(bench: Bench, model: LayerT2VTransformer3DModel) -> tuple[Section, Se
 
 
 def _pipeline(bench: Bench, model: LayerT2VTransformer3DModel) -> LayerT2VPipeline:
-    pipeline = load_pipeline(bench.model, fastest_dtype())
+    pipeline = load_pipeline(bench.model, studio_precision().dtype)
     pipeline.scheduler.set_shift(SHIFT)
     pipeline.register_modules(transformer=model)
     return pipeline

@@ -27,7 +27,12 @@ if [ -z "${FRESH_NAMESPACE:-}" ]; then
   FRESH_ROOT=$(mktemp -d "${TMPDIR:-/tmp}/layert2v-fresh.XXXXXX")
   export FRESH_ROOT FRESH_NAMESPACE=1
   trap '[ -n "${FRESH_KEEP:-}" ] && echo "kept: $FRESH_ROOT" || rm -rf "$FRESH_ROOT"' EXIT
-  unshare --mount --pid --fork --kill-child "$0" "$@"
+  unshare --mount --pid --fork --kill-child "$0" "$@" &
+  # The first process of a namespace ignores a request to end, so it is killed, and all others go
+  # with it.
+  trap 'kill -KILL $!; exit 143' TERM
+  trap 'kill -KILL $!; exit 130' INT
+  wait $!
   exit
 fi
 

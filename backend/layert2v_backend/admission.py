@@ -10,6 +10,7 @@ import pynvml
 from layert2v_backend.errors import FieldViolation, InvalidShot, ModelDamaged
 from layert2v_backend.jobs import Shot
 from layert2v_backend.models import Limits, Model
+from layert2v_model.errors import reason_of
 from layert2v_model.estimate import (
     Device,
     Estimate,
@@ -19,6 +20,7 @@ from layert2v_model.estimate import (
     measure_device,
 )
 from layert2v_model.plan import Plan, plan
+from layert2v_model.precision import Choice, decide_precision, default_device
 
 _LEAST_BYTES = 2
 """Of one number inside the transformer, at best: what precision the worker takes it alone knows."""
@@ -68,22 +70,37 @@ def default_size(
     )
 
 
-def estimate_shot(shot: ShotSize, model: Model, memory_bytes: int) -> tuple[Estimate, Plan]:
+def estimate_shot(
+    shot: ShotSize,
+    model: Model,
+    memory_bytes: int,
+    precision: Choice = "auto",
+) -> tuple[Estimate, Plan, str]:
     """Measure the device, which loads torch, and say what a shot costs there and how it fits.
+
+    Args:
+        shot: Its size.
+        model: The model that is to make it.
+        memory_bytes: As for `find_device`.
+        precision: As the worker is told.
+
+    Returns:
+        The cost, how the shot fits, and a sentence about the precision.
 
     Raises:
         ModelDamaged: The model's folder cannot be measured.
     """
-    found = find_device(memory_bytes)
-    bytes_of_a_number, name = (4, "cpu") if found.is_host else (_LEAST_BYTES, "cuda")
+    found, device = find_device(memory_bytes), default_device()
+    chosen = decide_precision(precision, device)
     try:
-        size = ModelSize.read(model.folder, bytes_of_a_number)
+        size = ModelSize.read(model.folder, chosen.bytes_per_number)
     except (OSError, ValueError, KeyError) as failure:
-        message = f"{model.folder} cannot be measured ({failure}): install the model again"
+        reason = reason_of(failure, model.folder)
+        message = f"{model.folder} cannot be measured ({reason}): install the model again"
         raise ModelDamaged(message) from failure
-    measured = measure_device(name, is_half=bytes_of_a_number == _LEAST_BYTES)
-    device = replace(found, flops_per_s=measured.flops_per_s)
-    return estimate(shot, size, device), plan(shot, size, device)
+    measured = measure_device(str(device), is_half=chosen.name == "bfloat16")
+    timed = replace(found, flops_per_s=measured.flops_per_s)
+    return estimate(shot, size, timed), plan(shot, size, timed), chosen.sentence
 
 
 def check_memory(shot: Shot, model_folder: Path, device: Device) -> None:

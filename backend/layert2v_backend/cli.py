@@ -46,6 +46,14 @@ MemoryBytes = Annotated[
     ),
 ]
 
+Precision = Annotated[
+    str | None,
+    typer.Option(
+        help="Of the transformer: auto (bfloat16 where the processor or GPU has it natively, else "
+        "float32), bfloat16 or float32. Default: auto. [env: LAYERT2V_PRECISION]"
+    ),
+]
+
 
 @app.command()
 def serve(
@@ -115,6 +123,7 @@ def serve(
             "offload by group. Needs a C++ compiler. [env: LAYERT2V_COMPILE_BLOCKS]",
         ),
     ] = None,
+    precision: Precision = None,
     prewarm: Annotated[
         bool | None,
         typer.Option(
@@ -153,6 +162,7 @@ def serve(
         "step_cache": step_cache,
         "refresh_kept_every": refresh_kept_every,
         "compile_blocks": compile_blocks,
+        "precision": precision,
         "prewarm": prewarm,
     }
     _configure_logs()
@@ -190,18 +200,26 @@ def estimate(
     steps: Annotated[int, typer.Option(help="0: the model's default.")] = 0,
     models_dir: ModelsDirs = None,
     memory_bytes: MemoryBytes = None,
+    precision: Precision = None,
 ) -> None:
     """Say what a shot costs here: tokens, peak memory, seconds, and whether and how it fits.
 
     Measures this machine for a second. Exit code 1: it does not fit.
     """
-    settings = _settings({"models_dirs": models_dir or None, "memory_bytes": memory_bytes})
+    settings = _settings(
+        {
+            "models_dirs": models_dir or None,
+            "memory_bytes": memory_bytes,
+            "precision": precision,
+        }
+    )
     try:
         found = find_models(settings.models_dirs).find(model)
         shot = default_size(found.limits, width, height, frames, foregrounds, steps)
-        cost, chosen = estimate_shot(shot, found, settings.memory_bytes)
+        cost, chosen, words = estimate_shot(shot, found, settings.memory_bytes, settings.precision)
     except Refused as refused:
         _refuse(refused.message)
+    print(words)
     print(f"{shot.width}x{shot.height}, {shot.num_frames} frames, {foregrounds} foregrounds")
     print(f"tokens {cost.tokens}, peak {chosen.peak_bytes / 2**30:.2f} GiB, {cost.seconds:.0f} s")
     print(chosen.sentence)

@@ -3,43 +3,22 @@
 Reads `full`, `background`, `foreground[_k]` and `matte[_k]`, each a movie or a folder of images,
 and writes background and foregrounds as EXR and mattes as PNG. The report goes to stdout as JSON,
 everything else to stderr. Bad input: one sentence and exit code 2, and nothing is left behind.
-
-Shape letters: T frames, H, W, C channels; float32 sRGB in [0, 1], straight unless named otherwise.
 """
 
+# What the command needs is imported when it runs: PyTorch takes seconds, `--help` must not.
+
 import json
-import os
-import shutil
 import signal
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import replace
 from pathlib import Path
 from types import FrameType
 from typing import Annotated
 
-import numpy as np
 import typer
-from torch import Tensor
 
-from layert2v_model import media
 from layert2v_model.errors import InvalidLayers
-from layert2v_model.finish import Finished, finish
-from layert2v_model.report import psnr
-from layert2v_model.shot_folder import (
-    Form,
-    LayerFiles,
-    colour_forms,
-    read_layers,
-    stack_of,
-)
-from layert2v_model.stack import Stack
+from layert2v_model.form import Form
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
-
-
-class BadInput(Exception):
-    """Raised with one sentence for the user: the value, the limit, the remedy."""
 
 
 @app.command()
@@ -58,114 +37,19 @@ def main_command(
     overwrite: Annotated[bool, typer.Option(help="Replace layers that OUT already holds.")] = False,
 ) -> None:
     """Make layers composite back to their full video, with straight colour and clean plates."""
+    from layert2v_backend.finish_folder import BadInput, check_out, finish_folder
+    from layert2v_model.media import UnreadableMedia
+
     try:
-        _check_out(folder, out, overwrite=overwrite)
-        report = _run(folder, out, foreground)
-    except (BadInput, InvalidLayers, media.UnreadableMedia) as problem:
+        check_out(folder, out, overwrite=overwrite)
+        report = finish_folder(folder, out, foreground, lambda words: typer.echo(words, err=True))
+    except (BadInput, InvalidLayers, UnreadableMedia) as problem:
         typer.echo(f"layert2v-finish: {problem}", err=True)
         raise typer.Exit(2) from None
     except OSError as failure:  # a folder that may not be listed, for one
         typer.echo(f"layert2v-finish: {failure.filename}: {failure.strerror}", err=True)
         raise typer.Exit(2) from None
     typer.echo(json.dumps(report, indent=2, allow_nan=False))
-
-
-def _run(folder: Path, out: Path, asked: Form) -> dict[str, object]:
-    source = read_layers(folder, lambda name: typer.echo(f"reading {name}", err=True))
-    num_frames, height, width = source.full_THWC.shape[:3]
-    typer.echo(f"finishing {num_frames} frames of {width} x {height}", err=True)
-    forms, reasons = colour_forms(source, asked)
-    generated = stack_of(source, forms)
-    finished = finish(generated)
-    report = _with_facts_of_the_files(finished, source)
-    try:
-        with _published_folder(out) as draft:
-            _write(finished.stack, source.names, draft)
-    except OSError as failure:
-        raise BadInput(
-            f"{out} cannot be written: {failure.strerror}; free space there or choose another "
-            f"folder with --out"
-        ) from failure
-    return {
-        "frames": num_frames,
-        "width": width,
-        "height": height,
-        "foreground_form": dict(zip(source.names, forms, strict=True)),
-        "foreground_form_reason": dict(zip(source.names, reasons, strict=True)),
-        **report,
-    }
-
-
-def _check_out(folder: Path, out: Path, *, overwrite: bool) -> None:
-    """Refuse an OUT that would destroy something."""
-    if not folder.is_dir():
-        raise BadInput(f"{folder} is not a folder: name the folder that holds the layers")
-    if out.exists() and not out.is_dir():
-        raise BadInput(f"{out} is a file: name a folder with --out")
-    inside, outside = folder.resolve(), out.resolve()
-    if inside == outside or outside in inside.parents:
-        raise BadInput(f"{out} holds the input: choose another folder with --out")
-    held = sorted(path.name for path in out.iterdir()) if out.exists() else []
-    if held and not overwrite:
-        raise BadInput(f"{out} is not empty: choose another folder, or add --overwrite")
-    layers = ("background", "foreground", "matte")
-    foreign = [name for name in held if name.split("_")[0] not in layers]
-    if foreign:
-        raise BadInput(
-            f"{out} holds {foreign[0]}, which is no layer: --overwrite replaces the whole folder, "
-            f"so choose another one"
-        )
-
-
-def _with_facts_of_the_files(finished: Finished, source: LayerFiles) -> dict[str, object]:
-    """Measure "before" on the files as they are, laid over each other with their mattes.
-
-    That is what an editor sees who puts them on a timeline: a * foreground + (1 - a) * behind.
-    """
-    before = psnr(stack_of(source, [Form.STRAIGHT] * len(source.names)))
-    return dict(replace(finished.report, recomposition_before=before).to_json())
-
-
-@contextmanager
-def _published_folder(out: Path) -> Iterator[Path]:
-    """Give a hidden folder beside `out` to write in; it becomes `out` on success, else goes."""
-    out = out.resolve()
-    out.parent.mkdir(parents=True, exist_ok=True)
-    draft = out.with_name(f".{out.name}.{os.getpid()}.draft")
-    old = out.with_name(f".{out.name}.{os.getpid()}.old")
-    try:
-        draft.mkdir()
-        yield draft
-        if out.exists():
-            out.rename(old)
-        draft.rename(out)
-    finally:
-        shutil.rmtree(draft, ignore_errors=True)
-        if old.exists() and not out.exists():
-            old.rename(out)
-        shutil.rmtree(old, ignore_errors=True)
-
-
-def _write(stack: Stack, names: tuple[str, ...], folder: Path) -> None:
-    """Background and foregrounds as EXR masters, mattes as 8-bit grey PNG."""
-    num_frames = stack.full_TCHW.shape[0]
-    mattes = [name.replace("foreground", "matte") for name in names]
-    for name in ("background", *names, *mattes):
-        (folder / name).mkdir()
-    for t in range(num_frames):
-        number = f"{t + 1:04d}"
-        typer.echo(f"writing frame {t + 1} of {num_frames}", err=True)
-        background_HWC = _frame(stack.background.rgb_TCHW, t)
-        media.write_exr(folder / "background" / f"background_{number}.exr", background_HWC)
-        for name, matte, layer in zip(names, mattes, stack.foregrounds, strict=True):
-            alpha_HW = _frame(layer.alpha_T1HW, t)[..., 0]
-            rgb_HWC = _frame(layer.rgb_TCHW, t)
-            media.write_exr(folder / name / f"{name}_{number}.exr", rgb_HWC, alpha_HW)
-            media.write_matte_png(folder / matte / f"{matte}_{number}.png", alpha_HW)
-
-
-def _frame(pixels_TCHW: Tensor, t: int) -> media.Pixels:
-    return np.ascontiguousarray(pixels_TCHW[t].permute(1, 2, 0).numpy())
 
 
 def _leave(signal_number: int, _: FrameType | None) -> None:

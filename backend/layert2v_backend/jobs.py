@@ -11,6 +11,9 @@ from typing import Any, Literal, TypeVar
 
 from pydantic import TypeAdapter
 
+from layert2v_model.precision import Choice
+from layert2v_words import UnknownWords
+
 T = TypeVar("T")
 
 MAX_SEED = 2**63 - 1
@@ -243,6 +246,8 @@ class Job:
     """Present when SUCCEEDED and finishing ran."""
     seconds: dict[str, float] = field(default_factory=dict)
     """Seconds per stage, keyed by `JobStage`; when SUCCEEDED."""
+    unknown_words: tuple[UnknownWords, ...] = ()
+    """Prompts that the model's vocabulary did not cover when the job was created."""
 
 
 @dataclass(frozen=True)
@@ -308,6 +313,8 @@ class Task:
     """Root of the artifact store."""
     kept: tuple[Artifact, ...] = ()
     """Artifacts of the kept layers, already with their paths and indices in this shot."""
+    unknown_words: tuple[UnknownWords, ...] = ()
+    """Of the job, for the take's manifest."""
 
 
 @dataclass(frozen=True)
@@ -326,6 +333,8 @@ class WorkerOptions:
     """Steps from one that computes kept layers to the next; 1 is exact."""
     compile_blocks: bool = False
     """Compile the blocks unless they are offloaded one by one; exact but for rounding."""
+    precision: Choice = "auto"
+    """Of the transformer; `auto`: bfloat16 where the hardware has it natively."""
 
     @property
     def approximations(self) -> dict[str, str | float]:

@@ -33,6 +33,7 @@ from layert2v_backend.journal_rows import (
     event_of,
     job_of,
 )
+from layert2v_words import UnknownWords
 
 _LOCK_WAIT_S = 1.0
 """How long to wait for a backend that is just leaving the state folder."""
@@ -93,7 +94,12 @@ class Journal:
             raise
 
     def create(
-        self, shot: Shot, request_sha256: str, now: float, request_id: str | None = None
+        self,
+        shot: Shot,
+        request_sha256: str,
+        now: float,
+        request_id: str | None = None,
+        unknown_words: tuple[UnknownWords, ...] = (),
     ) -> tuple[Job, bool]:
         """Queue a shot, or find the job that the same request has made before.
 
@@ -110,8 +116,17 @@ class Journal:
         with self._transaction():
             self._db.execute(
                 "INSERT INTO job (id, state, shot, request_id, request_sha256, create_time, "
-                "update_time) VALUES (?, ?, ?, ?, ?, ?, ?)",
-                (job_id, JobState.QUEUED, to_json(shot), request_id, request_sha256, now, now),
+                "update_time, unknown_words) VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+                (
+                    job_id,
+                    JobState.QUEUED,
+                    to_json(shot),
+                    request_id,
+                    request_sha256,
+                    now,
+                    now,
+                    to_json(unknown_words),
+                ),
             )
             self._append(job_id, 0, JobState.QUEUED, now)
         return self.get(job_id), True

@@ -17,6 +17,7 @@ from layert2v_backend.jobs import (
     from_json,
     to_json,
 )
+from layert2v_words import UnknownWords
 
 MIGRATIONS = (
     """
@@ -67,6 +68,7 @@ MIGRATIONS = (
         UNIQUE (job, id)
     ) STRICT, WITHOUT ROWID;
     """,
+    "ALTER TABLE job ADD COLUMN unknown_words TEXT NOT NULL DEFAULT '[]';",
     """
     ALTER TABLE artifact ADD COLUMN checksums TEXT NOT NULL DEFAULT '';
     """,
@@ -74,14 +76,15 @@ MIGRATIONS = (
 """Numbered from 1; `PRAGMA user_version` says how many have been applied."""
 
 JOB_COLUMNS = (
-    "id, shot, state, attempt, last_sequence, create_time, update_time, error, report, seconds"
+    "id, shot, state, attempt, last_sequence, create_time, update_time, error, report, seconds, "
+    "unknown_words"
 )
 ARTIFACT_COLUMNS = "path, kind, format, layer_index, frame_index, size_bytes, sha256, checksums"
 
 
 def job_of(row: Sequence[Any]) -> Job:
     """Read a row of `JOB_COLUMNS`."""
-    job_id, shot, state, attempt, sequence, created, updated, error, report, seconds = row
+    job_id, shot, state, attempt, sequence, created, updated, error, report, seconds, words = row
     return Job(
         id=job_id,
         shot=from_json(Shot, shot),
@@ -93,6 +96,7 @@ def job_of(row: Sequence[Any]) -> Job:
         error=from_json(JobError, error) if error else None,
         report=from_json(FinishingReport, report) if report else None,
         seconds=from_json(dict, seconds),
+        unknown_words=from_json(tuple[UnknownWords, ...], words),
     )
 
 

@@ -11,6 +11,7 @@ from annotated_types import Ge, Gt, Le, Len
 from pydantic import Field, TypeAdapter, ValidationError
 
 from layert2v_backend.errors import ModelDamaged, UnknownModel, shown, words_of
+from layert2v_words import Vocabulary
 
 DESCRIPTION_FILE = "layert2v.json"
 DEFAULT_MODEL = "tiny"
@@ -45,6 +46,8 @@ class Limits:
     """Guidance of a shot that does not say."""
     fps: Annotated[float, Gt(0)]
     """Frames per second the model was trained at."""
+    vocabulary: Vocabulary | None = None
+    """What it was taught to draw; None: nobody can say which words it knows."""
 
 
 @dataclass(frozen=True)

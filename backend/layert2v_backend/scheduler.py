@@ -53,6 +53,8 @@ from layert2v_backend.journal import Journal
 from layert2v_backend.models import Catalogue
 from layert2v_backend.settings import Settings
 from layert2v_backend.watching import READ_AT_ONCE, Watched
+from layert2v_backend.words import unknown_words_of
+from layert2v_words import UnknownWords
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -177,8 +179,9 @@ class Scheduler:
             QueueFull: Too many jobs wait.
         """
         self._check_draining()
+        unknown_words = unknown_words_of(shot, self.catalogue.find(shot.model).limits)
         job, is_new = await self._on_journal(
-            self._create_within_limit, shot, request_sha256, request_id
+            self._create_within_limit, shot, request_sha256, request_id, unknown_words
         )
         if is_new:
             log.info("job_created", job=job.id, model=shot.model, num_layers=len(shot.layers))
@@ -186,7 +189,11 @@ class Scheduler:
         return job
 
     def _create_within_limit(
-        self, shot: Shot, request_sha256: str, request_id: str | None
+        self,
+        shot: Shot,
+        request_sha256: str,
+        request_id: str | None,
+        unknown_words: tuple[UnknownWords, ...],
     ) -> tuple[Job, bool]:
         """Count and enter in one go on the journal's thread, so that no two calls pass as one."""
         known = self._journal.find_request(request_id, request_sha256) if request_id else None
@@ -198,7 +205,7 @@ class Scheduler:
                 f"{num_queued} jobs wait, the limit is {self._settings.max_queued}: "
                 f"cancel some or wait"
             )
-        return self._journal.create(shot, request_sha256, time.time(), request_id)
+        return self._journal.create(shot, request_sha256, time.time(), request_id, unknown_words)
 
     async def get(self, job_id: str) -> Job:
         """Read one job; raises UnknownJob."""
@@ -389,6 +396,7 @@ class Scheduler:
             model_folder=str(model.folder),
             store=str(self.store.root),
             kept=tuple(kept),
+            unknown_words=job.unknown_words,
         )
 
 

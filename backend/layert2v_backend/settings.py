@@ -9,6 +9,7 @@ from pydantic import Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from layert2v.v1 import LOOPBACK_ADDRESS
+from layert2v_model.precision import Choice
 
 MIB = 1 << 20
 
@@ -48,6 +49,8 @@ class Settings(BaseSettings):
     approximate."""
     compile_blocks: bool = False
     """Compile the transformer's blocks: exact, slow at first, for GPUs."""
+    precision: Choice = "auto"
+    """Of the transformer; `auto`: bfloat16 where the processor or GPU has it natively."""
     prewarm: bool = True
     """Load the default model as soon as the backend serves, so that the first job need not."""
     min_free_bytes: int = Field(default=64 * MIB, ge=0)

@@ -11,6 +11,8 @@ ValueError
 Each message is one sentence with the value, the limit and the remedy.
 """
 
+from pathlib import Path
+
 
 class InvalidShot(ValueError):
     """Raised when a shot asks for something the model cannot make."""
@@ -34,3 +36,14 @@ class InvalidFixture(ValueError):
 
 class InvalidCheckpoint(ValueError):
     """Raised when files of a release miss something, or hold what is broken or unknown."""
+
+
+def reason_of(error: object, path: Path) -> str:
+    """Say what went wrong with a file, for a message that names the file itself.
+
+    Args:
+        error: What was raised, or words.
+        path: Named by the message; where the error names it again, its last part is left.
+    """
+    words = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+    return words.replace(str(path), path.name)

@@ -18,7 +18,7 @@ from diffusers import AutoencoderKLWan, FlowMatchEulerDiscreteScheduler
 from safetensors import SafetensorError
 
 from layert2v_model.alpha_vae import PROJECT_IN_FILE, ProjectIn, load_project_in
-from layert2v_model.errors import DamagedModel
+from layert2v_model.errors import DamagedModel, reason_of
 from layert2v_model.transformer import LayerT2VTransformer3DModel
 
 CARD_FILE = "layert2v.json"
@@ -188,7 +188,7 @@ def _guarded(place: Path, read: Callable[[], Any]) -> Any:
 
 
 def _damaged(place: Path, reason: object) -> DamagedModel:
-    words = " ".join(str(reason).split())[:300]
+    words = " ".join(reason_of(reason, place).split())[:300]
     return DamagedModel(
         f"the model is damaged at {place} ({words}); install or export the model again"
     )

@@ -3,18 +3,20 @@
 Progress goes to stderr. Bad input: one sentence and exit code 2, and nothing is left behind.
 """
 
+# What the command needs is imported when it runs: PyTorch takes seconds, `--help` must not.
+
 import signal
 from enum import StrEnum
 from pathlib import Path
 from types import FrameType
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
-import torch
 import typer
 
 from layert2v_model.errors import InvalidCheckpoint, InvalidFixture, InvalidShot
-from layert2v_model.released_import import Released, read_released, write_model
-from layert2v_model.shot import ShotFormat, check_format
+
+if TYPE_CHECKING:
+    from layert2v_model.released_import import Released
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 
@@ -61,6 +63,10 @@ def main_command(
     fps: Annotated[float, typer.Option(help="Frames per second it was trained at.", min=1.0)] = 8.0,
 ) -> None:
     """Turn a released LayerT2V checkpoint into a model folder."""
+    import torch
+
+    from layert2v_model.released_import import read_released, write_model
+
     try:
         _check_out(out, wan, trained)
         typer.echo("reading", err=True)
@@ -88,7 +94,9 @@ def _check_out(out: Path, wan: Path, trained: Path) -> None:
         )
 
 
-def _check_trained_at(released: Released, width: int, height: int, num_frames: int) -> None:
+def _check_trained_at(released: "Released", width: int, height: int, num_frames: int) -> None:
+    from layert2v_model.shot import ShotFormat, check_format
+
     shot = ShotFormat(width, height, num_frames, STEPS)
     check_format(shot, released.network, released.base.vae)
 

@@ -17,25 +17,13 @@ from layert2v_model.folder import (
 from layert2v_model.pipeline import LayerT2VPipeline
 
 
-def fastest_dtype() -> torch.dtype:
-    """Choose the transformer's precision for this machine, for `load_pipeline`.
-
-    bfloat16 where the hardware multiplies it (a GPU, or a CPU with AMX or AVX-512 BF16: 110 ms
-    instead of 310 for 18 M parameters on 432 tokens, batch 2, 2 cores); float32 elsewhere.
-    """
-    if torch.accelerator.is_available():
-        return torch.bfloat16
-    has_bfloat16 = torch.cpu._is_amx_tile_supported() or torch.cpu._is_avx512_bf16_supported()
-    return torch.bfloat16 if has_bfloat16 else torch.float32
-
-
 def load_pipeline(folder: Path, dtype: torch.dtype = torch.float32) -> LayerT2VPipeline:
     """Load a model folder strictly and without any network.
 
     Args:
         folder: A diffusers folder with `layert2v.json`.
-        dtype: Of the transformer; the VAEs and the text encoder stay float32. See
-            `fastest_dtype`.
+        dtype: Of the transformer, as `decide_precision` says; the VAEs and the text encoder stay
+            float32.
 
     Raises:
         DamagedModel: A file is missing, broken, or does not belong there; names it and the remedy.

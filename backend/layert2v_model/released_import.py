@@ -21,7 +21,7 @@ from torch import Tensor
 from transformers import AutoTokenizer, UMT5EncoderModel
 
 from layert2v_model.alpha_vae import ProjectIn, save_alpha_vae
-from layert2v_model.errors import InvalidCheckpoint
+from layert2v_model.errors import InvalidCheckpoint, reason_of
 from layert2v_model.export import write_card
 from layert2v_model.pipeline import LayerT2VPipeline
 from layert2v_model.released import merge_released_lora, project_in_from_released
@@ -269,7 +269,8 @@ def _write_index(released: Released, draft: Path) -> None:
         tokenizer = AutoTokenizer.from_pretrained(draft / "tokenizer", local_files_only=True)
     except (OSError, ValueError, KeyError, TypeError, ImportError) as error:
         raise InvalidCheckpoint(
-            f"{released.base.tokenizer} cannot be read as a tokenizer ({error}); fetch it again"
+            f"{released.base.tokenizer} cannot be read as a tokenizer "
+            f"({reason_of(error, draft / 'tokenizer')}); fetch it again"
         ) from None
     pipeline = LayerT2VPipeline(
         transformer=released.network,

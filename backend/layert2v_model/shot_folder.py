@@ -7,7 +7,6 @@ Shape letters: T frames, H, W, C channels; float32 sRGB in [0, 1], straight unle
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from enum import StrEnum
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +17,7 @@ from layert2v_model import media
 from layert2v_model.alpha import light_of, unpremultiply
 from layert2v_model.errors import InvalidLayers
 from layert2v_model.fill import pixels_per_unit
+from layert2v_model.form import Form
 from layert2v_model.rim import colour_beyond
 from layert2v_model.stack import Layer, Role, Stack
 
@@ -28,14 +28,6 @@ _BLACK = 24 / 255
 _CLEARLY = 0.5
 """How much better straight colour must explain the soft edge; premultiplied samples have 0.85 to
 2.9, since lossy video blurs colour and matte differently."""
-
-
-class Form(StrEnum):
-    """How the colour of foreground files relates to their matte."""
-
-    AUTO = "auto"
-    STRAIGHT = "straight"
-    PREMULTIPLIED = "premultiplied"
 
 
 @dataclass(frozen=True, eq=False)

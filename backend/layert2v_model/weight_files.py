@@ -12,7 +12,7 @@ from huggingface_hub import split_torch_state_dict_into_shards
 from safetensors import SafetensorError
 from torch import Tensor
 
-from layert2v_model.errors import InvalidCheckpoint
+from layert2v_model.errors import InvalidCheckpoint, reason_of
 
 MAX_SHARD_BYTES = 2 * 2**30
 """Of one file, whose tensors are merged and in memory together while it is written."""
@@ -130,7 +130,7 @@ def names_in_short(names: list[str]) -> str:
 
 def unreadable(path: Path, reason: object) -> InvalidCheckpoint:
     """Make the refusal of a file."""
-    words = " ".join(str(reason).split())[:300]
+    words = " ".join(reason_of(reason, path).split())[:300]
     return InvalidCheckpoint(f"{path} cannot be read ({words}); fetch or copy it again")
 
 

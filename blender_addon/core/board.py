@@ -3,7 +3,7 @@
 
 from dataclasses import dataclass, field
 
-from layert2v_client import Model, Progress, ServerInfo
+from layert2v_client import JobStage, Model, Progress, ServerInfo
 
 from .events import Event, FetchProgressed, LinkDown, LinkUp, Logged, ProgressChanged, RecordChanged
 from .records import JobRecord, RecordState
@@ -29,6 +29,10 @@ class JobView:
     """Share of the take's bytes, 0 to 1."""
     notice: str = ""
     """What the artist should look at in the imported take, until dismissed."""
+    waiting: str = ""
+    """Why a ready take is not imported by itself, in a sentence."""
+    can_import: bool = True
+    """Whether Import Now can put a waiting take into the open file."""
 
     @property
     def fraction(self) -> float:
@@ -100,7 +104,8 @@ class Board:
     def _apply_record(self, event: RecordChanged) -> None:
         request_id = event.record.request_id
         view = self.jobs.setdefault(request_id, JobView(event.record, event.journal_folder))
-        view.record = event.record
+        if event.record.revision >= view.record.revision:
+            view.record = event.record.kept_promises(view.record)
 
     def model(self, model_id: str) -> Model | None:
         """Give a model; an empty id stands for the backend's first; None: not known."""
@@ -108,6 +113,12 @@ class Board:
             if model.id == model_id or not model_id:
                 return model
         return None
+
+    @property
+    def is_working(self) -> bool:
+        """Whether a job has come further than loading, so that the model is there."""
+        stages = [view.progress.stage for view in self.active if view.progress]
+        return any(stage not in (JobStage.LOADING, JobStage.UNKNOWN) for stage in stages)
 
     @property
     def active(self) -> list[JobView]:
@@ -123,6 +134,11 @@ class Board:
     def failed(self) -> list[JobView]:
         """Requests that failed, oldest first."""
         return [view for view in self.jobs.values() if view.record.state is RecordState.FAILED]
+
+    @property
+    def offered(self) -> list[JobView]:
+        """Cancelled requests whose take was made all the same, oldest first."""
+        return [view for view in self.jobs.values() if view.record.is_offered]
 
     @property
     def noticed(self) -> list[JobView]:

@@ -4,13 +4,18 @@
 import asyncio
 import hashlib
 import os
+import re
 import shutil
+import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from layert2v_client import Artifact, ArtifactFormat, Client, Job
 
+from .journal import PROCESS
 from .paths import (
+    PART_LIFE_S,
     PART_SUFFIX,
     check_apart,
     next_take_number,
@@ -36,24 +41,27 @@ async def fetch_take(
     """Fetch the files of a succeeded job into a new folder beside the shot's other takes.
 
     Files that another take of the shot already holds (kept layers) are linked, not sent again.
-    Frames gather in a `.part` folder, which a later attempt goes on with. A take that is there
-    already is given back. `on_fraction` is told the share of bytes, 0 to 1.
+    Frames gather in a `.part` folder of this process and request, which a later attempt goes on
+    with; files that are whole in another process's folder are linked. A take that is there
+    already, also one that another process has finished meanwhile, is given back. `on_fraction` is
+    told the share of bytes, 0 to 1.
 
     Raises:
         ClientError: From the client; the part folder stays for the next attempt.
         OSError: The folder cannot be written.
     """
     earlier = takes_of_shot(shot_folder)
-    for take in earlier:
-        if take.job == job.name:
-            return take
+    if found := _take_of(earlier, job.name):
+        return found
     artifacts = [
         artifact
         for artifact in await client.list_artifacts(job.name)
         if artifact.format in formats or artifact.format is ArtifactFormat.JSON
     ]
-    part = shot_folder / f"{short_job(job.name)}{PART_SUFFIX}"
-    await _fetch_files(client, artifacts, part, _files_by_hash(earlier), on_fraction)
+    request = re.sub(r"[^0-9A-Za-z]", "", record.request_id)[:8]
+    part = shot_folder / f"{short_job(job.name)}-{PROCESS}-{request}{PART_SUFFIX}"
+    others = [other for other in _parts_of(shot_folder, job.name) if other != part]
+    await _fetch_files(client, artifacts, part, others, _files_by_hash(earlier), on_fraction)
     take = Take(
         folder=part,
         number=next_take_number(shot_folder),
@@ -64,11 +72,53 @@ async def fetch_take(
         fps=record.fps,
         files=tuple(TakeFile.of(artifact) for artifact in artifacts),
         empty_frames=job.report.empty_frames if job.report else (),
+        unknown_words=job.unknown_words,
     )
     take.save()
-    whole = shot_folder / take_folder_name(take.number, job.name)
-    os.replace(part, whole)
+    # Looked for after the number was chosen: what was finished before it is found, and what comes
+    # after it gets the same name.
+    found = _take_of(takes_of_shot(shot_folder), job.name)
+    take = _use(found, part) if found else _publish(take, shot_folder)
+    _remove_old(others)
+    return take
+
+
+def _use(found: Take, own: Path) -> Take:
+    shutil.rmtree(own, ignore_errors=True)
+    return found
+
+
+def _publish(take: Take, shot_folder: Path) -> Take:
+    """Give a take's folder its name; another process may have been faster."""
+    whole = shot_folder / take_folder_name(take.number, take.job)
+    try:
+        os.replace(take.folder, whole)
+    except OSError:
+        found = _take_of(takes_of_shot(shot_folder), take.job)
+        if found is None:
+            raise
+        return _use(found, take.folder)
+    # A third process may have moved the numbers: of two takes of a job the first stays.
+    found = _take_of(takes_of_shot(shot_folder), take.job)
+    if found is not None and found.folder != whole:
+        return _use(found, whole)
     return load_take(whole)
+
+
+def _take_of(takes: Sequence[Take], job: str) -> Take | None:
+    return next((take for take in takes if take.job == job), None)
+
+
+def _parts_of(shot_folder: Path, job: str) -> list[Path]:
+    return sorted(shot_folder.glob(f"{short_job(job)}-*{PART_SUFFIX}"))
+
+
+def _remove_old(parts: Sequence[Path]) -> None:
+    """Remove the part folders of this take that no process has touched for a day."""
+    for part in parts:
+        with suppress(OSError):
+            if time.time() - part.stat().st_mtime > PART_LIFE_S:
+                shutil.rmtree(part, ignore_errors=True)
 
 
 def _files_by_hash(takes: Sequence[Take]) -> dict[str, Path]:
@@ -83,6 +133,7 @@ async def _fetch_files(
     client: Client,
     artifacts: Sequence[Artifact],
     part: Path,
+    others: Sequence[Path],
     known: dict[str, Path],
     on_fraction: Callable[[float], None],
 ) -> None:
@@ -96,8 +147,9 @@ async def _fetch_files(
         path = safe_path(part, artifact.path)
         async with gate:
             if not _is_whole(path, artifact):
-                linked = _link(known.get(artifact.sha256), path) and _is_whole(path, artifact)
-                if not linked:
+                sources = [safe_path(other, artifact.path) for other in others]
+                sources.append(known.get(artifact.sha256, path))
+                if not any(_link(source, path) and _is_whole(path, artifact) for source in sources):
                     await client.download(artifact, path)
         done += artifact.size_bytes
         on_fraction(done / total)
@@ -117,9 +169,9 @@ def _is_whole(path: Path, artifact: Artifact) -> bool:
         return hashlib.file_digest(file, "sha256").hexdigest() == artifact.sha256
 
 
-def _link(source: Path | None, path: Path) -> bool:
+def _link(source: Path, path: Path) -> bool:
     """Put a file that is here already at `path`: a hard link, or a copy where there are none."""
-    if source is None or not source.is_file():
+    if source == path or not source.is_file():
         return False
     path.parent.mkdir(parents=True, exist_ok=True)
     path.unlink(missing_ok=True)

@@ -2,7 +2,7 @@
 """Folders and names of media. Names hold no identity; `take.json` and the journal do.
 
 <media root>/<shot slug>_<uid8>/take_0003_<job8>/foreground_1/png/foreground_1_0001.png
-<media root>/journal.jsonl
+<media root>/journal-0123456789ab.jsonl, one for each process that has written here
 """
 
 import re
@@ -12,10 +12,13 @@ from pathlib import Path
 
 MEDIA_FOLDER = "layert2v"
 """The media root beside a saved .blend."""
-JOURNAL_NAME = "journal.jsonl"
+JOURNAL_PREFIX, JOURNAL_SUFFIX = "journal-", ".jsonl"
+"""Around a process's id; earlier versions shared one `journal.jsonl`, which is still read."""
 TAKE_NAME = "take.json"
 PART_SUFFIX = ".part"
 """What a take's folder is called until it is whole."""
+PART_LIFE_S = 24 * 3600
+"""Seconds after which a `.part` folder that another process left may be removed."""
 LONGEST_SLUG = 32
 """Characters; keeps whole paths under the 260 of Windows for a .blend in an ordinary folder."""
 

@@ -5,10 +5,12 @@ SUBMITTING -> QUEUED -> RUNNING -> FETCHING -> READY -> IMPORTED
      |           |         |          |          |
      +-> FAILED <+---------+----------+          +-> DISMISSED (kept on disk)
 any active -> CANCELLING -> CANCELLED
+
+Several processes may hold a request, so a record has a revision: `latest` merges two records.
 """
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from enum import StrEnum
 from typing import Any
 
@@ -79,6 +81,47 @@ class JobRecord:
     """One sentence when failed."""
     remedy: str = ""
     """What to do about it."""
+    revision: int = 0
+    """Changes so far; of two records of a request the one with more counts."""
+    blend_path: str = ""
+    """The .blend that asked, absolute; empty: it was not saved yet."""
+    asked_at: float = 0.0
+    """When, in seconds since 1970; 0: an earlier version of the add-on asked."""
+    is_cancel_asked: bool = False
+    """A promise that no later record takes back: the take is never imported by itself."""
+    is_import_asked: bool = False
+    """Whether the artist pressed Import Now; the take is then imported in spite of a cancel."""
+    is_dismissed: bool = False
+    """Whether the artist took a request off the list whose cancel is not heard yet."""
+    is_made: bool = False
+    """Whether the backend has made the take, so that trying again needs to fetch only."""
+    is_over: bool = False
+    """Whether the backend has ended the job without a take: trying again is a new request."""
+
+    @property
+    def is_wanted(self) -> bool:
+        """Whether the take may be imported without being asked for once more."""
+        return self.is_import_asked or not self.is_cancel_asked
+
+    @property
+    def is_offered(self) -> bool:
+        """Whether the take was made although its cancel was asked, and waits for the artist."""
+        is_left = self.state is RecordState.CANCELLED and self.is_made
+        return is_left and not self.is_dismissed
+
+    @property
+    def is_cancel_pending(self) -> bool:
+        """Whether a cancel was asked of which the backend has not heard."""
+        return self.is_cancel_asked and self.state is RecordState.CANCELLING
+
+    def kept_promises(self, other: "JobRecord") -> "JobRecord":
+        """Give this record with what the artist asked according to another one of the request."""
+        return replace(
+            self,
+            is_cancel_asked=self.is_cancel_asked or other.is_cancel_asked,
+            is_import_asked=self.is_import_asked or other.is_import_asked,
+            is_dismissed=self.is_dismissed or other.is_dismissed,
+        )
 
     def to_json(self) -> dict[str, Any]:
         """Write as plain JSON values."""
@@ -91,3 +134,12 @@ class JobRecord:
         known["asked"] = shot_from_json(known["asked"])
         known["state"] = RecordState(known["state"])
         return cls(**known)
+
+
+def latest(one: JobRecord, other: JobRecord) -> JobRecord:
+    """Merge two records of a request: the later revision, with the promises of both.
+
+    Equal revisions come from two processes at once: `other`, which was written later, counts.
+    """
+    newer, older = (one, other) if one.revision > other.revision else (other, one)
+    return newer.kept_promises(older)

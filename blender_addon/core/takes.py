@@ -2,12 +2,13 @@
 """Takes on disk: a folder with every layer's frames and a `take.json` that describes them."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from layert2v_client import Artifact, ArtifactFormat, ArtifactKind, Shot
+from layert2v_words import UnknownWords
 
 from .paths import TAKE_NAME
 from .shots import shot_from_json, shot_to_json
@@ -72,6 +73,8 @@ class Take:
     """In path order."""
     empty_frames: tuple[int, ...] = ()
     """Frames in which each foreground's matte is empty, first foreground first; () if unknown."""
+    unknown_words: tuple[UnknownWords, ...] = ()
+    """What the model did not know of the prompts of the layers made for this take."""
 
     def num_empty(self, layer_index: int) -> int:
         """Count the frames in which a foreground is not there; 0 for what is none, or unknown."""
@@ -83,11 +86,18 @@ class Take:
         return 0 < self.made.num_frames <= self.num_empty(layer_index)
 
     def notice(self, layer_index: int) -> str:
-        """Say where a foreground is missing, in a sentence; empty where it is all there."""
+        """Say where a layer is missing and what the model did not know, a sentence a line.
+
+        Empty where there is nothing to say.
+        """
         count, frames = self.num_empty(layer_index), self.made.num_frames
+        lines = [f"Not there in {count} of {frames} frames."] if count else []
         if self.is_empty(layer_index):
-            return f"Empty in all {frames} frames: try another seed or other words."
-        return f"Not there in {count} of {frames} frames." if count else ""
+            lines = [f"Empty in all {frames} frames: try another seed or other words."]
+        lines += [
+            f"{each.message}." for each in self.unknown_words if each.layer_index == layer_index
+        ]
+        return "\n".join(lines)
 
     def frames(
         self, kind: ArtifactKind, layer_index: int, file_format: ArtifactFormat
@@ -112,14 +122,15 @@ class Take:
             "made": shot_to_json(self.made),
             "fps": self.fps,
             "empty_frames": self.empty_frames,
+            "unknown_words": [vars(each) for each in self.unknown_words],
             "files": [vars(file) for file in self.files],
         }
         text = json.dumps(values, indent=1)
         (self.folder / TAKE_NAME).write_text(text, encoding="utf-8")
 
 
-def load_take(folder: Path) -> Take:
-    """Read a take.
+def load_take(folder: Path, *, is_checked: bool = True) -> Take:
+    """Read a take; unless `is_checked` is False, look for each of its files.
 
     Raises:
         UnreadableTake: There is no `take.json`, it cannot be read, or a frame is missing.
@@ -128,15 +139,29 @@ def load_take(folder: Path) -> Take:
     try:
         take = _take_from_json(folder, json.loads(path.read_text(encoding="utf-8")))
     except (OSError, ValueError, KeyError, TypeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else error
         raise UnreadableTake(
-            f"{path} cannot be read ({error}): fetch the take again or generate anew."
+            f"{path} cannot be read ({reason}): restore the folder from a backup, or generate the "
+            "shot again."
         ) from None
-    for file in take.files:
-        if not folder.joinpath(*file.path.split("/")).is_file():
-            raise UnreadableTake(
-                f"The take in {folder} has lost '{file.path}': fetch it again or generate anew."
-            )
+    if is_checked:
+        check_files(take, [folder.joinpath(*file.path.split("/")) for file in take.files])
     return take
+
+
+def check_files(take: Take, paths: Iterable[Path]) -> None:
+    """Look for files of a take.
+
+    Raises:
+        UnreadableTake: One of them is missing.
+    """
+    for path in paths:
+        if not path.is_file():
+            lost = path.relative_to(take.folder).as_posix()
+            raise UnreadableTake(
+                f"The take in {take.folder} has lost '{lost}': restore it from a backup, or "
+                "regenerate the layer."
+            )
 
 
 def _take_from_json(folder: Path, values: Mapping[str, Any]) -> Take:
@@ -160,15 +185,20 @@ def _take_from_json(folder: Path, values: Mapping[str, Any]) -> Take:
         fps=values["fps"],
         files=tuple(files),
         empty_frames=tuple(values.get("empty_frames", ())),
+        unknown_words=tuple(map(_unknown_words_from_json, values.get("unknown_words", ()))),
     )
 
 
-def takes_of_shot(shot_folder: Path) -> list[Take]:
-    """List the readable takes of a shot by number."""
+def _unknown_words_from_json(values: Mapping[str, Any]) -> UnknownWords:
+    return UnknownWords(**{**values, "nearest": tuple(values["nearest"])})
+
+
+def takes_of_shot(shot_folder: Path, *, is_checked: bool = True) -> list[Take]:
+    """List the readable takes of a shot by number, then folder; `is_checked` as in `load_take`."""
     takes = []
     for path in sorted(shot_folder.glob(f"take_*/{TAKE_NAME}")):
         try:
-            takes.append(load_take(path.parent))
+            takes.append(load_take(path.parent, is_checked=is_checked))
         except UnreadableTake:
             continue
-    return sorted(takes, key=lambda take: take.number)
+    return sorted(takes, key=lambda take: (take.number, take.folder.name))

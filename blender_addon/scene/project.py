@@ -1,58 +1,156 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A scene as a project: its id, where its media lie, and its unfinished requests."""
+"""A scene as a project: its id, its file, where its media lie, and its unfinished requests.
 
+The id is stored on the scene, but undo must not take it away and a copy must not share it. So
+`refresh` keeps what each scene of the open file is in `runtime.projects`, by the id that Blender
+gives a scene for the session, and writes it back.
+"""
+
+import json
+import os
+import time
 import uuid
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import bpy
 
-from ..core.journal import Journal
+from .. import compat
+from ..core.journal import Journal, merged
 from ..core.paths import media_root
 from ..core.records import JobRecord
+from . import media
 from .runtime import runtime
 
-_PACKAGE = __package__.rpartition(".")[0]
+MOST_ANCESTORS = 50
+"""Earlier paths of a file that are remembered."""
 
 
-def unsaved_folder() -> Path:
-    """Give the folder for media of files that were never saved."""
+@dataclass(frozen=True)
+class Identity:
+    """What a scene is, whatever undo does to its properties."""
+
+    uid: str
+    """The project's id."""
+    ancestors: tuple[tuple[str, float], ...] = ()
+    """Paths that the file had before, and when it left them (seconds since 1970)."""
+
+
+def scenes() -> Iterator[Any]:
+    """Give the scenes of the open file that may be changed."""
+    return (scene for scene in bpy.data.scenes if compat.is_editable(scene))
+
+
+def refresh() -> None:
+    """Give every scene back its id after an undo, and copies of scenes an id of their own."""
+    strangers = []
+    for scene in scenes():
+        known = runtime.projects.get(compat.session_uid(scene))
+        if known is None:
+            strangers.append(scene)
+        else:
+            _write(scene, known)
+    # After loading, the scene that an id was made for comes before its copies.
+    strangers.sort(key=lambda scene: scene.name != scene.layert2v.project_scene)
+    for scene in strangers:
+        stored = scene.layert2v.project_uid
+        if stored:
+            is_copy = any(stored == known.uid for known in _present().values())
+            uid = uuid.uuid4().hex if is_copy else stored
+            _keep(scene, Identity(uid, _ancestors_of(scene)))
+
+
+def _present() -> dict[Any, Identity]:
+    keys = {compat.session_uid(scene) for scene in scenes()}
+    return {key: known for key, known in runtime.projects.items() if key in keys}
+
+
+def _keep(scene: Any, identity: Identity) -> None:
+    runtime.projects[compat.session_uid(scene)] = identity
+    _write(scene, identity)
+
+
+def _write(scene: Any, identity: Identity) -> None:
+    settings, ancestors = scene.layert2v, json.dumps(identity.ancestors)
+    # Compared first: every write costs Blender an update.
+    if settings.project_uid != identity.uid:
+        settings.project_uid = identity.uid
+    if settings.ancestors != ancestors:
+        settings.ancestors = ancestors
+    if settings.project_scene != scene.name:
+        settings.project_scene = scene.name
+
+
+def _ancestors_of(scene: Any) -> tuple[tuple[str, float], ...]:
     try:
-        return Path(bpy.utils.extension_path_user(_PACKAGE, path="unsaved", create=True))
-    except ValueError:  # not installed as an extension, as in tests
-        return Path(bpy.utils.user_resource("DATAFILES", path="layert2v/unsaved", create=True))
+        return tuple((str(path), float(at)) for path, at in json.loads(scene.layert2v.ancestors))
+    except (ValueError, TypeError):
+        return ()
 
 
 def ensure_project(scene: Any) -> str:
     """Give the scene's id, made on first use."""
+    refresh()
     if not scene.layert2v.project_uid:
-        scene.layert2v.project_uid = uuid.uuid4().hex
+        _keep(scene, Identity(uuid.uuid4().hex))
     return str(scene.layert2v.project_uid)
 
 
 def ensure_media_folder(scene: Any) -> Path:
     """Give the media root for new takes and remember it on the scene."""
-    root = media_root(bpy.data.filepath, unsaved_folder(), ensure_project(scene))
+    root = media_root(bpy.data.filepath, media.unsaved_folder(), ensure_project(scene))
     scene.layert2v.media_folder = str(root)
     return root
 
 
-def scene_of(record: JobRecord) -> Any:
-    """Find the scene that asked, in the open file; None: it is in another file.
+def remember_path(new_path: str) -> None:
+    """Note on every scene that the file is about to be saved under another path."""
+    old_path = bpy.data.filepath
+    if not old_path or not new_path or _is_same_path(old_path, new_path):
+        return
+    refresh()
+    for scene in scenes():
+        known = runtime.projects.get(compat.session_uid(scene))
+        if known is not None:
+            ancestors = (*known.ancestors, (old_path, time.time()))[-MOST_ANCESTORS:]
+            _keep(scene, replace(known, ancestors=ancestors))
 
-    An undo may have taken the id off the scene; then its name decides, while the record is of
-    this session.
-    """
-    for scene in bpy.data.scenes:
+
+def scene_of(record: JobRecord) -> Any:
+    """Find the scene that asked, in the open file; None: it is in another file."""
+    for scene in scenes():
         if scene.layert2v.project_uid == record.project_uid:
             return scene
-    scene = bpy.data.scenes.get(record.scene_name)
-    if scene is None or scene.layert2v.project_uid:
-        return None
-    if record.request_id not in runtime.asked_here.get(bpy.data.filepath, ()):
-        return None
-    scene.layert2v.project_uid = record.project_uid
-    return scene
+    return None
+
+
+def is_asked_here(scene: Any, record: JobRecord) -> bool:
+    """Whether the open file asked, or was saved from the file that did, after it had asked.
+
+    Files that were copied on disk, and earlier versions of a file, share the project's id. A file
+    whose path has gone was moved here.
+    """
+    key = record.request_id, bpy.data.filepath
+    if key not in runtime.asked_here:
+        runtime.asked_here[key] = _is_asked_here(scene, record)
+    return runtime.asked_here[key]
+
+
+def _is_asked_here(scene: Any, record: JobRecord) -> bool:
+    asked = record.blend_path
+    if not asked or _is_same_path(asked, bpy.data.filepath):
+        return True
+    is_left_later = any(
+        _is_same_path(path, asked) and record.asked_at <= left_at
+        for path, left_at in _ancestors_of(scene)
+    )
+    return is_left_later or not os.path.exists(asked)
+
+
+def _is_same_path(one: str, other: str) -> bool:
+    return os.path.normcase(os.path.abspath(one)) == os.path.normcase(os.path.abspath(other))
 
 
 def journals_of(scene: Any) -> list[Journal]:
@@ -60,12 +158,13 @@ def journals_of(scene: Any) -> list[Journal]:
     settings = scene.layert2v
     if not settings.project_uid:
         return []
-    folders = {media_root(bpy.data.filepath, unsaved_folder(), settings.project_uid)}
-    folders.add(unsaved_folder() / settings.project_uid)
+    folders = {folder / settings.project_uid for folder in media.unsaved_folders()}
+    if bpy.data.filepath:
+        folders.add(media_root(bpy.data.filepath, Path(), settings.project_uid))
     if settings.media_folder:
         folders.add(Path(settings.media_folder))
     journals = [Journal.of_media(folder) for folder in sorted(folders)]
-    return [journal for journal in journals if journal.path.is_file()]
+    return [journal for journal in journals if journal.exists]
 
 
 def has_unfinished(scene: Any) -> bool:
@@ -73,8 +172,7 @@ def has_unfinished(scene: Any) -> bool:
     return any(
         record.project_uid == scene.layert2v.project_uid
         and (record.state.is_active or record.state == "ready")
-        for journal in journals_of(scene)
-        for record in journal.records().values()
+        for record, _ in merged(journals_of(scene)).values()
     )
 
 
@@ -82,6 +180,8 @@ def reattach() -> None:
     """Go on with the unfinished requests of every scene of the open file."""
     if runtime.session is None:
         return
-    for scene in bpy.data.scenes:
-        for journal in journals_of(scene):
-            runtime.session.attach(journal, scene.layert2v.project_uid)
+    refresh()
+    for scene in scenes():
+        journals = journals_of(scene)
+        if journals:
+            runtime.session.attach(journals, scene.layert2v.project_uid)

@@ -38,6 +38,8 @@ class Provenance:
     """`png` or `exr`."""
     notice: str = ""
     """Where the layer is missing, for the artist; strips of earlier versions say nothing."""
+    rate: str = ""
+    """Frames per second of the scene that the strip was laid out for, such as `24000/1001`."""
 
 
 def write(strip: Any, provenance: Provenance) -> None:
@@ -58,12 +60,14 @@ def read_or_none(strip: Any) -> Provenance | None:
     return Provenance(**{**values, "seed": int(values["seed"])})
 
 
-def of_take(take: Take, kind: ArtifactKind, layer: int, path: str, file_format: str) -> Provenance:
-    """Describe one layer of a take."""
+def of_take(
+    take: Take, kind: ArtifactKind, layer: int, path: str, file_format: str, shot: str, rate: str
+) -> Provenance:
+    """Describe one layer of a take, as a shot shows it; a copy of a shot has an id of its own."""
     spec = take.made.layers[layer] if layer >= 0 else None
     seed = take.made.seed if spec is None or spec.seed is None else spec.seed
     return Provenance(
-        shot=take.shot_uid,
+        shot=shot,
         job=take.job,
         take=take.number,
         layer=layer,
@@ -74,4 +78,5 @@ def of_take(take: Take, kind: ArtifactKind, layer: int, path: str, file_format: 
         path=path,
         format=file_format,
         notice=take.notice(layer),
+        rate=rate,
     )

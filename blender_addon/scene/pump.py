@@ -5,31 +5,26 @@
 `pump` themselves.
 """
 
+import atexit
 import logging
 import queue
 from collections.abc import Callable
-from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import bpy
 
 from .. import compat
 from ..core.board import JobView
-from ..core.channels import NoFreeChannels
-from ..core.events import RecordChanged
-from ..core.journal import Journal
-from ..core.paths import JOURNAL_NAME
-from ..core.records import RecordState
-from ..core.shots import layer_name
-from ..core.takes import Take, UnreadableTake, load_take
-from . import project, strips
+from . import importing, media, project, strips
 from .runtime import runtime
 
 BUSY_S = 0.25
 """Seconds between two ticks while jobs run."""
 IDLE_S = 1.0
 """Seconds between two ticks otherwise."""
+GONE_S = 1.0
+"""Seconds from unregistering until the add-on counts as gone. Registering it again for another
+template happens in the same call."""
 MOST_EVENTS = 200
 """Events taken in per tick, so that a tick stays short."""
 
@@ -42,10 +37,15 @@ def tick() -> float:
     """Pump, and say when to be called again."""
     # The border to Blender's timer: an error here would end the timer for good.
     try:
+        if runtime.is_registered_anew:  # perhaps while a file was loaded, which is not told again
+            runtime.is_registered_anew = False
+            media.tidy()
+            _after_load()
         pump()
     except Exception:  # noqa: BLE001
         _log.exception("the pump met a fault")
-    return BUSY_S if runtime.board.active or runtime.board.ready else IDLE_S
+    is_due = any(not view.waiting for view in runtime.board.ready)
+    return BUSY_S if runtime.board.active or is_due else IDLE_S
 
 
 def pump() -> bool:
@@ -55,7 +55,9 @@ def pump() -> bool:
         Whether anything has changed.
     """
     changed = _drain()
-    if runtime.board.ready and not is_held():
+    if not is_held():
+        project.refresh()
+        _separate_copies()
         changed = _import_next() or changed
     if changed:
         compat.redraw_sequencers()
@@ -81,54 +83,36 @@ def _drain() -> bool:
     return changed
 
 
+def _separate_copies() -> None:
+    """Give copies of shots ids of their own as soon as there are more or fewer strips."""
+    for scene in project.scenes():
+        num_strips = len(compat.all_strips(scene))
+        key = compat.session_uid(scene)
+        if runtime.num_strips.get(key) != num_strips:
+            strips.separate_copies(scene)
+            runtime.num_strips[key] = num_strips
+
+
 def _import_next() -> bool:
+    """Import the first ready take that nothing speaks against; say of the others what does."""
+    changed = False
     for view in runtime.board.ready:
-        scene = project.scene_of(view.record)
-        if scene is not None:
-            _settle(view, scene)
+        waiting = importing.why_waiting(view)
+        changed = changed or waiting != view.waiting
+        view.waiting = waiting
+        if not waiting:
+            importing.settle(view, project.scene_of(view.record))
             return True
-    return False
+    return changed
 
 
-def _settle(view: JobView, scene: Any) -> None:
-    """Import a ready take once, or say why not; either way it is no longer waiting."""
-    record = view.record
-    folder = Path(view.journal_folder)
-    try:
-        take = load_take(folder.joinpath(*record.take_folder.split("/")))
-        if not strips.is_imported(scene, record.job):
-            place(scene, take, record.layer_index, record.frame_start)
-            view.notice = _notice(take, record.layer_index)
-        settled = replace(record, state=RecordState.IMPORTED)
-    except (UnreadableTake, NoFreeChannels) as error:
-        settled = replace(record, state=RecordState.FAILED, error=str(error))
-    runtime.board.apply(RecordChanged(settled, view.journal_folder))
-    if runtime.session is not None:
-        journal = Journal(folder / JOURNAL_NAME)
-        runtime.session.mark(settled, journal, settled.state)
-
-
-def _notice(take: Take, layer_index: int) -> str:
-    """Name the foregrounds made by a take that are in no frame of it."""
-    made = range(1, len(take.made.layers)) if layer_index < 0 else (layer_index,)
-    empty = [layer_name(layer).capitalize() for layer in made if take.is_empty(layer)]
-    if not empty:
-        return ""
-    verb = "is" if len(empty) == 1 else "are"
-    return (
-        f"{' and '.join(empty)} {verb} empty in take {take.number}: select the strip and "
-        "regenerate it with a new seed, or say the prompt in other words."
-    )
-
-
-def place(scene: Any, take: Take, layer_index: int, frame_start: int) -> None:
-    """Put a take on the timeline, as one undo step: a new shot, or a layer in place."""
-    compat.push_undo("Before LayerT2V")
-    if layer_index < 0:
-        strips.import_take(scene, take, frame_start)
-    else:
-        strips.show_take(scene, take, layer_index)
-    compat.push_undo(f"LayerT2V: take {take.number}")
+def import_now(view: JobView) -> bool:
+    """Import a waiting take because the artist asks for it; whether it could be tried now."""
+    if is_held():
+        return False
+    importing.settle(view, importing.target_of(view.record), is_asked=True)
+    compat.redraw_sequencers()
+    return True
 
 
 def _hold(reason: str) -> Callable[..., None]:
@@ -148,8 +132,28 @@ def _release(reason: str) -> Callable[..., None]:
 
 
 @bpy.app.handlers.persistent
+def _before_save(path: Any = "", *_: Any) -> None:
+    if path:  # empty for the start-up file
+        project.remember_path(str(path))
+        media.bring_beside(str(path))
+
+
+@bpy.app.handlers.persistent
+def _after_save(*_: Any) -> None:
+    # Another path, another answer to where a request was asked.
+    runtime.asked_here.clear()
+
+
+@bpy.app.handlers.persistent
+def _after_undo(*_: Any) -> None:
+    project.refresh()
+
+
+@bpy.app.handlers.persistent
 def _after_load(*_: Any) -> None:
-    if runtime.session is None and any(map(project.has_unfinished, bpy.data.scenes)):
+    runtime.forget_file()
+    project.refresh()
+    if runtime.session is None and any(map(project.has_unfinished, project.scenes())):
         connect_by_default()
     project.reattach()
 
@@ -163,7 +167,9 @@ connect_by_default: Callable[[], None] = _connect_nowhere
 
 _HANDLERS = [
     ("save_pre", _hold("save")),
+    ("save_pre", _before_save),
     ("save_post", _release("save")),
+    ("save_post", _after_save),
     ("save_post_fail", _release("save")),
     ("load_pre", _hold("load")),
     ("load_post", _release("load")),
@@ -171,21 +177,31 @@ _HANDLERS = [
     ("render_init", _hold("render")),
     ("render_complete", _release("render")),
     ("render_cancel", _release("render")),
+    ("undo_post", _after_undo),
+    ("redo_post", _after_undo),
     ("load_post", _after_load),
 ]
 
 
 def register(connect: Callable[[], None]) -> None:
-    """Start the timer and watch for saving, loading and rendering."""
+    """Start the timer and watch for saving, loading, rendering and undo."""
     global connect_by_default
     connect_by_default = connect
+    runtime.is_registered = runtime.is_registered_anew = True
+    atexit.unregister(runtime.close)
+    atexit.register(runtime.close)
     for name, handler in _HANDLERS:
         getattr(bpy.app.handlers, name).append(handler)
     bpy.app.timers.register(tick, first_interval=IDLE_S, persistent=True)
 
 
 def unregister() -> None:
-    """Stop the timer and end what this Blender started."""
+    """Stop the timer; what this Blender started ends soon, unless the add-on comes back.
+
+    Blender registers add-ons again for File > New with another template. Then session, jobs and
+    local backend go on.
+    """
+    runtime.is_registered = False
     if bpy.app.timers.is_registered(tick):
         bpy.app.timers.unregister(tick)
     for name, handler in _HANDLERS:
@@ -193,4 +209,13 @@ def unregister() -> None:
         if handler in handlers:
             handlers.remove(handler)
     _held.clear()
-    runtime.close()
+    if not bpy.app.timers.is_registered(close_if_gone):
+        bpy.app.timers.register(close_if_gone, first_interval=GONE_S, persistent=True)
+
+
+def close_if_gone() -> None:
+    """End what this Blender started if the add-on was disabled or replaced for good."""
+    if not runtime.is_registered:
+        if runtime.board.active:
+            _log.warning("the add-on is gone; its jobs are resumed when it is enabled again")
+        runtime.close()

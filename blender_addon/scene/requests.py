@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Makes requests from the scene: a new shot at the playhead, or one layer anew."""
+"""Makes requests from the scene: a new shot at the playhead, or one layer again."""
 
 import random
+import time
 import uuid
 from dataclasses import replace
 from pathlib import Path
@@ -17,8 +18,13 @@ from ..core.journal import Journal
 from ..core.paths import shot_folder_name
 from ..core.records import JobRecord, RecordState
 from ..core.shots import NUM_RANDOM_SEEDS, ShotProblem, check_shot, new_shot, regenerated
+from ..core.takes import Take
 from . import project, provenance, strips
+from .provenance import Provenance
 from .runtime import runtime
+
+REPEAT_S = 1.0
+"""Seconds within which a second equal Generate is a question, not a job."""
 
 
 def shot_of_scene(scene: Any) -> Shot:
@@ -37,6 +43,19 @@ def shot_of_scene(scene: Any) -> Shot:
     )
 
 
+def is_repeated(scene: Any) -> bool:
+    """Whether the shot of the scene was sent less than `REPEAT_S` ago; random seeds aside."""
+    last = runtime.last_sent
+    return last is not None and last[1] == _wish(scene) and time.monotonic() - last[0] < REPEAT_S
+
+
+def _wish(scene: Any) -> tuple[Any, ...]:
+    shot = shot_of_scene(scene)
+    if scene.layert2v.is_seed_random:
+        shot = replace(shot, seed=0)
+    return scene.layert2v.project_uid, scene.frame_current, shot
+
+
 def generate(scene: Any) -> JobRecord:
     """Send the next shot; its take is imported at the frame where the playhead stands now.
 
@@ -49,74 +68,142 @@ def generate(scene: Any) -> JobRecord:
     shot = shot_of_scene(scene)
     _check(shot)
     shot_uid = uuid.uuid4().hex
-    name = shot_folder_name(shot.prompt or shot.layers[1].prompt, shot_uid)
+    folder = project.ensure_media_folder(scene)
+    runtime.last_sent = time.monotonic(), _wish(scene)
     record = JobRecord(
-        request_id=str(uuid.uuid4()),
-        project_uid=project.ensure_project(scene),
-        scene_name=scene.name,
+        **_asked_by(scene),
         shot_uid=shot_uid,
         asked=shot,
         frame_start=scene.frame_current,
-        shot_folder=name,
-        address=_address(),
+        shot_folder=shot_folder_name(shot.prompt or shot.layers[1].prompt, shot_uid),
         fps=_fps(shot.model),
     )
-    return _send(record, Journal.of_media(project.ensure_media_folder(scene)))
+    return _send(record, Journal.of_media(folder))
 
 
 def regenerate(scene: Any, strip: Any, prompt: str, full_prompt: str, seed: int) -> JobRecord:
-    """Make the layer that a strip shows anew; every other layer is kept as it is shown now.
+    """Regenerate the layer that a strip shows; every other layer is kept as it is shown now.
 
     Raises:
         ShotProblem: The new shot cannot be made, or no backend answers.
         UnreadableTake: The strip shows no layer of a take.
     """
+    strips.separate_copies(scene)
     take = strips.take_of(strip)
     described = provenance.read_or_none(strip)
     assert described is not None
     if described.layer < 0:
         raise ShotProblem("The full video has no prompt of its own: select one of its layers.")
-    shown = strips.jobs_shown(scene, described.shot)
-    kept = {k: shown.get(k, take.job) for k in range(len(take.asked.layers))}
     shot = regenerated(
-        take.asked, described.layer, kept, prompt=prompt, seed=seed, full_prompt=full_prompt
-    )
-    shot = replace(
-        shot,
-        model=take.made.model,
-        width=take.made.width,
-        height=take.made.height,
-        num_frames=take.made.num_frames,
+        _shown_shot(scene, strip, take, described),
+        described.layer,
+        _kept_jobs(scene, take, described),
+        prompt=prompt,
+        seed=seed,
+        full_prompt=full_prompt,
     )
     _check(shot)
     shot_folder = take.folder.parent
     record = JobRecord(
-        request_id=str(uuid.uuid4()),
-        project_uid=project.ensure_project(scene),
-        scene_name=scene.name,
+        **_asked_by(scene),
         shot_uid=described.shot,
         asked=shot,
         frame_start=compat.span(strip)[0],
         shot_folder=shot_folder.name,
-        address=_address(),
         fps=take.fps,
         layer_index=described.layer,
     )
     return _send(record, Journal.of_media(shot_folder.parent))
 
 
+def _kept_jobs(scene: Any, take: Take, described: Provenance) -> dict[int, str]:
+    shown = strips.shown(scene, described.shot)
+    layers = range(len(take.asked.layers))
+    return {k: shown[k].job if k in shown else take.job for k in layers}
+
+
+def _shown_shot(scene: Any, strip: Any, take: Take, described: Provenance) -> Shot:
+    """Put together the shot that the timeline shows now, layers of several takes perhaps.
+
+    The words of the full picture are those of a take that shows just these layers, or none.
+    """
+    shown = strips.shown(scene, described.shot)
+    layers = tuple(
+        replace(layer, prompt=shown[k].prompt if k in shown else layer.prompt)
+        for k, layer in enumerate(take.asked.layers)
+    )
+    takes = [take]
+    for other, each in strips.of_shot(scene, described.shot):
+        if each.layer < 0:
+            takes.insert(0, strips.take_of(other))
+    words = [layer.prompt for layer in layers]
+    prompts = [
+        each.asked.prompt
+        for each in takes
+        if [layer.prompt for layer in each.asked.layers] == words
+    ]
+    made = take.made
+    return replace(
+        take.asked,
+        layers=layers,
+        prompt=prompts[0] if prompts else "",
+        model=made.model,
+        width=made.width,
+        height=made.height,
+        num_frames=made.num_frames,
+    )
+
+
+def _asked_by(scene: Any) -> dict[str, Any]:
+    """Give the fields of a new record that say who asks, and of whom."""
+    return {
+        "request_id": str(uuid.uuid4()),
+        "project_uid": project.ensure_project(scene),
+        "scene_name": scene.name,
+        "address": _address(),
+        "blend_path": bpy.data.filepath,
+        "asked_at": time.time(),
+    }
+
+
 def send_again(record: JobRecord, folder: Path) -> None:
-    """Go on with a failed request; where the backend itself failed, as a new request."""
-    if record.job and not record.remedy:
-        record = replace(record, request_id=str(uuid.uuid4()), job="", last_sequence=0)
+    """Go on with a failed request; only where the backend has ended its job, as a new request.
+
+    Raises:
+        ShotProblem: The shot cannot be made, no backend answers, or another one has the job.
+    """
     _check(record.asked)
-    record = replace(record, state=RecordState.SUBMITTING, address=_address())
-    _send(record, Journal.of_media(folder))
+    is_new = record.is_over or (record.is_cancel_asked and not record.is_made)
+    if record.job and not is_new and record.address != _address():
+        raise ShotProblem(
+            f"The backend at {record.address} has the job: connect to it, then try again."
+        )
+    changed = replace(
+        record,
+        state=RecordState.SUBMITTING,
+        address=_address(),
+        take_folder="",
+        # Who tries again wants the take, also after a cancel.
+        is_import_asked=record.is_import_asked or record.is_cancel_asked,
+    )
+    if is_new:
+        changed = replace(
+            changed,
+            request_id=str(uuid.uuid4()),
+            job="",
+            last_sequence=0,
+            revision=0,
+            is_cancel_asked=False,
+            is_import_asked=False,
+            is_over=False,
+            is_made=False,
+        )
+        runtime.board.jobs.pop(record.request_id, None)
+    _send(changed, Journal.of_media(folder))
 
 
 def _send(record: JobRecord, journal: Journal) -> JobRecord:
     assert runtime.session is not None
-    runtime.asked_here.setdefault(bpy.data.filepath, set()).add(record.request_id)
     runtime.board.apply(RecordChanged(record, str(journal.folder)))
     runtime.session.submit(record, journal)
     return record

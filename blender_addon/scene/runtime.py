@@ -4,13 +4,20 @@
 It is not stored in the .blend on purpose: undo would roll it back.
 """
 
-from dataclasses import dataclass, field
+import logging
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
 
 from layert2v_client import ArtifactFormat, default_address
 
-from ..core.board import Board
+from ..core.board import Board, JobView
+from ..core.events import RecordChanged
+from ..core.journal import Journal
 from ..core.launcher import Launcher
 from ..core.session import Session
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass
@@ -23,8 +30,22 @@ class Runtime:
     """The backend that this Blender started, or none."""
     board: Board = field(default_factory=Board)
     """What the panels show."""
-    asked_here: dict[str, set[str]] = field(default_factory=dict)
-    """Request ids asked in this session, by path of the .blend (empty: unsaved)."""
+    last_sent: tuple[float, Any] | None = None
+    """When Generate sent the last shot (`time.monotonic`), and which."""
+    notice: str = ""
+    """What the artist must know about the open file, in a sentence."""
+    is_registered: bool = False
+    """Whether the add-on is registered; it outlives being registered again."""
+    is_registered_anew: bool = False
+    """Whether it was registered since the last tick."""
+    projects: dict[Any, Any] = field(default_factory=dict)
+    """What the scenes of the open file are (`project.Identity`), by `compat.session_uid`."""
+    asked_here: dict[tuple[str, str], bool] = field(default_factory=dict)
+    """Whether a request belongs to a file, by request id and path: asking touches the disk."""
+    num_strips: dict[Any, int] = field(default_factory=dict)
+    """How many strips a scene had at the last look for copies of shots."""
+    strip_names: dict[Any, set[str]] = field(default_factory=dict)
+    """Names of the strips that were there at the last look: copies have other names."""
 
     def connect(self, address: str, token: str, *, with_masters: bool) -> Session:
         """Give the session to an address, made anew when the address has changed."""
@@ -36,6 +57,25 @@ class Runtime:
         formats = {ArtifactFormat.PNG} | ({ArtifactFormat.EXR} if with_masters else set())
         self.session = Session(address, token=token, formats=frozenset(formats))
         return self.session
+
+    def settle(self, view: JobView, **changes: Any) -> None:
+        """Note on the board and in the journal what the main thread did with a request."""
+        record = replace(view.record, revision=view.record.revision + 1, **changes)
+        self.board.apply(RecordChanged(record, view.journal_folder))
+        journal = Journal.of_media(Path(view.journal_folder))
+        if self.session is not None:
+            self.session.mark(record, journal, record.state)
+            return
+        try:
+            journal.append(record)
+        except OSError as error:
+            _log.warning("%s cannot be written: %s", journal.path, error.strerror)
+
+    def forget_file(self) -> None:
+        """Forget what was known about the scenes of the file that was open."""
+        for known in (self.projects, self.asked_here, self.num_strips, self.strip_names):
+            known.clear()
+        self.notice = ""
 
     def disconnect(self) -> None:
         """End the session; the backend's jobs go on."""
@@ -50,6 +90,7 @@ class Runtime:
         self.disconnect()
         self.launcher.close()
         self.board = Board()
+        self.forget_file()
 
 
 runtime = Runtime()

@@ -1,24 +1,25 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Operators for jobs: generate, regenerate, cancel, try again, dismiss."""
 
-import random
 from dataclasses import replace
 from pathlib import Path
 
 import bpy
-from bpy.props import IntProperty, StringProperty
+from bpy.props import StringProperty
+
+from layert2v_words import FULL
 
 from .. import compat
 from ..core.board import JobView
-from ..core.events import RecordChanged
 from ..core.journal import Journal
 from ..core.records import RecordState
-from ..core.shots import NUM_RANDOM_SEEDS, ShotProblem
+from ..core.shots import ShotProblem, parse_seed
 from ..core.takes import UnreadableTake
-from ..scene import provenance, requests
+from ..scene import importing, provenance, pump, requests
 from ..scene.runtime import runtime
 from . import preferences
 from .shot_operators import SceneOperator
+from .words import draw_unknown_words, suggest_words
 
 
 def _ensure_session() -> None:
@@ -31,7 +32,19 @@ class LAYERT2V_OT_generate(SceneOperator, bpy.types.Operator):
 
     bl_idname = "layert2v.generate"
     bl_label = "Generate"
-    bl_options = {"REGISTER", "UNDO"}  # noqa: RUF012
+    bl_options = {"UNDO"}  # noqa: RUF012 - with REGISTER, Adjust Last Operation would send jobs
+
+    def invoke(self, context: bpy.types.Context, event: bpy.types.Event) -> set[str]:
+        """Ask where the same shot was sent a moment ago: a panel may have moved under the mouse."""
+        if not requests.is_repeated(compat.sequencer_scene(context)):
+            return self.execute(context)
+        return context.window_manager.invoke_confirm(
+            self,
+            event,
+            title=self.bl_label,
+            message="The same shot was sent a moment ago. Send it once more?",
+            confirm_text="Generate",
+        )
 
     def execute(self, context: bpy.types.Context) -> set[str]:
         """Send the shot and return at once."""
@@ -49,20 +62,27 @@ class LAYERT2V_OT_regenerate(SceneOperator, bpy.types.Operator):
 
     bl_idname = "layert2v.regenerate"
     bl_label = "Regenerate Layer"
-    bl_options = {"REGISTER", "UNDO"}  # noqa: RUF012
+    bl_options = {"UNDO"}  # noqa: RUF012 - with REGISTER, Adjust Last Operation would send jobs
 
     prompt: StringProperty(  # type: ignore[valid-type]
         name="Prompt",
-        description="What the layer shall show; empty: as before",
+        description="New prompt of the layer. Leave empty to keep the current one",
         options={"SKIP_SAVE"},
+        search=suggest_words,
+        search_options={"SUGGESTION"},
     )
     full_prompt: StringProperty(  # type: ignore[valid-type]
-        name="Full",
-        description="The full picture; empty: as before, or put together from the layers' prompts",
+        name="Whole Picture",
+        description=(
+            "Describes all layers together. Leave empty to keep the words, or to combine the layer "
+            "prompts when this one changes"
+        ),
         options={"SKIP_SAVE"},
     )
-    seed: IntProperty(  # type: ignore[valid-type]
-        name="Seed", description="-1: a new one", default=-1, min=-1, options={"SKIP_SAVE"}
+    seed: StringProperty(  # type: ignore[valid-type]
+        name="Seed",
+        description="A whole number of up to 63 bits. Leave empty to draw a new one",
+        options={"SKIP_SAVE"},
     )
 
     def invoke(self, context: bpy.types.Context, event: bpy.types.Event) -> set[str]:
@@ -73,13 +93,23 @@ class LAYERT2V_OT_regenerate(SceneOperator, bpy.types.Operator):
             self.prompt = described.prompt
         return context.window_manager.invoke_props_dialog(self, width=480)
 
+    def draw(self, context: bpy.types.Context) -> None:
+        """Draw the dialog, with what the model does not know of the prompts."""
+        described = provenance.read_or_none(compat.active_strip(compat.sequencer_scene(context)))
+        model = runtime.board.model(described.model) if described else None
+        layer_index = described.layer if described else FULL
+        for name, index in (("prompt", layer_index), ("full_prompt", FULL)):
+            self.layout.prop(self, name)
+            draw_unknown_words(self.layout, model, index, getattr(self, name))
+        self.layout.prop(self, "seed")
+
     def execute(self, context: bpy.types.Context) -> set[str]:
         """Send the shot and return at once."""
         _ensure_session()
         scene = compat.sequencer_scene(context)
-        seed = self.seed if self.seed >= 0 else random.randrange(NUM_RANDOM_SEEDS)
         strip = compat.active_strip(scene)
         try:
+            seed = parse_seed(self.seed)
             requests.regenerate(scene, strip, self.prompt, self.full_prompt, seed)
         except (ShotProblem, UnreadableTake) as problem:
             self.report({"ERROR"}, str(problem))
@@ -100,20 +130,25 @@ class JobOperator:
 
 
 class LAYERT2V_OT_cancel(JobOperator, bpy.types.Operator):
-    """Stop a job; nothing of it is imported."""
+    """Stop a job; nothing of it is imported by itself."""
 
     bl_idname = "layert2v.cancel"
     bl_label = "Cancel"
+    bl_options = set()  # noqa: RUF012
 
     request_id: StringProperty(options={"SKIP_SAVE"})  # type: ignore[valid-type]
 
     def execute(self, context: bpy.types.Context) -> set[str]:
-        """Ask the backend to stop it."""
+        """Promise it in the journal; the session tells the backend until it has heard."""
         view = self.view_or_none(runtime.board.active)
-        if view is None or runtime.session is None:
+        if view is None:
             self.report({"WARNING"}, "No job is running.")
             return {"CANCELLED"}
-        runtime.session.cancel(view.record.request_id)
+        _ensure_session()
+        # Noted here at once: the take may arrive before the session has heard.
+        view.record = replace(view.record, is_cancel_asked=True)
+        journal = Journal.of_media(Path(view.journal_folder))
+        runtime.session.cancel(view.record, journal)
         return {"FINISHED"}
 
 
@@ -122,15 +157,18 @@ class LAYERT2V_OT_retry(JobOperator, bpy.types.Operator):
 
     bl_idname = "layert2v.retry"
     bl_label = "Try Again"
+    bl_options = set()  # noqa: RUF012
 
     request_id: StringProperty(options={"SKIP_SAVE"})  # type: ignore[valid-type]
 
     def execute(self, context: bpy.types.Context) -> set[str]:
-        """Send it again."""
+        """Import what lies on disk, fetch what is made, or send the request again."""
         view = self.view_or_none(runtime.board.failed)
         if view is None:
             self.report({"WARNING"}, "No job has failed.")
             return {"CANCELLED"}
+        if importing.is_on_disk(view):
+            return _import(self, view)
         _ensure_session()
         try:
             requests.send_again(view.record, Path(view.journal_folder))
@@ -140,28 +178,66 @@ class LAYERT2V_OT_retry(JobOperator, bpy.types.Operator):
         return {"FINISHED"}
 
 
+class LAYERT2V_OT_import_now(JobOperator, bpy.types.Operator):
+    """Put a take that waits on the timeline now."""
+
+    bl_idname = "layert2v.import_now"
+    bl_label = "Import Now"
+    bl_options = set()  # noqa: RUF012
+
+    request_id: StringProperty(options={"SKIP_SAVE"})  # type: ignore[valid-type]
+
+    def execute(self, context: bpy.types.Context) -> set[str]:
+        """Import it, or fetch it first where its job was cancelled."""
+        board = runtime.board
+        view = self.view_or_none(board.offered + board.ready)
+        if view is None:
+            self.report({"WARNING"}, "No take is waiting.")
+            return {"CANCELLED"}
+        if view.record.state is RecordState.READY:
+            return _import(self, view)
+        _ensure_session()
+        try:
+            requests.send_again(view.record, Path(view.journal_folder))
+        except ShotProblem as problem:
+            self.report({"ERROR"}, str(problem))
+            return {"CANCELLED"}
+        return {"FINISHED"}
+
+
+def _import(operator: bpy.types.Operator, view: JobView) -> set[str]:
+    if not pump.import_now(view):
+        operator.report({"WARNING"}, "Blender is rendering, saving or moving strips: wait for it.")
+        return {"CANCELLED"}
+    if view.record.state is RecordState.FAILED:
+        operator.report({"ERROR"}, view.record.error)
+        return {"CANCELLED"}
+    return {"FINISHED"}
+
+
 class LAYERT2V_OT_dismiss(JobOperator, bpy.types.Operator):
-    """Take a finished or failed job, or a notice, off the list; its files stay on disk."""
+    """Take a job or a notice off the list; files stay on disk, and a cancel is still sent."""
 
     bl_idname = "layert2v.dismiss"
     bl_label = "Dismiss"
+    bl_options = set()  # noqa: RUF012
 
     request_id: StringProperty(options={"SKIP_SAVE"})  # type: ignore[valid-type]
 
     def execute(self, context: bpy.types.Context) -> set[str]:
         """Note it in the journal."""
         board = runtime.board
-        view = self.view_or_none(board.noticed + board.failed + board.ready)
+        pending = [view for view in board.active if view.record.is_cancel_pending]
+        listed = pending + board.offered + board.noticed + board.failed + board.ready
+        view = self.view_or_none(listed)
         if view is None:
             return {"CANCELLED"}
         if view.notice:
             view.notice = ""
-            return {"FINISHED"}
-        settled = replace(view.record, state=RecordState.DISMISSED)
-        runtime.board.apply(RecordChanged(settled, view.journal_folder))
-        if runtime.session is not None:
-            journal = Journal.of_media(Path(view.journal_folder))
-            runtime.session.mark(settled, journal, RecordState.DISMISSED)
+        elif view.record.state in (RecordState.CANCELLING, RecordState.CANCELLED):
+            runtime.settle(view, is_dismissed=True)
+        else:
+            runtime.settle(view, state=RecordState.DISMISSED)
         return {"FINISHED"}
 
 
@@ -170,5 +246,6 @@ CLASSES = (
     LAYERT2V_OT_regenerate,
     LAYERT2V_OT_cancel,
     LAYERT2V_OT_retry,
+    LAYERT2V_OT_import_now,
     LAYERT2V_OT_dismiss,
 )

@@ -2,6 +2,8 @@
 """Operators for the next shot and the scene around it."""
 
 import random
+from fractions import Fraction
+from typing import Any
 
 import bpy
 from bpy.props import BoolProperty, IntProperty, StringProperty
@@ -9,20 +11,24 @@ from bpy.props import BoolProperty, IntProperty, StringProperty
 from layert2v_client import default_address
 
 from .. import compat
-from ..core.shots import NUM_RANDOM_SEEDS
+from ..core.shots import NUM_RANDOM_SEEDS, ShotProblem
 from ..core.takes import UnreadableTake
-from ..core.timing import split_fps, take_fps
-from ..scene import strips
+from ..core.timing import take_fps
+from ..scene import matching, strips
+from ..scene.importing import TIMELINE_PROBLEMS
 from ..scene.runtime import runtime
 
 
 class SceneOperator:
-    """An operator that needs a sequencer's scene."""
+    """An operator that needs a sequencer's scene which may be changed."""
 
     @classmethod
     def poll(cls, context: bpy.types.Context) -> bool:
-        """Only where a scene's sequencer is edited."""
-        return compat.sequencer_scene(context) is not None
+        """Only where a scene's sequencer is edited that is not linked from another file."""
+        scene = compat.sequencer_scene(context)
+        if scene is not None and not compat.is_editable(scene):
+            cls.poll_message_set("The scene is linked from another file: open that file")
+        return compat.is_editable(scene)
 
 
 class LAYERT2V_OT_foreground_add(SceneOperator, bpy.types.Operator):
@@ -154,14 +160,19 @@ class LAYERT2V_OT_set_view_transform(SceneOperator, bpy.types.Operator):
     def execute(self, context: bpy.types.Context) -> set[str]:
         """Set both."""
         scene = compat.sequencer_scene(context)
-        scene.view_settings.view_transform = compat.STANDARD
-        scene.view_settings.look = "None"
-        scene.sequencer_colorspace_settings.name = compat.SRGB
+        try:
+            compat.use_standard_view(scene)
+        except compat.ColourSpaceMissing as problem:
+            self.report({"ERROR"}, str(problem))
+            return {"CANCELLED"}
         return {"FINISHED"}
 
 
 class LAYERT2V_OT_match_scene(SceneOperator, bpy.types.Operator):
-    """Give the scene the size and frame rate of the selected strip's take, or of the next shot."""
+    """Give the scene the size and rate of the selected take, or of the next shot.
+
+    Generated strips are fitted and timed to it.
+    """
 
     bl_idname = "layert2v.match_scene"
     bl_label = "Match Scene to Shot"
@@ -171,35 +182,65 @@ class LAYERT2V_OT_match_scene(SceneOperator, bpy.types.Operator):
         name="Frame Range", description="Also play just the shot", default=False
     )
 
+    def invoke(self, context: bpy.types.Context, event: bpy.types.Event) -> set[str]:
+        """Ask first: it changes the whole scene."""
+        scene = compat.sequencer_scene(context)
+        try:
+            wanted, _ = _wanted_format(scene)
+        except ShotProblem as problem:
+            self.report({"ERROR"}, str(problem))
+            return {"CANCELLED"}
+        now, count = matching.format_of(scene), len(matching.generated_strips(scene))
+        return context.window_manager.invoke_confirm(
+            self,
+            event,
+            title=self.bl_label,
+            message=(
+                f"Change the scene from {_said(now)} to {_said(wanted)}? {count} generated strips "
+                "are fitted and timed to it. Other strips stay as they are."
+            ),
+            confirm_text="Match Scene",
+        )
+
     def execute(self, context: bpy.types.Context) -> set[str]:
         """Set size, rate and perhaps range."""
         scene = compat.sequencer_scene(context)
-        shot, model = scene.layert2v, runtime.board.model(scene.layert2v.model)
-        strip = compat.active_strip(scene)
-        frame_start = scene.frame_current
         try:
-            take = strips.take_of(strip)
-            made, fps = take.made, take.fps
-            width, height, num_frames = made.width, made.height, made.num_frames
-            frame_start = compat.span(strip)[0]
-        except UnreadableTake:
-            if model is None:
-                where = runtime.session.address if runtime.session else default_address()
-                self.report(
-                    {"ERROR"},
-                    f"The shot's size is not known: select a strip or connect to {where}.",
-                )
-                return {"CANCELLED"}
-            width, height = (shot.width, shot.height) if shot.width else model.sizes[0]
-            num_frames, fps = shot.num_frames or model.num_frames[0], model.fps
-        render = scene.render
-        render.resolution_x, render.resolution_y = width, height
-        render.resolution_percentage = 100
-        if fps > 0:
-            render.fps, render.fps_base = split_fps(take_fps(fps))
+            wanted, frames = _wanted_format(scene)
+            matching.match(scene, wanted)
+        except (ShotProblem, *TIMELINE_PROBLEMS) as problem:
+            self.report({"ERROR"}, str(problem))
+            return {"CANCELLED"}
         if self.with_range:
-            scene.frame_start, scene.frame_end = frame_start, frame_start + num_frames - 1
+            scene.frame_start, scene.frame_end = frames
         return {"FINISHED"}
+
+
+def _wanted_format(scene: Any) -> tuple[matching.Format, tuple[int, int]]:
+    """Give the format and the frames of the selected strip's take, or of the next shot."""
+    strip, rate = compat.active_strip(scene), matching.format_of(scene).rate
+    try:
+        take = strips.take_of(strip)
+    except UnreadableTake:
+        return _next_format(scene, rate)
+    made, first = take.made, compat.span(strip)[0]
+    rate = take_fps(take.fps) if take.fps > 0 else rate
+    return matching.Format(made.width, made.height, rate), (first, first + made.num_frames - 1)
+
+
+def _next_format(scene: Any, rate: Fraction) -> tuple[matching.Format, tuple[int, int]]:
+    shot, model = scene.layert2v, runtime.board.model(scene.layert2v.model)
+    if model is None:
+        where = runtime.session.address if runtime.session else default_address()
+        raise ShotProblem(f"The shot's size is not known: select a strip or connect to {where}.")
+    width, height = (shot.width, shot.height) if shot.width else model.sizes[0]
+    num_frames, first = shot.num_frames or model.num_frames[0], scene.frame_current
+    rate = take_fps(model.fps) if model.fps > 0 else rate
+    return matching.Format(width, height, rate), (first, first + num_frames - 1)
+
+
+def _said(wanted: matching.Format) -> str:
+    return f"{wanted.width} x {wanted.height} at {float(wanted.rate):g} fps"
 
 
 CLASSES = (

@@ -2,6 +2,7 @@
 """Operators for takes: the next and the previous one in place, import, PNG or EXR."""
 
 from pathlib import Path
+from typing import Any
 
 import bpy
 from bpy.props import EnumProperty, IntProperty, StringProperty
@@ -9,9 +10,10 @@ from bpy.props import EnumProperty, IntProperty, StringProperty
 from layert2v_client import ArtifactFormat
 
 from .. import compat
-from ..core.channels import NoFreeChannels
-from ..core.takes import UnreadableTake, load_take
+from ..core.takes import Take, UnreadableTake, load_take
 from ..scene import provenance, strips
+from ..scene.importing import TIMELINE_PROBLEMS
+from ..scene.provenance import Provenance
 from .shot_operators import SceneOperator
 
 
@@ -22,22 +24,35 @@ class LAYERT2V_OT_step_take(SceneOperator, bpy.types.Operator):
     bl_label = "Step Take"
     bl_options = {"REGISTER", "UNDO"}  # noqa: RUF012
 
-    step: IntProperty(default=1)  # type: ignore[valid-type]
+    step: IntProperty(default=1, options={"HIDDEN"})  # type: ignore[valid-type]
 
     def execute(self, context: bpy.types.Context) -> set[str]:
         """Show it."""
         scene = compat.sequencer_scene(context)
         strip = compat.active_strip(scene)
+        strips.separate_copies(scene)
+        described = provenance.read_or_none(strip)
         try:
-            take = strips.neighbour_take(strip, self.step)
-            described = provenance.read_or_none(strip)
+            takes = strips.neighbour_takes(strip, self.step)
             assert described is not None
-            strips.show_take(scene, take, described.layer)
-        except UnreadableTake as problem:
+            take = _show_first(scene, takes, described)
+        except TIMELINE_PROBLEMS as problem:
             self.report({"ERROR"}, str(problem))
             return {"CANCELLED"}
         self.report({"INFO"}, f"Take {take.number}")
         return {"FINISHED"}
+
+
+def _show_first(scene: Any, takes: list[Take], described: Provenance) -> Take:
+    """Show the first take that has all its frames."""
+    for take in takes[:-1]:
+        try:
+            strips.show_take(scene, take, described.layer, described.shot)
+        except UnreadableTake:
+            continue
+        return take
+    strips.show_take(scene, takes[-1], described.layer, described.shot)
+    return takes[-1]
 
 
 class LAYERT2V_OT_import_take(SceneOperator, bpy.types.Operator):
@@ -60,7 +75,7 @@ class LAYERT2V_OT_import_take(SceneOperator, bpy.types.Operator):
         try:
             take = load_take(Path(bpy.path.abspath(self.directory)))
             strips.import_take(scene, take, scene.frame_current)
-        except (UnreadableTake, NoFreeChannels) as problem:
+        except TIMELINE_PROBLEMS as problem:
             self.report({"ERROR"}, str(problem))
             return {"CANCELLED"}
         return {"FINISHED"}
@@ -83,13 +98,14 @@ class LAYERT2V_OT_show_format(SceneOperator, bpy.types.Operator):
     def execute(self, context: bpy.types.Context) -> set[str]:
         """Relink the shot's strips."""
         scene = compat.sequencer_scene(context)
+        strips.separate_copies(scene)
         described = provenance.read_or_none(compat.active_strip(scene))
         if described is None:
             self.report({"ERROR"}, "Select a strip that was generated.")
             return {"CANCELLED"}
         try:
             strips.show_format(scene, described.shot, ArtifactFormat(self.format))
-        except UnreadableTake as problem:
+        except TIMELINE_PROBLEMS as problem:
             self.report({"ERROR"}, str(problem))
             return {"CANCELLED"}
         return {"FINISHED"}

@@ -17,6 +17,7 @@ from layert2v_client.job import (
 )
 from layert2v_client.shot import KeptLayer, LayerRole, LayerSpec, Shot
 from layert2v_client.system import Model, ServerInfo
+from layert2v_words import UnknownWords, Vocabulary
 
 _ROLES = {
     LayerRole.BACKGROUND: shot_pb2.LAYER_ROLE_BACKGROUND,
@@ -97,6 +98,7 @@ def job_from_proto(message: job_pb2.Job) -> Job:
         error=error,
         report=report,
         seconds=dict(message.seconds),
+        unknown_words=tuple(map(_unknown_words_from_proto, message.unknown_words)),
     )
 
 
@@ -136,6 +138,15 @@ def _report_from_proto(message: job_pb2.FinishingReport) -> FinishingReport:
         soft_share=message.soft_share,
         empty_mattes=tuple(message.empty_mattes),
         empty_frames=tuple(message.empty_frames),
+    )
+
+
+def _unknown_words_from_proto(message: job_pb2.UnknownWords) -> UnknownWords:
+    return UnknownWords(
+        layer_index=message.layer_index,
+        words=message.words,
+        nearest=tuple(message.nearest),
+        message=message.message,
     )
 
 
@@ -182,6 +193,18 @@ def model_from_proto(message: system_pb2.Model) -> Model:
         default_num_inference_steps=message.default_num_inference_steps,
         default_guidance_scale=message.default_guidance_scale,
         fps=message.fps,
+        vocabulary=(
+            _vocabulary_from_proto(message.vocabulary) if message.HasField("vocabulary") else None
+        ),
+    )
+
+
+def _vocabulary_from_proto(message: system_pb2.Vocabulary) -> Vocabulary:
+    return Vocabulary(
+        foregrounds=tuple(message.foregrounds),
+        backgrounds=tuple(message.backgrounds),
+        motions=tuple(message.motions),
+        cameras=tuple(message.cameras),
     )
 
 

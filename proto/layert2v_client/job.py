@@ -6,6 +6,7 @@ from datetime import datetime
 from enum import StrEnum
 
 from layert2v_client.shot import Shot
+from layert2v_words import UnknownWords
 
 
 class JobState(StrEnum):
@@ -98,6 +99,8 @@ class Job:
     """Present when succeeded and finishing ran."""
     seconds: Mapping[str, float] = field(default_factory=dict)
     """Seconds per stage, keyed by the stage's word, when succeeded."""
+    unknown_words: tuple[UnknownWords, ...] = ()
+    """Prompts that the model's vocabulary did not cover when the job was created."""
 
 
 @dataclass(frozen=True)

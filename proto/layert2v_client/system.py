@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass
 
+from layert2v_words import Vocabulary
+
 
 @dataclass(frozen=True)
 class Model:
@@ -25,6 +27,8 @@ class Model:
     """Guidance when the shot leaves it 0."""
     fps: float
     """Frames per second the model was trained at."""
+    vocabulary: Vocabulary | None = None
+    """What it was taught to draw; None: nobody can say which words it knows."""
 
 
 @dataclass(frozen=True)

@@ -53,11 +53,27 @@ def test_without_a_gpu_jobs_have_this_computers_memory(monkeypatch: pytest.Monke
 def test_a_shot_is_estimated_with_the_defaults_of_its_model(folder: Path) -> None:
     limits = read_limits(folder)
 
-    cost, chosen = estimate_shot(default_size(limits, 0, 0, 0, 2, 0), Model(limits, folder), 0)
+    cost, chosen, words = estimate_shot(
+        default_size(limits, 0, 0, 0, 2, 0), Model(limits, folder), 0
+    )
 
     assert cost.tokens == 6 * 2 * 4
     assert cost.seconds > 0
     assert chosen.fits
+    assert words.startswith("computes in ")
+
+
+def test_a_shot_in_float32_needs_more_than_in_bfloat16(folder: Path) -> None:
+    limits = read_limits(folder)
+    shot = default_size(limits, 0, 0, 0, 2, 0)
+
+    exact, half = (
+        estimate_shot(shot, Model(limits, folder), 0, precision)
+        for precision in ("float32", "bfloat16")
+    )
+
+    assert exact[1].peak_bytes > half[1].peak_bytes
+    assert exact[2].startswith("computes in float32 as asked; ")
 
 
 def test_a_damaged_model_cannot_be_estimated(folder: Path, tmp_path: Path) -> None:

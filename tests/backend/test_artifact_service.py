@@ -14,6 +14,7 @@ from layert2v_backend import artifacts, checksums, reading
 from layert2v_backend.settings import Settings
 from support.running_backend import Client, running_backend
 from support.scripted_engine import REPORT, ScriptedEngine
+from support.waiting import HANG_S
 from support.wire_shots import keep_layer, make_shot
 
 MIB = 1 << 20
@@ -36,7 +37,7 @@ def artifacts_of(client: Client, job: job_pb2.Job, page_size: int = 0) -> list[A
 
 def read(client: Client, name: str, offset: int = 0, if_sha256: str = "") -> list[Any]:
     request = artifact_pb2.ReadArtifactRequest(name=name, offset=offset, if_sha256=if_sha256)
-    return list(client.artifacts.ReadArtifact(request, timeout=20))
+    return list(client.artifacts.ReadArtifact(request, timeout=HANG_S))
 
 
 def blob(settings: Settings, sha256: str) -> Path:
@@ -172,7 +173,7 @@ def test_a_changed_block_is_data_loss_before_any_of_it_is_sent(
 
     with pytest.raises(grpc.RpcError) as caught:
         parts += client.artifacts.ReadArtifact(
-            artifact_pb2.ReadArtifactRequest(name=artifact.name), timeout=60
+            artifact_pb2.ReadArtifactRequest(name=artifact.name), timeout=HANG_S
         )
 
     assert caught.value.code() is grpc.StatusCode.DATA_LOSS

@@ -16,7 +16,15 @@ from layert2v_backend.settings import Settings
 from support.running_backend import Client, running_backend
 from support.scripted_engine import ScriptedEngine
 from support.toy_model import make_toy_model_folder
-from support.wire_shots import BACKGROUND, FOREGROUND, keep_layer, make_shot
+from support.waiting import HANG_S
+from support.wire_shots import (
+    BACKGROUND,
+    FOREGROUND,
+    VOCABULARY,
+    keep_layer,
+    make_shot,
+    write_sketch_model,
+)
 
 
 def refusal(client: Client, shot: Any, request_id: str = "") -> tuple[Any, str, dict[str, str]]:
@@ -285,7 +293,7 @@ def test_jobs_are_refused_while_the_queue_is_full(
 
     with running_backend(settings.model_copy(update={"max_queued": 1}), engine) as client:
         client.create(make_shot())
-        assert engine.is_holding.wait(10)
+        assert engine.is_holding.wait(HANG_S)
         client.create(make_shot())
         code, reason, _ = refusal(client, make_shot())
 
@@ -302,3 +310,44 @@ def test_a_shot_that_fits_the_device_in_no_way_is_refused_when_it_is_asked_for(
 
     assert (code, reason) == (grpc.StatusCode.INVALID_ARGUMENT, "INVALID_SHOT")
     assert "make the picture smaller" in violations["shot"]
+
+
+def test_a_job_tells_the_prompts_that_its_model_was_not_taught(
+    settings: Settings, engine: ScriptedEngine
+) -> None:
+    write_sketch_model(settings.models_dirs[0] / "sketch", vocabulary=VOCABULARY)
+    shot = make_shot(2, prompt="an epic battle")
+    shot.layers[0].prompt = "An old castle on a hill"
+    shot.layers[1].prompt = "a fox standing still"
+    shot.layers[2].prompt = "a dragon"
+
+    with running_backend(settings, engine) as client:
+        job = client.create(shot)
+        ended = client.wait(job.name)
+    with running_backend(settings, engine) as client:
+        read = client.get(job.name)
+
+    assert [(each.layer_index, each.words) for each in job.unknown_words] == [
+        (-1, "epic battle"),
+        (0, "old castle on a hill"),
+        (2, "dragon"),
+    ]
+    assert list(job.unknown_words[1].nearest) == ["a castle over a river"]
+    assert job.unknown_words[2].message == 'sketch knows no "dragon"; it knows a cat, a fox'
+    assert ended.unknown_words == read.unknown_words == job.unknown_words
+    assert ended.state == job_pb2.JOB_STATE_SUCCEEDED
+
+
+def test_a_kept_layer_is_not_judged_again(settings: Settings, engine: ScriptedEngine) -> None:
+    write_sketch_model(settings.models_dirs[0] / "sketch", vocabulary=VOCABULARY)
+
+    with running_backend(settings, engine) as client:
+        source = client.wait(client.create(make_shot(2)).name)
+        job = client.create(keep_layer(make_shot(2), 1, source.name, 1))
+
+    assert [each.layer_index for each in source.unknown_words] == [1, 2]
+    assert [each.layer_index for each in job.unknown_words] == [2]
+
+
+def test_a_model_without_a_vocabulary_knows_any_word(client: Client) -> None:
+    assert not client.create(make_shot()).unknown_words

@@ -1,3 +1,4 @@
+import contextlib
 import os
 import signal
 import sqlite3
@@ -31,11 +32,14 @@ from layert2v_backend.jobs import (
     Job,
     JobError,
     JobState,
+    to_json,
 )
 from layert2v_backend.journal import Journal
 from layert2v_backend.journal_rows import MIGRATIONS
+from layert2v_words import UnknownWords
 from support import journal_entries
 from support.journal_entries import FINISHED, FRAME, PROGRESS, REPORT, SHOT
+from support.waiting import HANG_S
 
 
 @pytest.fixture
@@ -60,6 +64,14 @@ def test_a_job_is_read_as_it_was_written(journal: Journal, tmp_path: Path) -> No
     assert read == written
     assert read.shot == SHOT
     assert (read.report, read.seconds, read.update_time) == (REPORT, {"denoising": 1.0}, 3.0)
+
+
+def test_what_a_model_was_not_taught_is_kept_with_the_job(journal: Journal) -> None:
+    unknown = UnknownWords(1, "dragon", ("a fox",), 'sketch knows no "dragon"; nearest: a fox')
+
+    job, _ = journal.create(SHOT, "hash", 1.0, None, (unknown,))
+
+    assert journal.get(job.id).unknown_words == (unknown,)
 
 
 def test_a_report_with_infinity_survives(journal: Journal) -> None:
@@ -209,6 +221,20 @@ def test_a_journal_of_the_future_is_refused(journal: Journal, tmp_path: Path) ->
         Journal(tmp_path / "journal.sqlite3")
 
 
+def test_jobs_of_a_journal_from_before_vocabularies_have_no_unknown_words(tmp_path: Path) -> None:
+    path = tmp_path / "journal.sqlite3"
+    with contextlib.closing(sqlite3.connect(path)) as old:
+        old.executescript(f"{MIGRATIONS[0]} PRAGMA user_version = 1;")
+        old.execute(
+            "INSERT INTO job (id, state, shot, request_sha256, create_time, update_time) "
+            "VALUES ('a', 'queued', ?, 'hash', 1.0, 1.0)",
+            (to_json(SHOT),),
+        )
+        old.commit()
+
+    assert Journal(path).get("a").unknown_words == ()
+
+
 def test_a_journal_that_cannot_be_made_is_refused(tmp_path: Path) -> None:
     with pytest.raises(CannotServe, match="cannot be opened"):
         Journal(tmp_path / "missing" / "journal.sqlite3")
@@ -227,7 +253,7 @@ def test_a_killed_writer_loses_nothing_it_has_acknowledged(tmp_path: Path) -> No
             acknowledged[word].add(job_id)
         os.kill(writer.pid, signal.SIGKILL)
         rest = writer.stdout.read()
-        writer.wait(10)
+        writer.wait(HANG_S)
         writer.stdout.close()
         for line in rest.splitlines():
             word, _, job_id = line.partition(" ")

@@ -6,6 +6,9 @@ import pytest
 
 from layert2v_backend.errors import ModelDamaged, UnknownModel
 from layert2v_backend.models import find_models, read_limits, shipped_folder
+from layert2v_training.recipes import tiny_gpu
+from layert2v_training.vocabulary import vocabulary_of
+from layert2v_words import find_unknown_words
 from support.wire_shots import SKETCH_LIMITS, write_sketch_model
 
 
@@ -110,6 +113,9 @@ def test_an_unknown_model_is_refused_with_the_known_ones(tmp_path: Path) -> None
         ({"max_foregrounds": 0}, "max_foregrounds"),
         ({"default_num_inference_steps": 900}, "default_num_inference_steps"),
         ({"fps": None}, "fps"),
+        ({"vocabulary": ["a fox"]}, "vocabulary"),
+        ({"vocabulary": {"foregrounds": ["a fox"]}}, "vocabulary.backgrounds"),
+        ({"vocabulary": {"foregrounds": "a fox", "backgrounds": []}}, "vocabulary.foregrounds"),
     ],
 )
 def test_a_damaged_description_names_its_field(
@@ -143,3 +149,15 @@ def test_a_damaged_model_hides_no_other(tmp_path: Path) -> None:
 
 def test_the_shipped_models_are_beside_the_model_code() -> None:
     assert (shipped_folder() / "stack.py").is_file()
+
+
+def test_the_shipped_model_says_the_words_it_was_trained_on() -> None:
+    vocabulary = find_models().find("tiny").limits.vocabulary
+
+    assert vocabulary == vocabulary_of(tiny_gpu().joint_scene)
+    assert (len(vocabulary.foregrounds), len(vocabulary.backgrounds)) == (40, 24)
+    assert find_unknown_words(vocabulary, "tiny", 1, "a fox moving to the right") is None
+
+
+def test_a_model_may_say_nothing_of_its_words(tmp_path: Path) -> None:
+    assert read_limits(write_sketch_model(tmp_path)).vocabulary is None

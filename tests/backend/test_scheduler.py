@@ -6,6 +6,7 @@ from typing import Any
 
 import grpc
 import pytest
+from structlog.testing import capture_logs
 
 from layert2v.v1 import artifact_pb2, job_pb2, system_pb2
 from layert2v_backend import scheduler as scheduler_module
@@ -20,6 +21,7 @@ from layert2v_backend.settings import Settings
 from support.journal_entries import SHOT
 from support.running_backend import Client, running_backend
 from support.scripted_engine import ScriptedEngine, disk_full
+from support.waiting import HANG_S
 from support.wire_shots import make_shot
 
 
@@ -82,7 +84,7 @@ def test_a_drained_backend_goes_on_at_its_next_start(settings: Settings) -> None
         running, waiting = client.create(make_shot(seed=1)), client.create(make_shot(seed=2))
         cancelled = client.create(make_shot(seed=3))
         client.cancel(cancelled.name)
-        assert first.is_holding.wait(10)
+        assert first.is_holding.wait(HANG_S)
         seen = next(client.watch(running.name)).event
 
     with running_backend(settings, ScriptedEngine()) as client:
@@ -103,7 +105,7 @@ def test_a_watcher_of_a_stopping_backend_is_told_to_come_back(settings: Settings
         job = client.create(make_shot())
         stream = client.watch(job.name)
         next(stream)
-        assert engine.is_holding.wait(10)
+        assert engine.is_holding.wait(HANG_S)
 
     with pytest.raises(grpc.RpcError) as caught:
         list(stream)
@@ -116,7 +118,7 @@ def test_a_model_that_has_gone_fails_its_jobs_with_the_reason(settings: Settings
     engine.may_go_on.clear()
     with running_backend(settings, engine) as client:
         job = client.create(make_shot())
-        assert engine.is_holding.wait(10)
+        assert engine.is_holding.wait(HANG_S)
 
     without = settings.model_copy(update={"models_dirs": ()})
     with running_backend(without, ScriptedEngine()) as client:
@@ -128,7 +130,7 @@ def test_a_model_that_has_gone_fails_its_jobs_with_the_reason(settings: Settings
 def test_the_server_says_what_it_is_and_how_busy(client: Client, engine: ScriptedEngine) -> None:
     engine.may_go_on.clear()
     client.create(make_shot(seed=1))
-    assert engine.is_holding.wait(10)
+    assert engine.is_holding.wait(HANG_S)
     client.create(make_shot(seed=2))
 
     info = client.system.GetServerInfo(system_pb2.GetServerInfoRequest())
@@ -146,6 +148,12 @@ def test_models_are_listed_with_their_limits(client: Client) -> None:
     assert [(size.width, size.height) for size in sketch.sizes] == [(64, 48), (96, 64)]
     assert list(sketch.num_frames) == [5, 9]
     assert sketch.fps == 8.0
+    assert not sketch.HasField("vocabulary")
+    tiny = next(model for model in models if model.id == "tiny")
+    assert "a fox" in tiny.vocabulary.foregrounds
+    assert "a pine forest" in tiny.vocabulary.backgrounds
+    assert "standing still" in tiny.vocabulary.motions
+    assert "the camera pans left" in tiny.vocabulary.cameras
 
 
 def test_a_disk_that_is_full_for_a_while_delays_the_end_of_a_job(
@@ -175,8 +183,10 @@ def test_a_disk_that_is_full_for_a_while_delays_the_end_of_a_job(
         job = await scheduler.create(long, "hash", None)
         await wait_for(JobState.RUNNING)
         await scheduler._on_journal(limit_pages, 0)
-        engine.may_go_on.set()
-        await asyncio.sleep(0.3)
+        with capture_logs() as logged:
+            engine.may_go_on.set()
+            while [line["event"] for line in logged].count("disk_full") < 3:
+                await asyncio.sleep(0.005)
         assert (await scheduler.get(job.id)).state is JobState.RUNNING
         await scheduler._on_journal(limit_pages, 1000)
         await wait_for(JobState.SUCCEEDED)
@@ -184,7 +194,7 @@ def test_a_disk_that_is_full_for_a_while_delays_the_end_of_a_job(
         await scheduler.close()
 
     job: Any = None
-    asyncio.run(asyncio.wait_for(live(), 20))
+    asyncio.run(asyncio.wait_for(live(), HANG_S))
 
 
 @pytest.mark.parametrize(

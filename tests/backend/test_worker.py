@@ -1,4 +1,5 @@
 import errno
+import json
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +17,10 @@ from layert2v_backend.jobs import (
     Report,
     Stopped,
     Task,
+    WorkerOptions,
+    from_json,
     take_path,
+    to_json,
 )
 from layert2v_backend.worker.generate import (
     Cancelled,
@@ -26,9 +30,11 @@ from layert2v_backend.worker.generate import (
     stream_seeds,
     without_paths,
 )
-from layert2v_backend.worker.take import read_kept, weights_sha256
-from layert2v_model import media
+from layert2v_backend.worker.take import Provenance, manifest_of, read_kept, weights_sha256
+from layert2v_model import media, precision
 from layert2v_model.errors import DamagedModel
+from layert2v_model.precision import Hardware
+from layert2v_words import UnknownWords
 from support.journal_entries import SHOT
 
 
@@ -43,6 +49,29 @@ def worker_that(failure: Exception) -> Worker:
     worker._model.plan = fail  # type: ignore[method-assign, assignment]
     worker._model.load = fail  # type: ignore[method-assign, assignment]
     return worker
+
+
+@pytest.mark.parametrize(
+    ("hardware", "sentence"),
+    [
+        (Hardware(True, "it has bfloat16"), "computes in bfloat16: it has bfloat16"),
+        (Hardware(False, "it has none"), "computes in float32: it has none"),
+    ],
+)
+def test_the_first_line_of_a_workers_log_says_in_which_precision_it_computes_and_why(
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    hardware: Hardware,
+    sentence: str,
+) -> None:
+    monkeypatch.setattr(precision, "find_hardware", lambda device: hardware)
+
+    Worker(lambda report: None, lambda job, attempt: False)
+    Worker(lambda report: None, lambda job, attempt: False, WorkerOptions(precision="float32"))
+
+    assert capsys.readouterr().err.splitlines() == [
+        sentence, f"computes in float32 as asked; {hardware.words}"
+    ]  # fmt: skip
 
 
 @pytest.mark.parametrize(
@@ -151,6 +180,24 @@ def test_the_digest_of_weights_depends_on_each_file(tmp_path: Path) -> None:
     (tmp_path / "vae" / "model.safetensors").write_bytes(b"two")
 
     assert weights_sha256(tmp_path) != before
+
+
+def test_the_manifest_repeats_what_the_model_was_not_taught() -> None:
+    unknown = UnknownWords(1, "dragon", ("a fox",), 'sketch knows no "dragon"; nearest: a fox')
+    task = Task("a", 1, SHOT, "model", "store", unknown_words=(unknown,))
+
+    manifest = manifest_of(
+        from_json(Task, to_json(task)), Provenance("a fox", "0" * 64, None, is_clamped=False), ()
+    )
+
+    assert json.loads(json.dumps(manifest["unknown_words"])) == [
+        {
+            "layer_index": 1,
+            "words": "dragon",
+            "nearest": ["a fox"],
+            "message": 'sketch knows no "dragon"; nearest: a fox',
+        }
+    ]
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,7 @@ import pytest
 from grpclib.const import Status
 from grpclib.exceptions import GRPCError
 
-from layert2v.v1 import job_pb2
+from layert2v.v1 import job_pb2, system_pb2
 from layert2v_client import (
     ArtifactFormat,
     ArtifactKind,
@@ -28,7 +28,9 @@ from layert2v_client import (
 from layert2v_client import client as client_module
 from layert2v_client.errors import STATUS_TO_ERROR
 from layert2v_client.status import StatusDetails
+from layert2v_words import UnknownWords, Vocabulary
 from support.fake_backend import FakeBackend, invalid_shot
+from support.waiting import HANG_S
 
 SHOT = Shot(
     layers=(
@@ -206,7 +208,7 @@ def test_a_watch_after_the_last_event_of_an_ended_job_ends(backend):
         job = await client.create_job(SHOT, str(uuid.uuid4()))
         events = await collect(client.watch_job(job.name))
         return await asyncio.wait_for(
-            collect(client.watch_job(job.name, events[-1].sequence)), timeout=5
+            collect(client.watch_job(job.name, events[-1].sequence)), timeout=HANG_S
         )
 
     assert ask(backend, question) == []
@@ -276,6 +278,32 @@ def test_models_and_server_info_are_read(backend):
     assert model.max_foregrounds == 3
     assert info.api_version == "layert2v.v1"
     assert info.is_model_loaded
+
+
+def test_what_a_model_knows_and_what_it_does_not_know_of_a_job_are_read(backend):
+    backend.script.vocabulary = system_pb2.Vocabulary(
+        foregrounds=["a fox"], backgrounds=["a sea"], motions=["rising"], cameras=["a pan"]
+    )
+    backend.script.unknown_words.append(
+        job_pb2.UnknownWords(layer_index=1, words="dragon", nearest=["a fox"], message="No dragon.")
+    )
+
+    async def question(client):
+        return await client.list_models(), await create(client)
+
+    (model,), job = ask(backend, question)
+
+    assert model.vocabulary == Vocabulary(("a fox",), ("a sea",), ("rising",), ("a pan",))
+    assert job.unknown_words == (UnknownWords(1, "dragon", ("a fox",), "No dragon."),)
+
+
+def test_a_model_that_says_nothing_of_its_words_has_no_vocabulary(backend):
+    async def question(client):
+        return await client.list_models()
+
+    (model,) = ask(backend, question)
+
+    assert model.vocabulary is None
 
 
 def test_a_fault_of_the_backend_is_not_blamed_on_the_request(backend):

@@ -21,6 +21,7 @@ from layert2v.v1 import artifact_grpc, artifact_pb2, job_grpc, job_pb2, system_g
 from layert2v_client.crc32c import crc32c_numpy
 from layert2v_client.status import DetailsCodec, StatusDetails, Violation
 from support.fake_takes import FakeFile, draw_take
+from support.waiting import HANG_S
 
 CHUNK_BYTES = 4096
 """Small, so that small files have several chunks to break between."""
@@ -59,6 +60,9 @@ class Script:
     """Per rpc, errors for the next calls, in order; None lets one pass."""
     break_reads_after: deque[int] = field(default_factory=deque)
     """For the next reads: reset the stream after so many chunks."""
+    break_status: Status | None = None
+    """Reads that break end with this, after all that was sent, instead of with a reset, which
+    discards what the client has not read yet."""
     break_watches_after: deque[int] = field(default_factory=deque)
     """For the next watches: reset the stream after so many events."""
     damage_reads: int = 0
@@ -69,10 +73,16 @@ class Script:
     """Chunks carry the second checksum, which older backends lack."""
     hold: bool = False
     """Jobs wait in RUNNING until `FakeBackend.finish`."""
+    keep_cancelling: bool = False
+    """Cancelled jobs stay CANCELLING."""
     fail_with: job_pb2.JobError | None = None
     """Jobs end FAILED with this."""
     empty_frames: list[int] = field(default_factory=list)
     """What jobs report of their foregrounds."""
+    vocabulary: system_pb2.Vocabulary | None = None
+    """What the model says it knows."""
+    unknown_words: list[job_pb2.UnknownWords] = field(default_factory=list)
+    """What jobs report of their prompts."""
     manifest_path: str = "manifest.json"
     """Where the manifest claims to belong."""
     read_offsets: list[int] = field(default_factory=list)
@@ -117,6 +127,7 @@ class _Jobs(job_grpc.JobServiceBase):
         filled.model = filled.model or "tiny"
         filled.width, filled.height = filled.width or 96, filled.height or 64
         filled.num_frames = filled.num_frames or 9
+        job.proto.unknown_words.extend(self.script.unknown_words)
         filled.prompt = filled.prompt or ", ".join(layer.prompt for layer in shot.layers)
         job.record(state=job_pb2.JOB_STATE_QUEUED)
         job.record(state=job_pb2.JOB_STATE_RUNNING)
@@ -191,7 +202,10 @@ class _Jobs(job_grpc.JobServiceBase):
         self.script.check("CancelJob")
         job = self.find(request.name)
         if job.proto.state not in TERMINAL:
-            job.record(state=job_pb2.JOB_STATE_CANCELLED)
+            is_slow = self.script.keep_cancelling
+            job.record(
+                state=job_pb2.JOB_STATE_CANCELLING if is_slow else job_pb2.JOB_STATE_CANCELLED
+            )
         await stream.send_message(job_pb2.CancelJobResponse(job=job.proto))
 
 
@@ -229,6 +243,8 @@ class _Artifacts(artifact_grpc.ArtifactServiceBase):
         header = artifact_pb2.ReadArtifactHeader(artifact=file.proto)
         await stream.send_message(reply(header=header))
         for offset in range(request.offset, len(file.data), CHUNK_BYTES):
+            if remaining == 0 and script.break_status is not None:
+                raise GRPCError(script.break_status, "broken off")
             if remaining == 0:
                 await asyncio.sleep(0.02)  # a reset discards what was not read yet
                 await stream.cancel()
@@ -256,6 +272,9 @@ class _Artifacts(artifact_grpc.ArtifactServiceBase):
 
 
 class _Models(system_grpc.ModelServiceBase):
+    def __init__(self, script: Script) -> None:
+        self._script = script
+
     async def ListModels(self, stream: Stream[Any, Any]) -> None:
         await stream.recv_message()
         model = system_pb2.Model(
@@ -268,6 +287,7 @@ class _Models(system_grpc.ModelServiceBase):
             default_num_inference_steps=24,
             default_guidance_scale=3.0,
             fps=8.0,
+            vocabulary=self._script.vocabulary,
         )
         await stream.send_message(system_pb2.ListModelsResponse(models=[model]))
 
@@ -338,7 +358,7 @@ class FakeBackend:
     def __exit__(self, *_: object) -> None:
         self.stop()
         self._loop.call_soon_threadsafe(self._loop.stop)
-        self._thread.join(5)
+        self._thread.join(HANG_S)
         self._loop.close()
 
     def start(self) -> None:
@@ -367,14 +387,17 @@ class FakeBackend:
         services = [
             self._jobs,
             _Artifacts(self.script, self._jobs),
-            _Models(),
+            _Models(self.script),
             _System(self.script),
         ]
         self._server = _Server(services, status_details_codec=DetailsCodec())
         await self._server.start("127.0.0.1", self.port)
 
     async def _close(self, server: _Server) -> None:
-        await asyncio.sleep(0.01)  # asyncio leaks a connection that it is just accepting
+        # asyncio leaks a connection that it is just accepting.
+        await asyncio.sleep(0.01)
+        while any("accept" in str(task.get_coro()) for task in asyncio.all_tasks()):
+            await asyncio.sleep(0)
         server.drop()
         server.close()
         await server.wait_closed()

@@ -21,10 +21,19 @@ BACKGROUND = shot_pb2.LAYER_ROLE_BACKGROUND
 FOREGROUND = shot_pb2.LAYER_ROLE_FOREGROUND
 
 
-def write_sketch_model(folder: Path) -> Path:
-    """Write a model folder that holds limits only."""
+VOCABULARY = {
+    "foregrounds": ["a cat", "a fox"],
+    "backgrounds": ["a castle over a river", "a meadow"],
+    "motions": ["standing still"],
+    "cameras": ["the camera pans left"],
+}
+"""As a card has it."""
+
+
+def write_sketch_model(folder: Path, **fields: object) -> Path:
+    """Write a model folder that holds limits only; `fields` are added to its card."""
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / "layert2v.json").write_text(json.dumps(SKETCH_LIMITS))
+    (folder / "layert2v.json").write_text(json.dumps(SKETCH_LIMITS | fields))
     return folder
 
 

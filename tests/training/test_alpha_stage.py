@@ -66,3 +66,19 @@ def test_a_file_that_is_held_out_is_never_learned(monkeypatch: pytest.MonkeyPatc
         {min(float(a.max()), 1 - float(a.max())) for a in part} for part in (learned, held_out)
     ]
     assert shown == [{0.0, 0.25}, {0.5}]
+
+
+def test_every_file_gives_its_mattes_as_they_are_and_some_inverted_as_well(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def numbered(self: FileClips, index: int) -> LayeredClip:
+        plain = np.full((1, 4, 4, 3), 0.5, np.float32)
+        alpha = np.full((1, 4, 4), index / 16, np.float32)
+        return LayeredClip(plain, plain, "", (ClipForeground(plain, alpha, ""),))
+
+    monkeypatch.setattr(FileClips, "clip", numbered)
+    source = FileClips([None] * 5, None, 0, skip_bad=False)  # type: ignore[list-item, arg-type]
+
+    drawn = [float(alpha.max()) for part in draw_alphas(source, 5) for alpha in part]
+
+    assert sorted(drawn) == [0, 1 / 16, 2 / 16, 3 / 16, 4 / 16, 12 / 16, 1]

@@ -56,6 +56,8 @@ def test_an_average_is_a_whole_model(models: tuple[Path, Path], tmp_path: Path) 
 
     assert done.exit_code == 0
     check_hashes(out, read_card(out))
+    assert read_card(out)["id"] == out.name
+    assert ", averaged with 0" in read_card(out)["description"]
     assert load_pipeline(out).transformer.config.prompt_visibility == "isolated"
 
 

@@ -1,5 +1,9 @@
+import json
 from pathlib import Path
 
+import numpy as np
+import pytest
+from PIL import Image
 from typer.testing import CliRunner
 
 from layert2v_training.data_cli import app
@@ -44,3 +48,92 @@ def test_check_refuses_a_rate_that_is_none(tmp_path: Path) -> None:
 
     assert result.exit_code == 2
     assert "not positive" in result.output
+
+
+@pytest.mark.parametrize(
+    ("size", "said"),
+    [
+        (("97", "63", "8"), "width 97, and recipes take multiples of 16; say 96"),
+        (("96", "63", "9"), "height 63, and recipes take multiples of 16; say 64"),
+        (("96", "64", "0"), "0 frames"),
+    ],
+)
+def test_check_refuses_a_format_that_no_recipe_takes(
+    tmp_path: Path, size: tuple[str, ...], said: str
+) -> None:
+    toy_clips.write_renders(tmp_path / "good")
+
+    result = CliRunner().invoke(app, ["check", str(tmp_path), "--format", *size])
+
+    assert result.exit_code == 2
+    assert said in words_of(result.output)
+
+
+def test_check_says_which_recipes_a_length_suits(tmp_path: Path) -> None:
+    toy_clips.write_renders(tmp_path / "good")
+
+    result = CliRunner().invoke(app, ["check", str(tmp_path), "--format", "32", "16", "6"])
+
+    assert result.exit_code == 0
+    assert "Wan2.1 takes 4 k + 1, such as 5" in result.output
+
+
+def test_a_bad_clip_is_named_once(tmp_path: Path) -> None:
+    (toy_clips.write_vidlayer(tmp_path / "a") / "mask.mp4").write_bytes(b"")
+    (tmp_path / "hollow").mkdir()
+
+    result = CliRunner().invoke(app, ["check", str(tmp_path)])
+
+    bad = [line for line in result.output.splitlines() if line.startswith("bad ")]
+    assert [line.count(str(tmp_path)) for line in bad] == [1, 1]
+
+
+def test_build_refuses_weights_of_an_adapter_that_is_not_chosen(tmp_path: Path) -> None:
+    arguments = ["build", str(tmp_path), "--out", str(tmp_path / "out")]
+
+    result = CliRunner().invoke(app, [*arguments, "--weights", f"sam2={tmp_path}"])
+
+    assert result.exit_code == 2
+    assert "choose it by --mattes sam2, or leave it out" in words_of(result.output)
+
+
+def test_preview_draws_a_strip_of_each_good_clip(tmp_path: Path) -> None:
+    toy_clips.write_vidlayer(tmp_path / "clips" / "a")
+    toy_clips.write_renders(tmp_path / "clips" / "b")
+    (tmp_path / "clips" / "hollow").mkdir()
+    lines = "".join(json.dumps({"clip": name}) + "\n" for name in ("a", "b"))
+    (tmp_path / "clips" / "list.jsonl").write_text(lines)
+    strips = tmp_path / "strips"
+    options = ("--format", "32", "16", "5", "--skip-bad", "--preview", str(strips))
+
+    folder = CliRunner().invoke(app, ["check", str(tmp_path / "clips"), *options])
+    names = sorted(path.name for path in strips.iterdir())
+
+    assert folder.exit_code == 0
+    assert "hollow: is empty" in folder.output
+    assert names == ["0002-a.png", "0003-b.png"]
+    with Image.open(strips / names[0]) as picture:
+        pixels = np.asarray(picture)
+        assert picture.width == 4 * 192
+    # The full video's left edge is blue, the matte's black.
+    assert np.allclose(pixels[60, 2], (20, 40, 180), atol=12)
+    assert pixels[60, 3 * 192 + 2].max() < 12
+
+
+def test_preview_names_lines_apart_and_refuses_a_folder_that_is_a_file(tmp_path: Path) -> None:
+    toy_clips.write_vidlayer(tmp_path / "a")
+    (tmp_path / "list.jsonl").write_text('{"clip": "a"}\n' * 2)
+    source = ["check", str(tmp_path / "list.jsonl"), "--preview"]
+
+    done = CliRunner().invoke(app, [*source, str(tmp_path / "strips")])
+    refused = CliRunner().invoke(app, [*source, str(tmp_path / "list.jsonl")])
+
+    assert done.exit_code == 0
+    assert len(list((tmp_path / "strips").iterdir())) == 2
+    assert refused.exit_code == 2
+    assert "cannot be written: File exists" in refused.output
+
+
+def words_of(output: str) -> str:
+    """Take a message out of the box that is drawn around it."""
+    return " ".join(output.replace("│", " ").split())

@@ -1,6 +1,7 @@
 from types import SimpleNamespace
 
 import pytest
+import torch
 import yaml
 from accelerate.commands.config.config_args import load_config_from_file
 from accelerate.commands.launch import launch_command_parser
@@ -34,6 +35,8 @@ def test_what_could_not_be_saved_whole_is_refused_with_the_remedy() -> None:
         check_launch(launched(DistributedType.DEEPSPEED))
     with pytest.raises(UnsupportedLaunch, match=r"mixed_precision is fp16, .* set it to no"):
         check_launch(launched(DistributedType.NO, "fp16"))
+    with pytest.raises(UnsupportedLaunch, match=r"is bf16 and the run computes in float32; set it"):
+        check_launch(launched(DistributedType.NO, "bf16"), torch.float32)
 
 
 def test_the_shipped_config_has_only_fields_that_the_launcher_knows() -> None:

@@ -14,7 +14,7 @@ from layert2v_training.checkpoint import CHECKPOINT, CheckpointMismatch, Checkpo
 from layert2v_training.finite import Diverged
 from layert2v_training.loop import Losses, LossOf, train
 from layert2v_training.optimizers import LoopRecipe, learning_rate_at
-from layert2v_training.reports import Figures
+from layert2v_training.reports import Figures, Reports
 from layert2v_training.stopping import Stopped
 
 RECIPE = LoopRecipe(num_steps=12, learning_rate=1e-2, warmup_steps=3, autocast=None)
@@ -108,6 +108,54 @@ def test_the_log_has_throughput_time_left_rate_and_losses(tmp_path: Path) -> Non
     wanted = {"loss", "learning_rate", "steps_per_second", "hours_left", "evaluate/psnr"}
     assert wanted <= set(events["scalars"])
     assert events["images"] == ["evaluate/sheet"]
+
+
+def test_a_short_run_logs_ten_means(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    losses = list[float]()
+
+    def noted(model: nn.Module, step: int) -> Losses:
+        found = loss_of(model, step)
+        losses.append(float(found["loss"].detach()))
+        return found
+
+    train(tmp_path, make_model(), noted, replace(RECIPE, num_steps=20))
+
+    events = EventAccumulator(str(tmp_path)).Reload().Scalars("loss")
+    lines = [line for line in capsys.readouterr().out.splitlines() if line.startswith("step ")]
+    pairs = [sum(losses[at : at + 2]) / 2 for at in range(0, 20, 2)]
+    assert [event.step for event in events] == list(range(2, 21, 2))
+    assert [event.value for event in events] == pytest.approx(pairs)
+    assert [line.split(":")[0] for line in lines] == [f"step {n} of 20" for n in range(2, 21, 2)]
+    assert f"loss {pairs[-1]:.4g}" in lines[-1]
+
+
+def test_a_long_run_logs_every_twenty_steps_and_says_ten_lines(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    reports = Reports(tmp_path, 0, 600, is_main=True)
+
+    for step in reports.steps():
+        reports.scalars(step, {"loss": float(step)}, {})
+    reports.close()
+
+    events = EventAccumulator(str(tmp_path)).Reload().Scalars("loss")
+    lines = [line for line in capsys.readouterr().out.splitlines() if line.startswith("step ")]
+    assert [event.step for event in events] == list(range(20, 601, 20))
+    assert events[0].value == 9.5
+    assert len(lines) == 10
+    assert "loss 29.5" in lines[0]
+
+
+def test_a_step_that_is_not_finite_is_not_part_of_a_mean(tmp_path: Path) -> None:
+    reports = Reports(tmp_path, 0, 20, is_main=True)
+
+    for step in reports.steps():
+        loss = torch.tensor(float("nan") if step == 3 else 2.0)
+        reports.scalars(step, {"loss": loss}, {})
+    reports.close()
+
+    events = EventAccumulator(str(tmp_path)).Reload().Scalars("loss")
+    assert [event.value for event in events] == [2.0] * 10
 
 
 def test_training_loses_loss(tmp_path: Path) -> None:
@@ -299,4 +347,4 @@ def test_what_a_killed_run_logged_after_its_checkpoint_is_not_in_the_log_twice(
     train(tmp_path, make_model(), loss_of, longer)
 
     events = EventAccumulator(str(tmp_path)).Reload().Scalars("loss")
-    assert [event.step for event in events] == [0, 20, 40, 60]
+    assert [event.step for event in events] == [*range(6, 61, 6)]

@@ -6,8 +6,9 @@ import torch
 from safetensors import SafetensorError
 from typer.testing import CliRunner
 
-from layert2v_training import cli
+from layert2v_training import stages
 from layert2v_training.cli import app
+from layert2v_training.refusals import is_full_disk
 from layert2v_training.stages import Run
 from support.toy_model import make_toy_transformer
 
@@ -83,7 +84,7 @@ def test_a_full_disk_is_said_in_one_sentence(
         with (tmp_path / "shard").open("wb") as file:
             torch.save(torch.zeros(10**6), file)
 
-    monkeypatch.setattr(cli, "run_vae", full)
+    monkeypatch.setattr(stages, "run_vae", full)
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, limits[1]))
     try:
@@ -97,8 +98,8 @@ def test_a_full_disk_is_said_in_one_sentence(
 
 
 def test_other_failures_are_not_called_a_full_disk() -> None:
-    assert not cli.is_full_disk(RuntimeError("mat1 and mat2 shapes cannot be multiplied"))
-    assert cli.is_full_disk(SafetensorError("I/O error: No space left on device (os error 28)"))
+    assert not is_full_disk(RuntimeError("mat1 and mat2 shapes cannot be multiplied"))
+    assert is_full_disk(SafetensorError("I/O error: No space left on device (os error 28)"))
 
 
 @pytest.mark.parametrize("command", [("joint",), ("joint", "--dry-run"), ("latents", "joint")])
@@ -113,3 +114,86 @@ def test_composed_clips_beside_none_of_the_users_own_are_refused(
     assert "num_composed_clips is 9 and there is no --data" in result.output
     assert "set num_clips" in result.output
     assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(
+    ("command", "said"),
+    [
+        (("joint", "--base", "wan"), "the recipe tiny begins with no base: leave --base out"),
+        (
+            ("joint", "--recipe", "wan2.1-1.3b", "--base", "wan", "--init", "model"),
+            "--base and --init are both given",
+        ),
+        (("joint", "--skip-bad"), "--skip-bad is for clips of your own"),
+        (("joint", "--dry-run", "--ignore-fit"), "give only one"),
+        (("joint", "--set", "vae_clips=3"), "joint does not read vae_clips, vae would"),
+        (("vae", "--set", "name=mine"), "vae does not read name, export would"),
+        (
+            ("alpha-vae", "--recipe", "wan2.1-1.3b", "--set", "decoders.batch_size=3"),
+            "decoders.batch_size is of recipes with a small VAE",
+        ),
+        (
+            ("joint", "--data", "clips", "--set", "num_clips=48"),
+            "num_clips is of composed clips, and --data takes your own instead; each of your clips "
+            "counts once, or starts_per_clip times; leave out --set num_clips",
+        ),
+        (
+            ("joint", "--data", "clips", "--set", "joint_scene.panorama_yaw=1"),
+            "joint_scene.panorama_yaw is of composed clips",
+        ),
+        (("joint", "--set", "starts_per_clip=2"), "starts_per_clip is of your own clips"),
+    ],
+)
+def test_what_a_command_would_not_use_is_refused_by_name(
+    tmp_path: Path, command: tuple[str, ...], said: str
+) -> None:
+    result = CliRunner().invoke(app, [*command, "--out", str(tmp_path / "run")])
+
+    assert result.exit_code == 2
+    assert said in result.output
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_recipe_file_may_hold_what_other_commands_of_the_run_read(tmp_path: Path) -> None:
+    shared = tmp_path / "shared.yaml"
+    shared.write_text("name: mine\nvae_clips: 3\nmulti_foreground: {loop: {num_steps: 4}}\n")
+    unread = tmp_path / "unread.yaml"
+    unread.write_text("alpha_vae: {num_clips: 4}\n")
+    place = ("--out", str(tmp_path / "run"))
+
+    allowed = CliRunner().invoke(app, ["joint", "--dry-run", *place, "--recipe-file", str(shared)])
+    refused = CliRunner().invoke(
+        app, ["alpha-vae", *place, "--data", str(tmp_path), "--recipe-file", str(unread)]
+    )
+
+    assert allowed.exit_code == 0, allowed.output
+    assert refused.exit_code == 2
+    assert "alpha_vae.num_clips is of composed clips" in refused.output
+    assert "remove it from the --recipe-file" in refused.output
+
+
+@pytest.mark.parametrize("recipe", ["tiny", "wan2.1-1.3b"])
+def test_a_model_of_another_family_to_go_on_from_is_refused(tmp_path: Path, recipe: str) -> None:
+    model = tmp_path / "model"
+    make_toy_transformer().save_pretrained(model / "transformer")
+    if recipe == "tiny":
+        (model / "text_encoder").mkdir()
+
+    result = CliRunner().invoke(
+        app, ["joint", "--recipe", recipe, "--out", str(tmp_path / "run"), "--init", str(model)]
+    )
+
+    theirs = "tiny" if recipe != "tiny" else "wan2.1-1.3b"
+    assert result.exit_code == 2
+    assert f"choose a recipe of its kind, such as --recipe {theirs}" in result.output
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_message_names_a_path_once(tmp_path: Path) -> None:
+    missing = tmp_path / "missing.yaml"
+    for options in (("--recipe-file", str(missing)), ("--init", str(missing))):
+        result = CliRunner().invoke(app, ["joint", "--out", str(tmp_path / "run"), *options])
+
+        assert result.exit_code == 2
+        assert result.output.count(str(missing)) == 1
+        assert "(No such file or directory)" in result.output

@@ -115,10 +115,10 @@ def test_the_user_s_clips_are_named_with_what_changes_with_them(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     class Clips:
-        key = "first"
+        key, clips = "first", ("a clip",)
 
     run = Run(debug(), tmp_path, tmp_path, data=tmp_path / "clips")
-    monkeypatch.setattr(Run, "clips", lambda self, stage: Clips)
+    monkeypatch.setattr(Run, "_own_clips", lambda self, stage, shape: Clips)
     run.bind("run-joint", "joint")
     write_checkpoint(tmp_path / "run-joint")
     run.bind("run-joint", "joint")
@@ -132,9 +132,9 @@ def test_composed_clips_beside_the_user_s_own_are_another_run(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     class Clips:
-        key = "own"
+        key, clips = "own", ("a clip",)
 
-    monkeypatch.setattr(Run, "clips", lambda self, stage: Clips)
+    monkeypatch.setattr(Run, "_own_clips", lambda self, stage, shape: Clips)
     alone, beside = (
         Run(replace(debug(), num_composed_clips=n), tmp_path, tmp_path, data=tmp_path / "clips")
         for n in (0, 12)

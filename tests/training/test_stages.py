@@ -1,18 +1,22 @@
-from dataclasses import replace
+import json
+from collections.abc import Callable
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+import yaml
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from typer.testing import CliRunner
 
 from layert2v.v1 import job_pb2
-from layert2v_model.folder import read_scheduler, read_transformer
+from layert2v_backend.models import read_limits
+from layert2v_model.folder import read_card, read_scheduler, read_transformer
 from layert2v_model.loading import load_pipeline
 from layert2v_model.pipeline import ShotPrompts
-from layert2v_training import alpha_vae
+from layert2v_training import alpha_vae, stages
 from layert2v_training.captions import CaptionStates
 from layert2v_training.cli import app
 from layert2v_training.data.sources import FileClips
@@ -21,21 +25,58 @@ from layert2v_training.joint import TINY_TRANSFORMER, JointLoss, JointRecipe, ma
 from layert2v_training.latents import LatentClip, encode_clip
 from layert2v_training.linear_vae import encode_pixels
 from layert2v_training.optimizers import LoopRecipe
-from layert2v_training.recipes import RECIPES, debug
+from layert2v_training.overrides import read_overrides
+from layert2v_training.recipes import RECIPES, Recipe, debug
 from layert2v_training.scenes import SceneSource
 from layert2v_training.stages import JOINT_RUN, MULTI_FOREGROUND_RUN, STAGE_SEEDS, Run
+from layert2v_training.unread import CHECKED, READS
+from layert2v_training.vocabulary import vocabulary_of
 from support import toy_clips
 from support.backend_process import backend_process
 from support.released_files import write_wan_folder
 from support.toy_model import make_toy_vae
+from support.waiting import HANG_S
 from support.wire_shots import make_shot
+
+
+def watch_reads(patch: pytest.MonkeyPatch) -> dict[str, list[str]]:
+    """Note which fields of a recipe each command reads, while they run."""
+    names = {field.name for field in fields(Recipe)}
+    read: dict[str, list[str]] = {}
+    running = list[str]()
+
+    def noting(self: Recipe, name: str) -> Any:
+        if running and name in names and name not in read[running[-1]]:
+            read[running[-1]].append(name)
+        return object.__getattribute__(self, name)
+
+    def under_its_name(command: str, work: Callable[..., None]) -> Callable[..., None]:
+        def run(made: Run, *given: Any) -> None:
+            name = given[0] if command == "joint" else command
+            read.setdefault(name, [])
+            running.append(name)
+            try:
+                work(made, *given)
+            finally:
+                running.pop()
+
+        return run
+
+    patch.setattr(Recipe, "__getattribute__", noting)
+    for command in ("vae", "alpha_vae", "joint", "decoders", "export"):
+        work = getattr(stages, f"run_{command}")
+        patch.setattr(stages, f"run_{command}", under_its_name(command.replace("_", "-"), work))
+    return read
 
 
 @pytest.fixture(scope="module")
 def debug_run(assets: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """All stages of the debug recipe, its model as `models/debug`."""
+    """All stages of the debug recipe, its model as `models/debug`, what each read in a file."""
     run = tmp_path_factory.mktemp("debug")
-    train("all", "--recipe", "debug", "--assets", str(assets), "--out", str(run))
+    with pytest.MonkeyPatch.context() as patch:
+        read = watch_reads(patch)
+        train("all", "--recipe", "debug", "--assets", str(assets), "--out", str(run))
+    (run / "reads.json").write_text(json.dumps(read))
     (run / "models").mkdir()
     (run / "model").rename(run / "models" / "debug")
     return run
@@ -48,7 +89,6 @@ def train(*arguments: str) -> str:
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(300)
 def test_all_stages_of_the_debug_recipe_make_a_model_that_generates(debug_run: Path) -> None:
     stack = load_pipeline(debug_run / "models" / "debug")(
         ShotPrompts("", "a beach", ("a fox", "a ball")),
@@ -65,7 +105,30 @@ def test_all_stages_of_the_debug_recipe_make_a_model_that_generates(debug_run: P
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(300)
+def test_each_command_reads_the_fields_that_may_be_set_for_it(debug_run: Path) -> None:
+    """`unread.READS` refuses others, so that it must not miss one or name one too many."""
+    read = json.loads((debug_run / "reads.json").read_text())
+    checked = {name for name in CHECKED if "." not in name}
+    # Read where there are clips of one's own, or by no more than a message.
+    other = {"fps", "starts_per_clip", "num_composed_clips", "name", "base"}
+
+    assert read.keys() == READS.keys() - {"latents"}
+    for command, names in read.items():
+        declared = {name.split(".")[0] for name in READS[command]}
+        assert set(names) - other - checked <= declared, command
+        assert declared - other - checked <= set(names), command
+
+
+@pytest.mark.slow
+def test_the_card_says_what_an_exported_model_learned(debug_run: Path) -> None:
+    card = read_card(debug_run / "models" / "debug")
+
+    assert card["description"] == (
+        "Small LayerT2V model, trained on composed scenes of emoji over photographs"
+    )
+
+
+@pytest.mark.slow
 def test_the_log_shows_what_the_average_makes(debug_run: Path) -> None:
     for run in (JOINT_RUN, MULTI_FOREGROUND_RUN):
         assert EventAccumulator(str(debug_run / run)).Reload().Tags()["images"] == [
@@ -74,14 +137,12 @@ def test_the_log_shows_what_the_average_makes(debug_run: Path) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(300)
 def test_a_trained_model_is_served_by_the_backend(debug_run: Path) -> None:
     with backend_process(debug_run) as backend:
         shot = make_shot(1, model="debug", num_inference_steps=1)
         job = backend.client.create(shot)
-        # A worker that reads its libraries on busy cores takes longer than other tests allow.
         request = job_pb2.WatchJobRequest(name=job.name)
-        for _ in backend.client.jobs.WatchJob(request, timeout=250):
+        for _ in backend.client.jobs.WatchJob(request, timeout=HANG_S):
             pass
         job = backend.client.get(job.name)
 
@@ -89,7 +150,6 @@ def test_a_trained_model_is_served_by_the_backend(debug_run: Path) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(300)
 def test_adapters_on_a_trained_model_change_it_and_are_merged(
     debug_run: Path, assets: Path, tmp_path: Path
 ) -> None:
@@ -108,48 +168,59 @@ def test_adapters_on_a_trained_model_change_it_and_are_merged(
     assert not torch.equal(before["proj_out.weight"], after["proj_out.weight"])
 
 
-@pytest.mark.slow
-@pytest.mark.timeout(300)
-def test_a_whole_transformer_trained_on_from_a_model_of_a_wan_recipe_is_exported(
-    debug_run: Path, assets: Path, tmp_path: Path
-) -> None:
-    init = debug_run / "models" / "debug"
-    changes = (
-        "name=mine", "num_clips=4", "joint.loop.num_steps=1", "joint.sheet_every=0",
-        "joint.lora=null", "joint.decoded.matte=0", "joint.batch_size=1", "joint.noise.shift=3",
-        "multi_foreground.noise.shift=3", "sampling_shift=3", "joint_scene.width=96",
-        "joint_scene.height=64",
+def recipe_file(folder: Path, *changes: str) -> tuple[str, str]:
+    """Write changes that several commands share; return the option that names the file."""
+    path = folder / "recipe.yaml"
+    path.write_text(yaml.safe_dump(read_overrides([], changes)))
+    return "--recipe-file", str(path)
+
+
+WAN_SIZES = (
+    "scene.width=32", "scene.height=32", "joint_scene.width=32", "joint_scene.height=32",
+    "num_clips=2", "joint.batch_size=1", "joint.loop.gradient_accumulation=2",
+)  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def wan_model(assets: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A model on a toy folder of Wan's layout, after stages 1 and 2 with adapters."""
+    out = tmp_path_factory.mktemp("wan")
+    wan = write_wan_folder(out / "wan")
+    changes = recipe_file(
+        out, *WAN_SIZES, "alpha_vae.num_clips=5", "alpha_vae.rank=2",
+        "alpha_vae.hidden_channels=8", "alpha_vae.loop.num_steps=1", "joint.loop.num_steps=2",
+        "joint.lora.rank=2", "joint.sheet_every=2", "joint.decoded.composite=0.1",
     )  # fmt: skip
-    recipe = ("--recipe", "wan2.1-1.3b", "--out", str(tmp_path), "--init", str(init))
-    recipe += tuple(word for change in changes for word in ("--set", change))
+    recipe = ("--recipe", "wan2.1-1.3b", "--out", str(out / "run"), "--base", str(wan), *changes)
+
+    for stage in ("alpha-vae", "joint"):
+        train(stage, "--assets", str(assets), *recipe)
+    train("export", str(out / "model"), "--run", JOINT_RUN, *recipe)
+    return out / "model"
+
+
+@pytest.mark.slow
+def test_a_whole_transformer_trained_on_from_a_model_of_a_wan_recipe_is_exported(
+    wan_model: Path, assets: Path, tmp_path: Path
+) -> None:
+    changes = recipe_file(
+        tmp_path, *WAN_SIZES, "name=mine", "joint.loop.num_steps=1", "joint.sheet_every=0",
+        "joint.lora=null", "joint.decoded.matte=0",
+    )  # fmt: skip
+    recipe = ("--recipe", "wan2.1-1.3b", "--out", str(tmp_path), "--init", str(wan_model), *changes)
 
     train("joint", "--assets", str(assets), *recipe)
     train("export", str(tmp_path / "model"), "--run", JOINT_RUN, *recipe)
 
     before, after = (read_transformer(folder, torch.float32).state_dict()
-                     for folder in (init, tmp_path / "model"))  # fmt: skip
+                     for folder in (wan_model, tmp_path / "model"))  # fmt: skip
     assert before.keys() == after.keys()
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(300)
-def test_stages_on_a_wan_folder_make_a_model_that_loads(assets: Path, tmp_path: Path) -> None:
-    wan = write_wan_folder(tmp_path / "wan")
-    settings = [
-        "scene.width=32", "scene.height=32", "joint_scene.width=32", "joint_scene.height=32",
-        "num_clips=2", "alpha_vae.num_clips=5", "alpha_vae.rank=2", "alpha_vae.hidden_channels=8",
-        "alpha_vae.loop.num_steps=1", "joint.loop.num_steps=2", "joint.lora.rank=2",
-        "joint.batch_size=1", "joint.loop.gradient_accumulation=2", "joint.sheet_every=2",
-        "joint.decoded.composite=0.1",
-    ]  # fmt: skip
-    changes = [word for setting in settings for word in ("--set", setting)]
-    recipe = ("--recipe", "wan2.1-1.3b", "--out", str(tmp_path / "run"), "--base", str(wan))
+def test_stages_on_a_wan_folder_make_a_model_that_loads(wan_model: Path) -> None:
+    pipeline = load_pipeline(wan_model)
 
-    for stage in ("alpha-vae", "joint"):
-        train(stage, "--assets", str(assets), *recipe, *changes)
-    train("export", str(tmp_path / "model"), "--run", JOINT_RUN, *recipe, *changes)
-
-    pipeline = load_pipeline(tmp_path / "model")
     assert pipeline.transformer.config.prompt_visibility == "released"
     assert pipeline.text_encoder is not None
 
@@ -232,23 +303,62 @@ def test_a_run_composes_a_fifth_as_many_clips_of_each_further_size_and_length(
     assert model_card(recipe)["num_frames"] == [9, 3]
 
 
+def write_crabs(folder: Path, count: int, num_frames: int = 9) -> Path:
+    """Write `count` clips of a square, `num_frames` long at 8 fps; return the folder."""
+    frames = toy_clips.flat((10, 20, 200), num_frames)
+    rgba = np.concatenate([frames, toy_clips.square_matte(num_frames)[..., None]], -1)
+    for number in range(count):
+        clip = folder / f"clip_{number}"
+        clip.mkdir(parents=True)
+        for name, pixels in (("background", frames), ("crab", rgba)):
+            toy_clips.write_movie(clip / f"{name}.mkv", pixels, "ffv1", fps=8)
+        (clip / "clip.txt").write_text("background: a sea\ncrab: a crab\n")
+    return folder
+
+
 def test_composed_clips_stand_beside_the_users_own(assets: Path, tmp_path: Path) -> None:
-    (tmp_path / "clips").mkdir()
-    frames = toy_clips.flat((10, 20, 200), 9)
-    rgba = np.concatenate([frames, toy_clips.square_matte(9)[..., None]], -1)
-    for name, pixels in (("background", frames), ("crab", rgba)):
-        toy_clips.write_movie(tmp_path / "clips" / f"{name}.mkv", pixels, "ffv1", fps=8)
-    (tmp_path / "clips" / "clip.txt").write_text("background: a sea\ncrab: a crab\n")
-    recipe = replace(debug(), num_clips=4, num_composed_clips=3, extra_num_frames=(5,))
-    run = Run(recipe, assets, tmp_path / "run", data=tmp_path / "clips")
+    data = write_crabs(tmp_path / "clips", 1)
+    recipe = replace(debug(), num_composed_clips=3, extra_num_frames=(5,))
+    run = Run(recipe, assets, tmp_path / "run", data=data)
 
     found = [(type(clips), clips.clip(0).full_THWC.shape, n) for clips, n in run.sources("joint")]
 
     assert found == [
-        (FileClips, (9, 64, 96, 3), 4),
+        (FileClips, (9, 64, 96, 3), 1),
         (FileClips, (5, 64, 96, 3), 1),
         (SceneSource, (9, 64, 96, 3), 3),
     ]
+
+
+def test_the_users_own_clips_are_counted_once_each_or_once_for_each_start(
+    assets: Path, tmp_path: Path
+) -> None:
+    data = write_crabs(tmp_path / "clips", 6)
+    recipe = replace(debug(), num_clips=3000, extra_num_frames=(5,))
+
+    once, thrice = (
+        Run(replace(recipe, starts_per_clip=starts), assets, tmp_path, data=data)
+        for starts in (1, 3)
+    )
+
+    assert [count for _, count in once.sources("joint")] == [6, 2]
+    assert [count for _, count in thrice.sources("joint")] == [18, 4]
+    assert (once.num_alpha_clips, thrice.num_alpha_clips) == (6, 18)
+
+
+def test_a_run_is_bound_to_the_number_of_the_users_own_clips(assets: Path, tmp_path: Path) -> None:
+    data = write_crabs(tmp_path / "clips", 2)
+    run = Run(debug(), assets, tmp_path / "run", data=data)
+
+    run.bind(JOINT_RUN, "joint")
+    run.bind("run-alpha-vae", "alpha-vae")
+
+    bound = {
+        name: json.loads((tmp_path / "run" / name / "run.json").read_text())["values"]
+        for name in (JOINT_RUN, "run-alpha-vae")
+    }
+    assert bound[JOINT_RUN]["num_clips"] == 2
+    assert bound["run-alpha-vae"]["alpha_vae.num_clips"] == 2
 
 
 def test_stage_3_composes_the_numbers_of_foregrounds_and_the_seed_of_the_recipe(
@@ -273,7 +383,13 @@ def test_the_wan_recipes_compare_what_is_composited_and_give_regions() -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(300)
+def test_the_exported_model_says_the_words_of_its_scenes(debug_run: Path) -> None:
+    limits = read_limits(debug_run / "models" / "debug")
+
+    assert limits.vocabulary == vocabulary_of(debug().joint_scene)
+
+
+@pytest.mark.slow
 def test_the_exported_scheduler_shifts_as_training_did(debug_run: Path) -> None:
     scheduler = read_scheduler(debug_run / "models" / "debug")
 

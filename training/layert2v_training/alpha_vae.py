@@ -54,6 +54,7 @@ class AlphaVaeRecipe:
     """Width of `project_in`."""
     batch_size: Count = 8
     num_clips: Count = 400
+    """Composed clips of which mattes are taken; one's own count instead where there are any."""
     render_weight: NotNegative = 0.0
     """Weight of `render_loss`; 0 as published."""
 
@@ -105,20 +106,23 @@ class _MatteDrawer:
 
     def __call__(self, index: int) -> list[Pixels]:
         alphas = [layer.alpha_THW[None] for layer in self.source.clip(index).foregrounds]
-        return [1 - alpha for alpha in alphas] if index % 4 == 3 else alphas
+        inverted = [1 - alpha for alpha in alphas]
+        if isinstance(self.source, FileClips):  # each is seen as it is
+            return alphas + (inverted if index % 4 == 0 else [])
+        return inverted if index % 4 == 3 else alphas
 
 
 def draw_alphas(source: ClipSource, count: int, num_workers: int = 0) -> tuple[Tensor, Tensor]:
     """Take the mattes of `count` clips, apart by clips: those to learn, and those held out.
 
     Those of a quarter of the clips are inverted: large covered areas, which single sprites never
-    show.
+    show. Of files, all are taken as they are, and those of a quarter inverted as well.
 
     Returns:
         Float32 (M, 1, T, H, W) in [0, 1] each; of a single clip the same twice.
     """
     drawn = make_in_workers(_MatteDrawer(source), range(count), num_workers)
-    # Of files the same come again and again; composed clips are all different.
+    # Files come once for each start in time; composed clips are all different.
     different = min(count, len(source.clips)) if isinstance(source, FileClips) else count
     first_held = different - num_held_out(different)
     parts: tuple[list[Pixels], list[Pixels]] = ([], [])

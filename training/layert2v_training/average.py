@@ -31,7 +31,7 @@ class CannotAverage(ValueError):
 def average(model: Path, other: Path, out: Path, share: float = 0.5) -> None:
     """Write `model` with the transformer's parameters averaged with those of `other`.
 
-    Everything else is `model`'s, the card too.
+    Everything else is `model`'s. The card names the new folder and says what was averaged.
 
     Args:
         model: Model folder.
@@ -53,7 +53,9 @@ def average(model: Path, other: Path, out: Path, share: float = 0.5) -> None:
     shutil.copytree(model, out)
     for path in sorted((out / "transformer").glob("*.safetensors")):
         _average_file(path, theirs, share)
-    write_card(out, card)
+    said = card.get("description", "")
+    words = f"averaged with {share:g} of {read_card(other).get('id', other.name)}"
+    write_card(out, {**card, "id": out.resolve().name, "description": f"{said}, {words}"})
 
 
 def _average_file(path: Path, theirs: dict[str, Tensor], share: float) -> None:

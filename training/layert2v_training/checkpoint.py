@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from torch.distributed.tensor import DTensor, distribute_tensor
 from torch.utils import _pytree as pytree
 
+from layert2v_model.errors import reason_of
 from layert2v_training.finite import Diverged
 from layert2v_training.optimizers import Ema
 
@@ -96,8 +97,8 @@ def _write(path: Path, state: dict[str, Any]) -> None:
         free = shutil.disk_usage(path.parent).free / 2**20
         before = "the last checkpoint is whole" if path.is_file() else "there is none before it"
         raise CheckpointNotSaved(
-            f"{path} cannot be written ({error}) with {free:.0f} MiB free; {before}: make room and "
-            f"run the same command again"
+            f"{path} cannot be written ({reason_of(error, partial)}) with {free:.0f} MiB free; "
+            f"{before}: make room and run the same command again"
         ) from error
 
 

@@ -4,43 +4,22 @@ Every command resumes what its output folder holds. Several processes: `accelera
 layert2v_training.cli joint ...`. What was learned is in `docs/log.md`.
 """
 
-import errno
+# What a command needs is imported when it runs: PyTorch takes seconds, `--help` must not.
+
 import inspect
 import logging
-from collections.abc import Callable, Collection, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Collection
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
-import cv2
 import typer
-from safetensors import SafetensorError
 
-from layert2v_model.errors import DamagedModel, InvalidCheckpoint, InvalidFixture, InvalidShot
-from layert2v_training.assets import AssetsUnavailable
-from layert2v_training.average import CannotAverage, average
-from layert2v_training.checkpoint import CheckpointMismatch, CheckpointNotSaved
-from layert2v_training.data.problems import BadClip, BadClips
-from layert2v_training.dry_run import DoesNotFit, check_fits, describe
-from layert2v_training.finite import Diverged
-from layert2v_training.launching import UnsupportedLaunch
-from layert2v_training.overrides import InvalidRecipe, apply_overrides, read_overrides
-from layert2v_training.recipe_checks import check_recipe
-from layert2v_training.recipes import RECIPES
-from layert2v_training.run_binding import RunDiffers
-from layert2v_training.stages import (
-    MULTI_FOREGROUND_RUN,
-    MissingPart,
-    Run,
-    run_alpha_vae,
-    run_decoders,
-    run_export,
-    run_joint,
-    run_latents,
-    run_vae,
-)
+from layert2v_model.precision import Choice
 from layert2v_training.stopping import program
+
+if TYPE_CHECKING:
+    from layert2v_training.stages import Run
 
 app = typer.Typer(help=__doc__, no_args_is_help=True, pretty_exceptions_enable=False)
 
@@ -55,26 +34,6 @@ class RecipeName(StrEnum):
     WAN_1_3B_LONG = "wan2.1-1.3b-long"
     WAN_14B = "wan2.1-14b"
 
-
-_REFUSALS = (
-    AssetsUnavailable,
-    BadClip,
-    BadClips,
-    CannotAverage,
-    CheckpointMismatch,
-    CheckpointNotSaved,
-    DamagedModel,
-    Diverged,
-    DoesNotFit,
-    InvalidCheckpoint,
-    InvalidFixture,
-    InvalidRecipe,
-    InvalidShot,
-    MissingPart,
-    UnsupportedLaunch,
-    RunDiffers,
-)
-"""What a user can mend; their messages say how."""
 
 Assets = Annotated[Path, typer.Option(help="Folder for the pictures; fetched when empty.")]
 Out = Annotated[
@@ -122,6 +81,16 @@ AcceptChanges = Annotated[
     typer.Option("--accept-changes", help="Go on with a run that was begun with other values."),
 ]
 
+Computes = Annotated[
+    Choice,
+    typer.Option(
+        "--precision",
+        envvar="LAYERT2V_PRECISION",
+        help="Of matrix products. auto: what the recipe says, else bfloat16 where the processor "
+        "or GPU has it natively, else float32.",
+    ),
+]
+
 DEFAULT_ASSETS, RUNS = Path("cache/assets"), Path("runs")
 
 
@@ -142,44 +111,13 @@ _SHARED = (
     _option("skip_bad", SkipBad, False),
     _option("workers", Workers, 0),
     _option("accepts_changes", AcceptChanges, False),
+    _option("precision", Computes, "auto"),
 )
 """What makes a `Run`, in the order of the help."""
 
 
-@contextmanager
-def _refusals() -> Iterator[None]:
-    """Say what a user can mend in one sentence and end with status 2."""
-    try:
-        yield
-    except _REFUSALS as error:
-        typer.echo(str(error), err=True)
-        raise typer.Exit(2) from error
-    # Libraries say a full disk in ways of their own, all but ours from an OSError of that number.
-    except (OSError, RuntimeError, SafetensorError) as error:
-        if not is_full_disk(error):
-            raise
-        typer.echo(
-            f"the disk is full ({error}); make room, or choose another --out or fewer num_clips, "
-            f"and run the same command again",
-            err=True,
-        )
-        raise typer.Exit(2) from error
-
-
-def is_full_disk(error: BaseException | None) -> bool:
-    """Tell whether an error, or what led to it, says that nothing more can be written."""
-    while error is not None:
-        numbers = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-        if isinstance(error, OSError) and error.errno in numbers:
-            return True
-        words = ("os error 28", "No space left", "file write failed", "unexpected pos")
-        if any(said in str(error) for said in words):
-            return True
-        error = error.__cause__ or error.__context__
-    return False
-
-
 def _run(
+    command: str,
     recipe: RecipeName,
     files: list[Path] | None,
     changes: list[str] | None,
@@ -187,13 +125,29 @@ def _run(
     steps: int | None = None,
     assets: Path = DEFAULT_ASSETS,
     out: Path | None = None,
+    precision: Choice | None = None,
     **others: Any,
-) -> Run:
+) -> "Run":
+    import cv2
+
+    from layert2v_training.overrides import apply_overrides, read_overrides
+    from layert2v_training.precision import decide_for_run
+    from layert2v_training.recipe_checks import check_recipe
+    from layert2v_training.recipes import RECIPES
+    from layert2v_training.stages import Run
+    from layert2v_training.unread import Situation, check_read
+
     cv2.setNumThreads(1)
     changed = [*(changes or []), *([f"{steps_field}.num_steps={steps}"] if steps else [])]
     made = apply_overrides(RECIPES[recipe.value](), read_overrides(files or [], changed))
+    if precision is not None:
+        made = decide_for_run(made, precision)
     check_recipe(made)
-    return Run(made, assets, out or RUNS / recipe.value, **others)
+    run = Run(made, assets, out or RUNS / recipe.value, **others)
+    situation = Situation(made.base, run.data is not None, made.num_composed_clips > 0)
+    said, filed = read_overrides([], changed), read_overrides(files or [], [])
+    check_read(command, said, filed, situation)
+    return run
 
 
 def _command(
@@ -213,9 +167,19 @@ def _command(
         own = list(inspect.signature(work).parameters.values())[1:]
 
         def command(**values: Any) -> None:
+            from layert2v_training.option_checks import check_options
+            from layert2v_training.refusals import refusing
+
             mine = {option.name: values.pop(option.name) for option in own}
-            with _refusals():
-                work(_run(steps_field=steps, **values), **mine)
+            with refusing():
+                run = _run(name, steps_field=steps, **values)
+                check_options(
+                    run,
+                    values["recipe"].value,
+                    is_dry=mine.get("dry_run", False),
+                    ignores_fit=mine.get("ignores_fit", False),
+                )
+                work(run, **mine)
 
         # Typer reads a command's options off its signature and its hints.
         options = [option.replace(kind=inspect.Parameter.KEYWORD_ONLY) for option in own] + shared
@@ -228,8 +192,11 @@ def _command(
 
 
 @_command("vae", without=("base", "init", "data", "skip_bad"), steps="vae")
-def vae(run: Run, dry_run: DryRun = False, ignores_fit: IgnoreFit = False) -> None:
+def vae(run: "Run", dry_run: DryRun = False, ignores_fit: IgnoreFit = False) -> None:
     """Make the small VAE: encoder in closed form, decoder trained. Writes OUT/vae."""
+    from layert2v_training.dry_run import check_fits, describe
+    from layert2v_training.stages import run_vae
+
     if dry_run:
         print(describe(run, "vae"))
         return
@@ -239,8 +206,11 @@ def vae(run: Run, dry_run: DryRun = False, ignores_fit: IgnoreFit = False) -> No
 
 
 @_command("alpha-vae", without=("init",))
-def alpha_vae(run: Run, dry_run: DryRun = False, ignores_fit: IgnoreFit = False) -> None:
+def alpha_vae(run: "Run", dry_run: DryRun = False, ignores_fit: IgnoreFit = False) -> None:
     """Stage 1: adapt the VAE to mattes. Writes OUT/alpha_vae."""
+    from layert2v_training.dry_run import check_fits, describe
+    from layert2v_training.stages import run_alpha_vae
+
     if dry_run:
         print(describe(run, "alpha-vae"))
         return
@@ -256,17 +226,19 @@ class Stage(StrEnum):
     MULTI_FOREGROUND = "multi-foreground"
 
 
-@_command("latents", without=("accepts_changes",))
+@_command("latents", without=("accepts_changes", "precision"))
 def latents(
-    run: Run, stage: Annotated[Stage, typer.Argument(help="Stage whose clips to encode.")]
+    run: "Run", stage: Annotated[Stage, typer.Argument(help="Stage whose clips to encode.")]
 ) -> None:
     """Encode a stage's clips ahead of it, while another stage trains, say. Needs OUT/vae."""
+    from layert2v_training.stages import run_latents
+
     run_latents(run, stage.value)
 
 
 @_command("joint", steps="joint.loop")
 def joint(
-    run: Run,
+    run: "Run",
     compiled: Compiled = False,
     dry_run: DryRun = False,
     ignores_fit: IgnoreFit = False,
@@ -277,7 +249,7 @@ def joint(
 
 @_command("multi-foreground", steps="multi_foreground.loop")
 def multi_foreground(
-    run: Run,
+    run: "Run",
     compiled: Compiled = False,
     dry_run: DryRun = False,
     ignores_fit: IgnoreFit = False,
@@ -288,7 +260,10 @@ def multi_foreground(
     )
 
 
-def _train(run: Run, stage: Stage, is_compiled: bool, is_dry: bool, ignores_fit: bool) -> None:
+def _train(run: "Run", stage: Stage, is_compiled: bool, is_dry: bool, ignores_fit: bool) -> None:
+    from layert2v_training.dry_run import check_fits, describe
+    from layert2v_training.stages import run_joint
+
     if is_dry:
         print(describe(run, stage.value))
         return
@@ -298,21 +273,34 @@ def _train(run: Run, stage: Stage, is_compiled: bool, is_dry: bool, ignores_fit:
 
 
 @_command("decoders", without=("base",), steps="decoders.loop")
-def decoders(run: Run) -> None:
+def decoders(run: "Run") -> None:
     """After stage 3: teach both decoders of the small VAE what the transformer makes."""
+    from layert2v_training.stages import run_decoders
+
     run_decoders(run)
 
 
-@_command("export", without=("assets", "data", "skip_bad", "workers", "accepts_changes"))
+class TrainedRun(StrEnum):
+    """Runs that end in a whole transformer, by the names of their folders."""
+
+    JOINT = "run-joint"
+    MULTI_FOREGROUND = "run-multi-foreground"
+
+
+@_command(
+    "export", without=("assets", "data", "skip_bad", "workers", "accepts_changes", "precision")
+)
 def export_model(
-    run: Run,
+    run: "Run",
     folder: Annotated[Path, typer.Argument(help="Model folder to write.")],
     name: Annotated[
-        str, typer.Option("--run", help="Run whose averaged parameters to take.")
-    ] = MULTI_FOREGROUND_RUN,
+        TrainedRun, typer.Option("--run", help="Run whose averaged parameters to take.")
+    ] = TrainedRun.MULTI_FOREGROUND,
 ) -> None:
     """Write a model folder from a run's averaged parameters, adapters merged in."""
-    run_export(run, folder, name)
+    from layert2v_training.stages import run_export
+
+    run_export(run, folder, name.value)
 
 
 @app.command("average")
@@ -323,13 +311,25 @@ def average_models(
     share: Annotated[float, typer.Option(min=0.0, max=1.0, help="Of OTHER's parameters.")] = 0.5,
 ) -> None:
     """Average the transformers of two models: what each does better, without training."""
-    with _refusals():
+    from layert2v_training.average import average
+    from layert2v_training.refusals import refusing
+
+    with refusing():
         average(model, other, out, share)
 
 
 @_command("all", without=("init",))
-def every_stage(run: Run, ignores_fit: IgnoreFit = False) -> None:
+def every_stage(run: "Run", ignores_fit: IgnoreFit = False) -> None:
     """All of it: VAE, stages 1 to 3, and the model folder OUT/model."""
+    from layert2v_training.dry_run import check_fits
+    from layert2v_training.stages import (
+        run_alpha_vae,
+        run_decoders,
+        run_export,
+        run_joint,
+        run_vae,
+    )
+
     stages = ("vae", "alpha-vae", "joint", "multi-foreground")
     for stage in () if ignores_fit else stages[run.recipe.base != "none" :]:
         check_fits(run, stage)

@@ -1,26 +1,29 @@
 """`layert2v-data`: check clips, build clips from raw video, fetch pictures for composed scenes."""
 
+# What a command needs is imported when it runs: OpenCV and others would slow `--help` down.
+
 import json
 import logging
+from contextlib import contextmanager
 from fractions import Fraction
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
-import cv2
 import typer
 
-from layert2v_training.assets import AssetsUnavailable, fetch_assets, verify_assets
-from layert2v_training.data.checking import check_source
-from layert2v_training.data.problems import BadClips, MixedRates
-from layert2v_training.data.sources import ClipFormat
-from layert2v_training.engine.build import build_clips
 from layert2v_training.engine.recipe import ADAPTERS, Captioner, EngineRecipe, Matter, Plates
-from layert2v_training.engine.stages import StageUnavailable
-from layert2v_training.overrides import InvalidRecipe, apply_overrides, read_overrides
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from layert2v_training.data.checking import CheckedClip
+    from layert2v_training.data.sources import ClipFormat
 
 app = typer.Typer(help=__doc__, no_args_is_help=True, pretty_exceptions_enable=False)
 
 _DEFAULT = EngineRecipe()
+TOKEN_PIXELS = 16
+"""Side of a token in every recipe, tiny's and Wan2.1's: sides of clips are multiples of it."""
 
 
 def _fraction(text: str) -> Fraction:
@@ -44,12 +47,54 @@ def _folders(pairs: list[str] | None) -> list[list[str]] | None:
     return [pair.split("=", 1) for pair in pairs] if pairs else None
 
 
+def _check_format(width: int, height: int, num_frames: int) -> None:
+    """Refuse sizes and lengths that no recipe takes.
+
+    Raises:
+        BadParameter: Names the side or the number, and the nearest that is taken.
+    """
+    for name, side in (("width", width), ("height", height)):
+        if side < TOKEN_PIXELS or side % TOKEN_PIXELS:
+            near = max(1, round(side / TOKEN_PIXELS)) * TOKEN_PIXELS
+            raise typer.BadParameter(
+                f"--format has the {name} {side}, and recipes take multiples of {TOKEN_PIXELS}; "
+                f"say {near}"
+            )
+    if num_frames < 1:
+        raise typer.BadParameter(f"--format has {num_frames} frames; say 1 or more")
+    if (num_frames - 1) % 4:
+        near = num_frames // 4 * 4 + 1
+        typer.echo(
+            f"note {num_frames} frames suit recipes without a base only: Wan2.1 takes 4 k + 1, "
+            f"such as {near}"
+        )
+
+
+def _check_weights(weights: list[list[str]] | None, recipe: EngineRecipe) -> None:
+    """Refuse weights of adapters that the recipe does not use.
+
+    Raises:
+        BadParameter: Names the adapter and how to choose it.
+    """
+    used = (recipe.mattes, recipe.plates, recipe.captions)
+    for name, folder in weights or ():
+        if name in ADAPTERS and name not in used:
+            kinds = {"mattes": Matter, "plates": Plates, "captions": Captioner}
+            option = next(kind for kind, names in kinds.items() if name in map(str, names))
+            raise typer.BadParameter(
+                f"--weights {name}={folder} is not used: choose it by --{option} {name}, or leave "
+                f"it out"
+            )
+
+
 def _recipe(files: list[Path], changes: list[str], options: dict[str, object]) -> EngineRecipe:
     """Change the recipe by files, then by what was said on the command line.
 
     Raises:
         InvalidRecipe: A field is unknown, out of its limits, or said twice.
     """
+    from layert2v_training.overrides import apply_overrides, read_overrides
+
     said = [f"{name}={json.dumps(value)}" for name, value in options.items() if value is not None]
     return apply_overrides(EngineRecipe(), read_overrides(files, [*changes, *said]))
 
@@ -70,19 +115,34 @@ def check(
     skip_bad: Annotated[
         bool, typer.Option("--skip-bad", help="Bad clips are no failure if others are good.")
     ] = False,
+    preview: Annotated[
+        Path | None, typer.Option(help="Folder for a strip of pictures of each good clip.")
+    ] = None,
 ) -> None:
     """Decode every frame of every clip; name each bad one with its reason and exit with 2."""
+    from layert2v_training.data.checking import check_source
+    from layert2v_training.data.problems import MixedRates
+    from layert2v_training.data.sources import ClipFormat
+
+    if size:
+        _check_format(*size)
     target = ClipFormat(*size, fps) if size else None
     num_good = num_bad = 0
     is_mixed, silent = False, list[Path]()
-    for checked in check_source(source, target, fps):
+    checked_clips = check_source(source, target, fps)
+    if preview is not None:
+        checked_clips = _with_previews(checked_clips, preview, target)
+    for checked in checked_clips:
         if checked.problem is None:
             num_good += 1
             silent += [checked.path] if checked.facts and checked.facts.fps is None else []
         else:
             num_bad += 1
             is_mixed |= isinstance(checked.problem, MixedRates)
-            typer.echo(f"bad  {checked.path}: {checked.problem}")
+            # A file inside the clip's folder names the clip already.
+            is_inside = checked.problem.path.is_relative_to(checked.path)
+            clip = "" if is_inside else f"{checked.path}: "
+            typer.echo(f"bad  {clip}{checked.problem}")
     if silent:
         typer.echo(
             f"note {len(silent)} of the clips, such as {silent[0]}, do not say their frame rate: "
@@ -94,10 +154,53 @@ def check(
         raise typer.Exit(2)
 
 
+def _with_previews(
+    checked_clips: "Iterable[CheckedClip]", folder: Path, target: "ClipFormat | None"
+) -> "Iterator[CheckedClip]":
+    """Write a strip of each good clip as it passes.
+
+    Raises:
+        typer.Exit: With 2, where the folder cannot be written.
+    """
+    from layert2v_training.data.checking import CheckedClip
+    from layert2v_training.data.problems import BadClip
+    from layert2v_training.data.strips import write_preview
+
+    with _writing(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+    for number, checked in enumerate(checked_clips, start=1):
+        if checked.clip is None or checked.facts is None:
+            yield checked
+            continue
+        path = folder / f"{number:04d}-{checked.path.name.replace(':', '-')}.png"
+        try:
+            with _writing(folder):
+                write_preview(path, checked.clip, checked.facts, target)
+        except BadClip as problem:
+            yield CheckedClip(checked.path, None, problem)
+        else:
+            yield checked
+
+
+@contextmanager
+def _writing(folder: Path) -> "Iterator[None]":
+    try:
+        yield
+    except OSError as failure:
+        typer.echo(
+            f"--preview {folder} cannot be written: {failure.strerror}; free space there or "
+            f"choose another folder",
+            err=True,
+        )
+        raise typer.Exit(2) from failure
+
+
 @app.command()
 def build(
     videos: Annotated[list[Path], typer.Argument(help="Movies, or folders of movies.")],
-    out: Annotated[Path, typer.Option(help="Folder to fill; a later call goes on with it.")],
+    out: Annotated[
+        Path, typer.Option(help="Folder to fill. A later call keeps its clips and adds to them.")
+    ],
     processes: Annotated[int, typer.Option(min=1, help="Shots worked on at once.")] = 1,
     height: Annotated[
         int | None, typer.Option(min=16, help=f"Lines of the clips ({_DEFAULT.height}).")
@@ -157,6 +260,14 @@ def build(
 
     Files change the recipe, options and --set win over files; --set reaches the checker's limits.
     """
+    import cv2
+
+    from layert2v_training.assets import AssetsUnavailable
+    from layert2v_training.data.problems import BadClips
+    from layert2v_training.engine.build import build_clips
+    from layert2v_training.engine.stages import StageUnavailable
+    from layert2v_training.overrides import InvalidRecipe
+
     cv2.setNumThreads(1)
     options: dict[str, object] = {
         "height": height, "num_frames": num_frames, "fps": str(fps) if fps else None,
@@ -167,6 +278,7 @@ def build(
     kept = ["most_similar=null"] if keep_repeats else []
     try:
         recipe = _recipe(files or [], [*(changes or []), *kept], options)
+        _check_weights(_folders(weights), recipe)
         result = build_clips(videos, out, recipe, processes, skip_bad=skip_bad)
     except BadClips as error:
         typer.echo(f"{error}\n--skip-bad builds from the others", err=True)
@@ -185,6 +297,8 @@ def assets(
     ] = False,
 ) -> None:
     """Fetch the pictures of composed scenes by name; check every file against the manifest."""
+    from layert2v_training.assets import AssetsUnavailable, fetch_assets, verify_assets
+
     try:
         num_files = verify_assets(folder if verify else fetch_assets(folder))
     except AssetsUnavailable as error:

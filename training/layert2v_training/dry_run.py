@@ -193,9 +193,7 @@ def alpha_vae_needs(run: Run) -> Needs:
     with torch.device("meta"):
         model = AlphaModel(AutoencoderKLWan.from_config(config), stage)
     pixels = recipe.scene.width * recipe.scene.height * recipe.scene.num_frames
-    clips = stage.num_clips * pixels * 4 * 1.5
-    if run.data is not None:
-        run.clips("alpha-vae")
+    clips = run.num_alpha_clips * pixels * 4 * 1.5
     batch_size = stage.batch_size * stage.loop.gradient_accumulation
     needs = _decoder_needs(model, config, recipe.scene, stage.batch_size, clips)
     return replace(needs, flops_per_step=batch_size * needs.flops_per_step)

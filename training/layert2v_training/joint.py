@@ -128,8 +128,10 @@ class JointLoss:
         self._main_shape = max(pictures, key=lambda shape: pictures[shape])
         captions.encode(heard)
         # Matrix products round it to this anyway.
-        dtype = recipe.loop.autocast_dtype or torch.float32
-        self._make_table = cache(lambda device: TokenTable(captions, heard, device, dtype))
+        dtype_on = recipe.loop.compute_dtype
+        self._make_table = cache(
+            lambda device: TokenTable(captions, heard, device, dtype_on(device))
+        )
         self.channel_weights_C = channel_weights_C
 
     def __call__(self, model: nn.Module, step: int) -> Losses:

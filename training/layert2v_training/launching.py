@@ -1,5 +1,6 @@
 """Which ways to launch a run the loop can keep its promises on."""
 
+import torch
 from accelerate import Accelerator
 from accelerate.utils import DistributedType
 
@@ -10,11 +11,16 @@ class UnsupportedLaunch(ValueError):
     """Raised when `accelerate` was told to run in a way whose state cannot be saved whole."""
 
 
-def check_launch(accelerator: Accelerator) -> None:
+def check_launch(accelerator: Accelerator, dtype: torch.dtype = torch.bfloat16) -> None:
     """Refuse what would write checkpoints that are not whole, or cannot be resumed exactly.
 
+    Args:
+        accelerator: As it was launched.
+        dtype: In which the run computes.
+
     Raises:
-        UnsupportedLaunch: FSDP of version 1, another library's splitting, or scaled gradients.
+        UnsupportedLaunch: FSDP of version 1, another library's splitting, scaled gradients, or
+            another precision than the run's.
     """
     kind = accelerator.distributed_type
     if kind == DistributedType.FSDP and not accelerator.is_fsdp2:
@@ -31,5 +37,10 @@ def check_launch(accelerator: Accelerator) -> None:
     if accelerator.mixed_precision == "fp16":
         raise UnsupportedLaunch(
             "accelerate's mixed_precision is fp16, whose scale is not part of a checkpoint; set it "
-            "to no: recipes compute in bfloat16 (loop.autocast)"
+            "to no: the program chooses the precision itself (--precision)"
+        )
+    if accelerator.mixed_precision == "bf16" and dtype is torch.float32:
+        raise UnsupportedLaunch(
+            "accelerate's mixed_precision is bf16 and the run computes in float32; set it to no, "
+            "or give --precision bfloat16"
         )

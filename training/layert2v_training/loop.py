@@ -81,8 +81,9 @@ def train(
     # --- what learns ---
     folder.mkdir(parents=True, exist_ok=True)
     accelerator = accelerator or Accelerator()
-    check_launch(accelerator)
-    called, *optimizers = accelerator.prepare(model, *make_optimizers(model, recipe))
+    dtype = recipe.compute_dtype(accelerator.device)
+    check_launch(accelerator, dtype)
+    called, *optimizers = accelerator.prepare(model, *make_optimizers(model, recipe, dtype))
     learner = accelerator.unwrap_model(called)
     trained = Trained(learner, optimizers, Ema(learner))
     first_step, is_writer = resume(folder, trained), accelerator.is_main_process
@@ -102,8 +103,9 @@ def train(
             if losses is None:
                 break
             norm = _update(step, trained, recipe, accelerator, skipped)
-            others = {"learning_rate": learning_rate_at(recipe, step), "gradient_norm": norm}
-            reports.scalars(step, losses, others | {"skipped_steps": skipped.count})
+            current = {"learning_rate": learning_rate_at(recipe, step)}
+            current |= {"skipped_steps": skipped.count}
+            reports.scalars(step, {**losses, "gradient_norm": norm}, current)
             if evaluate is not None and (step + 1) % evaluate_every == 0:
                 reports.figures(step + 1, _on_average(step + 1, trained, evaluate, caught))
         else:
@@ -170,8 +172,8 @@ def _update(
 
 def autocast(device: torch.device, recipe: LoopRecipe) -> torch.autocast:
     """Compute in the precision of the recipe."""
-    dtype = recipe.autocast_dtype
-    return torch.autocast(device.type, dtype=dtype or torch.bfloat16, enabled=dtype is not None)
+    is_half = recipe.compute_dtype(device) is torch.bfloat16
+    return torch.autocast(device.type, dtype=torch.bfloat16, enabled=is_half)
 
 
 def _agreed(accelerator: Accelerator, flag: bool) -> bool:

@@ -22,8 +22,8 @@ class LoraRecipe:
     dropout: Decay = 0.05
     """Source: LayerT2V's release, `lora_utils.py`."""
     frozen: Literal["float32", "bfloat16"] = "float32"
-    """Precision of the blocks' weights that do not learn. bfloat16 halves them and needs
-    `loop.autocast`."""
+    """Precision of the blocks' weights that do not learn. bfloat16 halves them, and the stage must
+    compute in it."""
 
 
 def add_lora(model: LayerT2VTransformer3DModel, recipe: LoraRecipe) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 
-from layert2v_model.errors import DamagedModel
+from layert2v_model.errors import DamagedModel, reason_of
 from layert2v_model.folder import read_transformer
 from layert2v_model.transformer import LayerT2VTransformer3DModel
 from layert2v_model.wan_folder import WanFolder
@@ -27,7 +27,10 @@ _SIZES = (
 
 
 def check_init(init: Path, recipe: Recipe) -> None:
-    """Compare the sizes of a model folder's transformer with the recipe's, from its config alone.
+    """Compare a model folder with the recipe: its family, and the sizes in its config.
+
+    Models of one family have the same text encoder and VAE: Wan2.1's own, which lie in the folder,
+    or the small ones of recipes without a base.
 
     Raises:
         InvalidRecipe: One differs; names it, both values and the remedy.
@@ -38,8 +41,9 @@ def check_init(init: Path, recipe: Recipe) -> None:
         config = json.loads(path.read_text())
     except (OSError, ValueError) as error:
         raise DamagedModel(
-            f"{path} cannot be read ({error}); give a model folder as --init"
+            f"{path} cannot be read ({reason_of(error, path)}); give a model folder as --init"
         ) from None
+    _check_family(init, recipe)
     parameters = inspect.signature(LayerT2VTransformer3DModel.__init__).parameters
     for name in _SIZES:
         theirs = config.get(name, parameters[name].default)
@@ -49,6 +53,17 @@ def check_init(init: Path, recipe: Recipe) -> None:
                 f"transformer.{name} is {ours} and --init {init} has {theirs}; set "
                 f"transformer.{name}={theirs} or give another --init"
             )
+
+
+def _check_family(init: Path, recipe: Recipe) -> None:
+    families = {"none": "a small model", "wan": "a model on Wan2.1"}
+    family = "wan" if (init / "text_encoder").is_dir() else "none"
+    if family != recipe.base:
+        remedy = {"none": "such as --recipe tiny", "wan": "such as --recipe wan2.1-1.3b"}[family]
+        raise InvalidRecipe(
+            f"--init {init} is {families[family]} and the recipe {recipe.name} is for "
+            f"{families[recipe.base]}: choose a recipe of its kind, {remedy}, or another --init"
+        )
 
 
 def _plain(value: Any) -> Any:

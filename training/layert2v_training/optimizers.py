@@ -7,7 +7,9 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
+from layert2v_model.precision import Choice, decide_precision
 from layert2v_training.limits import Count, Decay, NotNegative, Positive, WholeNumber
+from layert2v_training.muon import Float32Muon
 
 
 @dataclass(frozen=True)
@@ -33,13 +35,18 @@ class LoopRecipe:
     checkpoint_seconds: NotNegative = 120.0
     gradient_accumulation: Count = 1
     """Batches of one step and process, one after another: memory of one, gradient of all."""
-    autocast: Literal["bfloat16"] | None = "bfloat16"
-    """Precision of matrix products; None: float32."""
+    autocast: Literal["auto", "bfloat16"] | None = "auto"
+    """Precision of matrix products; None: float32; `auto`: bfloat16 where the hardware has it
+    natively, else float32. A run's folder holds what was decided."""
 
     @property
-    def autocast_dtype(self) -> torch.dtype | None:
-        """`autocast` as PyTorch says it."""
-        return None if self.autocast is None else torch.bfloat16
+    def choice(self) -> Choice:
+        """`autocast` as `decide_precision` takes it."""
+        return self.autocast or "float32"
+
+    def compute_dtype(self, device: torch.device) -> torch.dtype:
+        """Return the precision of matrix products on a device."""
+        return decide_precision(self.choice, device).dtype
 
 
 def learning_rate_at(recipe: LoopRecipe, step: int) -> float:
@@ -59,8 +66,16 @@ def set_learning_rate(optimizers: list[torch.optim.Optimizer], rate: float) -> N
             group["lr"] = rate * group["lr_scale"]
 
 
-def make_optimizers(model: nn.Module, recipe: LoopRecipe) -> list[torch.optim.Optimizer]:
-    """Make the optimizers of a run; each group says its multiple of the rate as `lr_scale`."""
+def make_optimizers(
+    model: nn.Module, recipe: LoopRecipe, dtype: torch.dtype = torch.bfloat16
+) -> list[torch.optim.Optimizer]:
+    """Make the optimizers of a run; each group says its multiple of the rate as `lr_scale`.
+
+    Args:
+        model: Its parameters that require gradients learn.
+        recipe: Rates and decays.
+        dtype: In which the run multiplies matrices, Muon's among them.
+    """
     trained = {name: p for name, p in model.named_parameters() if p.requires_grad}
     matrices = [
         p for name, p in trained.items() if recipe.muon_scale and "blocks." in name and p.ndim == 2
@@ -77,8 +92,9 @@ def make_optimizers(model: nn.Module, recipe: LoopRecipe) -> list[torch.optim.Op
     ]
     if matrices:
         group = {"params": matrices, "lr_scale": recipe.muon_scale}
+        muon = torch.optim.Muon if dtype is torch.bfloat16 else Float32Muon
         optimizers.append(
-            torch.optim.Muon(
+            muon(
                 [group],
                 recipe.learning_rate,
                 weight_decay=recipe.weight_decay,

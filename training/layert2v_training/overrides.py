@@ -12,6 +12,8 @@ from typing import Any, TypeVar, get_args, get_type_hints
 import yaml
 from pydantic import TypeAdapter, ValidationError
 
+from layert2v_model.errors import reason_of
+
 Changed = TypeVar("Changed")
 
 
@@ -63,7 +65,9 @@ def _read(path: Path) -> dict[str, Any]:
     try:
         text = path.read_text()
     except (OSError, UnicodeDecodeError) as error:
-        raise InvalidRecipe(f"{path} cannot be read ({error}); give a YAML file") from None
+        raise InvalidRecipe(
+            f"{path} cannot be read ({reason_of(error, path)}); give a YAML file"
+        ) from None
     content = _parse(text, str(path))
     if content is None:
         return {}

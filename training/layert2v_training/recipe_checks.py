@@ -171,7 +171,9 @@ def _conflicts(name: str, stage: JointRecipe, recipe: Recipe) -> Iterator[str]:
         )
     if lora and lora.frozen == "bfloat16" and loop.autocast is None:
         yield (
-            f"{name}.lora.frozen is bfloat16 and {name}.loop.autocast is none; set it to bfloat16"
+            f"{name}.lora.frozen is bfloat16 and the stage computes in float32; set "
+            f"{name}.lora.frozen=float32, or give --precision bfloat16, which is slow where the "
+            f"hardware does not have it"
         )
     is_shared = not recipe.transformer.get("per_stream_timesteps", False)
     if is_shared and noise.synchronous < 1:

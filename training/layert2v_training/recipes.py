@@ -33,7 +33,8 @@ class Recipe:
     joint: JointRecipe
     multi_foreground: JointRecipe
     num_clips: Count
-    """Clips whose latents are cached, for each of stages 2 and 3."""
+    """Composed clips whose latents are cached, for each of stages 2 and 3. One's own clips count
+    instead where there are any, once for each of `starts_per_clip`."""
     joint_scene: SceneRecipe
     """The scenes of stages 2 and 3. Stage 2 has one foreground, stage 3 the numbers that
     `foregrounds` says; every stage adds a number of its own to `seed`."""
@@ -44,6 +45,9 @@ class Recipe:
     num_composed_clips: WholeNumber = 0
     """Composed clips that stages 2 and 3 see beside the user's own, so that a model keeps what it
     knows: their share of the steps is their share of all clips."""
+    starts_per_clip: Count = 1
+    """How often each of one's own clips is taken, each time from a start drawn in time: above 1 for
+    footage that is longer than the recipe's frames."""
     decoders: DecodersRecipe = field(default_factory=DecodersRecipe)
     """What both decoders learn after stage 3; of recipes without a base."""
     vae_clips: Count = 1200

@@ -1,9 +1,11 @@
-"""What a person sees of a run: a bar with the time left, and TensorBoard, of one process."""
+"""What a person sees of a run: a bar, lines of text, and TensorBoard, of one process."""
 
+import math
 import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
+import torch
 from torch import Tensor
 from torch.utils.tensorboard import SummaryWriter
 from tqdm import tqdm
@@ -12,16 +14,50 @@ Figures = Mapping[str, float | Tensor]
 """Numbers, and pictures (3, H, W) in [0, 1], by name."""
 
 LOG_EVERY = 20
-"""Steps between scalars."""
+"""Most steps between points of TensorBoard's curves."""
+FEWEST_POINTS = 10
+"""Points of a run's curves, and lines of its text; a run of fewer steps has one for each step."""
+
+
+class _Means:
+    """Means of numbers by name, over the steps since they were last taken."""
+
+    def __init__(self) -> None:
+        self._values: dict[str, list[Tensor | float]] = {}
+
+    def add(self, values: Mapping[str, Tensor | float]) -> None:
+        """Take in a step's numbers; tensors stay on their device."""
+        for name, value in values.items():
+            self._values.setdefault(name, []).append(value)
+
+    def take(self) -> dict[str, float]:
+        """Return the means of what is finite and forget it; NaN where nothing is."""
+        means = {name: _mean(values) for name, values in self._values.items()}
+        self._values.clear()
+        return means
+
+
+def _mean(values: list[Tensor | float]) -> float:
+    # A step whose gradients are not finite is left out of the run, and so of its means.
+    numbers = torch.stack([torch.as_tensor(value, dtype=torch.float32) for value in values])
+    finite = numbers[torch.isfinite(numbers)]
+    return float(finite.mean()) if len(finite) else math.nan
 
 
 class Reports:
-    """The bar and the events of a run; nothing in processes that are not the main one."""
+    """The bar, the text and the events of a run; nothing in processes that are not the main one.
+
+    Points and lines stand at the number of steps done, and are means since the one before.
+    """
 
     def __init__(self, folder: Path, first_step: int, num_steps: int, *, is_main: bool) -> None:
         # What a killed run wrote after its checkpoint is written again.
-        self._writer = SummaryWriter(str(folder), purge_step=first_step) if is_main else None
-        self._last, self._num_steps = (first_step, time.monotonic()), num_steps
+        self._writer = SummaryWriter(str(folder), purge_step=first_step + 1) if is_main else None
+        self._num_steps, self._began = num_steps, (first_step, time.monotonic())
+        tenth = num_steps // FEWEST_POINTS
+        self._every = max(1, min(LOG_EVERY, tenth))
+        self._tell_every = max(self._every, tenth // self._every * self._every)
+        self._means, self._told = _Means(), _Means()
         self._bar = tqdm(
             range(first_step, num_steps), initial=first_step, total=num_steps,
             mininterval=20, maxinterval=60, desc=folder.name, ascii=True, disable=not is_main,
@@ -31,20 +67,39 @@ class Reports:
         """Yield the steps to make."""
         yield from self._bar
 
-    def scalars(self, step: int, losses: Mapping[str, Tensor], others: dict[str, float]) -> None:
-        """Write losses, other numbers, throughput and the hours left, now and then."""
-        if step % LOG_EVERY or self._writer is None:
+    def scalars(
+        self, step: int, averaged: Mapping[str, Tensor | float], current: Mapping[str, float]
+    ) -> None:
+        """Take in a step's numbers and, now and then, write means, speed and the hours left.
+
+        Args:
+            step: Which has been made, from 0.
+            averaged: Losses and what else is told as a mean.
+            current: Numbers that are told as they are.
+        """
+        if self._writer is None:
             return
-        values = {name: float(value) for name, value in losses.items()}
-        self._bar.set_postfix({name: f"{value:.4f}" for name, value in values.items()})
-        before, then = self._last
-        self._last = (step, time.monotonic())
-        if step > before:
-            rate = (step - before) / max(self._last[1] - then, 1e-9)
-            values["steps_per_second"] = rate
-            values["hours_left"] = (self._num_steps - step) / rate / 3600
-        for name, value in (values | others).items():
-            self._writer.add_scalar(name, value, step)
+        self._means.add(averaged)
+        done = step + 1
+        if done % self._every:
+            return
+        means = self._means.take()
+        shown = {name: f"{value:.4f}" for name, value in means.items()}
+        self._bar.set_postfix(shown, refresh=False)
+        speed = self._speed(done)
+        for name, value in {**means, **speed, **current}.items():
+            self._writer.add_scalar(name, value, done)
+        self._told.add(means)
+        if done % self._tell_every == 0:
+            said = ", ".join(f"{name} {value:.4g}" for name, value in self._told.take().items())
+            hours = speed["hours_left"]
+            tqdm.write(f"step {done} of {self._num_steps}: {said}, {hours:.2f} hours left")
+
+    def _speed(self, done: int) -> dict[str, float]:
+        before, then = self._began
+        self._began = (done, time.monotonic())
+        rate = (done - before) / max(self._began[1] - then, 1e-9)
+        return {"steps_per_second": rate, "hours_left": (self._num_steps - done) / rate / 3600}
 
     def figures(self, step: int, figures: Figures) -> None:
         """Write what an evaluation found."""

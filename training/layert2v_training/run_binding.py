@@ -14,6 +14,7 @@ from typing import Any
 
 import torch
 
+from layert2v_model.errors import reason_of
 from layert2v_training.checkpoint import CHECKPOINT
 from layert2v_training.recipes import Recipe
 
@@ -62,7 +63,7 @@ def bind(folder: Path, values: Values, *, accepts_changes: bool = False) -> None
     path = folder / BINDING
     if (folder / CHECKPOINT).is_file():
         if path.is_file():
-            _compare(folder, _read(path), values, accepts_changes=accepts_changes)
+            _compare(folder, read_values(path), values, accepts_changes=accepts_changes)
         else:
             log.warning("%s does not say what it was begun with; taken as these values", folder)
     folder.mkdir(parents=True, exist_ok=True)
@@ -81,7 +82,7 @@ def check_network_of(folder: Path, recipe: Recipe) -> None:
     path = folder / BINDING
     if not path.is_file():
         return
-    stored = {n: v for n, v in _read(path).items() if n.startswith("transformer.")}
+    stored = {n: v for n, v in read_values(path).items() if n.startswith("transformer.")}
     own = json.loads(json.dumps(dict(_named("transformer", recipe.transformer))))
     _compare(folder, stored, own, accepts_changes=False)
 
@@ -94,6 +95,7 @@ def values_of(
     init: Path | None = None,
     data: str | None = None,
     before: Path | None = None,
+    counts: Mapping[str, int] | None = None,
 ) -> Values:
     """Collect what decides a run.
 
@@ -104,6 +106,7 @@ def values_of(
         init: Model folder it goes on from.
         data: Names the user's clips and changes with them; None: composed scenes.
         before: Checkpoint of the stage it goes on from.
+        counts: Fields of the recipe in whose place the user's clips are counted.
     """
     values: Values = {}
     for part in PARTS[name]:
@@ -113,6 +116,7 @@ def values_of(
     if name == "run-joint":
         # Stage 2 has one foreground whatever the recipe says.
         del values["joint_scene.foregrounds"]
+    values |= counts or {}
     values = {key: value for key, value in values.items() if not key.endswith(_HARMLESS)}
     values["--base"], values["--init"] = (
         folder and f"{folder.name} ({folder_key(folder)})" for folder in (base, init)
@@ -158,12 +162,18 @@ def short_digest(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:12]
 
 
-def _read(path: Path) -> Values:
+def read_values(path: Path) -> Values:
+    """Read what a run is bound to.
+
+    Raises:
+        RunDiffers: The file cannot be read.
+    """
     try:
         values = json.loads(path.read_text())["values"]
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise RunDiffers(
-            f"{path} cannot be read ({error}); remove it to go on with the values of this command"
+            f"{path} cannot be read ({reason_of(error, path)}); remove it to go on with the values "
+            f"of this command"
         ) from None
     assert isinstance(values, dict)
     return values
@@ -184,6 +194,9 @@ def _compare(folder: Path, stored: Values, values: Values, *, accepts_changes: b
     remedy = "choose another --out"
     if "stage before" in changed:
         remedy += f", or remove {folder} to learn again after the new stage"
+    for before in {stored.get(name, "auto") for name in changed if name.endswith(".autocast")}:
+        if before != "auto":
+            remedy += f", or compute as before by --precision {before or 'float32'}"
     if not any(map(_is_fixed, changed)):
         remedy += ", or go on with the new values by --accept-changes"
     raise RunDiffers(f"{folder} holds a run with other values: {said}; {remedy}")

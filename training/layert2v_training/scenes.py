@@ -107,6 +107,24 @@ class SceneRecipe:
     """What makes the scenes harder; None: nothing does."""
 
 
+def words_of(recipe: SceneRecipe) -> tuple[list[str], list[str]]:
+    """List the subjects and the backgrounds that a recipe's scenes are made of, as captions say it.
+
+    They are in the order in which scenes choose among them.
+    """
+    photographs = [
+        caption
+        for caption in PHOTOGRAPHS.values()
+        if (caption in HELD_OUT_BACKGROUNDS) == recipe.is_unseen_photograph
+    ]
+    panoramas = [] if recipe.is_unseen_photograph else list(PANORAMAS.values())
+    everything = sorted(SUBJECTS.values()), sorted([*photographs, *panoramas])
+    subjects, backgrounds = _CHOICES.get(recipe.variety, everything)
+    if recipe.is_unseen_photograph:
+        backgrounds = everything[1]
+    return list(subjects), list(backgrounds)
+
+
 class SceneSource:
     """Composes clips from a folder that `assets.fetch_assets` filled."""
 
@@ -126,13 +144,9 @@ class SceneSource:
             for key, caption in PANORAMAS.items()
             if not recipe.is_unseen_photograph
         }
-        everything = sorted(self._sprites), sorted([*self._photographs, *self._panoramas])
-        subjects, backgrounds = _CHOICES.get(recipe.variety, everything)
-        if recipe.is_unseen_photograph:
-            backgrounds = everything[1]
-        self._subjects, self._backgrounds = list(subjects), list(backgrounds)
+        self._subjects, self._backgrounds = words_of(recipe)
         weights = dict(recipe.subject_weights)
-        shares = np.array([weights.get(subject, 1.0) for subject in subjects])
+        shares = np.array([weights.get(subject, 1.0) for subject in self._subjects])
         self._shares = shares / shares.sum() if weights else None
         self._effects = recipe.effects or SceneEffects()
 

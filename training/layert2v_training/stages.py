@@ -22,7 +22,7 @@ from layert2v_training.captions import CaptionStates
 from layert2v_training.checkpoint import CHECKPOINT
 from layert2v_training.clips import ClipSource
 from layert2v_training.crowded import leave_crowded_out
-from layert2v_training.data.sources import clips_from
+from layert2v_training.data.sources import FileClips, clips_from
 from layert2v_training.decoded import DecodedLosses
 from layert2v_training.decoders import FrameMaker, join_frames, train_decoder
 from layert2v_training.effects import SOFT_MATTES
@@ -38,6 +38,7 @@ from layert2v_training.recipes import Recipe
 from layert2v_training.run_binding import bind, check_network_of, short_digest, values_of
 from layert2v_training.scenes import SceneRecipe, SceneSource
 from layert2v_training.sheets import SampleSheet
+from layert2v_training.trained_on import trained_on
 from layert2v_training.vae import train_vae
 from layert2v_training.wan import wan_text_encoder
 
@@ -103,10 +104,39 @@ class Run:
             return replace(scene, foregrounds=(1,))
         return replace(scene, effects=SOFT_MATTES) if stage == "soft-decoders" else scene
 
+    @cached_property
+    def num_clips(self) -> int:
+        """How many clips stages 2 and 3 see of the main shape: the user's own, or as many composed.
+
+        Raises:
+            BadClips: The user's own cannot be used.
+        """
+        return self.recipe.num_clips if self.data is None else self._count_own("joint")
+
+    @cached_property
+    def num_alpha_clips(self) -> int:
+        """How many clips stage 1 takes mattes from, likewise.
+
+        Raises:
+            BadClips: The user's own cannot be used.
+        """
+        composed = self.recipe.alpha_vae.num_clips
+        return composed if self.data is None else self._count_own("alpha-vae")
+
+    def _count_own(self, stage: str) -> int:
+        """Count each of the user's clips once for each of its starts in time."""
+        scene = self.scene(stage)
+        own = self._own_clips(stage, (scene.width, scene.height, scene.num_frames))
+        return len(own.clips) * self.recipe.starts_per_clip
+
     @property
     def clips_per_shape(self) -> dict[tuple[int, int, int], int]:
-        """How many clips stages 2 and 3 see of each width, height and number of frames."""
-        scene, num_clips = self.recipe.joint_scene, self.recipe.num_clips
+        """How many clips stages 2 and 3 see of each width, height and number of frames.
+
+        Raises:
+            BadClips: The user's own cannot be used.
+        """
+        scene, num_clips = self.recipe.joint_scene, self.num_clips
         sizes = ((scene.width, scene.height), *self.recipe.extra_sizes)
         lengths = (scene.num_frames, *self.recipe.extra_num_frames)
         main, *others = ((*size, length) for size in sizes for length in lengths)
@@ -154,10 +184,22 @@ class Run:
             if num_composed and name in (JOINT_RUN, MULTI_FOREGROUND_RUN):
                 data += f" and {num_composed} composed"
         values = values_of(
-            name, self.recipe, base=self.base, init=self.init, data=data, before=before
+            name,
+            self.recipe,
+            base=self.base,
+            init=self.init,
+            data=data,
+            before=before,
+            counts=None if data is None else self._counts_of(name),
         )
         with PartialState().main_process_first():
             bind(self.out / name, values, accepts_changes=self.accepts_changes)
+
+    def _counts_of(self, name: str) -> dict[str, int]:
+        """Return the numbers of clips that the user's own decide, of a run's folder."""
+        if name == "run-alpha-vae":
+            return {"alpha_vae.num_clips": self.num_alpha_clips}
+        return {"num_clips": self.num_clips} if name in (JOINT_RUN, MULTI_FOREGROUND_RUN) else {}
 
     def adopt_vaes(self) -> None:
         """Copy the VAEs of `init`, or the base's VAE, to a run that has none yet.
@@ -196,12 +238,17 @@ class Run:
         width, height, length = shape or (scene.width, scene.height, scene.num_frames)
         if self.data is None:
             return self.composed(stage, (width, height, length))
+        return self._own_clips(stage, (width, height, length))
+
+    def _own_clips(self, stage: str, shape: tuple[int, int, int]) -> FileClips:
+        assert self.data is not None
+        width, height, length = shape
         clips = clips_from(
             self.data,
             (width, height),
             length,
             fps=self.recipe.exact_fps,
-            seed=scene.seed,
+            seed=self.scene(stage).seed,
             skip_bad=self.skip_bad,
         )
         leave_crowded_out(clips, max_foregrounds(self.recipe))
@@ -281,7 +328,8 @@ def run_alpha_vae(run: Run) -> None:
     with PartialState().main_process_first():
         run.adopt_vaes()
     vae = run.vae().to(PartialState().device)
-    train_alpha_vae(run.clips("alpha-vae"), run.out, vae, run.recipe.alpha_vae, run.workers)
+    recipe = replace(run.recipe.alpha_vae, num_clips=run.num_alpha_clips)
+    train_alpha_vae(run.clips("alpha-vae"), run.out, vae, recipe, run.workers)
 
 
 def run_latents(run: Run, stage: str) -> None:
@@ -329,7 +377,7 @@ def run_joint(run: Run, stage: str, *, is_compiled: bool = False) -> None:
         name,
         channel_weights(vae) if is_linear(vae) else None,
         decoded,
-        SampleSheet(model, (vae, alpha_vae), captions, clips[0], run.recipe),
+        SampleSheet(model, (vae, alpha_vae), captions, clips[0], run.recipe, recipe.loop),
     )
 
 
@@ -381,4 +429,5 @@ def run_export(run: Run, folder: Path, name: str = MULTI_FOREGROUND_RUN) -> None
     if recipe.lora:
         merge_lora(model)
     captions = run.captions() if run.recipe.base != "none" else None
-    export(run.out, folder, run.recipe, model, captions)
+    learned = trained_on(run.out / name, run.out / JOINT_RUN)
+    export(run.out, folder, run.recipe, model, captions, learned)

@@ -8,11 +8,10 @@ and 1 means broken.
 """
 
 import signal
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
-
-import torch
 
 SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
@@ -72,7 +71,9 @@ def program() -> Iterator[None]:
         with stopping_at_once():
             yield
     except SystemExit as end:
+        # A program that only printed its help has not imported PyTorch, which takes seconds.
         # After a failure the others may still wait for this one, and leaving would wait for them.
-        if not end.code and torch.distributed.is_initialized():
-            torch.distributed.destroy_process_group()
+        distributed = sys.modules.get("torch.distributed")
+        if not end.code and distributed is not None and distributed.is_initialized():
+            distributed.destroy_process_group()
         raise

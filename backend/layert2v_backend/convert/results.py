@@ -39,6 +39,7 @@ def job_to_proto(job: Job) -> job_pb2.Job:
         ),
         report=_report_to_proto(job.report) if job.report else None,
         seconds=job.seconds,
+        unknown_words=[job_pb2.UnknownWords(**vars(each)) for each in job.unknown_words],
     )
 
 
@@ -90,7 +91,7 @@ def artifact_to_proto(job_id: str, artifact: Artifact) -> artifact_pb2.Artifact:
 
 def model_to_proto(model: Model) -> system_pb2.Model:
     """Turn a model into its wire form."""
-    limits = model.limits
+    limits, vocabulary = model.limits, model.limits.vocabulary
     return system_pb2.Model(
         id=limits.id,
         description=limits.description,
@@ -101,4 +102,5 @@ def model_to_proto(model: Model) -> system_pb2.Model:
         default_num_inference_steps=limits.default_num_inference_steps,
         default_guidance_scale=limits.default_guidance_scale,
         fps=limits.fps,
+        vocabulary=system_pb2.Vocabulary(**vars(vocabulary)) if vocabulary else None,
     )

@@ -12,12 +12,13 @@ from layert2v_backend.jobs import WorkerOptions
 from layert2v_backend.models import read_limits
 from layert2v_backend.worker.take import weights_sha256
 from layert2v_model.caching import StepCache, enable_step_cache
-from layert2v_model.errors import DamagedModel, InvalidShot
+from layert2v_model.errors import DamagedModel, InvalidShot, reason_of
 from layert2v_model.estimate import Device, ModelSize, ShotSize
-from layert2v_model.loading import fastest_dtype, load_pipeline
+from layert2v_model.loading import load_pipeline
 from layert2v_model.offload import enable_layerwise_casting, place
 from layert2v_model.pipeline import LayerT2VPipeline, ShotPrompts
 from layert2v_model.plan import Offload, Plan, plan
+from layert2v_model.precision import decide_precision, default_device
 from layert2v_model.streams import stream_names
 
 
@@ -26,6 +27,8 @@ class HeldModel:
 
     def __init__(self, options: WorkerOptions) -> None:
         self._options = options
+        self._precision = decide_precision(options.precision)
+        sys.stderr.write(f"{self._precision.sentence}\n")
         self._held: tuple[Path, Offload] | None = None
         self._pipeline: LayerT2VPipeline | None = None
         self.weights_sha256 = ""
@@ -62,15 +65,16 @@ class HeldModel:
 
     def _size(self, folder: Path) -> ModelSize:
         try:
-            model = ModelSize.read(folder, fastest_dtype().itemsize)
+            model = ModelSize.read(folder, self._precision.bytes_per_number)
         except (OSError, ValueError, KeyError) as failure:
             load_pipeline(folder)  # it says which file is damaged
+            reason = reason_of(failure, folder)
             raise DamagedModel(
-                f"{folder} cannot be measured ({failure}): install the model again"
+                f"{folder} cannot be measured ({reason}): install the model again"
             ) from failure
         if self._options.weights == "full":
             return model
-        transformer = model.weights_bytes["transformer"] // fastest_dtype().itemsize
+        transformer = model.weights_bytes["transformer"] // self._precision.bytes_per_number
         return replace(model, weights_bytes={**model.weights_bytes, "transformer": transformer})
 
     def load(self, folder: Path, offload: Offload) -> LayerT2VPipeline:
@@ -87,12 +91,12 @@ class HeldModel:
         return self._pipeline
 
     def _loaded(self, folder: Path, offload: Offload) -> LayerT2VPipeline:
-        pipeline = load_pipeline(folder, dtype=fastest_dtype())
+        pipeline = load_pipeline(folder, dtype=self._precision.dtype)
         if self._options.weights == "fp8":
             enable_layerwise_casting(pipeline.transformer)
         if self._options.step_cache:
             self.step_cache = enable_step_cache(pipeline.transformer, self._options.step_cache)
-        place(pipeline, _torch_device(), offload)
+        place(pipeline, default_device(), offload)
         if self._options.compile_blocks and offload != "group":
             pipeline.transformer.compile_repeated_blocks(dynamic=True)
         sys.stderr.write(f"model loaded: {folder}, offload {offload}\n")
@@ -100,7 +104,7 @@ class HeldModel:
 
     def _device(self) -> Device:
         """Describe what is free, or held by this worker, on the device."""
-        device = _torch_device()
+        device = default_device()
         if device.type == "cpu":
             free = psutil.virtual_memory().available + psutil.Process().memory_info().rss
             return Device("this computer", self._options.memory_bytes or free, is_host=True)
@@ -119,7 +123,3 @@ def _run_once(pipeline: LayerT2VPipeline, shot: ShotSize, guidance_scale: float)
         guidance_scale=guidance_scale,
         stream_seeds=dict.fromkeys(stream_names(shot.num_foregrounds), 0),
     )
-
-
-def _torch_device() -> torch.device:
-    return torch.device("cuda" if torch.cuda.is_available() else "cpu")

@@ -3,7 +3,7 @@
 import hashlib
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -107,6 +107,7 @@ def manifest_of(
         "kept_layers_are_clamped": provenance.is_clamped and bool(task.kept),
         "contract": CONTRACT,
         "finishing": _finite(vars(report)) if report else None,
+        "unknown_words": [asdict(each) for each in task.unknown_words],
         "files": [
             {
                 "path": artifact.path,

@@ -26,7 +26,7 @@ from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__
 from layert2v.v1 import shot_pb2 as layert2v_dot_v1_dot_shot__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x15layert2v/v1/job.proto\x12\x0blayert2v.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x16layert2v/v1/shot.proto\"+\n\x08JobError\x12\x0e\n\x06reason\x18\x01 \x01(\t\x12\x0f\n\x07message\x18\x02 \x01(\t\"\x8f\x02\n\x0f\x46inishingReport\x12\x1c\n\x14recomposition_before\x18\x01 \x01(\x01\x12\x1b\n\x13recomposition_after\x18\x02 \x01(\x01\x12\x1b\n\x13recomposition_worst\x18\x03 \x01(\x01\x12\x13\n\x0bworst_frame\x18\x04 \x01(\x05\x12\x15\n\routline_ratio\x18\x05 \x01(\x01\x12\x14\n\x0cmatte_change\x18\x06 \x01(\x01\x12\x13\n\x0bghost_slope\x18\x07 \x01(\x01\x12\r\n\x05spill\x18\x08 \x01(\x01\x12\x12\n\nsoft_share\x18\t \x01(\x01\x12\x14\n\x0c\x65mpty_mattes\x18\n \x03(\x05\x12\x14\n\x0c\x65mpty_frames\x18\x0b \x03(\x05\"\x98\x03\n\x03Job\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x1f\n\x04shot\x18\x02 \x01(\x0b\x32\x11.layert2v.v1.Shot\x12$\n\x05state\x18\x03 \x01(\x0e\x32\x15.layert2v.v1.JobState\x12\x0f\n\x07\x61ttempt\x18\x04 \x01(\x05\x12\x15\n\rlast_sequence\x18\x05 \x01(\x03\x12/\n\x0b\x63reate_time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0bupdate_time\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12$\n\x05\x65rror\x18\x08 \x01(\x0b\x32\x15.layert2v.v1.JobError\x12,\n\x06report\x18\t \x01(\x0b\x32\x1c.layert2v.v1.FinishingReport\x12.\n\x07seconds\x18\n \x03(\x0b\x32\x1d.layert2v.v1.Job.SecondsEntry\x1a.\n\x0cSecondsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x01:\x02\x38\x01\"u\n\x0bJobProgress\x12$\n\x05stage\x18\x01 \x01(\x0e\x32\x15.layert2v.v1.JobStage\x12\x0c\n\x04step\x18\x02 \x01(\x05\x12\x11\n\tnum_steps\x18\x03 \x01(\x05\x12\x10\n\x08\x66raction\x18\x04 \x01(\x01\x12\r\n\x05\x65ta_s\x18\x05 \x01(\x01\"\xc9\x01\n\x08JobEvent\x12\x10\n\x08sequence\x18\x01 \x01(\x03\x12\x0f\n\x07\x61ttempt\x18\x02 \x01(\x05\x12(\n\x04time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12&\n\x05state\x18\x04 \x01(\x0e\x32\x15.layert2v.v1.JobStateH\x00\x12,\n\x08progress\x18\x05 \x01(\x0b\x32\x18.layert2v.v1.JobProgressH\x00\x12\x11\n\x07message\x18\x06 \x01(\tH\x00\x42\x07\n\x05\x65vent\"G\n\x10\x43reateJobRequest\x12\x1f\n\x04shot\x18\x01 \x01(\x0b\x32\x11.layert2v.v1.Shot\x12\x12\n\nrequest_id\x18\x02 \x01(\t\"2\n\x11\x43reateJobResponse\x12\x1d\n\x03job\x18\x01 \x01(\x0b\x32\x10.layert2v.v1.Job\"\x1d\n\rGetJobRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"/\n\x0eGetJobResponse\x12\x1d\n\x03job\x18\x01 \x01(\x0b\x32\x10.layert2v.v1.Job\"8\n\x0fListJobsRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\"K\n\x10ListJobsResponse\x12\x1e\n\x04jobs\x18\x01 \x03(\x0b\x32\x10.layert2v.v1.Job\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"7\n\x0fWatchJobRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x16\n\x0e\x61\x66ter_sequence\x18\x02 \x01(\x03\"8\n\x10WatchJobResponse\x12$\n\x05\x65vent\x18\x01 \x01(\x0b\x32\x15.layert2v.v1.JobEvent\" \n\x10\x43\x61ncelJobRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"2\n\x11\x43\x61ncelJobResponse\x12\x1d\n\x03job\x18\x01 \x01(\x0b\x32\x10.layert2v.v1.Job*\xb4\x01\n\x08JobState\x12\x19\n\x15JOB_STATE_UNSPECIFIED\x10\x00\x12\x14\n\x10JOB_STATE_QUEUED\x10\x01\x12\x15\n\x11JOB_STATE_RUNNING\x10\x02\x12\x18\n\x14JOB_STATE_CANCELLING\x10\x03\x12\x17\n\x13JOB_STATE_SUCCEEDED\x10\x04\x12\x14\n\x10JOB_STATE_FAILED\x10\x05\x12\x17\n\x13JOB_STATE_CANCELLED\x10\x06*\xb5\x01\n\x08JobStage\x12\x19\n\x15JOB_STAGE_UNSPECIFIED\x10\x00\x12\x15\n\x11JOB_STAGE_LOADING\x10\x01\x12\x16\n\x12JOB_STAGE_ENCODING\x10\x02\x12\x17\n\x13JOB_STAGE_DENOISING\x10\x03\x12\x16\n\x12JOB_STAGE_DECODING\x10\x04\x12\x17\n\x13JOB_STAGE_FINISHING\x10\x05\x12\x15\n\x11JOB_STAGE_WRITING\x10\x06\x32\xfb\x02\n\nJobService\x12J\n\tCreateJob\x12\x1d.layert2v.v1.CreateJobRequest\x1a\x1e.layert2v.v1.CreateJobResponse\x12\x41\n\x06GetJob\x12\x1a.layert2v.v1.GetJobRequest\x1a\x1b.layert2v.v1.GetJobResponse\x12G\n\x08ListJobs\x12\x1c.layert2v.v1.ListJobsRequest\x1a\x1d.layert2v.v1.ListJobsResponse\x12I\n\x08WatchJob\x12\x1c.layert2v.v1.WatchJobRequest\x1a\x1d.layert2v.v1.WatchJobResponse0\x01\x12J\n\tCancelJob\x12\x1d.layert2v.v1.CancelJobRequest\x1a\x1e.layert2v.v1.CancelJobResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x15layert2v/v1/job.proto\x12\x0blayert2v.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x16layert2v/v1/shot.proto\"+\n\x08JobError\x12\x0e\n\x06reason\x18\x01 \x01(\t\x12\x0f\n\x07message\x18\x02 \x01(\t\"\x8f\x02\n\x0f\x46inishingReport\x12\x1c\n\x14recomposition_before\x18\x01 \x01(\x01\x12\x1b\n\x13recomposition_after\x18\x02 \x01(\x01\x12\x1b\n\x13recomposition_worst\x18\x03 \x01(\x01\x12\x13\n\x0bworst_frame\x18\x04 \x01(\x05\x12\x15\n\routline_ratio\x18\x05 \x01(\x01\x12\x14\n\x0cmatte_change\x18\x06 \x01(\x01\x12\x13\n\x0bghost_slope\x18\x07 \x01(\x01\x12\r\n\x05spill\x18\x08 \x01(\x01\x12\x12\n\nsoft_share\x18\t \x01(\x01\x12\x14\n\x0c\x65mpty_mattes\x18\n \x03(\x05\x12\x14\n\x0c\x65mpty_frames\x18\x0b \x03(\x05\"T\n\x0cUnknownWords\x12\x13\n\x0blayer_index\x18\x01 \x01(\x05\x12\r\n\x05words\x18\x02 \x01(\t\x12\x0f\n\x07nearest\x18\x03 \x03(\t\x12\x0f\n\x07message\x18\x04 \x01(\t\"\xca\x03\n\x03Job\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x1f\n\x04shot\x18\x02 \x01(\x0b\x32\x11.layert2v.v1.Shot\x12$\n\x05state\x18\x03 \x01(\x0e\x32\x15.layert2v.v1.JobState\x12\x0f\n\x07\x61ttempt\x18\x04 \x01(\x05\x12\x15\n\rlast_sequence\x18\x05 \x01(\x03\x12/\n\x0b\x63reate_time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0bupdate_time\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12$\n\x05\x65rror\x18\x08 \x01(\x0b\x32\x15.layert2v.v1.JobError\x12,\n\x06report\x18\t \x01(\x0b\x32\x1c.layert2v.v1.FinishingReport\x12.\n\x07seconds\x18\n \x03(\x0b\x32\x1d.layert2v.v1.Job.SecondsEntry\x12\x30\n\runknown_words\x18\x0b \x03(\x0b\x32\x19.layert2v.v1.UnknownWords\x1a.\n\x0cSecondsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x01:\x02\x38\x01\"u\n\x0bJobProgress\x12$\n\x05stage\x18\x01 \x01(\x0e\x32\x15.layert2v.v1.JobStage\x12\x0c\n\x04step\x18\x02 \x01(\x05\x12\x11\n\tnum_steps\x18\x03 \x01(\x05\x12\x10\n\x08\x66raction\x18\x04 \x01(\x01\x12\r\n\x05\x65ta_s\x18\x05 \x01(\x01\"\xc9\x01\n\x08JobEvent\x12\x10\n\x08sequence\x18\x01 \x01(\x03\x12\x0f\n\x07\x61ttempt\x18\x02 \x01(\x05\x12(\n\x04time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12&\n\x05state\x18\x04 \x01(\x0e\x32\x15.layert2v.v1.JobStateH\x00\x12,\n\x08progress\x18\x05 \x01(\x0b\x32\x18.layert2v.v1.JobProgressH\x00\x12\x11\n\x07message\x18\x06 \x01(\tH\x00\x42\x07\n\x05\x65vent\"G\n\x10\x43reateJobRequest\x12\x1f\n\x04shot\x18\x01 \x01(\x0b\x32\x11.layert2v.v1.Shot\x12\x12\n\nrequest_id\x18\x02 \x01(\t\"2\n\x11\x43reateJobResponse\x12\x1d\n\x03job\x18\x01 \x01(\x0b\x32\x10.layert2v.v1.Job\"\x1d\n\rGetJobRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"/\n\x0eGetJobResponse\x12\x1d\n\x03job\x18\x01 \x01(\x0b\x32\x10.layert2v.v1.Job\"8\n\x0fListJobsRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\"K\n\x10ListJobsResponse\x12\x1e\n\x04jobs\x18\x01 \x03(\x0b\x32\x10.layert2v.v1.Job\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"7\n\x0fWatchJobRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x16\n\x0e\x61\x66ter_sequence\x18\x02 \x01(\x03\"8\n\x10WatchJobResponse\x12$\n\x05\x65vent\x18\x01 \x01(\x0b\x32\x15.layert2v.v1.JobEvent\" \n\x10\x43\x61ncelJobRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"2\n\x11\x43\x61ncelJobResponse\x12\x1d\n\x03job\x18\x01 \x01(\x0b\x32\x10.layert2v.v1.Job*\xb4\x01\n\x08JobState\x12\x19\n\x15JOB_STATE_UNSPECIFIED\x10\x00\x12\x14\n\x10JOB_STATE_QUEUED\x10\x01\x12\x15\n\x11JOB_STATE_RUNNING\x10\x02\x12\x18\n\x14JOB_STATE_CANCELLING\x10\x03\x12\x17\n\x13JOB_STATE_SUCCEEDED\x10\x04\x12\x14\n\x10JOB_STATE_FAILED\x10\x05\x12\x17\n\x13JOB_STATE_CANCELLED\x10\x06*\xb5\x01\n\x08JobStage\x12\x19\n\x15JOB_STAGE_UNSPECIFIED\x10\x00\x12\x15\n\x11JOB_STAGE_LOADING\x10\x01\x12\x16\n\x12JOB_STAGE_ENCODING\x10\x02\x12\x17\n\x13JOB_STAGE_DENOISING\x10\x03\x12\x16\n\x12JOB_STAGE_DECODING\x10\x04\x12\x17\n\x13JOB_STAGE_FINISHING\x10\x05\x12\x15\n\x11JOB_STAGE_WRITING\x10\x06\x32\xfb\x02\n\nJobService\x12J\n\tCreateJob\x12\x1d.layert2v.v1.CreateJobRequest\x1a\x1e.layert2v.v1.CreateJobResponse\x12\x41\n\x06GetJob\x12\x1a.layert2v.v1.GetJobRequest\x1a\x1b.layert2v.v1.GetJobResponse\x12G\n\x08ListJobs\x12\x1c.layert2v.v1.ListJobsRequest\x1a\x1d.layert2v.v1.ListJobsResponse\x12I\n\x08WatchJob\x12\x1c.layert2v.v1.WatchJobRequest\x1a\x1d.layert2v.v1.WatchJobResponse0\x01\x12J\n\tCancelJob\x12\x1d.layert2v.v1.CancelJobRequest\x1a\x1e.layert2v.v1.CancelJobResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -35,42 +35,44 @@ if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_JOB_SECONDSENTRY']._loaded_options = None
   _globals['_JOB_SECONDSENTRY']._serialized_options = b'8\001'
-  _globals['_JOBSTATE']._serialized_start=1690
-  _globals['_JOBSTATE']._serialized_end=1870
-  _globals['_JOBSTAGE']._serialized_start=1873
-  _globals['_JOBSTAGE']._serialized_end=2054
+  _globals['_JOBSTATE']._serialized_start=1826
+  _globals['_JOBSTATE']._serialized_end=2006
+  _globals['_JOBSTAGE']._serialized_start=2009
+  _globals['_JOBSTAGE']._serialized_end=2190
   _globals['_JOBERROR']._serialized_start=95
   _globals['_JOBERROR']._serialized_end=138
   _globals['_FINISHINGREPORT']._serialized_start=141
   _globals['_FINISHINGREPORT']._serialized_end=412
-  _globals['_JOB']._serialized_start=415
-  _globals['_JOB']._serialized_end=823
-  _globals['_JOB_SECONDSENTRY']._serialized_start=777
-  _globals['_JOB_SECONDSENTRY']._serialized_end=823
-  _globals['_JOBPROGRESS']._serialized_start=825
-  _globals['_JOBPROGRESS']._serialized_end=942
-  _globals['_JOBEVENT']._serialized_start=945
-  _globals['_JOBEVENT']._serialized_end=1146
-  _globals['_CREATEJOBREQUEST']._serialized_start=1148
-  _globals['_CREATEJOBREQUEST']._serialized_end=1219
-  _globals['_CREATEJOBRESPONSE']._serialized_start=1221
-  _globals['_CREATEJOBRESPONSE']._serialized_end=1271
-  _globals['_GETJOBREQUEST']._serialized_start=1273
-  _globals['_GETJOBREQUEST']._serialized_end=1302
-  _globals['_GETJOBRESPONSE']._serialized_start=1304
-  _globals['_GETJOBRESPONSE']._serialized_end=1351
-  _globals['_LISTJOBSREQUEST']._serialized_start=1353
-  _globals['_LISTJOBSREQUEST']._serialized_end=1409
-  _globals['_LISTJOBSRESPONSE']._serialized_start=1411
-  _globals['_LISTJOBSRESPONSE']._serialized_end=1486
-  _globals['_WATCHJOBREQUEST']._serialized_start=1488
-  _globals['_WATCHJOBREQUEST']._serialized_end=1543
-  _globals['_WATCHJOBRESPONSE']._serialized_start=1545
-  _globals['_WATCHJOBRESPONSE']._serialized_end=1601
-  _globals['_CANCELJOBREQUEST']._serialized_start=1603
-  _globals['_CANCELJOBREQUEST']._serialized_end=1635
-  _globals['_CANCELJOBRESPONSE']._serialized_start=1637
-  _globals['_CANCELJOBRESPONSE']._serialized_end=1687
-  _globals['_JOBSERVICE']._serialized_start=2057
-  _globals['_JOBSERVICE']._serialized_end=2436
+  _globals['_UNKNOWNWORDS']._serialized_start=414
+  _globals['_UNKNOWNWORDS']._serialized_end=498
+  _globals['_JOB']._serialized_start=501
+  _globals['_JOB']._serialized_end=959
+  _globals['_JOB_SECONDSENTRY']._serialized_start=913
+  _globals['_JOB_SECONDSENTRY']._serialized_end=959
+  _globals['_JOBPROGRESS']._serialized_start=961
+  _globals['_JOBPROGRESS']._serialized_end=1078
+  _globals['_JOBEVENT']._serialized_start=1081
+  _globals['_JOBEVENT']._serialized_end=1282
+  _globals['_CREATEJOBREQUEST']._serialized_start=1284
+  _globals['_CREATEJOBREQUEST']._serialized_end=1355
+  _globals['_CREATEJOBRESPONSE']._serialized_start=1357
+  _globals['_CREATEJOBRESPONSE']._serialized_end=1407
+  _globals['_GETJOBREQUEST']._serialized_start=1409
+  _globals['_GETJOBREQUEST']._serialized_end=1438
+  _globals['_GETJOBRESPONSE']._serialized_start=1440
+  _globals['_GETJOBRESPONSE']._serialized_end=1487
+  _globals['_LISTJOBSREQUEST']._serialized_start=1489
+  _globals['_LISTJOBSREQUEST']._serialized_end=1545
+  _globals['_LISTJOBSRESPONSE']._serialized_start=1547
+  _globals['_LISTJOBSRESPONSE']._serialized_end=1622
+  _globals['_WATCHJOBREQUEST']._serialized_start=1624
+  _globals['_WATCHJOBREQUEST']._serialized_end=1679
+  _globals['_WATCHJOBRESPONSE']._serialized_start=1681
+  _globals['_WATCHJOBRESPONSE']._serialized_end=1737
+  _globals['_CANCELJOBREQUEST']._serialized_start=1739
+  _globals['_CANCELJOBREQUEST']._serialized_end=1771
+  _globals['_CANCELJOBRESPONSE']._serialized_start=1773
+  _globals['_CANCELJOBRESPONSE']._serialized_end=1823
+  _globals['_JOBSERVICE']._serialized_start=2193
+  _globals['_JOBSERVICE']._serialized_end=2572
 # @@protoc_insertion_point(module_scope)

@@ -190,6 +190,38 @@ class FinishingReport(google.protobuf.message.Message):
 global___FinishingReport = FinishingReport
 
 @typing.final
+class UnknownWords(google.protobuf.message.Message):
+    """A prompt that the model's vocabulary does not cover: something else may have been drawn."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    LAYER_INDEX_FIELD_NUMBER: builtins.int
+    WORDS_FIELD_NUMBER: builtins.int
+    NEAREST_FIELD_NUMBER: builtins.int
+    MESSAGE_FIELD_NUMBER: builtins.int
+    layer_index: builtins.int
+    """The layer's place in the stack, 0 the background; -1: the full picture."""
+    words: builtins.str
+    """What is not known, in the prompt's own words: `old castle on a hill`."""
+    message: builtins.str
+    """One sentence for the artist."""
+    @property
+    def nearest(self) -> google.protobuf.internal.containers.RepeatedScalarFieldContainer[builtins.str]:
+        """The words of the vocabulary that come nearest, at most 3; empty: none is near."""
+
+    def __init__(
+        self,
+        *,
+        layer_index: builtins.int = ...,
+        words: builtins.str = ...,
+        nearest: collections.abc.Iterable[builtins.str] | None = ...,
+        message: builtins.str = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["layer_index", b"layer_index", "message", b"message", "nearest", b"nearest", "words", b"words"]) -> None: ...
+
+global___UnknownWords = UnknownWords
+
+@typing.final
 class Job(google.protobuf.message.Message):
     """The backend's unit of work."""
 
@@ -221,6 +253,7 @@ class Job(google.protobuf.message.Message):
     ERROR_FIELD_NUMBER: builtins.int
     REPORT_FIELD_NUMBER: builtins.int
     SECONDS_FIELD_NUMBER: builtins.int
+    UNKNOWN_WORDS_FIELD_NUMBER: builtins.int
     name: builtins.str
     """`jobs/{job}`."""
     state: global___JobState.ValueType
@@ -253,6 +286,12 @@ class Job(google.protobuf.message.Message):
     def seconds(self) -> google.protobuf.internal.containers.ScalarMap[builtins.str, builtins.float]:
         """Seconds spent per stage, keyed by the stage in lower case (`denoising`); when SUCCEEDED."""
 
+    @property
+    def unknown_words(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[global___UnknownWords]:
+        """Prompts of layers to be made that the model's vocabulary did not cover when the job was
+        created, and the full picture's if it names nothing of it; the shot is made all the same.
+        """
+
     def __init__(
         self,
         *,
@@ -266,9 +305,10 @@ class Job(google.protobuf.message.Message):
         error: global___JobError | None = ...,
         report: global___FinishingReport | None = ...,
         seconds: collections.abc.Mapping[builtins.str, builtins.float] | None = ...,
+        unknown_words: collections.abc.Iterable[global___UnknownWords] | None = ...,
     ) -> None: ...
     def HasField(self, field_name: typing.Literal["create_time", b"create_time", "error", b"error", "report", b"report", "shot", b"shot", "update_time", b"update_time"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["attempt", b"attempt", "create_time", b"create_time", "error", b"error", "last_sequence", b"last_sequence", "name", b"name", "report", b"report", "seconds", b"seconds", "shot", b"shot", "state", b"state", "update_time", b"update_time"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["attempt", b"attempt", "create_time", b"create_time", "error", b"error", "last_sequence", b"last_sequence", "name", b"name", "report", b"report", "seconds", b"seconds", "shot", b"shot", "state", b"state", "unknown_words", b"unknown_words", "update_time", b"update_time"]) -> None: ...
 
 global___Job = Job
 

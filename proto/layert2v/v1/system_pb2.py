@@ -24,7 +24,7 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x18layert2v/v1/system.proto\x12\x0blayert2v.v1\"%\n\x04Size\x12\r\n\x05width\x18\x01 \x01(\x05\x12\x0e\n\x06height\x18\x02 \x01(\x05\"\xe3\x01\n\x05Model\x12\n\n\x02id\x18\x01 \x01(\t\x12\x13\n\x0b\x64\x65scription\x18\x02 \x01(\t\x12 \n\x05sizes\x18\x03 \x03(\x0b\x32\x11.layert2v.v1.Size\x12\x12\n\nnum_frames\x18\x04 \x03(\x05\x12\x17\n\x0fmax_foregrounds\x18\x05 \x01(\x05\x12\x18\n\x10max_prompt_chars\x18\x06 \x01(\x05\x12#\n\x1b\x64\x65\x66\x61ult_num_inference_steps\x18\x07 \x01(\x05\x12\x1e\n\x16\x64\x65\x66\x61ult_guidance_scale\x18\x08 \x01(\x01\x12\x0b\n\x03\x66ps\x18\t \x01(\x01\"\x13\n\x11ListModelsRequest\"8\n\x12ListModelsResponse\x12\"\n\x06models\x18\x01 \x03(\x0b\x32\x12.layert2v.v1.Model\"\x16\n\x14GetServerInfoRequest\"\x93\x01\n\x15GetServerInfoResponse\x12\x0f\n\x07version\x18\x01 \x01(\t\x12\x13\n\x0b\x61pi_version\x18\x02 \x01(\t\x12\x12\n\nnum_queued\x18\x03 \x01(\x05\x12\x13\n\x0bnum_running\x18\x04 \x01(\x05\x12\x12\n\nfree_bytes\x18\x05 \x01(\x03\x12\x17\n\x0fis_model_loaded\x18\x06 \x01(\x08\x32]\n\x0cModelService\x12M\n\nListModels\x12\x1e.layert2v.v1.ListModelsRequest\x1a\x1f.layert2v.v1.ListModelsResponse2g\n\rSystemService\x12V\n\rGetServerInfo\x12!.layert2v.v1.GetServerInfoRequest\x1a\".layert2v.v1.GetServerInfoResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x18layert2v/v1/system.proto\x12\x0blayert2v.v1\"%\n\x04Size\x12\r\n\x05width\x18\x01 \x01(\x05\x12\x0e\n\x06height\x18\x02 \x01(\x05\"X\n\nVocabulary\x12\x13\n\x0b\x66oregrounds\x18\x01 \x03(\t\x12\x13\n\x0b\x62\x61\x63kgrounds\x18\x02 \x03(\t\x12\x0f\n\x07motions\x18\x03 \x03(\t\x12\x0f\n\x07\x63\x61meras\x18\x04 \x03(\t\"\x90\x02\n\x05Model\x12\n\n\x02id\x18\x01 \x01(\t\x12\x13\n\x0b\x64\x65scription\x18\x02 \x01(\t\x12 \n\x05sizes\x18\x03 \x03(\x0b\x32\x11.layert2v.v1.Size\x12\x12\n\nnum_frames\x18\x04 \x03(\x05\x12\x17\n\x0fmax_foregrounds\x18\x05 \x01(\x05\x12\x18\n\x10max_prompt_chars\x18\x06 \x01(\x05\x12#\n\x1b\x64\x65\x66\x61ult_num_inference_steps\x18\x07 \x01(\x05\x12\x1e\n\x16\x64\x65\x66\x61ult_guidance_scale\x18\x08 \x01(\x01\x12\x0b\n\x03\x66ps\x18\t \x01(\x01\x12+\n\nvocabulary\x18\n \x01(\x0b\x32\x17.layert2v.v1.Vocabulary\"\x13\n\x11ListModelsRequest\"8\n\x12ListModelsResponse\x12\"\n\x06models\x18\x01 \x03(\x0b\x32\x12.layert2v.v1.Model\"\x16\n\x14GetServerInfoRequest\"\x93\x01\n\x15GetServerInfoResponse\x12\x0f\n\x07version\x18\x01 \x01(\t\x12\x13\n\x0b\x61pi_version\x18\x02 \x01(\t\x12\x12\n\nnum_queued\x18\x03 \x01(\x05\x12\x13\n\x0bnum_running\x18\x04 \x01(\x05\x12\x12\n\nfree_bytes\x18\x05 \x01(\x03\x12\x17\n\x0fis_model_loaded\x18\x06 \x01(\x08\x32]\n\x0cModelService\x12M\n\nListModels\x12\x1e.layert2v.v1.ListModelsRequest\x1a\x1f.layert2v.v1.ListModelsResponse2g\n\rSystemService\x12V\n\rGetServerInfo\x12!.layert2v.v1.GetServerInfoRequest\x1a\".layert2v.v1.GetServerInfoResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -33,18 +33,20 @@ if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_SIZE']._serialized_start=41
   _globals['_SIZE']._serialized_end=78
-  _globals['_MODEL']._serialized_start=81
-  _globals['_MODEL']._serialized_end=308
-  _globals['_LISTMODELSREQUEST']._serialized_start=310
-  _globals['_LISTMODELSREQUEST']._serialized_end=329
-  _globals['_LISTMODELSRESPONSE']._serialized_start=331
-  _globals['_LISTMODELSRESPONSE']._serialized_end=387
-  _globals['_GETSERVERINFOREQUEST']._serialized_start=389
-  _globals['_GETSERVERINFOREQUEST']._serialized_end=411
-  _globals['_GETSERVERINFORESPONSE']._serialized_start=414
-  _globals['_GETSERVERINFORESPONSE']._serialized_end=561
-  _globals['_MODELSERVICE']._serialized_start=563
-  _globals['_MODELSERVICE']._serialized_end=656
-  _globals['_SYSTEMSERVICE']._serialized_start=658
-  _globals['_SYSTEMSERVICE']._serialized_end=761
+  _globals['_VOCABULARY']._serialized_start=80
+  _globals['_VOCABULARY']._serialized_end=168
+  _globals['_MODEL']._serialized_start=171
+  _globals['_MODEL']._serialized_end=443
+  _globals['_LISTMODELSREQUEST']._serialized_start=445
+  _globals['_LISTMODELSREQUEST']._serialized_end=464
+  _globals['_LISTMODELSRESPONSE']._serialized_start=466
+  _globals['_LISTMODELSRESPONSE']._serialized_end=522
+  _globals['_GETSERVERINFOREQUEST']._serialized_start=524
+  _globals['_GETSERVERINFOREQUEST']._serialized_end=546
+  _globals['_GETSERVERINFORESPONSE']._serialized_start=549
+  _globals['_GETSERVERINFORESPONSE']._serialized_end=696
+  _globals['_MODELSERVICE']._serialized_start=698
+  _globals['_MODELSERVICE']._serialized_end=791
+  _globals['_SYSTEMSERVICE']._serialized_start=793
+  _globals['_SYSTEMSERVICE']._serialized_end=896
 # @@protoc_insertion_point(module_scope)

@@ -35,6 +35,46 @@ class Size(google.protobuf.message.Message):
 global___Size = Size
 
 @typing.final
+class Vocabulary(google.protobuf.message.Message):
+    """What a model was taught to draw, as its training's captions said it. Other words give whatever
+    lies nearest. `layert2v_client.vocabulary` compares prompts with it.
+    """
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    FOREGROUNDS_FIELD_NUMBER: builtins.int
+    BACKGROUNDS_FIELD_NUMBER: builtins.int
+    MOTIONS_FIELD_NUMBER: builtins.int
+    CAMERAS_FIELD_NUMBER: builtins.int
+    @property
+    def foregrounds(self) -> google.protobuf.internal.containers.RepeatedScalarFieldContainer[builtins.str]:
+        """What a foreground can show, each with its article: `a fox`."""
+
+    @property
+    def backgrounds(self) -> google.protobuf.internal.containers.RepeatedScalarFieldContainer[builtins.str]:
+        """What a background can show: `a pine forest`."""
+
+    @property
+    def motions(self) -> google.protobuf.internal.containers.RepeatedScalarFieldContainer[builtins.str]:
+        """What a foreground's prompt may add: `moving to the right`."""
+
+    @property
+    def cameras(self) -> google.protobuf.internal.containers.RepeatedScalarFieldContainer[builtins.str]:
+        """What a background's prompt may add: `the camera pans left`."""
+
+    def __init__(
+        self,
+        *,
+        foregrounds: collections.abc.Iterable[builtins.str] | None = ...,
+        backgrounds: collections.abc.Iterable[builtins.str] | None = ...,
+        motions: collections.abc.Iterable[builtins.str] | None = ...,
+        cameras: collections.abc.Iterable[builtins.str] | None = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["backgrounds", b"backgrounds", "cameras", b"cameras", "foregrounds", b"foregrounds", "motions", b"motions"]) -> None: ...
+
+global___Vocabulary = Vocabulary
+
+@typing.final
 class Model(google.protobuf.message.Message):
     """A model and what it can do."""
 
@@ -49,6 +89,7 @@ class Model(google.protobuf.message.Message):
     DEFAULT_NUM_INFERENCE_STEPS_FIELD_NUMBER: builtins.int
     DEFAULT_GUIDANCE_SCALE_FIELD_NUMBER: builtins.int
     FPS_FIELD_NUMBER: builtins.int
+    VOCABULARY_FIELD_NUMBER: builtins.int
     id: builtins.str
     """What `Shot.model` names: `tiny`."""
     description: builtins.str
@@ -71,6 +112,10 @@ class Model(google.protobuf.message.Message):
     def num_frames(self) -> google.protobuf.internal.containers.RepeatedScalarFieldContainer[builtins.int]:
         """Lengths in frames it can make; the first is the default."""
 
+    @property
+    def vocabulary(self) -> global___Vocabulary:
+        """Absent: nobody can say which words it knows, as of a model that was trained on any."""
+
     def __init__(
         self,
         *,
@@ -83,8 +128,10 @@ class Model(google.protobuf.message.Message):
         default_num_inference_steps: builtins.int = ...,
         default_guidance_scale: builtins.float = ...,
         fps: builtins.float = ...,
+        vocabulary: global___Vocabulary | None = ...,
     ) -> None: ...
-    def ClearField(self, field_name: typing.Literal["default_guidance_scale", b"default_guidance_scale", "default_num_inference_steps", b"default_num_inference_steps", "description", b"description", "fps", b"fps", "id", b"id", "max_foregrounds", b"max_foregrounds", "max_prompt_chars", b"max_prompt_chars", "num_frames", b"num_frames", "sizes", b"sizes"]) -> None: ...
+    def HasField(self, field_name: typing.Literal["vocabulary", b"vocabulary"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["default_guidance_scale", b"default_guidance_scale", "default_num_inference_steps", b"default_num_inference_steps", "description", b"description", "fps", b"fps", "id", b"id", "max_foregrounds", b"max_foregrounds", "max_prompt_chars", b"max_prompt_chars", "num_frames", b"num_frames", "sizes", b"sizes", "vocabulary", b"vocabulary"]) -> None: ...
 
 global___Model = Model
 

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from layert2v.v1 import system_pb2
 from support import pictures
 from support.blender_session import (
     fill_shot,
@@ -118,7 +119,7 @@ def test_a_failed_request_can_be_tried_again_and_dismissed(saved, backend):
     assert saved.ops.layert2v.dismiss() == {"CANCELLED"}
 
 
-def test_a_take_that_has_lost_a_file_is_told(saved, backend):
+def test_a_layer_that_has_lost_a_file_is_told_and_repaired_by_regenerating(saved, backend):
     generate(saved, "a red ball")
     strip = strip_named(saved, "Foreground 1")
     folder = Path(saved.path.abspath(strip.directory))
@@ -126,7 +127,11 @@ def test_a_take_that_has_lost_a_file_is_told(saved, backend):
     select(saved, strip)
 
     with pytest.raises(RuntimeError, match=r"has lost 'foreground_1/png/foreground_1_0002\.png'"):
-        saved.ops.layert2v.regenerate()
+        saved.ops.layert2v.show_format(format="png")
+    saved.ops.layert2v.regenerate()
+    wait_for_settled()
+
+    assert strip_named(saved, "Foreground 1")["layert2v"]["take"] == 2
 
 
 def test_a_full_timeline_is_told_and_the_take_stays(saved, backend):
@@ -214,3 +219,23 @@ def write_master(media, take, file):
         take.folder / path, pixels[..., :3], pixels[..., 3] if pixels.shape[2] > 3 else None
     )
     return {**vars(file), "path": path, "format": type(file.format)("exr"), "sha256": ""}
+
+
+def test_chosen_words_are_written_into_their_prompt(saved, backend):
+    from blender_addon.scene.runtime import runtime
+
+    backend.script.vocabulary = system_pb2.Vocabulary(
+        foregrounds=["a fox"], backgrounds=["a beach"], motions=["rising"]
+    )
+    runtime.session.probe()
+    pump_until(lambda: runtime.board.models[0].vocabulary is not None, "the vocabulary")
+    fill_shot(saved, "one", "two", background="three")
+    shot = saved.context.scene.layert2v
+
+    saved.ops.layert2v.use_words(layer_index=2, words="a fox")
+    saved.ops.layert2v.use_words(layer_index=2, words="rising")
+    saved.ops.layert2v.use_words(layer_index=0, words="a beach")
+
+    assert [foreground.prompt for foreground in shot.foregrounds] == ["one", "a fox rising"]
+    assert shot.background == "a beach"
+    assert saved.ops.layert2v.use_words(layer_index=3, words="a fox") == {"CANCELLED"}

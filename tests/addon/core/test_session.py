@@ -1,5 +1,8 @@
+import asyncio
 import json
-import time
+import os
+import shutil
+import threading
 from dataclasses import replace
 
 import pytest
@@ -17,7 +20,9 @@ from blender_addon.core.shots import new_shot, regenerated
 from blender_addon.core.takes import UnreadableTake, load_take, takes_of_shot
 from layert2v.v1 import job_pb2
 from layert2v_client import ArtifactFormat, ArtifactKind, JobStage, Progress
+from layert2v_words import UnknownWords
 from support.fake_backend import FakeBackend, invalid_shot
+from support.waiting import HANG_S
 
 SHOT = new_shot("a beach", ("a red ball", "a blue ball"), num_frames=2)
 
@@ -59,13 +64,8 @@ def make_record(session, request_id="one", **others):
 def follow(session, is_done, board=None):
     """Drain events into a board until something is so."""
     board = board or Board()
-    deadline = time.monotonic() + 10
     while not is_done(board):
-        assert time.monotonic() < deadline, board
-        try:
-            board.apply(session.events.get(timeout=0.1))
-        except session_module.queue.Empty:
-            continue
+        board.apply(session.events.get(timeout=HANG_S))
     return board
 
 
@@ -113,6 +113,23 @@ def test_a_reply_that_was_lost_does_not_make_a_second_job(session, journal, back
 
     assert len(backend.jobs) == 1
     assert len(backend.script.create_requests) == 2
+
+
+def test_what_the_model_did_not_know_is_kept_with_the_take(session, journal, backend):
+    backend.script.unknown_words.append(
+        job_pb2.UnknownWords(layer_index=1, words="dragon", nearest=["a fox"], message="No dragon")
+    )
+
+    record = run(session, journal, make_record(session))
+
+    take = load_take(journal.folder / record.take_folder)
+    assert take.unknown_words == (UnknownWords(1, "dragon", ("a fox",), "No dragon"),)
+    assert take.notice(1) == "No dragon."
+    assert take.notice(0) == ""
+    described = json.loads((take.folder / "take.json").read_text())
+    del described["unknown_words"]
+    (take.folder / "take.json").write_text(json.dumps(described))
+    assert load_take(take.folder).unknown_words == ()
 
 
 def test_the_models_are_told_when_the_backend_answers(session):
@@ -219,7 +236,7 @@ def test_a_running_job_is_cancelled_at_the_backend(session, journal, backend):
     session.submit(make_record(session), journal)
     follow(session, state_is(RecordState.RUNNING))
 
-    session.cancel("one")
+    session.cancel(make_record(session), journal)
 
     follow(session, state_is(RecordState.CANCELLED))
     assert backend.jobs["jobs/job0001"].proto.state == job_pb2.JOB_STATE_CANCELLED
@@ -231,11 +248,10 @@ def test_a_request_that_no_backend_has_is_cancelled_here(journal):
     session.submit(make_record(session), journal)
     follow(session, lambda board: board.is_up is False and board.active)
 
-    session.cancel("one")
+    session.cancel(make_record(session), journal)
 
     follow(session, state_is(RecordState.CANCELLED))
-    session.cancel("one")
-    session.cancel("unknown")
+    session.cancel(make_record(session), journal)
     session.close()
     assert journal.records()["one"].state is RecordState.CANCELLED
 
@@ -251,7 +267,7 @@ def test_unfinished_requests_are_taken_up_again(session, journal, backend):
     journal.append(make_record(session, "waiting", state=RecordState.READY))
 
     again = Session(session.address)
-    again.attach(journal, "project")
+    again.attach([journal], "project")
     board = follow(again, state_is(RecordState.READY))
     follow(again, state_is(RecordState.READY, "waiting"), board)
     again.close()
@@ -377,17 +393,124 @@ def test_sentences_of_the_backend_are_kept_for_the_log():
     assert not board.jobs
 
 
-def test_a_cancel_that_is_not_heard_is_logged(session, journal, backend):
+def test_a_cancel_that_is_not_heard_is_sent_until_it_is(session, journal, backend):
     backend.script.hold = True
     session.submit(make_record(session), journal)
     board = follow(session, state_is(RecordState.RUNNING))
-    backend.script.refusals["CancelJob"].append(GRPCError(Status.INTERNAL, "a fault"))
+    backend.script.refusals["CancelJob"].extend(
+        [GRPCError(Status.INTERNAL, "a fault"), GRPCError(Status.UNAVAILABLE, "gone")]
+    )
 
-    session.cancel("one")
+    session.cancel(board.jobs["one"].record, journal)
 
-    follow(session, lambda board: bool(board.messages), board)
-    assert "Cancel was not heard: a fault" in board.messages[0]
-    assert board.jobs["one"].caption == "cancelling"
+    follow(session, lambda board: bool(board.jobs["one"].record.error), board)
+    assert "has not heard the cancel yet" in board.jobs["one"].record.error
+    follow(session, state_is(RecordState.CANCELLED), board)
+    assert board.jobs["one"].record.error == ""
+    assert backend.jobs["jobs/job0001"].proto.state == job_pb2.JOB_STATE_CANCELLED
+
+
+def test_a_cancel_while_the_link_is_down_reaches_the_backend_that_comes_back(
+    session, journal, backend
+):
+    backend.script.hold = True
+    session.submit(make_record(session), journal)
+    board = follow(session, state_is(RecordState.RUNNING))
+    backend.stop()
+
+    session.cancel(board.jobs["one"].record, journal)
+    follow(session, lambda board: bool(board.jobs["one"].record.error), board)
+    assert journal.records()["one"].is_cancel_pending
+    backend.start()
+
+    follow(session, state_is(RecordState.CANCELLED), board)
+    assert backend.jobs["jobs/job0001"].proto.state == job_pb2.JOB_STATE_CANCELLED
+
+
+def test_a_cancel_outlives_the_blender_that_made_it(session, journal, backend):
+    backend.script.hold = True
+    session.submit(make_record(session), journal)
+    board = follow(session, state_is(RecordState.RUNNING))
+    backend.stop()
+    session.cancel(board.jobs["one"].record, journal)
+    follow(session, lambda board: board.jobs["one"].record.is_cancel_pending, board)
+    session.close()
+    backend.start()
+
+    again = Session(session.address)
+    again.attach([journal], "project")
+    follow(again, state_is(RecordState.CANCELLED))
+    again.close()
+
+    assert backend.jobs["jobs/job0001"].proto.state == job_pb2.JOB_STATE_CANCELLED
+
+
+def test_a_cancel_whose_creation_was_not_acknowledged_stops_the_job(session, journal, backend):
+    backend.script.hold = True
+    backend.script.refusals["CreateJob.reply"].extend([GRPCError(Status.UNAVAILABLE, "lost")] * 9)
+    session.submit(make_record(session), journal)
+    follow(session, lambda _: len(backend.script.create_requests) > 1)
+
+    session.cancel(make_record(session), journal)
+
+    follow(session, state_is(RecordState.CANCELLED))
+    assert len(backend.jobs) == 1
+    assert backend.jobs["jobs/job0001"].proto.state == job_pb2.JOB_STATE_CANCELLED
+
+
+def test_a_cancel_of_a_job_that_is_gone_is_kept(session, journal, backend):
+    backend.script.hold = True
+    session.submit(make_record(session), journal)
+    board = follow(session, state_is(RecordState.RUNNING))
+    backend.script.refusals["CancelJob"].append(GRPCError(Status.NOT_FOUND, "deleted"))
+
+    session.cancel(board.jobs["one"].record, journal)
+
+    follow(session, state_is(RecordState.CANCELLED), board)
+
+
+def test_a_take_that_was_made_in_spite_of_its_cancel_is_offered_not_imported(
+    session, journal, backend
+):
+    backend.script.hold = True
+    session.submit(make_record(session), journal)
+    board = follow(session, state_is(RecordState.RUNNING))
+    backend.stop()
+    session.cancel(board.jobs["one"].record, journal)
+    follow(session, lambda board: board.jobs["one"].record.is_cancel_pending, board)
+    backend.finish()
+    backend.start()
+
+    follow(session, state_is(RecordState.CANCELLED), board)
+
+    assert [view.record.request_id for view in board.offered] == ["one"]
+    wanted = replace(board.jobs["one"].record, state=RecordState.FETCHING, is_import_asked=True)
+    session.submit(wanted, journal)
+    follow(session, state_is(RecordState.READY), board)
+    assert board.jobs["one"].record.is_wanted
+
+
+def test_a_cancel_that_comes_with_the_take_keeps_it_from_being_imported(session, journal):
+    record = run(session, journal, make_record(session))
+
+    session.cancel(record, journal)
+
+    board = follow(session, lambda board: journal.records()["one"].is_cancel_asked)
+    assert not journal.records()["one"].is_wanted
+    assert not board.failed
+
+
+def test_a_cancel_by_another_process_keeps_the_take_from_being_imported(session, journal, backend):
+    backend.script.hold = True
+    session.submit(make_record(session), journal)
+    board = follow(session, state_is(RecordState.RUNNING))
+    other = Journal(journal.folder, "other")
+    other.append(replace(make_record(session), is_cancel_asked=True))
+
+    backend.finish()
+
+    follow(session, state_is(RecordState.READY), board)
+    assert not board.jobs["one"].record.is_wanted
 
 
 def test_a_fault_of_the_add_on_itself_reaches_the_artist(session, journal, monkeypatch):
@@ -439,3 +562,148 @@ def test_a_fetch_goes_on_with_the_files_that_are_whole(session, journal, backend
 
     assert num_read > 1
     assert len(backend.script.read_offsets) < num_read + 6 * 2 + 1
+
+
+def test_a_fetch_has_a_folder_of_its_own_and_uses_what_another_process_has(
+    session, journal, backend, monkeypatch
+):
+    gone = GRPCError(Status.NOT_FOUND, "gone")
+    backend.script.refusals["ReadArtifact"].extend([None] * 5 + [gone])
+    session.submit(make_record(session), journal)
+    board = follow(session, state_is(RecordState.FAILED))
+    num_read = len(backend.script.read_offsets)
+    (left,) = journal.folder.rglob("*-*.part")
+    monkeypatch.setattr(fetch_module, "PROCESS", "anotherone")
+
+    run(session, journal, replace(board.failed[0].record, state=RecordState.SUBMITTING))
+
+    assert left.is_dir()
+    assert len(backend.script.read_offsets) < num_read + 6 * 2 + 1
+    assert len(takes_of_shot(journal.folder / "shot_1")) == 1
+
+
+def test_two_processes_that_fetch_one_take_end_with_one_take(
+    session, journal, backend, monkeypatch
+):
+    rename = fetch_module.os.replace
+
+    def be_slower(source, target):
+        if str(source).endswith(".part") and "take_" in str(target):
+            shutil.copytree(source, target)  # as the other process has just done
+        rename(source, target)
+
+    monkeypatch.setattr(fetch_module.os, "replace", be_slower)
+
+    record = run(session, journal, make_record(session))
+
+    assert len(takes_of_shot(journal.folder / "shot_1")) == 1
+    load_take(journal.folder / record.take_folder)
+    assert not list(journal.folder.rglob("*.part"))
+
+
+def test_commands_before_the_thread_is_ready_neither_block_nor_get_lost(
+    backend, journal, monkeypatch
+):
+    may_connect, connect = threading.Event(), session_module.Client.connect
+
+    def connect_late(*arguments, **named):
+        may_connect.wait(600)
+        return connect(*arguments, **named)
+
+    monkeypatch.setattr(session_module.Client, "connect", connect_late)
+    session = Session(backend.address)
+    session.submit(make_record(session), journal)
+    session.probe()
+    assert not backend.jobs
+
+    may_connect.set()
+
+    follow(session, state_is(RecordState.READY))
+    session.close()
+
+
+def test_a_cancel_that_nobody_can_be_told_is_journaled(journal):
+    session = Session("nonsense")
+    record = make_record(session, state=RecordState.RUNNING, job="jobs/a", address="elsewhere:1")
+
+    session.cancel(record, journal)
+
+    follow(session, lambda board: "one" in board.jobs)
+    session.close()
+    assert journal.records()["one"].is_cancel_pending
+
+
+def test_a_cancel_while_the_take_is_fetched_stops_the_fetch_and_offers_the_take(
+    session, journal, monkeypatch
+):
+    async def never(*_):
+        await asyncio.Event().wait()
+
+    monkeypatch.setattr(session_module, "fetch_take", never)
+    session.submit(make_record(session), journal)
+    board = follow(session, state_is(RecordState.FETCHING))
+
+    session.cancel(board.jobs["one"].record, journal)
+
+    follow(session, state_is(RecordState.CANCELLED), board)
+    assert board.offered
+
+
+def test_a_cancel_is_sent_although_its_journal_cannot_be_written(
+    session, journal, backend, monkeypatch
+):
+    backend.script.hold = True
+    session.submit(make_record(session), journal)
+    board = follow(session, state_is(RecordState.RUNNING))
+
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(journal, "append", full)
+    session.cancel(board.jobs["one"].record, journal)
+
+    follow(session, state_is(RecordState.CANCELLED), board)
+    assert backend.jobs["jobs/job0001"].proto.state == job_pb2.JOB_STATE_CANCELLED
+
+
+def test_a_cancel_that_was_heard_is_settled_though_the_job_is_gone(session, journal, backend):
+    backend.script.hold = True
+    session.submit(make_record(session), journal)
+    board = follow(session, state_is(RecordState.RUNNING))
+    backend.script.keep_cancelling = True
+    backend.script.refusals["WatchJob"].append(GRPCError(Status.NOT_FOUND, "deleted"))
+
+    session.cancel(board.jobs["one"].record, journal)
+
+    follow(session, state_is(RecordState.CANCELLED), board)
+    assert not board.offered
+
+
+def test_the_later_of_two_takes_of_a_job_goes_when_numbers_have_moved(
+    session, journal, backend, monkeypatch
+):
+    rename = fetch_module.os.replace
+
+    def be_slower(source, target):
+        if "take_0007" in str(target):
+            shutil.copytree(source, str(target).replace("take_0007", "take_0006"))
+        rename(source, target)
+
+    monkeypatch.setattr(fetch_module, "next_take_number", lambda _: 7)
+    monkeypatch.setattr(fetch_module.os, "replace", be_slower)
+
+    record = run(session, journal, make_record(session))
+
+    assert "take_0006" in record.take_folder
+    assert len(takes_of_shot(journal.folder / "shot_1")) == 1
+
+
+def test_a_part_that_nobody_has_touched_for_a_day_is_removed(session, journal, backend):
+    name = f"{fetch_module.short_job('jobs/job0001')}-gone-one.part"
+    part = journal.folder / "shot_1" / name
+    part.mkdir(parents=True)
+    os.utime(part, (0, 0))
+
+    run(session, journal, make_record(session))
+
+    assert not part.exists()

@@ -55,6 +55,19 @@ def test_all_bad_lines_are_named_whatever_is_wrong_with_each(tmp_path: Path) -> 
     assert "not UTF-8 at byte 0" in reasons["list.jsonl:2"]
 
 
+def test_a_json_array_and_lines_of_other_keys_are_refused_with_what_is_read(
+    tmp_path: Path,
+) -> None:
+    (tmp_path / "array.jsonl").write_text(json.dumps([_LINE], indent=1))
+    (tmp_path / "other.jsonl").write_text(json.dumps({"file_name": "a.mp4", "text": "a fox"}))
+
+    assert "is one JSON array" in _reasons(tmp_path / "array.jsonl")["array.jsonl"]
+    assert (
+        "has the keys file_name, text: a line holds VidLayer's keys"
+        in (_reasons(tmp_path / "other.jsonl")["other.jsonl:1"])
+    )
+
+
 @pytest.mark.parametrize(
     ("metadata", "said"),
     [

@@ -1,3 +1,4 @@
+import json
 import shutil
 import threading
 from concurrent.futures import ThreadPoolExecutor
@@ -9,7 +10,6 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-from layert2v_training import data_cli
 from layert2v_training.clips import Pixels
 from layert2v_training.data.checking import check_source
 from layert2v_training.data.footage import Footage, probe
@@ -20,6 +20,7 @@ from layert2v_training.engine.recipe import EngineRecipe, Matter
 from layert2v_training.engine.shots import Codes
 from layert2v_training.engine.subjects import Box
 from support import toy_clips
+from support.waiting import HANG_S
 
 RECIPE = EngineRecipe(height=48, num_frames=9, fps=Fraction(24), most_clips=2, cover=(0.001, 0.6))
 
@@ -87,7 +88,7 @@ def test_movies_of_one_stem_share_no_clip(tmp_path: Path) -> None:
 class WaitsForAnother(RednessMatter):
     """Begins only when a second shot is worked on at the same time."""
 
-    both = threading.Barrier(2, timeout=20)
+    both = threading.Barrier(2, timeout=HANG_S)
 
     def __init__(self) -> None:
         self.both.wait()
@@ -150,6 +151,63 @@ def test_clips_of_another_recipe_or_taken_away_are_made_again(
 
     assert sorted((out / "clips").iterdir()) == clips
     assert [probe(Footage(clip / "full.mkv")).height for clip in clips] == [48, 48]
+
+
+def listed(out: Path) -> list[str]:
+    """Clips that `clips.jsonl` names, in its order."""
+    lines = (out / "clips.jsonl").read_text().splitlines()
+    return [Path(json.loads(line)["clip"]).name for line in lines]
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("matter")
+def test_a_second_call_keeps_the_clips_of_the_first(tmp_path: Path) -> None:
+    one, other = write_street(tmp_path / "z"), write_street(tmp_path / "a")
+    out, recipe = tmp_path / "out", replace(RECIPE, most_similar=None)
+    build.build_clips([one], out, recipe)
+    first = listed(out)
+
+    result = build.build_clips([other], out, recipe)
+    both, page = listed(out), result.report.read_text()
+    build.build_clips([one], out, replace(recipe, height=32, most_clips=1))
+
+    assert len(first) == 2
+    assert both[:2] == first
+    assert result.num_accepted == len(both) == 4
+    assert all(name in page for name in both)
+    assert listed(out) == [first[0], *both[2:]]
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("matter")
+def test_what_a_later_call_repeats_stays_the_repeat_whichever_call_comes_last(
+    tmp_path: Path,
+) -> None:
+    one, other = write_street(tmp_path / "z"), write_street(tmp_path / "a")
+    out = tmp_path / "out"
+    build.build_clips([one], out, RECIPE)
+    first = listed(out)
+
+    build.build_clips([other], out, RECIPE)
+    after_other = listed(out)
+    build.build_clips([one], out, RECIPE)
+
+    assert first == after_other == listed(out)
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("matter")
+def test_a_clip_of_an_earlier_call_that_was_taken_away_is_not_listed(tmp_path: Path) -> None:
+    one, other = write_street(tmp_path / "z"), write_street(tmp_path / "a")
+    out, recipe = tmp_path / "out", replace(RECIPE, most_similar=None)
+    build.build_clips([one], out, recipe)
+    taken, kept = listed(out)
+    shutil.rmtree(out / "clips" / taken)
+
+    build.build_clips([other], out, recipe)
+
+    assert kept in listed(out)
+    assert taken not in listed(out)
 
 
 @pytest.mark.slow
@@ -217,7 +275,7 @@ def recipes(monkeypatch: pytest.MonkeyPatch) -> list[EngineRecipe]:
         asked.append(recipe)
         return build.BuildResult(0, 0, out / "report.html")
 
-    monkeypatch.setattr(data_cli, "build_clips", keep)
+    monkeypatch.setattr(build, "build_clips", keep)
     return asked
 
 

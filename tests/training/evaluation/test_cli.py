@@ -7,9 +7,12 @@ import pytest
 import torch
 from PIL import Image
 
+from layert2v_model import precision
 from layert2v_model.folder import CARD_FILE
+from layert2v_model.precision import Hardware
 from layert2v_training.evaluation import program
 from layert2v_training.evaluation.oracle import Oracle
+from layert2v_training.evaluation.studio import studio_precision
 from support.evaluating import LINE, evaluate, report_of, write_prompts, write_shots
 from support.layer_folders import write_stack
 from support.layered_scenes import faded, make_scene
@@ -27,6 +30,7 @@ def test_a_model_is_measured_on_prompts_beside_baselines(
         assert report["metrics"][name]["mean"] == pytest.approx(sum(values) / 2)
         assert report["metrics"][name]["worst"] == min(values)
     assert len(report["baselines"]) == 2
+    assert report["precision"] == studio_precision().name
     assert report["metrics"]["regeneration_kept_change"]["worst"] == 0
     # Three steps; every call holds the prompt and its absence. One shot is made anew: not counted.
     assert report["speed"]["network_calls"] == 6
@@ -66,6 +70,25 @@ def test_held_out_scenes_are_asked_for_and_taken_apart(
     assert 0 < exact["spill"]["mean"] < 0.2
     data = exact["temporal_flicker"]["mean"]
     assert report["against_data"]["temporal_flicker"]["data"] == data
+
+
+@pytest.mark.parametrize(("has", "name"), [(True, "bfloat16"), (False, "float32")])
+def test_the_first_line_says_in_which_precision_a_model_computes_and_why(
+    model: Path,
+    prompts: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    has: bool,
+    name: str,
+) -> None:
+    monkeypatch.setattr(
+        precision, "find_hardware", lambda device: Hardware(has, f"{device}: {has}")
+    )
+
+    ended = evaluate(model, tmp_path / "out", "--prompts", prompts, "--frames", "7")
+
+    assert ended.stderr.splitlines()[0] == f"computes in {name}: cpu: {has}"
+    assert "does not make 7 frames" in ended.stderr
 
 
 def test_shots_in_folders_are_measured_by_name_against_their_truth(tmp_path: Path) -> None:

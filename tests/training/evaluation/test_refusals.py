@@ -1,3 +1,4 @@
+import json
 import shutil
 from pathlib import Path
 
@@ -106,3 +107,58 @@ def test_vbench_is_refused_where_it_is_not_installed(tmp_path: Path) -> None:
     options = ("--vbench", "aesthetic_quality")
     assert "pip install vbench" in refusal_of(shots, tmp_path / "out", *options)
     assert "beauty is none of" in refusal_of(shots, tmp_path / "out", "--vbench", "beauty")
+
+
+@pytest.mark.parametrize(
+    "option",
+    [
+        ("--regenerate", "2"),
+        ("--given", "full"),
+        ("--given-scenes", "1"),
+        ("--steps", "4"),
+        ("--guidance", "2"),
+        ("--takes", "takes"),
+        ("--precision", "float32"),
+    ],
+)
+def test_what_only_a_model_is_asked_for_is_refused_for_folders(
+    tmp_path: Path, option: tuple[str, str]
+) -> None:
+    shots = write_shots(tmp_path, first=make_scene(1, 1, 48, 72))
+
+    assert f"{option[0]} is what a model is asked for" in refusal_of(
+        shots, tmp_path / "out", *option
+    )
+
+
+def test_given_streams_without_held_out_scenes_are_refused(
+    model: Path, prompts: Path, tmp_path: Path
+) -> None:
+    for option in (("--given", "full"), ("--given-scenes", "2")):
+        refusal = refusal_of(model, tmp_path / "out", "--prompts", prompts, *option)
+
+        assert f"{option[0]} is for held-out scenes" in refusal
+
+
+@pytest.mark.parametrize(("name", "value"), [("sizes", [[48, 48]]), ("num_frames", [3])])
+def test_a_model_that_does_not_make_the_runs_shots_cannot_stand_beside(
+    model: Path, prompts: Path, tmp_path: Path, name: str, value: list[object]
+) -> None:
+    other = shutil.copytree(model, tmp_path / "other")
+    card = json.loads((other / "layert2v.json").read_text())
+    (other / "layert2v.json").write_text(json.dumps({**card, name: value}))
+
+    options = ("--prompts", prompts, "--beside", f"it={other}")
+
+    assert "--beside it makes other shots than the run's" in refusal_of(
+        model, tmp_path / "out", *options
+    )
+
+
+def test_a_model_beside_shots_of_another_size_is_refused(model: Path, tmp_path: Path) -> None:
+    shots = write_shots(tmp_path, first=make_scene(1, 2, 48, 72))
+    words = write_prompts(tmp_path, LINE)
+
+    options = ("--prompts", words, "--beside", f"it={model}")
+
+    assert "does not make 72x48" in refusal_of(shots, tmp_path / "out", *options)

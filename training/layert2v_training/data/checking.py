@@ -20,6 +20,8 @@ class CheckedClip:
     facts: FootageFacts | None
     """None for a bad clip."""
     problem: BadClip | None = None
+    clip: ClipFiles | None = None
+    """Where the layers of a good clip are."""
 
 
 def check_source(
@@ -41,7 +43,7 @@ def check_source(
             continue
         if facts.fps is not None:
             rates.setdefault(facts.fps, clip.path)
-        yield CheckedClip(clip.path, facts)
+        yield CheckedClip(clip.path, facts, clip=clip)
     if len(rates) > 1 and fps is None:
         yield CheckedClip(source, None, mixed_rates(source, rates))
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from layert2v_model.media import IMAGE_SUFFIXES, MOVIE_SUFFIXES
 from layert2v_training.data import renders, vidlayer
 from layert2v_training.data.clip_files import ClipFiles
+from layert2v_training.data.named import holds_named_layers
 from layert2v_training.data.problems import BadClip, reading
 
 _FOOTAGE = (*MOVIE_SUFFIXES, *IMAGE_SUFFIXES)
@@ -40,7 +41,8 @@ def find_clips(source: Path) -> tuple[list[ClipFiles], list[BadClip]]:
 
 
 def _folders(source: Path) -> list[tuple[Path, bytes | None]]:
-    if vidlayer.is_vidlayer_folder(source) or renders.find_description(source):
+    is_vidlayer = vidlayer.is_vidlayer_folder(source)
+    if is_vidlayer or renders.find_description(source) or holds_named_layers(source):
         return [(source, None)]
     folders = [path for path in sorted(source.iterdir()) if path.is_dir()]
     return [(folder, None) for folder in folders if not folder.name.startswith(".")]
@@ -51,7 +53,10 @@ def _lines(source: Path) -> list[tuple[Path, bytes | None]]:
     content = source.read_bytes() if is_text else b""
     if not is_text or b"\0" in content:
         raise BadClip(source, "is no folder of clips and no .jsonl text; name one of these")
-    lines = enumerate(content.removeprefix(BOM_UTF8).splitlines(), start=1)
+    content = content.removeprefix(BOM_UTF8)
+    if content.lstrip()[:1] == b"[" and b"\n[" not in content:
+        raise BadClip(source, "is one JSON array; write one object to a line, without brackets")
+    lines = enumerate(content.splitlines(), start=1)
     named = [(source.with_name(f"{source.name}:{number}"), line) for number, line in lines]
     return [(where, line) for where, line in named if line.strip()]
 
@@ -69,7 +74,11 @@ def _clip_of_folder(folder: Path) -> ClipFiles:
     if (folder / "metadata.json").is_file():
         return vidlayer.from_folder(folder)
     wanted = ", ".join((*renders.DESCRIPTIONS, "metadata.json"))
-    raise BadClip(folder, f"has no captions: one of {wanted} is needed")
+    raise BadClip(
+        folder,
+        f"has no captions: one of {wanted} is needed, such as a clip.txt with the lines "
+        f"`background: a beach` and `foreground: a fox`",
+    )
 
 
 def _clip_of_line(where: Path, line: bytes) -> ClipFiles:
@@ -82,6 +91,12 @@ def _clip_of_line(where: Path, line: bytes) -> ClipFiles:
         raise BadClip(where, f"is {text[:60]}, not a JSON object; correct the line")
     if "vid" in read:
         return vidlayer.from_line(where, where.parent, read)
+    if "clip" not in read and "background" not in read:
+        raise BadClip(
+            where,
+            f"has the keys {', '.join(read) or 'none'}: a line holds VidLayer's keys (vid, entry, "
+            f'...), {{"clip": FOLDER}}, or a description with background and another layer',
+        )
     if "clip" not in read:
         return renders.from_mapping(where, where.parent, read)
     folder = where.parent / str(read["clip"])

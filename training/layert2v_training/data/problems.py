@@ -41,7 +41,8 @@ class BadClips(ValueError):
 
     def __str__(self) -> str:
         lines = "\n".join(map(str, self.bad))
-        return f"{len(self.bad)} bad clips (mend them, or leave them out):\n{lines}"
+        count = f"{len(self.bad)} bad clip" + "s" * (len(self.bad) > 1)
+        return f"{count} (mend them, or leave them out):\n{lines}"
 
 
 @contextmanager

@@ -8,6 +8,8 @@ The text is `clip.yaml`, `clip.json` or `clip.txt`, one layer to a line, back to
 A name is a movie or a folder of pictures beside the text (`fox.mov`, `fox/`), or a layer of the
 folder's only EXR sequence. YAML and JSON may say more: `fox: {caption: ..., file: v3/fox.mov,
 layer: ..., matte: fox_matte.mov}`, and `fps: 24`, `full: comp.mov`, `full_caption: ...`.
+
+Where foregrounds are called as in `named`, `matte[_k]` and `full` beside them are taken unasked.
 """
 
 from collections.abc import Mapping
@@ -20,6 +22,7 @@ from pydantic import BaseModel, model_validator
 from layert2v_model.media import IMAGE_SUFFIXES, MOVIE_SUFFIXES
 from layert2v_training.data.clip_files import ClipFiles, LayerFiles
 from layert2v_training.data.footage import Footage
+from layert2v_training.data.named import find_footage, find_matte, is_foreground, number_of
 from layert2v_training.data.problems import BadClip
 from layert2v_training.data.texts import read_mapping, validated
 
@@ -87,15 +90,33 @@ def from_mapping(
     background = found.pop("background")
     if background.colour is None:
         raise BadClip(where, "the background has no footage")
+    full, caption = said.full, said.full_caption or ""
+    if all(map(is_foreground, found)):
+        found = dict(sorted(found.items(), key=lambda item: number_of(item[0])))
+        full, caption = _named_full(folder, full, caption)
     return ClipFiles(
         where,
         background.colour,
         background.caption,
         tuple(found.values()),
-        Footage(folder / said.full) if said.full else None,
-        said.full_caption or "",
+        Footage(folder / full) if full else None,
+        caption,
         _rate(where, said.fps) if "fps" in described else None,
     )
+
+
+def _named_full(folder: Path, said: str | None, caption: str) -> tuple[str | None, str]:
+    """Return the file of the full video and its caption, where layers go by their usual names.
+
+    A line `full: ...` names a file. Where footage is called `full`, it may be the caption instead.
+    """
+    beside = find_footage(folder, "full")
+    if beside is None:
+        return said, caption
+    if said is None:
+        return beside.name, caption
+    is_file = Path(said).suffix.lower() in MOVIE_SUFFIXES or (folder / said).exists()
+    return (said, caption) if is_file else (beside.name, caption or said)
 
 
 def _rate(where: Path, value: object) -> Fraction:
@@ -114,17 +135,23 @@ def _layer(where: Path, folder: Path, name: str, said: _Layer) -> LayerFiles:
     caption = (said.caption or "").strip()
     if not caption:
         raise BadClip(where, f"layer {name} has no caption; write one after its name")
-    colour = _footage(where, folder, name, said)
-    return LayerFiles(caption, colour, Footage(folder / said.matte) if said.matte else None)
+    matte = folder / said.matte if said.matte else None
+    if matte is None and is_foreground(name):
+        matte = find_matte(folder, name)
+    colour = _footage(where, folder, name, said, has_matte=matte is not None)
+    is_over_fill = is_foreground(name) and matte is not None and colour is not None
+    return LayerFiles(caption, colour, Footage(matte) if matte else None, is_over_fill)
 
 
-def _footage(where: Path, folder: Path, name: str, said: _Layer) -> Footage | None:
+def _footage(
+    where: Path, folder: Path, name: str, said: _Layer, *, has_matte: bool
+) -> Footage | None:
     if said.file:
         return Footage(folder / said.file, said.layer)
-    for candidate in (folder / name, *(folder / f"{name}{suffix}" for suffix in MOVIE_SUFFIXES)):
-        if candidate.exists():
-            return Footage(candidate, said.layer)
-    if said.matte:
+    found = find_footage(folder, name)
+    if found is not None:
+        return Footage(found, said.layer)
+    if has_matte:
         return None
     sequences = [path for path in (folder, *sorted(folder.iterdir())) if _is_exr_sequence(path)]
     if len(sequences) != 1:

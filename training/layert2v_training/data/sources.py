@@ -188,9 +188,18 @@ def read_clip(clip: ClipFiles, target: ClipFormat, seed: tuple[int, ...]) -> Lay
     facts = probe_clip(clip, target)
     rng = np.random.default_rng(seed)
     indices = choose_frames(rng, facts.num_frames, target.num_frames, facts.fps, target.fps)
+    return read_frames(clip, indices, (target.width, target.height))
+
+
+def read_frames(clip: ClipFiles, indices: Sequence[int], size: tuple[int, int]) -> LayeredClip:
+    """Read some frames of a clip that was probed, at a width and height.
+
+    Raises:
+        BadClip: Something of it cannot be read or does not fit.
+    """
 
     def fitted(pixels: Pixels) -> Pixels:
-        return cover(pixels, target.width, target.height)
+        return cover(pixels, *size)
 
     background = fitted(_rgb(clip.background, indices))
     full = None if clip.full is None else _rgb(clip.full, indices)
@@ -216,7 +225,8 @@ def _colour_and_matte(
     assert colour is not None, "probe_clip asks for a full video"
     if files.matte is not None:
         rgb, alpha = colour[..., :3], read_matte(files.matte, indices)
-        return (straight_over_fill(rgb, alpha) if files.is_over_fill else rgb), alpha
+        is_over_fill = files.is_over_fill and colour.shape[-1] < 4
+        return (straight_over_fill(rgb, alpha) if is_over_fill else rgb), alpha
     if colour.shape[-1] < 4:
         assert files.colour is not None
         raise BadClip(files.colour.path, "has no alpha: render it with alpha, or name a `matte`")

@@ -4,7 +4,7 @@ Foregrounds are full x matte, or their own clip where there is one. Fields: Laye
 `dataset.py`; the optional clip is said by VidLayer's card, and its names here follow the others.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +12,7 @@ from pydantic import BaseModel
 
 from layert2v_training.data.clip_files import ClipFiles, LayerFiles
 from layert2v_training.data.footage import Footage
+from layert2v_training.data.named import find_footage
 from layert2v_training.data.problems import BadClip
 from layert2v_training.data.texts import read_mapping, validated
 
@@ -50,22 +51,24 @@ class _Line(BaseModel):
     background_prompt: str | None = None
 
 
-_FILES = {
-    "full_video": "full_video.mp4",
-    "background_video": "background.mp4",
-    "mask_video": "mask.mp4",
-    "foreground_video": "foreground.mp4",
+_NAMES = {
+    "full_video": ("full_video", "full"),
+    "background_video": ("background",),
+    "mask_video": ("mask", "matte"),
+    "foreground_video": ("foreground",),
 }
-"""Key of `paths` in metadata.json to the file's usual name."""
+"""Key of `paths` in metadata.json to the usual name, and that on the authors' page; each is a movie
+or a folder of pictures."""
+_SURE = ("metadata.json", "full_video.mp4", "background.mp4", "mask.mp4", "foreground.mp4")
 
 
 def is_vidlayer_folder(folder: Path) -> bool:
     """Tell whether a folder is laid out as a VidLayer sample."""
-    return any((folder / name).is_file() for name in ("metadata.json", *_FILES.values()))
+    return any((folder / name).is_file() for name in _SURE)
 
 
 def from_folder(folder: Path) -> ClipFiles:
-    """Find the files of a sample: those beside `metadata.json`, else where it says.
+    """Find the footage of a sample: beside `metadata.json`, else where it says.
 
     Raises:
         BadClip: `metadata.json` cannot be used, or a path or a caption is missing.
@@ -73,9 +76,14 @@ def from_folder(folder: Path) -> ClipFiles:
     text = folder / "metadata.json"
     metadata = validated(_Metadata, text, read_mapping(text))
     said = metadata.paths.model_dump()
-    usual = {key: folder / name for key, name in _FILES.items()}
-    found = {key: path.name if path.is_file() else said[key] for key, path in usual.items()}
+    found = {key: _beside(folder, names) or said[key] for key, names in _NAMES.items()}
     return _clip(folder, folder, _Paths(**found), metadata.captions)
+
+
+def _beside(folder: Path, names: Sequence[str]) -> str | None:
+    """Return the name of the first footage that a folder holds."""
+    found = (find_footage(folder, name) for name in names)
+    return next((path.name for path in found if path is not None), None)
 
 
 def from_line(where: Path, folder: Path, read: Mapping[str, Any]) -> ClipFiles:

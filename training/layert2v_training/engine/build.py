@@ -1,7 +1,8 @@
 """Raw video to a folder of clips, `clips.jsonl` and `report.html`; goes on where it stopped.
 
 A shot's outcome is kept in `shots/`, under a digest of the video and the recipe; a shot that has
-one is not worked on again. Redundancy is judged at the end, over all; repeats go to `repeats/`.
+one is not worked on again. Clips of other videos, built by earlier calls, stay. Redundancy is
+judged at the end, over all; repeats go to `repeats/`.
 """
 
 import glob
@@ -9,17 +10,23 @@ import hashlib
 import json
 import multiprocessing
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from concurrent.futures import FIRST_COMPLETED, Executor, Future, ProcessPoolExecutor, wait
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import cv2
 from tqdm import tqdm
 
 from layert2v_training.data.problems import BadClip, BadClips
+from layert2v_training.engine.earlier import (
+    digest_of,
+    order_of,
+    read_outcomes,
+    shot_files,
+    video_of,
+)
 from layert2v_training.engine.layers import candidates, reasons_against
 from layert2v_training.engine.movies import find_videos, reason_against
 from layert2v_training.engine.reasons import Reason, ShotRejected
@@ -58,7 +65,7 @@ def build_clips(
 
     Args:
         places: Movies and folders of movies.
-        out: Folder to fill; what is there already is not made again.
+        out: Folder to fill. Clips of earlier calls stay, and are not made again.
         recipe: What to make.
         processes: How many work.
         skip_bad: Leave movies out that cannot be used; the report names them.
@@ -79,6 +86,8 @@ def build_clips(
         good = [video for video in videos if video not in bad]
         shots = _shots_of(good, recipe)
         outcomes += _build_shots(shots, out, recipe, workers, 2 * processes)
+    _forget_old_shots(out, {name_of(video): _digest(video, recipe) for video in good})
+    outcomes = _with_earlier(out, [name_of(video) for video in videos], outcomes)
     outcomes, not_judged = without_repeats(outcomes, recipe.most_similar)
     _put_repeats_aside(out, outcomes)
     accepted = [outcome for outcome in outcomes if not outcome.reasons]
@@ -138,17 +147,12 @@ def _build_shots(
 
 def _outcomes(shot: Shot, video: Path, out: Path, recipe: EngineRecipe) -> list[Outcome]:
     """Give a shot's outcomes, from disk where they are there."""
-    stat = video.stat()
-    names = sidecar(video).read_text() if sidecar(video).is_file() else ""
-    judged_later = replace(recipe, most_similar=None)
-    facts = repr((str(video.resolve()), stat.st_size, stat.st_mtime_ns, names, judged_later))
-    digest = hashlib.sha256(facts.encode()).hexdigest()[:12]
-    path = out / "shots" / f"{shot.name}-{digest}.json"
+    path = out / "shots" / f"{shot.name}-{_digest(video, recipe)}.json"
     if path.is_file():
-        outcomes = [_outcome_of(read) for read in json.loads(path.read_text())]
+        outcomes = read_outcomes(path)
         if all(outcome.reasons or _find_clip(out, outcome.name) for outcome in outcomes):
             return outcomes
-    _forget(shot, out)
+    _forget(shot.name, out)
     outcomes = _work(shot, video, out, recipe)
     partial = path.with_suffix(".part")
     partial.write_text(json.dumps([asdict(outcome) for outcome in outcomes]))
@@ -156,9 +160,33 @@ def _outcomes(shot: Shot, video: Path, out: Path, recipe: EngineRecipe) -> list[
     return outcomes
 
 
-def _outcome_of(read: dict[str, Any]) -> Outcome:
-    reasons = tuple(Reason(**reason) for reason in read["reasons"])
-    return Outcome(**{**read, "reasons": reasons, "captions": tuple(read["captions"])})
+def _digest(video: Path, recipe: EngineRecipe) -> str:
+    """Tell a video, its names and a recipe from others."""
+    stat = video.stat()
+    names = sidecar(video).read_text() if sidecar(video).is_file() else ""
+    judged_later = replace(recipe, most_similar=None)
+    facts = repr((str(video.resolve()), stat.st_size, stat.st_mtime_ns, names, judged_later))
+    return hashlib.sha256(facts.encode()).hexdigest()[:12]
+
+
+def _forget_old_shots(out: Path, digests: Mapping[str, str]) -> None:
+    """Remove shots of this call's videos that its recipe does not cut out of them."""
+    for path in shot_files(out):
+        if digests.get(video_of(path), digest_of(path)) != digest_of(path):
+            _forget(path.stem.rsplit("-", 1)[0], out)
+
+
+def _with_earlier(out: Path, videos: list[str], outcomes: list[Outcome]) -> list[Outcome]:
+    """Add the outcomes of other videos, from earlier calls, in the order in which all came."""
+    by_video: dict[str, list[Outcome]] = {video: [] for video in order_of(out, videos)}
+    for path in shot_files(out):
+        if video_of(path) not in videos:
+            kept = (o for o in read_outcomes(path) if o.reasons or _find_clip(out, o.name))
+            by_video[video_of(path)].extend(kept)
+    for outcome in outcomes:
+        of = max((v for v in videos if f"{outcome.name}-".startswith(f"{v}-")), key=len)
+        by_video[of].append(outcome)
+    return [outcome for ours in by_video.values() for outcome in ours]
 
 
 def _find_clip(out: Path, name: str) -> Path | None:
@@ -167,9 +195,9 @@ def _find_clip(out: Path, name: str) -> Path | None:
     return next((place for place in places if place.is_dir()), None)
 
 
-def _forget(shot: Shot, out: Path) -> None:
-    """Remove what another recipe, or a call that was stopped, made of a shot."""
-    pattern = f"{glob.escape(shot.name)}-*"
+def _forget(shot: str, out: Path) -> None:
+    """Remove what another recipe, or a call that was stopped, made of a shot, by its name."""
+    pattern = f"{glob.escape(shot)}-*"
     for path in (*(out / "clips").glob(pattern), *(out / "repeats").glob(pattern)):
         shutil.rmtree(path)
     for folder in ("shots", "pictures"):

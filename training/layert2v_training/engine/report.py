@@ -11,14 +11,13 @@ import cv2
 import numpy as np
 
 from layert2v_training.clips import LayeredClip
+from layert2v_training.data.strips import GREY, draw_rows
 from layert2v_training.engine.reasons import Reason
 
 _STYLE = (
     "body{font:14px sans-serif;margin:2em;max-width:70em}img{max-width:100%}"
     "td,th{text-align:left;padding:.2em 1em .2em 0}.bad{color:#a22}"
 )
-_GREY = 0.5
-"""Grey under a foreground."""
 
 
 @dataclass(frozen=True)
@@ -39,14 +38,8 @@ class Outcome:
 
 def write_strip(path: Path, clip: LayeredClip, num_moments: int = 3) -> None:
     """Write rows of full, background, foregrounds on grey and their mattes, one per moment."""
-    rows = []
-    for t in np.linspace(0, len(clip.full_THWC) - 1, num_moments).astype(int):
-        cells = [clip.full_THWC[t], clip.background_THWC[t]]
-        for layer in clip.foregrounds:
-            alpha = layer.alpha_THW[t][..., None]
-            cells += [layer.rgb_THWC[t] * alpha + _GREY * (1 - alpha), alpha.repeat(3, -1)]
-        rows.append(np.concatenate(cells, axis=1))
-    codes = (np.concatenate(rows).clip(0, 1) * 255).astype(np.uint8)
+    moments = np.linspace(0, len(clip.full_THWC) - 1, num_moments).astype(int).tolist()
+    codes = (draw_rows(clip, moments, GREY) * 255).astype(np.uint8)
     path.parent.mkdir(parents=True, exist_ok=True)
     cv2.imwrite(str(path), codes[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, 85])
 

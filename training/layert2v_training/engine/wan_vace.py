@@ -12,6 +12,7 @@ from diffusers import AutoencoderKLWan, WanVACEPipeline
 from numpy.typing import NDArray
 from PIL import Image
 
+from layert2v_model.precision import decide_precision
 from layert2v_training.engine.shots import Codes
 
 _STEPS, _GUIDANCE = 30, 5.0
@@ -31,15 +32,13 @@ class WanVacePlates:
     """Removes subjects; what is not covered stays as filmed, to the bit."""
 
     def __init__(self, weights: Path) -> None:
-        """Load the pipeline from a folder of diffusers, in bfloat16 where there is a GPU."""
-        has_gpu = torch.cuda.is_available()
-        dtype = torch.bfloat16 if has_gpu else torch.float32
+        """Load the pipeline from a folder of diffusers, in the precision of the hardware."""
         vae = AutoencoderKLWan.from_pretrained(weights / "vae", torch_dtype=torch.float32)
         self._pipeline = WanVACEPipeline.from_pretrained(
-            weights, vae=vae, dtype=dtype, local_files_only=True
+            weights, vae=vae, dtype=decide_precision().dtype, local_files_only=True
         )
         self._pipeline.set_progress_bar_config(disable=True)
-        if has_gpu:
+        if torch.cuda.is_available():
             self._pipeline.enable_model_cpu_offload()
 
     def plates(self, frames_THWC: Codes, covered_THW: NDArray[np.bool_], words: str) -> Codes:

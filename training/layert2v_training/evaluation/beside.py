@@ -1,7 +1,8 @@
 """Another model's takes, or another generator's layers, measured beside those of a run.
 
-`NAME=MODEL` is asked for the same words, seeds and format; `NAME=FOLDER` holds a shot for each, in
-the order of their names. Only figures stand in the report, as those of a baseline.
+`NAME=MODEL` is asked for the same words, seeds, size and number of frames. `NAME=FOLDER` holds a
+shot for each, in the order of their names. Only figures stand in the report, as those of a
+baseline.
 """
 
 from collections.abc import Iterable, Iterator, Sequence

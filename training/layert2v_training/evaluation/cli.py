@@ -5,19 +5,14 @@ form that `layert2v-finish` reads. Writes OUT/report.json, OUT/index.html and OU
 input: one sentence and exit code 2. Everything but `speed` in the report is equal for equal input.
 """
 
+# What the command needs is imported when it runs: PyTorch takes seconds, `--help` must not.
+
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from layert2v_model.errors import DamagedModel, InvalidLayers, InvalidShot
-from layert2v_model.media import UnreadableMedia
-from layert2v_training.assets import AssetsUnavailable
-from layert2v_training.evaluation.beside import read_beside
-from layert2v_training.evaluation.conditioning import read_subset
-from layert2v_training.evaluation.program import run
-from layert2v_training.evaluation.prompts import BadInput
-from layert2v_training.evaluation.request import Request
+from layert2v_model.precision import Choice
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 
@@ -51,8 +46,12 @@ def main_command(
         typer.Option(help="Keep takes in this folder, and make none that is there: to go on."),
     ] = None,
     regenerate: Annotated[
-        int, typer.Option(min=0, help="First shots of which a layer is made anew.")
-    ] = 1,
+        int | None,
+        typer.Option(
+            min=0,
+            help="Number of shots, from the first, of which a layer is regenerated; default: 1.",
+        ),
+    ] = None,
     given: Annotated[
         list[str] | None,
         typer.Option(
@@ -78,13 +77,30 @@ def main_command(
     vbench: Annotated[
         list[str] | None, typer.Option(help="A dimension of VBench; may be repeated.")
     ] = None,
+    precision: Annotated[
+        Choice,
+        typer.Option(
+            envvar="LAYERT2V_PRECISION",
+            help="auto: bfloat16 where the processor has it natively, else float32.",
+        ),
+    ] = "auto",
 ) -> None:
     """Measure layered video beside baselines."""
+    from layert2v_model.errors import DamagedModel, InvalidLayers, InvalidShot
+    from layert2v_model.media import UnreadableMedia
+    from layert2v_training.assets import AssetsUnavailable
+    from layert2v_training.evaluation.beside import read_beside
+    from layert2v_training.evaluation.conditioning import read_subset
+    from layert2v_training.evaluation.program import run
+    from layert2v_training.evaluation.prompts import BadInput
+    from layert2v_training.evaluation.request import Request
+
     try:
         request = Request(
             source, out, prompts, held_out, assets, truth, steps, guidance, frames, takes,
-            regenerate, tuple(map(read_subset, given or ["full"])), given_scenes,
+            regenerate, tuple(map(read_subset, given)) if given else None, given_scenes,
             read_beside(beside or ()), skip_bad, tuple(vbench or ()), has_alignment=alignment,
+            precision=precision,
         )  # fmt: skip
         page = run(request, lambda words: typer.echo(words, err=True))
     except (

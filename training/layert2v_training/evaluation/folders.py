@@ -32,6 +32,16 @@ def shot_folders(folder: Path) -> list[Path]:
     return found
 
 
+def shape_of(folder: Path) -> tuple[int, int, int]:
+    """Read a shot for its width, height and number of frames.
+
+    Raises:
+        BadInput: It cannot be read.
+    """
+    num_frames, _, height, width = _read(folder).full_TCHW.shape
+    return width, height, num_frames
+
+
 def _holds_layers(folder: Path) -> bool:
     return any(path.stem.split("_")[0] in _LAYERS for path in folder.iterdir())
 

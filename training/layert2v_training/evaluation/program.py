@@ -27,17 +27,19 @@ from layert2v_training.evaluation.evaluating import (
     generate,
     measure_shots,
 )
-from layert2v_training.evaluation.folders import read_shots, shot_folders
+from layert2v_training.evaluation.folders import read_shots, shape_of, shot_folders
 from layert2v_training.evaluation.held_out import held_out_clips, line_of, stack_of
 from layert2v_training.evaluation.oracle import Oracle
 from layert2v_training.evaluation.page import draw_page
 from layert2v_training.evaluation.pictures import write_sheet
 from layert2v_training.evaluation.prompts import BadInput, ShotLine, read_prompts
 from layert2v_training.evaluation.request import Request, check_request, unwritable
-from layert2v_training.evaluation.studio import Studio
+from layert2v_training.evaluation.studio import Studio, studio_precision
 from layert2v_training.evaluation.takes import TakeStore
 from layert2v_training.evaluation.vbench_scores import clear_movies, vbench_scores, write_movies
 
+Shape = tuple[int, int, int]
+"""Width, height and number of frames."""
 _PACKAGES = ("layert2v", "torch", "diffusers", "numpy", "opencv-python-headless", "scikit-image")
 _AGAINST_DATA = ("temporal_flicker", "temporal_flicker_background", "temporal_flicker_foreground")
 _NO_LPIPS = "LPIPS: its network's weights come from a hub, and none is reached here"
@@ -64,6 +66,9 @@ def run(request: Request, on_shot: OnShot) -> Path:
             that read them say.
     """
     check_request(request)
+    request = request.with_defaults()
+    if request.asks_a_model:
+        on_shot(studio_precision(request.precision).sentence)
     left_out = [_NO_LPIPS]
     if request.vbench:
         clear_movies(request.out)
@@ -91,17 +96,18 @@ def _run_model(request: Request, left_out: list[str], on_shot: OnShot) -> _Measu
         lines = [line_of(clip, seed) for seed, clip in enumerate(clips, start=1)]
         truths = [stack_of(clip) for clip in clips]
     _check_lines(lines, studio)
-    others = _others(request, lines, on_shot)
+    shape = (studio.width, studio.height, studio.num_frames)
+    others = _others(request, lines, shape, on_shot)
     judges = _judges(request, lines, left_out)
     section, speed = generate(
-        studio, lines, truths, judges, on_shot, request.regenerate, partial(_pass, request)
+        studio, lines, truths, judges, on_shot, request.regenerate or 0, partial(_pass, request)
     )
     for name, shots in others:
         measure_beside(section, name, shots, lines, judges, on_shot)
     scenes = truths[: request.given_scenes] if truths else []
     given = {
         "+".join(subset): make_given(studio, lines[: len(scenes)], scenes, subset, on_shot)
-        for subset in (request.given if scenes else ())
+        for subset in (request.given if scenes and request.given else ())
     }
     form = (
         f"{studio.width}x{studio.height}, {studio.num_frames} frames, "
@@ -110,27 +116,43 @@ def _run_model(request: Request, left_out: list[str], on_shot: OnShot) -> _Measu
     return _Measured(section, form, given, speed)
 
 
-def _studio(request: Request, folder: Path) -> Studio:
+def _studio(request: Request, folder: Path, shape: Shape | None = None) -> Studio:
+    """Load a model, to be asked for shots of a shape; None: of its card's first size."""
     takes = TakeStore(request.takes) if request.takes else None
-    return Studio.load(folder, request.steps, request.guidance, request.frames, takes)
+    size, frames = (shape[:2], shape[2]) if shape else (None, request.frames)
+    return Studio.load(
+        folder, request.steps, request.guidance, frames, takes, size, request.precision
+    )
 
 
 def _others(
-    request: Request, lines: Sequence[ShotLine], on_shot: OnShot
+    request: Request, lines: Sequence[ShotLine], shape: Shape, on_shot: OnShot
 ) -> list[tuple[str, Iterator[Shot]]]:
     """Open what stands beside the run: before the first take, so that bad folders are told then."""
-    return [(other.name, _shots_of(request, other, lines, on_shot)) for other in request.beside]
+    return [
+        (other.name, _shots_of(request, other, lines, shape, on_shot)) for other in request.beside
+    ]
 
 
 def _shots_of(
-    request: Request, other: Beside, lines: Sequence[ShotLine], on_shot: OnShot
+    request: Request, other: Beside, lines: Sequence[ShotLine], shape: Shape, on_shot: OnShot
 ) -> Iterator[Shot]:
     if other.is_model:
-        studio = _studio(request, other.source)
+        studio = _beside_studio(request, other, shape)
         _check_lines(lines, studio)
         return asked(studio, lines)
     folders = shot_folders(other.source)
     return read_shots(folders, lines or None, request.truth, on_shot)
+
+
+def _beside_studio(request: Request, other: Beside, shape: Shape) -> Studio:
+    """Load a model that stands beside the run, to be asked for the run's own size and frames."""
+    try:
+        return _studio(request, other.source, shape)
+    except InvalidShot as problem:
+        raise BadInput(
+            f"--beside {other.name} makes other shots than the run's: {problem}"
+        ) from None
 
 
 def _check_lines(lines: Sequence[ShotLine], studio: Studio) -> None:
@@ -166,14 +188,22 @@ def _run_folder(request: Request, left_out: list[str], on_shot: OnShot) -> _Meas
     lines = read_prompts(request.prompts) if request.prompts else []
     bad = left_out if request.skip_bad else None
     shots = read_shots(folders, lines or None, request.truth, on_shot, bad)
-    others = _others(request, lines, on_shot)
+    has_model = any(other.is_model for other in request.beside)
+    first = shape_of(folders[0]) if has_model else (0, 0, 0)
+    others = _others(request, lines, first, on_shot)
     judges = _judges(request, lines, left_out)
     sizes: set[str] = set()
 
     def passing() -> Iterator[Shot]:
         for shot in shots:
             num_frames, _, height, width = shot.take.full_TCHW.shape
-            sizes.add(f"{width}x{height}, {num_frames} frames")
+            form = f"{width}x{height}, {num_frames} frames"
+            if has_model and (width, height, num_frames) != first:
+                raise BadInput(
+                    f"{shot.name} is {form} and {folders[0].name} is {first[0]}x{first[1]}, "
+                    f"{first[2]} frames: a model beside is asked for one form, export all alike"
+                )
+            sizes.add(form)
             _pass(request, shot)
             yield shot
 
@@ -208,6 +238,7 @@ def _report(request: Request, measured: _Measured, left_out: list[str]) -> dict[
     return {
         "command": command,
         "versions": {"python": platform.python_version(), **_versions()},
+        "precision": studio_precision(request.precision).name if request.asks_a_model else None,
         "format": measured.form,
         "soft_iou_reference": "true mattes"
         if request.truth

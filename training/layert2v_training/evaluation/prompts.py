@@ -5,6 +5,7 @@ from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
 
+from layert2v_model.errors import reason_of
 from layert2v_model.pipeline import ShotPrompts
 
 _NAMED = 5
@@ -45,8 +46,8 @@ def read_prompts(path: Path) -> list[ShotLine]:
         lines = path.read_text(encoding="utf-8").splitlines()
     except (OSError, UnicodeDecodeError) as failure:
         raise BadInput(
-            f"{path} cannot be read as text ({failure}): name a file with one JSON object a line "
-            f"as --prompts"
+            f"{path} cannot be read as text ({reason_of(failure, path)}): name a file with one "
+            f"JSON object a line as --prompts"
         ) from failure
     shots, problems = [], []
     for number, line in enumerate(lines, start=1):

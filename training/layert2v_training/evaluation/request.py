@@ -1,8 +1,10 @@
 """What an evaluation is asked for, and what can be refused before anything is read or made."""
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
+from layert2v_model.precision import Choice
 from layert2v_training.evaluation.beside import Beside, is_model
 from layert2v_training.evaluation.conditioning import FULL, Subset
 from layert2v_training.evaluation.prompts import BadInput
@@ -23,20 +25,32 @@ class Request:
     guidance: float | None = None
     frames: int | None = None
     takes: Path | None = None
-    regenerate: int = 1
-    given: tuple[Subset, ...] = (FULL,)
-    """Streams of held-out scenes that are given, each in turn."""
+    regenerate: int | None = None
+    """First shots of which a layer is regenerated; None: 1."""
+    given: tuple[Subset, ...] | None = None
+    """Streams of held-out scenes that are given, each in turn; None: the full video."""
     given_scenes: int | None = None
     """Of how many scenes; None: of all."""
     beside: tuple[Beside, ...] = ()
     skip_bad: bool = False
     vbench: tuple[str, ...] = ()
     has_alignment: bool = True
+    precision: Choice = "auto"
 
     @property
     def is_model(self) -> bool:
         """Whether the source is a model, and no folder of shots."""
         return is_model(self.source)
+
+    @property
+    def asks_a_model(self) -> bool:
+        """Whether any take is to be made."""
+        return self.is_model or any(other.is_model for other in self.beside)
+
+    def with_defaults(self) -> "Request":
+        """Fill in what was not said."""
+        regenerate = 1 if self.regenerate is None else self.regenerate
+        return replace(self, regenerate=regenerate, given=self.given or (FULL,))
 
 
 def check_request(request: Request) -> None:
@@ -63,6 +77,8 @@ def _check_model(request: Request) -> None:
         raise BadInput("--truth is for folders of shots: leave it out, or use --held-out")
     if request.skip_bad:
         raise BadInput("--skip-bad is for folders of shots: leave it out")
+    if not request.held_out:
+        _refuse_said(request, ("given", "given_scenes"), "is for held-out scenes: add --held-out")
 
 
 def _check_folder(request: Request) -> None:
@@ -70,8 +86,13 @@ def _check_folder(request: Request) -> None:
         raise BadInput(
             f"{request.source} holds no model, which --held-out asks: name a model folder"
         )
-    if request.frames:
-        raise BadInput("--frames is what a model is asked for: leave it out for a folder of shots")
+    reason = "is what a model is asked for: leave it out for a folder of shots"
+    for_model = ["frames", "regenerate", "given", "given_scenes"]
+    if not request.asks_a_model:
+        for_model += ["steps", "guidance", "takes"]
+    _refuse_said(request, for_model, reason)
+    if request.precision != "auto" and not request.asks_a_model:
+        raise BadInput(f"--precision {reason}")
     if request.truth and not request.truth.is_dir():
         raise BadInput(f"{request.truth} is no folder: name that of the true layers as --truth")
     if request.skip_bad and request.beside:
@@ -79,6 +100,13 @@ def _check_folder(request: Request) -> None:
     models = [other.name for other in request.beside if other.is_model]
     if models and request.prompts is None:
         raise BadInput(f"--beside {models[0]} is a model: say what to ask it for with --prompts")
+
+
+def _refuse_said(request: Request, names: Sequence[str], reason: str) -> None:
+    """Refuse the first of some options that was given."""
+    for name in names:
+        if getattr(request, name) is not None:
+            raise BadInput(f"--{name.replace('_', '-')} {reason}")
 
 
 def _check_out(out: Path) -> None:

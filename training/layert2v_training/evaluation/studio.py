@@ -5,19 +5,26 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from layert2v_model.errors import DamagedModel, InvalidShot
 from layert2v_model.folder import CARD_FILE, read_card
 from layert2v_model.given import StreamGiven
 from layert2v_model.grid import LatentGrid, latent_grid
-from layert2v_model.loading import fastest_dtype, load_pipeline
+from layert2v_model.loading import load_pipeline
 from layert2v_model.pipeline import LayerT2VPipeline, ShotPrompts
+from layert2v_model.precision import Choice, Precision, decide_precision
 from layert2v_model.stack import Stack
 from layert2v_training.evaluation.takes import TakeStore, take_key
 
 _CARD = ("sizes", "num_frames", "default_num_inference_steps", "default_guidance_scale")
 """What the card must say of the shots that the model makes."""
+
+
+def studio_precision(choice: Choice = "auto") -> Precision:
+    """Decide in which precision studios compute; their models stay on the processor."""
+    return decide_precision(choice, torch.device("cpu"))
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,23 +52,30 @@ class Studio:
         guidance: float | None = None,
         frames: int | None = None,
         takes: TakeStore | None = None,
+        size: tuple[int, int] | None = None,
+        precision: Choice = "auto",
     ) -> "Studio":
-        """Load a model folder; size, and all that is not given, are its card's.
+        """Load a model folder; all that is not given is its card's.
 
         Raises:
             DamagedModel: The folder is not a whole model.
-            InvalidShot: The model does not make so many frames.
+            InvalidShot: The model does not make so many frames, or pictures of this size.
         """
-        pipeline, card = load_pipeline(folder, dtype=fastest_dtype()), read_card(folder)
+        card = read_card(folder)
         missing = [name for name in _CARD if name not in card]
         if missing:
             raise DamagedModel(
-                f"{folder / CARD_FILE} does not say {', '.join(missing)}; export the model again"
+                f"the model is damaged: {folder / CARD_FILE} does not say {', '.join(missing)}; "
+                f"export it again"
             )
+        if size and list(size) not in card["sizes"]:
+            sizes = ", ".join("x".join(map(str, offered)) for offered in card["sizes"])
+            raise InvalidShot(f"{folder} does not make {size[0]}x{size[1]}: choose {sizes}")
         if frames and frames not in card["num_frames"]:
             lengths = ", ".join(map(str, card["num_frames"]))
             raise InvalidShot(f"{folder} does not make {frames} frames: choose {lengths}")
-        width, height = card["sizes"][0]
+        width, height = size or card["sizes"][0]
+        pipeline = load_pipeline(folder, dtype=studio_precision(precision).dtype)
         return cls(
             pipeline,
             width=width,

@@ -12,6 +12,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from layert2v_model.errors import reason_of
 from layert2v_model.shot import ShotPrompts
 from layert2v_model.stack import Layer, Role, Stack
 from layert2v_training.evaluation.prompts import BadInput
@@ -101,6 +102,6 @@ class TakeStore:
 
 def _unwritable(folder: Path, failure: Exception) -> BadInput:
     return BadInput(
-        f"{folder} cannot hold takes ({failure}); free space there or choose another folder with "
-        f"--takes"
+        f"{folder} cannot hold takes ({reason_of(failure, folder)}); free space there or choose "
+        f"another folder with --takes"
     )

@@ -1,0 +1,21 @@
+"""What of a shot's prompts its model was never taught. Nothing is refused for it."""
+
+from layert2v_backend.jobs import Shot
+from layert2v_backend.models import Limits
+from layert2v_words import FULL, UnknownWords, find_unknown_words
+
+
+def unknown_words_of(shot: Shot, limits: Limits) -> tuple[UnknownWords, ...]:
+    """List the prompts that the model's vocabulary does not cover, the full picture's first.
+
+    A kept layer is not asked for, so its prompt is not judged. Empty where the model has no
+    vocabulary.
+    """
+    if limits.vocabulary is None:
+        return ()
+    made = [(k, layer.prompt) for k, layer in enumerate(shot.layers) if layer.kept is None]
+    found = [
+        find_unknown_words(limits.vocabulary, limits.id, index, prompt)
+        for index, prompt in [(FULL, shot.prompt), *made]
+    ]
+    return tuple(each for each in found if each is not None)

@@ -1,0 +1,47 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The words that the chosen model knows: what to offer, what to warn of, what to write."""
+
+import re
+
+from layert2v_client import Model
+from layert2v_words import alphabetical, find_unknown_words
+
+
+def subjects_of(model: Model | None, layer_index: int) -> list[str]:
+    """List what a layer can show, in alphabetical order; 0 is the background.
+
+    Empty where the model is not known yet or says nothing of its words.
+    """
+    if model is None or model.vocabulary is None:
+        return []
+    known = model.vocabulary
+    return alphabetical(known.foregrounds if layer_index else known.backgrounds)
+
+
+def additions_of(model: Model | None, layer_index: int) -> tuple[str, ...]:
+    """List what a layer's prompt may add: motions, or moves of the background's camera."""
+    if model is None or model.vocabulary is None:
+        return ()
+    return model.vocabulary.motions if layer_index else model.vocabulary.cameras
+
+
+def unknown_message(model: Model | None, layer_index: int, prompt: str) -> str:
+    """Say what a model does not know of a prompt, in a sentence; empty where there is nothing.
+
+    Cheap enough for every redraw: equal prompts are judged once.
+    """
+    if model is None or model.vocabulary is None:
+        return ""
+    unknown = find_unknown_words(model.vocabulary, model.id, layer_index, prompt)
+    return unknown.message if unknown else ""
+
+
+def with_words(model: Model | None, layer_index: int, prompt: str, words: str) -> str:
+    """Write chosen words into a prompt: a subject replaces it, a motion replaces its motion."""
+    additions = additions_of(model, layer_index)
+    if words not in additions:
+        return words
+    for addition in sorted(additions, key=len, reverse=True):
+        prompt = re.sub(rf",?\s*\b{re.escape(addition)}\b", "", prompt, flags=re.IGNORECASE)
+    joint = " " if layer_index else ", "
+    return joint.join(part for part in (prompt.strip(), words) if part)

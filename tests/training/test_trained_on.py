@@ -1,0 +1,49 @@
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from layert2v_training.export import model_card
+from layert2v_training.recipes import debug, wan2_1_1_3b
+from layert2v_training.run_binding import bind
+from layert2v_training.trained_on import trained_on
+
+
+@pytest.mark.parametrize(
+    ("values", "said"),
+    [
+        ({"--data": None}, "composed scenes of emoji over photographs"),
+        (
+            {"--data": "crabs (v2) (abc123)", "num_clips": 48, "--init": "tiny (def456)"},
+            "48 clips of crabs (v2), starting from tiny",
+        ),
+        (
+            {"--data": "crabs (abc123) and 12 composed", "num_clips": 1},
+            "1 clip of crabs and 12 composed scenes of emoji over photographs",
+        ),
+    ],
+)
+def test_a_run_says_what_it_learned_from(tmp_path: Path, values: dict[str, Any], said: str) -> None:
+    bind(tmp_path / "run", values)
+
+    assert trained_on(tmp_path / "run", tmp_path / "before") == said
+
+
+def test_a_run_that_went_on_from_another_names_both(tmp_path: Path) -> None:
+    bind(tmp_path / "before", {"--data": None, "--init": None})
+    bind(
+        tmp_path / "run",
+        {"--data": "crabs (abc)", "num_clips": 9, "stage before": "run-joint (def)"},
+    )
+
+    assert trained_on(tmp_path / "run", tmp_path / "before") == (
+        "composed scenes of emoji over photographs, then on 9 clips of crabs"
+    )
+    assert trained_on(tmp_path / "nothing", tmp_path / "before") == ""
+
+
+def test_the_card_says_what_the_model_was_trained_on() -> None:
+    small, wan = (model_card(recipe, "9 clips of crabs") for recipe in (debug(), wan2_1_1_3b()))
+
+    assert small["description"] == "Small LayerT2V model, trained on 9 clips of crabs"
+    assert wan["description"] == "LayerT2V on Wan2.1, trained on 9 clips of crabs"

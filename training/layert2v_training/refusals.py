@@ -1,0 +1,77 @@
+"""What a user of `layert2v-train` can mend, said in one sentence with status 2."""
+
+import errno
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import typer
+from safetensors import SafetensorError
+
+from layert2v_model.errors import DamagedModel, InvalidCheckpoint, InvalidFixture, InvalidShot
+from layert2v_training.assets import AssetsUnavailable
+from layert2v_training.average import CannotAverage
+from layert2v_training.checkpoint import CheckpointMismatch, CheckpointNotSaved
+from layert2v_training.data.problems import BadClip, BadClips
+from layert2v_training.dry_run import DoesNotFit
+from layert2v_training.finite import Diverged
+from layert2v_training.launching import UnsupportedLaunch
+from layert2v_training.overrides import InvalidRecipe
+from layert2v_training.run_binding import RunDiffers
+from layert2v_training.stages import MissingPart
+
+REFUSALS = (
+    AssetsUnavailable,
+    BadClip,
+    BadClips,
+    CannotAverage,
+    CheckpointMismatch,
+    CheckpointNotSaved,
+    DamagedModel,
+    Diverged,
+    DoesNotFit,
+    InvalidCheckpoint,
+    InvalidFixture,
+    InvalidRecipe,
+    InvalidShot,
+    MissingPart,
+    UnsupportedLaunch,
+    RunDiffers,
+)
+"""Errors that a user can mend; their messages say how."""
+
+
+@contextmanager
+def refusing() -> Iterator[None]:
+    """Print what a user can mend as one sentence and end with status 2.
+
+    Raises:
+        typer.Exit: With 2, for one of `REFUSALS` or a full disk.
+    """
+    try:
+        yield
+    except REFUSALS as error:
+        typer.echo(str(error), err=True)
+        raise typer.Exit(2) from error
+    # Libraries say a full disk in ways of their own, all but ours from an OSError of that number.
+    except (OSError, RuntimeError, SafetensorError) as error:
+        if not is_full_disk(error):
+            raise
+        typer.echo(
+            f"the disk is full ({error}); make room, or choose another --out or fewer num_clips, "
+            f"and run the same command again",
+            err=True,
+        )
+        raise typer.Exit(2) from error
+
+
+def is_full_disk(error: BaseException | None) -> bool:
+    """Tell whether an error, or what led to it, says that nothing more can be written."""
+    while error is not None:
+        numbers = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+        if isinstance(error, OSError) and error.errno in numbers:
+            return True
+        words = ("os error 28", "No space left", "file write failed", "unexpected pos")
+        if any(said in str(error) for said in words):
+            return True
+        error = error.__cause__ or error.__context__
+    return False
