@@ -249,9 +249,11 @@ class Scheduler(Queries):
             last = Failed(_error_of(failure))
             frames = traceback.format_tb(failure.__traceback__)[-8:]
             log.error("attempt_failed", job=job.id, kind=type(failure).__name__, frames=frames)
-        if isinstance(last, Stopped) and (await self.get(job.id)).state is JobState.RUNNING:
-            await self._lose(job, WorkerLost("the worker stopped without being asked"))
-            return
+        if isinstance(last, Stopped):
+            current = await self._insist(self._journal.get, job.id)
+            if current.state is JobState.RUNNING:
+                await self._lose(job, WorkerLost("the worker stopped without being asked"))
+                return
         ended = await self._write_end(job, last)
         log.info("attempt_ended", job=job.id, attempt=job.attempt, state=ended.state.value)
 
