@@ -207,7 +207,9 @@ def run(arguments: argparse.Namespace, socket_folder: str) -> dict[str, Any]:
     strip.select = True
     bpy.context.scene.sequence_editor.active_strip = strip
     seconds_2 = until_imported(
-        lambda: bpy.ops.layert2v.regenerate(prompt=arguments.replacement, seed=arguments.seed + 1)
+        lambda: bpy.ops.layert2v.regenerate(
+            prompt=arguments.replacement, seed=str(arguments.seed + 1)
+        )
     )
     rendered_2 = render_frames(out / "render")
     take_1, take_2 = takes_of_shot(shot_folder)
@@ -239,6 +241,7 @@ def main() -> None:
         raise SystemExit(f"demo: {error}") from error
     finally:
         blender_addon.unregister()
+        runtime.close()
     text = json.dumps(report, indent=1)
     (arguments.out / "report.json").write_text(text + "\n")
     print(text, flush=True)

@@ -5,10 +5,12 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
+from benchmarks.machine import precision_of
 from benchmarks.memory import extra_peak_bytes
 from benchmarks.models import TOY, WAN_1_3B, make_ours
+from benchmarks.pairs import NUM_PAIRS, Pairs, alternate_seconds
 from benchmarks.released_approach import ReleasedApproach
-from benchmarks.rows import Row, median_seconds
+from benchmarks.rows import Row
 from layert2v_model.streams import batch_stream_text, stream_text
 from layert2v_model.transformer import LayerT2VTransformer3DModel
 
@@ -33,12 +35,14 @@ def rows(*, toy: bool) -> list[Row]:
     )
     frames, height, width = (6, 1, 3) if toy else (12, 14, 18)
     calls = _calls(ours, release, frames, height, width)
-    seconds = median_seconds(calls, rounds=3, is_warm=True)
+    seconds = alternate_seconds(calls, 1 if toy else NUM_PAIRS, num_warm_ups=0)
     peaks = {name: extra_peak_bytes(call) / 2**20 for name, call in calls.items()}
     case = f"{4 * frames * height * width} tokens, guided, one foreground, against the release"
+    name, precision = "against_release", precision_of(ours)
+    steps = Pairs.of(seconds, "ours", "release")
     return [
-        Row("against_release", case, "step, s", seconds["ours"], seconds["release"], 1 / 1.15),
-        Row("against_release", case, "extra peak, MiB", peaks["ours"], peaks["release"], 0.6),
+        Row.paired(name, case, "step, s", precision, steps, 1 / 1.15),
+        Row(name, case, "extra peak, MiB", precision, peaks["ours"], peaks["release"], 0.6),
     ]
 
 

@@ -10,8 +10,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from benchmarks.machine import precision_of
+from benchmarks.pairs import NUM_PAIRS, Pairs, alternate_seconds
 from benchmarks.regenerate import REFRESH
-from benchmarks.rows import Row, median_seconds
+from benchmarks.rows import Row
 from benchmarks.shipped import load_shipped, shot
 from layert2v_model.caching import disable_step_cache, enable_step_cache
 from layert2v_model.offload import enable_layerwise_casting
@@ -30,7 +32,7 @@ THRESHOLD = 0.1
 
 def rows(*, toy: bool) -> list[Row]:
     """Compare few steps, 8-bit weights, the step cache, and given layers computed rarely."""
-    pipeline, steps, rounds = load_shipped(), 2 if toy else STEPS, 1 if toy else 3
+    pipeline, steps, num_pairs = load_shipped(), 2 if toy else STEPS, 1 if toy else NUM_PAIRS
     other = pipeline(**shot(steps) | {"stream_seeds": OTHER_SEEDS})
     exact = _maker(pipeline, steps)
     few = (1,) if toy else FEW
@@ -43,7 +45,12 @@ def rows(*, toy: bool) -> list[Row]:
     anew = _maker(pipeline, steps, given=given)
     quick = _maker(pipeline, steps, given=given, refresh_given_every=REFRESH)
     case = f"one foreground anew, given layers computed in one step of {REFRESH}"
-    return _rows(exact, ways, other, rounds) + _rows(anew, {case: quick}, other, rounds)
+    precision = precision_of(pipeline.transformer)
+    return [
+        row
+        for exactly, others in ((exact, ways), (anew, {case: quick}))
+        for row in _rows(exactly, others, other, num_pairs, precision)
+    ]
 
 
 def _maker(pipeline: LayerT2VPipeline, steps: int, **changes: Any) -> Make:
@@ -67,16 +74,19 @@ def _cached(pipeline: LayerT2VPipeline, steps: int) -> Make:
     return make
 
 
-def _rows(exact: Make, ways: dict[str, Make], other: Stack, rounds: int) -> list[Row]:
+def _rows(
+    exact: Make, ways: dict[str, Make], other: Stack, num_pairs: int, precision: str
+) -> list[Row]:
     """Time each beside the exact way, and compare what they make."""
-    seconds = median_seconds({"exact": exact, **ways}, rounds)
-    take, found = exact(), list[Row]()
+    seconds = alternate_seconds({"exact": exact, **ways}, num_pairs)
+    name, take, found = "approximations", exact(), list[Row]()
     for case, make in ways.items():
         made = make()
-        found.append(Row("approximations", case, "take, s", seconds[case], seconds["exact"]))
+        pairs = Pairs.of(seconds, case, "exact")
+        found.append(Row.paired(name, case, "take, s", precision, pairs))
         for what, streams in (("full video", _full), ("mattes", _mattes)):
             far, farther = (_distance(streams(x), streams(take)) for x in (made, other))
-            found.append(Row("approximations", case, f"{what}, RMS from exact", far, farther))
+            found.append(Row(name, case, f"{what}, RMS from exact", precision, far, farther))
     return found
 
 

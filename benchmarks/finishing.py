@@ -1,9 +1,14 @@
-"""Finishing at 1280x720, report included, against the seconds that a frame may take."""
+"""Finishing at 1280x720, report included, against the seconds that a frame may take.
+
+Those are absolute, so a neighbour on the machine shows in them; what a second foreground costs is
+a ratio of pairs.
+"""
 
 from torch import Tensor
 from torch.nn import functional
 
-from benchmarks.rows import Row, median_seconds
+from benchmarks.pairs import NUM_PAIRS, Pairs, alternate_seconds
+from benchmarks.rows import Row
 from benchmarks.shipped import load_shipped, shot
 from layert2v_model.finish import finish
 from layert2v_model.stack import Layer, Stack
@@ -19,13 +24,17 @@ def rows(*, toy: bool) -> list[Row]:
     take = load_shipped()(**shot(1 if toy else 12))
     stacks = {n: _enlarged(take, n, width, height) for n in (1, 2)}
     calls = {str(n): lambda stack=stack: finish(stack) for n, stack in stacks.items()}
-    seconds = median_seconds(calls, rounds=1 if toy else 5)
+    seconds = alternate_seconds(calls, 1 if toy else NUM_PAIRS)
     num_frames = len(take.full_TCHW)
-    return [
-        Row("finishing", f"{width}x{height}, foregrounds: {n}, against {WANTED_S} s wanted",
-            "frame, s", seconds[str(n)] / num_frames, WANTED_S, 1.0)
-        for n in stacks
+    frame = {n: [x / num_frames for x in seconds[n]] for n in seconds}
+    size, second = f"{width}x{height}", Pairs.of(frame, "2", "1")
+    found = [
+        Row.paired("finishing", f"{size}, foregrounds: {n}, against {WANTED_S} s wanted",
+                   "frame, s", "float32", Pairs.against(frame[n], WANTED_S), 1.0)
+        for n in frame
     ]  # fmt: skip
+    case = f"{size}, two foregrounds against one"
+    return [*found, Row.paired("finishing", case, "frame, s", "float32", second)]
 
 
 def _enlarged(take: Stack, num_foregrounds: int, width: int, height: int) -> Stack:

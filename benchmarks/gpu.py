@@ -9,15 +9,11 @@ case.
 """
 
 import argparse
-import json
-import statistics
 import sys
 import time
-from collections.abc import Callable
-from dataclasses import asdict
+from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import torch
 
@@ -25,9 +21,12 @@ import torch
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from benchmarks.flex_window import attend_flex, window_mask
+from benchmarks.machine import Machine
 from benchmarks.models import TOY, WAN_1_3B, halve, make_ours, one_video, plain_twin
+from benchmarks.page import Measured, tables, write_measured
+from benchmarks.pairs import NUM_PAIRS, Pairs, alternate, timed
 from benchmarks.released_approach import ReleasedApproach
-from benchmarks.rows import Row, table
+from benchmarks.rows import Row
 from layert2v_model.estimate import ModelSize, ShotSize, measure_device, step_flops
 from layert2v_model.streams import batch_stream_text, stream_text
 from layert2v_model.window import FrameWindow, attend_windowed
@@ -42,6 +41,7 @@ WAN_VAE = {
     "num_res_blocks": 2,
     "temperal_downsample": [False, True, True],
 }
+PRECISION = "bfloat16"
 PROMPT_TOKENS, NEGATIVE_TOKENS, GUIDANCE_SCALE = (70, 40, 30), 126, 5.0
 """As in `against_release`."""
 
@@ -49,12 +49,11 @@ PROMPT_TOKENS, NEGATIVE_TOKENS, GUIDANCE_SCALE = (70, 40, 30), 126, 5.0
 class Bench:
     """One model on one device, and what was measured with it."""
 
-    def __init__(self, device: str, *, toy: bool, num_blocks: int = 30, repeats: int = 5) -> None:
-        self.device, self.toy, self.repeats = device, toy, repeats
+    def __init__(self, device: str, *, toy: bool, num_blocks: int, num_pairs: int) -> None:
+        self.device, self.toy, self.num_pairs = device, toy, num_pairs
         ours = make_ours(TOY if toy else WAN_1_3B, num_blocks=2 if toy else num_blocks)
         self.ours = halve(ours).to(device)
         self.size = ModelSize(self.ours.config, WAN_VAE, {}, transformer_bytes=2)
-        self.rate = measure_device(device, is_half=True, size=64 if toy else 8192).flops_per_s
         self.rows: list[Row] = []
 
     @torch.inference_mode()
@@ -74,11 +73,13 @@ class Bench:
             "plain": lambda: plain(video, timestep, text[:, 0], return_dict=False),
             "ours": lambda: self.ours(latents, timestep, read, return_dict=False),
         }
-        seconds, peaks = self._measured(calls)
+        seconds, peaks = self._measured(calls, {"card": self._card_rate})
         self._add(f"{name}, against plain Wan", seconds, peaks, "ours", "plain", (1.05, 1.1))
-        achieved = step_flops(shot, self.size) / seconds["ours"] / 1e12
+        flops = step_flops(shot, self.size)
+        achieved = tuple(flops / step / 1e12 for step in seconds["ours"])
         share = f"{name}, against the card's matrix rate (wanted: at least half)"
-        self.rows.append(Row("gpu", share, "TFLOP/s", achieved, self.rate / 1e12))
+        pairs = Pairs(achieved, tuple(seconds["card"]))
+        self.rows.append(Row.paired("gpu", share, "TFLOP/s", PRECISION, pairs))
         self._window(name, calls["ours"])
         if not self.toy or num_foregrounds == 1:  # a CPU compiles for seconds
             self._flex(name, shot.num_streams, frames, height // 16 * (width // 16))
@@ -87,10 +88,13 @@ class Bench:
 
     def _window(self, name: str, step: Callable[[], object]) -> None:
         """Within a window of 1, against full attention."""
-        seconds, peaks = self._measured({"full": step})
-        self.ours.register_to_config(cross_stream_window=1)
-        for measured, found in zip((seconds, peaks), self._measured({"near": step}), strict=True):
-            measured.update(found)
+
+        def within(window: int | None) -> object:
+            self.ours.register_to_config(cross_stream_window=window)
+            return step()
+
+        calls = {"full": partial(within, None), "near": partial(within, 1)}
+        seconds, peaks = self._measured(calls)
         self.ours.register_to_config(cross_stream_window=None)
         self._add(f"{name}, window 1 against full", seconds, peaks, "near", "full", (None, None))
 
@@ -137,11 +141,15 @@ class Bench:
         shape = (1, 4, 16, 3, 4, 8) if self.toy else (1, 4, 16, 9, 60, 104)
         latents, timestep = self._random(*shape), torch.tensor([500.0], device=self.device)
         read = self.ours.read_text(self._random(1, 4, 140, self.ours.config.text_dim))
-        step = lambda: self.ours(latents, timestep, read, return_dict=False)  # noqa: E731
-        seconds, peaks = self._measured({"eager": step})
+
+        def step(stance: str) -> object:
+            with torch.compiler.set_stance(stance):
+                return self.ours(latents, timestep, read, return_dict=False)
+
         self.ours.compile_repeated_blocks(fullgraph=True)
-        for measured, found in zip((seconds, peaks), self._measured({"fast": step}), strict=True):
-            measured.update(found)
+        # The compiled blocks run as they are written where the stance says so.
+        calls = {"eager": partial(step, "force_eager"), "fast": partial(step, "default")}
+        seconds, peaks = self._measured(calls)
         self._add("S = 4, 33 frames, compiled", seconds, peaks, "fast", "eager", (None, None))
 
     @torch.inference_mode()
@@ -152,21 +160,32 @@ class Bench:
         gathered = attend_windowed(query, key, value, FrameWindow(5, 1), "_native_math").float()
         far = (joined - gathered).abs().max().item()
         case = "window: joined less gathered, against what bfloat16 allows"
-        self.rows.append(Row("gpu", case, "largest", far, 0.02, 1.0))
+        self.rows.append(Row("gpu", case, "largest", PRECISION, far, 0.02, 1.0))
 
     def _measured(
-        self, calls: dict[str, Callable[[], object]]
-    ) -> tuple[dict[str, float], dict[str, float]]:
-        """Return median seconds of interleaved calls, and peak GiB beyond what was allocated."""
+        self,
+        calls: Mapping[str, Callable[[], object]],
+        others: Mapping[str, Callable[[], float]] | None = None,
+    ) -> tuple[dict[str, list[float]], dict[str, float]]:
+        """Measure calls in turn, and other values in the same rounds.
+
+        Returns:
+            Seconds, or the other values, by name and round; and by name of each call the peak of
+            GiB beyond what was allocated.
+        """
         peaks = {name: self._peak(call) for name, call in calls.items()}
-        times: dict[str, list[float]] = {name: [] for name in calls}
-        for _ in range(1 if self.toy else self.repeats):
-            for name, call in calls.items():
-                begun = time.perf_counter()
-                call()
-                self._wait()
-                times[name].append(time.perf_counter() - begun)
-        return {name: statistics.median(values) for name, values in times.items()}, peaks
+        contestants = {name: timed(partial(self._waited, call)) for name, call in calls.items()}
+        rounds = 1 if self.toy else self.num_pairs
+        return alternate({**contestants, **(others or {})}, rounds, num_warm_ups=0), peaks
+
+    def _card_rate(self) -> float:
+        """Measure what the card does on square matrices now, in TFLOP/s."""
+        size = 64 if self.toy else 8192
+        return measure_device(self.device, is_half=True, size=size).flops_per_s / 1e12
+
+    def _waited(self, call: Callable[[], object]) -> None:
+        call()
+        self._wait()
 
     def _peak(self, call: Callable[[], object]) -> float:
         """Warm up, and return the peak."""
@@ -190,15 +209,17 @@ class Bench:
     def _add(
         self,
         case: str,
-        seconds: dict[str, float],
-        peaks: dict[str, float],
+        seconds: Mapping[str, list[float]],
+        peaks: Mapping[str, float],
         ours: str,
         baseline: str,
         targets: tuple[float | None, float | None],
     ) -> None:
-        pairs: list[tuple[str, dict[str, Any]]] = [("step, s", seconds), ("extra peak, GiB", peaks)]
-        for (measure, values), target in zip(pairs, targets, strict=True):
-            self.rows.append(Row("gpu", case, measure, values[ours], values[baseline], target))
+        steps, memory = Pairs.of(seconds, ours, baseline), (peaks[ours], peaks[baseline])
+        self.rows += [
+            Row.paired("gpu", case, "step, s", PRECISION, steps, targets[0]),
+            Row("gpu", case, "extra peak, GiB", PRECISION, *memory, targets[1]),
+        ]
 
 
 def main() -> None:
@@ -206,13 +227,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--toy", action="store_true", help="toy sizes on the CPU")
     parser.add_argument("--blocks", type=int, default=30, help="blocks of the network, 30 in all")
-    parser.add_argument("--repeats", type=int, default=5, help="timed calls of each variant")
+    parser.add_argument("--pairs", type=int, default=NUM_PAIRS, help="timed rounds of each case")
     parser.add_argument("--seconds", type=float, default=1e9, help="begin no case after so long")
     asked = parser.parse_args()
     if not asked.toy and not torch.cuda.is_available():
         sys.exit(NEEDS)
     begun, device = time.monotonic(), "cpu" if asked.toy else "cuda"
-    bench = Bench(device, toy=asked.toy, num_blocks=asked.blocks, repeats=asked.repeats)
+    bench = Bench(device, toy=asked.toy, num_blocks=asked.blocks, num_pairs=asked.pairs)
     bench.window_agrees()
     cases: dict[str, Callable[[], None]] = {
         f"{num_foregrounds} foregrounds at {num_frames} frames": partial(
@@ -235,13 +256,10 @@ def main() -> None:
 
 def _report(bench: Bench, asked: argparse.Namespace) -> None:
     """Print what is measured so far and write it."""
-    card = "a CPU" if asked.toy else torch.cuda.get_device_name()
-    made = f"{card}, torch {torch.__version__}, {asked.blocks} blocks, {time.strftime('%Y-%m-%d')}"
-    print(table(bench.rows), f"\n{made}", flush=True)
-    Path("build").mkdir(exist_ok=True)
-    record = {"device": card, "toy": asked.toy, "blocks": asked.blocks}
-    record["rows"] = [asdict(row) for row in bench.rows]
-    Path("build/benchmarks_gpu.json").write_text(json.dumps(record, indent=1) + "\n")
+    card = "" if asked.toy else torch.cuda.get_device_name()
+    measured = {"gpu": Measured(Machine.here(card=card), tuple(bench.rows))}
+    print(f"{tables(measured)}\n\n{asked.blocks} blocks of the network", flush=True)
+    write_measured(Path("build/benchmarks_gpu.json"), measured, toy=asked.toy)
 
 
 if __name__ == "__main__":

@@ -8,15 +8,18 @@ where it has 60 % and no window can reach 0.4.
 """
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from benchmarks.machine import precision_of
 from benchmarks.memory import extra_peak_bytes
 from benchmarks.models import TOY, WAN_1_3B, make_ours
-from benchmarks.rows import Row, median_seconds
+from benchmarks.pairs import NUM_PAIRS, Pairs, alternate_seconds
+from benchmarks.rows import Row
 from layert2v_model.transformer import LayerT2VTransformer3DModel
 
 QUARTER: dict[str, Any] = {**WAN_1_3B, "num_attention_heads": 3, "ffn_dim": 2240}
@@ -30,46 +33,70 @@ LATENT_FRAMES = {33: 9, 81: 21}
 """Of Wan's VAE, by frames."""
 
 
+@dataclass(frozen=True)
+class Case:
+    """One size of one model."""
+
+    ours: LayerT2VTransformer3DModel
+    foregrounds: int
+    num_frames: int
+    """Of pixels."""
+    frames: int
+    """Of tokens."""
+    size: Size = SIZE
+
+    @property
+    def streams(self) -> int:
+        """Videos in the joint sequence."""
+        return 2 + 2 * self.foregrounds
+
+    @property
+    def tokens(self) -> int:
+        """Of all streams."""
+        return self.streams * self.frames * self.size[0] * self.size[1]
+
+    @property
+    def name(self) -> str:
+        """What the table calls it."""
+        dim = self.ours.config.num_attention_heads * self.ours.config.attention_head_dim
+        return (
+            f"S = {self.streams}, {self.num_frames} frames, {self.tokens} tokens, D = {dim}, "
+            "window 1 against full"
+        )
+
+
 @torch.inference_mode()
 def rows(*, toy: bool) -> list[Row]:
     """Compare at 33 and 81 frames for 1 to 6 foregrounds, at larger frames and at full width."""
     ours = make_ours(TOY if toy else QUARTER, num_blocks=1)
-    median_seconds(_calls(ours, 4, 3, SIZE), rounds=1)
-    found = []
-    for num_frames, frames in LATENT_FRAMES.items():
-        for foregrounds in (1, 5) if toy else range(1, 7):
-            found += _compared(ours, foregrounds, num_frames, 3 if toy else frames)
-    found += _compared(ours, 4, 81, 3 if toy else 21, SIZE if toy else LARGER)
-    del ours
     wide = make_ours(TOY if toy else WAN_1_3B, num_blocks=1)
-    return found + _compared(wide, 4, 81, 3 if toy else 21)
+    cases = [
+        Case(ours, foregrounds, num_frames, 3 if toy else frames)
+        for num_frames, frames in LATENT_FRAMES.items()
+        for foregrounds in ((1, 5) if toy else range(1, 7))
+    ]
+    cases.append(Case(ours, 4, 81, 3 if toy else 21, SIZE if toy else LARGER))
+    cases.append(Case(wide, 4, 81, 3 if toy else 21))
+    # All times before the first peak, which slows down what follows it.
+    steps = [alternate_seconds(_calls(case), 1 if toy else NUM_PAIRS) for case in cases]
+    return [row for case, step in zip(cases, steps, strict=True) for row in _rows(case, step)]
 
 
-def _compared(
-    ours: LayerT2VTransformer3DModel,
-    foregrounds: int,
-    num_frames: int,
-    frames: int,
-    size: Size = SIZE,
-) -> list[Row]:
-    streams = 2 + 2 * foregrounds
-    tokens = streams * frames * size[0] * size[1]
-    calls = _calls(ours, streams, frames, size)
-    seconds = median_seconds(calls, rounds=2, is_warm=True, budget_s=10)
-    peaks = {name: extra_peak_bytes(call) / 2**20 for name, call in calls.items()}
-    dim = ours.config.num_attention_heads * ours.config.attention_head_dim
-    case = f"S = {streams}, {num_frames} frames, {tokens} tokens, D = {dim}, window 1 against full"
-    target = 0.4 if streams == 10 and tokens >= 20_000 else None
+def _rows(case: Case, seconds: dict[str, list[float]]) -> list[Row]:
+    peaks = {name: extra_peak_bytes(call) / 2**20 for name, call in _calls(case).items()}
+    precision = precision_of(case.ours)
+    target = 0.4 if case.streams == 10 and case.tokens >= 20_000 else None
+    steps, memory = Pairs.of(seconds, "windowed", "full"), (peaks["windowed"], peaks["full"])
     return [
-        Row("growth", case, "step, s", seconds["windowed"], seconds["full"], target),
-        Row("growth", case, "extra peak, MiB", peaks["windowed"], peaks["full"]),
+        Row.paired("growth", case.name, "step, s", precision, steps, target),
+        Row("growth", case.name, "extra peak, MiB", precision, *memory),
     ]
 
 
-def _calls(
-    ours: LayerT2VTransformer3DModel, streams: int, frames: int, size: Size
-) -> dict[str, Callable[[], Tensor]]:
-    latents = torch.randn(1, streams, 16, frames, 2 * size[0], 2 * size[1])
+def _calls(case: Case) -> dict[str, Callable[[], Tensor]]:
+    ours, streams = case.ours, case.streams
+    rows, columns = case.size
+    latents = torch.randn(1, streams, 16, case.frames, 2 * rows, 2 * columns)
     read = ours.read_text(torch.randn(1, streams, 100, ours.config.text_dim))
 
     def step(window: int | None) -> Tensor:

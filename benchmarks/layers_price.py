@@ -11,9 +11,11 @@ import torch
 from diffusers import WanTransformer3DModel
 from torch import Tensor
 
+from benchmarks.machine import precision_of
 from benchmarks.memory import extra_peak_bytes
 from benchmarks.models import TOY, WAN_1_3B, make_ours, one_video, plain_twin
-from benchmarks.rows import Row, median_seconds
+from benchmarks.pairs import NUM_PAIRS, Pairs, alternate_seconds
+from benchmarks.rows import Row
 from layert2v_model.text import TextStates
 from layert2v_model.transformer import LayerT2VTransformer3DModel
 
@@ -29,18 +31,24 @@ def rows(*, toy: bool) -> list[Row]:
     plain = plain_twin(ours)
     # Frames of tokens over all streams, and rows and columns of tokens.
     small, large = ((24, 1, 2), (48, 1, 3)) if toy else ((24, 9, 14), (48, 14, 18))
-    calls = {grid: _calls(ours, plain, grid) for grid in (small, large)}
+    calls = {grid: compared_calls(ours, plain, grid) for grid in (small, large)}
     _check_equal(calls[small])
-    seconds = {
-        grid: median_seconds(calls[grid], rounds, is_warm=True)
-        for grid, rounds in ((small, 5), (large, 2))
-    }
-    return [row for grid in calls for row in _compared(grid, calls[grid], seconds[grid])]
+    num_pairs = 1 if toy else NUM_PAIRS
+    seconds = {grid: alternate_seconds(calls[grid], num_pairs, num_warm_ups=0) for grid in calls}
+    precision = precision_of(ours)
+    return [row for grid in calls for row in _compared(grid, calls[grid], seconds[grid], precision)]
 
 
-def _calls(
+def compared_calls(
     ours: LayerT2VTransformer3DModel, plain: WanTransformer3DModel, grid: Grid
 ) -> dict[str, Callable[[], Tensor]]:
+    """Return a step of the library's model, and of ours at several numbers of streams, by name.
+
+    Args:
+        ours: Its weights are both models'.
+        plain: `plain_twin` of ours.
+        grid: Frames of tokens over all streams, and rows and columns of tokens; equal for all.
+    """
     frames, height, width = grid
     latents = torch.randn(1, 16, frames, 2 * height, 2 * width)
     text = torch.randn(1, NUM_TEXT_TOKENS, ours.config.text_dim)
@@ -54,15 +62,19 @@ def _calls(
 
 
 def _compared(
-    grid: Grid, calls: dict[str, Callable[[], Tensor]], seconds: dict[str, float]
+    grid: Grid,
+    calls: dict[str, Callable[[], Tensor]],
+    seconds: dict[str, list[float]],
+    precision: str,
 ) -> list[Row]:
     peaks = {name: extra_peak_bytes(call) / 2**20 for name, call in calls.items()}
     found = []
     for name in list(calls)[1:]:
         case = f"{math.prod(grid)} tokens, {name}, against plain Wan"
+        steps, memory = Pairs.of(seconds, name, "plain"), (peaks[name], peaks["plain"])
         found += [
-            Row("layers_price", case, "step, s", seconds[name], seconds["plain"], 1.05),
-            Row("layers_price", case, "extra peak, MiB", peaks[name], peaks["plain"], 1.1),
+            Row.paired("layers_price", case, "step, s", precision, steps, 1.05),
+            Row("layers_price", case, "extra peak, MiB", precision, *memory, 1.1),
         ]
     return found
 

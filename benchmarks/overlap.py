@@ -3,7 +3,6 @@
 Both decode the same latents with the shipped model's VAEs, finish them, and store the same files.
 """
 
-import statistics
 import tempfile
 import time
 from collections.abc import Iterator
@@ -16,6 +15,8 @@ from einops import repeat
 from torch import Tensor
 from torch.nn import functional
 
+from benchmarks.machine import precision_of
+from benchmarks.pairs import NUM_PAIRS, Pairs, alternate
 from benchmarks.rows import Row
 from benchmarks.shipped import PROMPTS, load_shipped, shot
 from layert2v_backend.artifacts import SYNCS_AT_ONCE, ArtifactStore
@@ -76,18 +77,19 @@ def rows(*, toy: bool) -> list[Row]:
     case = _case(scale, num_frames, steps=1 if toy else 8)
     with tempfile.TemporaryDirectory() as folder:
         store = ArtifactStore(Path(folder))
-        pairs = [(overlapped(case, store), apart(case, store)) for _ in range(1 if toy else 3)]
+        ways = {"ours": lambda: overlapped(case, store), "apart": lambda: apart(case, store)}
+        runs = alternate(ways, 1 if toy else NUM_PAIRS)
     grid = case.grid
     label = f"{grid.width}x{grid.height}, {num_frames} frames, two foregrounds, against in sequence"
-    whole = [statistics.median(run.whole_s for run in runs) for runs in zip(*pairs, strict=True)]
-    tail = [
-        statistics.median(run.whole_s - run.decode_s for run in runs)
-        for runs in zip(*pairs, strict=True)
-    ]
+    whole = {name: [run.whole_s for run in runs[name]] for name in runs}
+    tail = {name: [run.whole_s - run.decode_s for run in runs[name]] for name in runs}
+    precision = precision_of(case.pipeline.vae)
     return [
-        Row("overlap", label, "last step to last file, s", *whole, 0.6),
-        Row("overlap", label, "last decoded frame to last file, s", *tail),
-    ]
+        Row.paired("overlap", label, "last step to last file, s", precision,
+                   Pairs.of(whole, "ours", "apart"), 0.6),
+        Row.paired("overlap", label, "last decoded frame to last file, s", precision,
+                   Pairs.of(tail, "ours", "apart")),
+    ]  # fmt: skip
 
 
 @torch.inference_mode()

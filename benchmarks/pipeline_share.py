@@ -6,6 +6,8 @@ from typing import Any
 
 from torch import nn
 
+from benchmarks.machine import precision_of
+from benchmarks.pairs import NUM_PAIRS, Pairs, alternate
 from benchmarks.rows import Row
 from benchmarks.shipped import load_shipped, shot
 from layert2v_model.pipeline import LayerT2VPipeline
@@ -31,14 +33,16 @@ class Stopwatch:
 
 
 def rows(*, toy: bool) -> list[Row]:
-    """Time takes and the networks in them; the median take by its share counts."""
+    """Time takes and the networks in them: a pair is of one take, so both meet any neighbour."""
     pipeline = load_shipped()
     steps = 1 if toy else 24
     pipeline(**shot(1))
-    takes = sorted(_outside_and_all(pipeline, steps) for _ in range(1 if toy else 3))
-    outside, whole = takes[len(takes) // 2]
+    take = {"take": lambda: _outside_and_all(pipeline, steps)}
+    measured = alternate(take, 1 if toy else NUM_PAIRS, num_warm_ups=0)["take"]
+    pairs = Pairs(*zip(*measured, strict=True))
     case = f"outside transformer and VAE against all, two foregrounds, {steps} steps"
-    return [Row("pipeline_share", case, "take, s", outside, whole, 0.05)]
+    precision = precision_of(pipeline.transformer)
+    return [Row.paired("pipeline_share", case, "take, s", precision, pairs, 0.05)]
 
 
 def _outside_and_all(pipeline: LayerT2VPipeline, steps: int) -> tuple[float, float]:

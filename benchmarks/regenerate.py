@@ -1,6 +1,8 @@
 """Regenerating one foreground of two against generating all, on the shipped model."""
 
-from benchmarks.rows import Row, median_seconds
+from benchmarks.machine import precision_of
+from benchmarks.pairs import NUM_PAIRS, Pairs, alternate_seconds
+from benchmarks.rows import Row
 from benchmarks.shipped import load_shipped, shot
 
 REFRESH = 4
@@ -22,10 +24,12 @@ def rows(*, toy: bool) -> list[Row]:
         "one": lambda: pipeline(**shot(steps, given)),
         "quick": lambda: pipeline(**shot(steps, given), refresh_given_every=REFRESH),
     }
-    seconds = median_seconds(calls, rounds=1 if toy else 3)
+    seconds = alternate_seconds(calls, 1 if toy else NUM_PAIRS)
     case = f"one foreground of two against all, {steps} steps"
     quick = f"{case}, given layers computed in one of {REFRESH}"
+    precision = precision_of(pipeline.transformer)
+    one, rarely = (Pairs.of(seconds, name, "all") for name in ("one", "quick"))
     return [
-        Row("regenerate", case, "take, s", seconds["one"], seconds["all"], 0.75),
-        Row("regenerate", quick, "take, s", seconds["quick"], seconds["all"], 0.75),
+        Row.paired("regenerate", case, "take, s", precision, one, 0.75),
+        Row.paired("regenerate", quick, "take, s", precision, rarely, 0.75),
     ]

@@ -2,11 +2,11 @@
 
 import math
 import statistics
-import time
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
 
-Calls = Mapping[str, Callable[[], object]]
+from benchmarks.pairs import Pairs
 
 
 @dataclass(frozen=True)
@@ -19,15 +19,52 @@ class Row:
     """Sizes and what the baseline is."""
     measure: str
     """What was measured, with its unit."""
+    precision: str
+    """Of the numbers that are computed with, as torch names it: float32, bfloat16."""
     ours: float
+    """Absolute; the median where there are pairs."""
     baseline: float
+    """Absolute; the median where there are pairs."""
     target: float | None = None
-    """Most that ours / baseline may be; None: there is no target."""
+    """Most that the ratio may be; None: there is no target."""
+    ratios: tuple[float, ...] = ()
+    """Of every pair; empty where one measurement says all, such as a peak of memory."""
+
+    @classmethod
+    def paired(
+        cls,
+        benchmark: str,
+        case: str,
+        measure: str,
+        precision: str,
+        pairs: Pairs,
+        target: float | None = None,
+    ) -> "Row":
+        """Make the row of what was measured in pairs."""
+        return cls(benchmark, case, measure, precision, *pairs.medians, target, pairs.ratios)
+
+    @classmethod
+    def from_json(cls, values: Mapping[str, Any]) -> "Row":
+        """Read a row that `to_json` wrote."""
+        names = cls.__dataclass_fields__
+        known = {name: value for name, value in values.items() if name in names}
+        return cls(**{**known, "ratios": tuple(values["ratios"])})
+
+    def to_json(self) -> dict[str, Any]:
+        """Write the row, with what follows from it, as plain JSON values."""
+        return {**asdict(self), "ratio": self.ratio, "spread": self.spread, "is_met": self.is_met}
 
     @property
     def ratio(self) -> float:
-        """Ours against the baseline."""
+        """Ours against the baseline; the median of the pairs where there are any."""
+        if self.ratios:
+            return statistics.median(self.ratios)
         return self.ours / self.baseline if self.baseline else float("nan")
+
+    @property
+    def spread(self) -> tuple[float, float] | None:
+        """Lowest and highest ratio of the pairs; None without pairs."""
+        return (min(self.ratios), max(self.ratios)) if self.ratios else None
 
     @property
     def is_met(self) -> bool | None:
@@ -35,42 +72,26 @@ class Row:
         return None if self.target is None or math.isnan(self.ratio) else self.ratio <= self.target
 
 
-def median_seconds(
-    calls: Calls, rounds: int, *, is_warm: bool = False, budget_s: float = 120.0
-) -> dict[str, float]:
-    """Time calls in turn, round after round, so that a slow moment of the machine meets them all.
+def table(rows: Sequence[Row], machine: str) -> str:
+    """Lay rows out as Markdown, absolute columns marked with the machine.
 
     Args:
-        calls: What to time, by name.
-        rounds: Timed calls of each; the median is returned.
-        is_warm: Leave out the first, untimed round.
-        budget_s: Seconds after which no further round begins; there is always one.
+        rows: All measured on `machine`.
+        machine: Its name, in a few words.
     """
-    if not is_warm:
-        for call in calls.values():
-            call()
-    times: dict[str, list[float]] = {name: [] for name in calls}
-    begun = time.perf_counter()
-    for done in range(rounds):
-        if done and time.perf_counter() - begun > budget_s:
-            break
-        for name, call in calls.items():
-            start = time.perf_counter()
-            call()
-            times[name].append(time.perf_counter() - start)
-    return {name: statistics.median(values) for name, values in times.items()}
-
-
-def table(rows: Sequence[Row]) -> str:
-    """Lay rows out as Markdown."""
     lines = [
-        "| benchmark | case | measure | ours | baseline | ratio | target | met |",
-        "|---|---|---|---|---|---|---|---|",
+        f"| benchmark | case | measure | precision | ours ({machine}) | baseline ({machine}) "
+        "| ratio | lowest to highest | pairs | target | met |",
+        "|---|---|---|---|---|---|---|---|---|---|---|",
     ]
     for row in rows:
+        spread = f"{row.spread[0]:.3f} to {row.spread[1]:.3f}" if row.spread else ""
         target = "" if row.target is None else f"{row.target:.2f}"
         met = {None: "", True: "yes", False: "no"}[row.is_met]
-        cells = (row.benchmark, row.case, row.measure, f"{row.ours:.3g}", f"{row.baseline:.3g}",
-                 f"{row.ratio:.3f}", target, met)  # fmt: skip
+        cells = (
+            row.benchmark, row.case, row.measure, row.precision, f"{row.ours:.3g}",
+            f"{row.baseline:.3g}", f"{row.ratio:.3f}", spread, str(len(row.ratios) or ""), target,
+            met,
+        )  # fmt: skip
         lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines)

@@ -13,7 +13,7 @@ def register() -> None:
 
 
 def unregister() -> None:
-    """Take everything out again; the backend's jobs go on."""
+    """Take everything out again; what runs goes on if the add-on comes back at once."""
     from . import ui
 
     ui.unregister()

@@ -1,8 +1,10 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The only file that knows Blender versions, 4.2 to 5.2. Says which version needs each branch."""
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import bpy
@@ -86,7 +88,7 @@ def is_editable(scene: Any) -> bool:
 
 def session_uid(scene: Any) -> Any:
     """Name a scene for as long as the file is open; undo keeps it, a copy gets another."""
-    return scene.session_uid
+    return getattr(scene, "session_uid", scene.name)
 
 
 def sequencer_scene(context: Any) -> Any:
@@ -122,6 +124,11 @@ def is_image(strip: Any) -> bool:
     return bool(strip.type == "IMAGE")
 
 
+def media_folder(strip: Any) -> Path:
+    """Give the folder of a strip's pictures, absolute and without `..`."""
+    return Path(os.path.normpath(bpy.path.abspath(strip.directory)))
+
+
 def span(strip: Any) -> tuple[int, int]:
     """Give a strip's first frame and the frame after its last, as trimmed."""
     if hasattr(strip, "left_handle"):  # 5.2; the old names warn there
@@ -154,7 +161,7 @@ def blocked_channels(scene: Any) -> set[int]:
 def prefetch_off(scene: Any) -> Iterator[None]:
     """Keep the prefetch thread away while strips change: it reads them without a lock."""
     editor = scene.sequence_editor
-    was_on = editor.use_prefetch
+    was_on = editor is not None and editor.use_prefetch
     if was_on:
         editor.use_prefetch = False
     try:

@@ -69,6 +69,13 @@ MIGRATIONS = (
     ) STRICT, WITHOUT ROWID;
     """,
     "ALTER TABLE job ADD COLUMN unknown_words TEXT NOT NULL DEFAULT '[]';",
+    """
+    ALTER TABLE artifact ADD COLUMN checksums TEXT NOT NULL DEFAULT '';
+    """,
+    """
+    ALTER TABLE attempt ADD COLUMN furthest REAL NOT NULL DEFAULT 0;
+    CREATE TABLE pair (id TEXT NOT NULL, counter INTEGER NOT NULL) STRICT;
+    """,
 )
 """Numbered from 1; `PRAGMA user_version` says how many have been applied."""
 
@@ -76,7 +83,8 @@ JOB_COLUMNS = (
     "id, shot, state, attempt, last_sequence, create_time, update_time, error, report, seconds, "
     "unknown_words"
 )
-ARTIFACT_COLUMNS = "path, kind, format, layer_index, frame_index, size_bytes, sha256"
+UNREADABLE_ENTRY = "This entry of the job's history is damaged."
+ARTIFACT_COLUMNS = "path, kind, format, layer_index, frame_index, size_bytes, sha256, checksums"
 
 
 def job_of(row: Sequence[Any]) -> Job:
@@ -126,12 +134,11 @@ def artifact_row(artifact: Artifact) -> tuple[Any, ...]:
         artifact.frame_index,
         artifact.size_bytes,
         artifact.sha256,
+        artifact.checksums,
     )
 
 
 def artifact_of(row: Sequence[Any]) -> Artifact:
     """Read a row of `ARTIFACT_COLUMNS`."""
-    path, kind, form, layer_index, frame_index, size_bytes, sha256 = row
-    return Artifact(
-        path, ArtifactKind(kind), ArtifactFormat(form), layer_index, frame_index, size_bytes, sha256
-    )
+    path, kind, form, *numbers_and_sums = row
+    return Artifact(path, ArtifactKind(kind), ArtifactFormat(form), *numbers_and_sums)

@@ -3,7 +3,7 @@
 
 from dataclasses import dataclass, field
 
-from layert2v_client import Model, Progress, ServerInfo
+from layert2v_client import JobStage, Model, Progress, ServerInfo
 
 from .events import Event, FetchProgressed, LinkDown, LinkUp, Logged, ProgressChanged, RecordChanged
 from .records import JobRecord, RecordState
@@ -113,6 +113,12 @@ class Board:
             if model.id == model_id or not model_id:
                 return model
         return None
+
+    @property
+    def is_working(self) -> bool:
+        """Whether a job has come further than loading, so that the model is there."""
+        stages = [view.progress.stage for view in self.active if view.progress]
+        return any(stage not in (JobStage.LOADING, JobStage.UNKNOWN) for stage in stages)
 
     @property
     def active(self) -> list[JobView]:

@@ -53,5 +53,5 @@ def first_free_channel(
             return first
     raise NoFreeChannels(
         f"The take needs {count} adjacent free channels from frame {frame_start}, there are none "
-        f"among the {LAST_CHANNEL}: move some strips, then import the take again."
+        f"among the {LAST_CHANNEL}: move some strips, then try again."
     )

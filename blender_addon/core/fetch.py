@@ -75,9 +75,17 @@ async def fetch_take(
         unknown_words=job.unknown_words,
     )
     take.save()
-    take = _publish(take, shot_folder)
+    # Looked for after the number was chosen: what was finished before it is found, and what comes
+    # after it gets the same name.
+    found = _take_of(takes_of_shot(shot_folder), job.name)
+    take = _use(found, part) if found else _publish(take, shot_folder)
     _remove_old(others)
     return take
+
+
+def _use(found: Take, own: Path) -> Take:
+    shutil.rmtree(own, ignore_errors=True)
+    return found
 
 
 def _publish(take: Take, shot_folder: Path) -> Take:
@@ -89,8 +97,11 @@ def _publish(take: Take, shot_folder: Path) -> Take:
         found = _take_of(takes_of_shot(shot_folder), take.job)
         if found is None:
             raise
-        shutil.rmtree(take.folder, ignore_errors=True)
-        return found
+        return _use(found, take.folder)
+    # A third process may have moved the numbers: of two takes of a job the first stays.
+    found = _take_of(takes_of_shot(shot_folder), take.job)
+    if found is not None and found.folder != whole:
+        return _use(found, whole)
     return load_take(whole)
 
 

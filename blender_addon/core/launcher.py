@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Starts and stops a backend on this machine. Never blocks; the log's tail is always at hand."""
 
+import json
 import os
 import shlex
 import shutil
@@ -53,9 +54,9 @@ def find_command(configured: str) -> LaunchCommand:
         found = shutil.which(COMMAND)
         if found is None:
             raise BackendNotFound(
-                f"There is no '{COMMAND}' on PATH: install it with `pip install "
-                "'layert2v[backend]'` and name its command or virtual environment in the "
-                "preferences."
+                f"There is no '{COMMAND}' on PATH: install the backend as README.md of the project "
+                "says, and set Backend Command in the preferences to it or to its virtual "
+                "environment."
             )
         return LaunchCommand((found,))
     if Path(configured).is_dir():
@@ -91,6 +92,8 @@ class Launcher:
         self._process: subprocess.Popen[bytes] | None = None
         self._folder: tempfile.TemporaryDirectory[str] | None = None
         self._stopping = False
+        self.address = ""
+        """Where the backend that was started last listens."""
 
     @property
     def state(self) -> LaunchState:
@@ -108,6 +111,24 @@ class Launcher:
     def is_running(self) -> bool:
         """Whether the process lives."""
         return self._process is not None and self._process.poll() is None
+
+    @property
+    def is_stopped_on_purpose(self) -> bool:
+        """Whether the backend was asked to stop and has."""
+        was_started = self._process is not None
+        return was_started and self._stopping and self.state is LaunchState.STOPPED
+
+    def failure(self) -> str:
+        """Say in a sentence why the backend has ended by itself."""
+        lines = [line.strip() for line in self.log_tail().splitlines() if line.strip()]
+        said = [line for line in lines if line.startswith(f"{COMMAND}: ")]
+        if said:
+            reason = said[-1].removeprefix(f"{COMMAND}: ")
+            return f"The backend did not start: {reason}."
+        code = self.exit_code or 0
+        end = f"signal {-code}" if code < 0 else f"code {code}"
+        told = _sentence_of(lines[-1]) if lines else ""
+        return f"The backend ended with {end}{': ' if told else '.'}{told}"
 
     @property
     def exit_code(self) -> int | None:
@@ -128,7 +149,7 @@ class Launcher:
         arguments += ["--ready-file", str(self._ready_file)]
         if state_folder:
             arguments += ["--state", state_folder]
-        self._stopping = False
+        self._stopping, self.address = False, address
         with self._log_file.open("wb") as log:
             try:
                 self._process = subprocess.Popen(
@@ -187,6 +208,17 @@ class Launcher:
         if self._folder is not None:
             self._folder.cleanup()
             self._folder = None
+
+
+def _sentence_of(line: str) -> str:
+    """Give what a line of the log says to people: of JSON its message."""
+    try:
+        values = json.loads(line)
+    except ValueError:
+        return line
+    if not isinstance(values, dict):
+        return line
+    return str(next((values[name] for name in ("message", "event", "error") if name in values), ""))
 
 
 def _close_input(process: "subprocess.Popen[bytes]") -> None:

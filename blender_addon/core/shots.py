@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Shots: checked before they are sent, derived for regeneration, kept as JSON."""
 
+import random
 from collections.abc import Mapping
 from dataclasses import asdict, replace
 from typing import Any
@@ -59,6 +60,24 @@ def _check_limits(shot: Shot, model: Model) -> None:
         raise ShotProblem(
             f"The model '{model.id}' does not make {shot.num_frames} frames: choose {lengths}."
         )
+
+
+def parse_seed(text: str) -> int:
+    """Read a seed that the artist wrote; empty: draw a new one.
+
+    Raises:
+        ShotProblem: It is no whole number from 0 to `LARGEST_SEED`.
+    """
+    text = text.strip()
+    if not text:
+        return random.randrange(NUM_RANDOM_SEEDS)
+    is_number = text.isascii() and text.isdecimal() and len(text) <= len(str(LARGEST_SEED))
+    if not is_number or int(text) > LARGEST_SEED:
+        raise ShotProblem(
+            f"The seed '{text[:80]}' is no whole number from 0 to {LARGEST_SEED}: write one, or "
+            "leave it empty."
+        )
+    return int(text)
 
 
 def layer_name(layer_index: int) -> str:

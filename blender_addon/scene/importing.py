@@ -18,10 +18,11 @@ from ..core.channels import NoFreeChannels
 from ..core.records import JobRecord, RecordState
 from ..core.shots import layer_name
 from ..core.takes import Take, UnreadableTake, load_take
-from . import project, strips
+from ..core.unsaved import CopyFailed
+from . import media, project, strips
 from .runtime import runtime
 
-TIMELINE_PROBLEMS = (UnreadableTake, NoFreeChannels, compat.ColourSpaceMissing)
+TIMELINE_PROBLEMS = (UnreadableTake, NoFreeChannels, CopyFailed, compat.ColourSpaceMissing)
 """What may be wrong with a take or a timeline; each says what to do."""
 
 _log = logging.getLogger(__name__)
@@ -98,7 +99,7 @@ def take_folder(view: JobView) -> Path:
 
 def _import(view: JobView, scene: Any, *, is_asked: bool) -> None:
     record = view.record
-    take = load_take(take_folder(view))
+    take = media.beside(load_take(take_folder(view)))
     if is_asked and not has_target(scene, record):
         place(scene, take, -1, scene.frame_current, uuid.uuid4().hex)
     elif not strips.is_imported(scene, record.job):

@@ -18,12 +18,12 @@ from typing import Any
 import bpy
 
 from .. import compat
-from ..core.journal import Journal
+from ..core.journal import Journal, merged
 from ..core.paths import media_root
 from ..core.records import JobRecord
+from . import media
 from .runtime import runtime
 
-_PACKAGE = __package__.rpartition(".")[0]
 MOST_ANCESTORS = 50
 """Earlier paths of a file that are remembered."""
 
@@ -36,14 +36,6 @@ class Identity:
     """The project's id."""
     ancestors: tuple[tuple[str, float], ...] = ()
     """Paths that the file had before, and when it left them (seconds since 1970)."""
-
-
-def unsaved_folder() -> Path:
-    """Give the folder for media of files that were never saved."""
-    try:
-        return Path(bpy.utils.extension_path_user(_PACKAGE, path="unsaved", create=True))
-    except ValueError:  # not installed as an extension, as in tests
-        return Path(bpy.utils.user_resource("DATAFILES", path="layert2v/unsaved", create=True))
 
 
 def scenes() -> Iterator[Any]:
@@ -108,7 +100,7 @@ def ensure_project(scene: Any) -> str:
 
 def ensure_media_folder(scene: Any) -> Path:
     """Give the media root for new takes and remember it on the scene."""
-    root = media_root(bpy.data.filepath, unsaved_folder(), ensure_project(scene))
+    root = media_root(bpy.data.filepath, media.unsaved_folder(), ensure_project(scene))
     scene.layert2v.media_folder = str(root)
     return root
 
@@ -166,8 +158,9 @@ def journals_of(scene: Any) -> list[Journal]:
     settings = scene.layert2v
     if not settings.project_uid:
         return []
-    folders = {media_root(bpy.data.filepath, unsaved_folder(), settings.project_uid)}
-    folders.add(unsaved_folder() / settings.project_uid)
+    folders = {folder / settings.project_uid for folder in media.unsaved_folders()}
+    if bpy.data.filepath:
+        folders.add(media_root(bpy.data.filepath, Path(), settings.project_uid))
     if settings.media_folder:
         folders.add(Path(settings.media_folder))
     journals = [Journal.of_media(folder) for folder in sorted(folders)]
@@ -179,8 +172,7 @@ def has_unfinished(scene: Any) -> bool:
     return any(
         record.project_uid == scene.layert2v.project_uid
         and (record.state.is_active or record.state == "ready")
-        for journal in journals_of(scene)
-        for record in journal.records().values()
+        for record, _ in merged(journals_of(scene)).values()
     )
 
 
@@ -190,5 +182,6 @@ def reattach() -> None:
         return
     refresh()
     for scene in scenes():
-        for journal in journals_of(scene):
-            runtime.session.attach(journal, scene.layert2v.project_uid)
+        journals = journals_of(scene)
+        if journals:
+            runtime.session.attach(journals, scene.layert2v.project_uid)

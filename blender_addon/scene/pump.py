@@ -5,6 +5,7 @@
 `pump` themselves.
 """
 
+import atexit
 import logging
 import queue
 from collections.abc import Callable
@@ -14,13 +15,16 @@ import bpy
 
 from .. import compat
 from ..core.board import JobView
-from . import importing, project, strips
+from . import importing, media, project, strips
 from .runtime import runtime
 
 BUSY_S = 0.25
 """Seconds between two ticks while jobs run."""
 IDLE_S = 1.0
 """Seconds between two ticks otherwise."""
+GONE_S = 1.0
+"""Seconds from unregistering until the add-on counts as gone. Registering it again for another
+template happens in the same call."""
 MOST_EVENTS = 200
 """Events taken in per tick, so that a tick stays short."""
 
@@ -33,10 +37,15 @@ def tick() -> float:
     """Pump, and say when to be called again."""
     # The border to Blender's timer: an error here would end the timer for good.
     try:
+        if runtime.is_registered_anew:  # perhaps while a file was loaded, which is not told again
+            runtime.is_registered_anew = False
+            media.tidy()
+            _after_load()
         pump()
     except Exception:  # noqa: BLE001
         _log.exception("the pump met a fault")
-    return BUSY_S if runtime.board.active or runtime.board.ready else IDLE_S
+    is_due = any(not view.waiting for view in runtime.board.ready)
+    return BUSY_S if runtime.board.active or is_due else IDLE_S
 
 
 def pump() -> bool:
@@ -124,7 +133,15 @@ def _release(reason: str) -> Callable[..., None]:
 
 @bpy.app.handlers.persistent
 def _before_save(path: Any = "", *_: Any) -> None:
-    project.remember_path(str(path or ""))
+    if path:  # empty for the start-up file
+        project.remember_path(str(path))
+        media.bring_beside(str(path))
+
+
+@bpy.app.handlers.persistent
+def _after_save(*_: Any) -> None:
+    # Another path, another answer to where a request was asked.
+    runtime.asked_here.clear()
 
 
 @bpy.app.handlers.persistent
@@ -152,6 +169,7 @@ _HANDLERS = [
     ("save_pre", _hold("save")),
     ("save_pre", _before_save),
     ("save_post", _release("save")),
+    ("save_post", _after_save),
     ("save_post_fail", _release("save")),
     ("load_pre", _hold("load")),
     ("load_post", _release("load")),
@@ -169,13 +187,21 @@ def register(connect: Callable[[], None]) -> None:
     """Start the timer and watch for saving, loading, rendering and undo."""
     global connect_by_default
     connect_by_default = connect
+    runtime.is_registered = runtime.is_registered_anew = True
+    atexit.unregister(runtime.close)
+    atexit.register(runtime.close)
     for name, handler in _HANDLERS:
         getattr(bpy.app.handlers, name).append(handler)
     bpy.app.timers.register(tick, first_interval=IDLE_S, persistent=True)
 
 
 def unregister() -> None:
-    """Stop the timer and end what this Blender started."""
+    """Stop the timer; what this Blender started ends soon, unless the add-on comes back.
+
+    Blender registers add-ons again for File > New with another template. Then session, jobs and
+    local backend go on.
+    """
+    runtime.is_registered = False
     if bpy.app.timers.is_registered(tick):
         bpy.app.timers.unregister(tick)
     for name, handler in _HANDLERS:
@@ -183,4 +209,13 @@ def unregister() -> None:
         if handler in handlers:
             handlers.remove(handler)
     _held.clear()
-    runtime.close()
+    if not bpy.app.timers.is_registered(close_if_gone):
+        bpy.app.timers.register(close_if_gone, first_interval=GONE_S, persistent=True)
+
+
+def close_if_gone() -> None:
+    """End what this Blender started if the add-on was disabled or replaced for good."""
+    if not runtime.is_registered:
+        if runtime.board.active:
+            _log.warning("the add-on is gone; its jobs are resumed when it is enabled again")
+        runtime.close()

@@ -23,6 +23,9 @@ from . import project, provenance, strips
 from .provenance import Provenance
 from .runtime import runtime
 
+REPEAT_S = 1.0
+"""Seconds within which a second equal Generate is a question, not a job."""
+
 
 def shot_of_scene(scene: Any) -> Shot:
     """Read the next shot from the scene's properties."""
@@ -40,6 +43,19 @@ def shot_of_scene(scene: Any) -> Shot:
     )
 
 
+def is_repeated(scene: Any) -> bool:
+    """Whether the shot of the scene was sent less than `REPEAT_S` ago; random seeds aside."""
+    last = runtime.last_sent
+    return last is not None and last[1] == _wish(scene) and time.monotonic() - last[0] < REPEAT_S
+
+
+def _wish(scene: Any) -> tuple[Any, ...]:
+    shot = shot_of_scene(scene)
+    if scene.layert2v.is_seed_random:
+        shot = replace(shot, seed=0)
+    return scene.layert2v.project_uid, scene.frame_current, shot
+
+
 def generate(scene: Any) -> JobRecord:
     """Send the next shot; its take is imported at the frame where the playhead stands now.
 
@@ -53,6 +69,7 @@ def generate(scene: Any) -> JobRecord:
     _check(shot)
     shot_uid = uuid.uuid4().hex
     folder = project.ensure_media_folder(scene)
+    runtime.last_sent = time.monotonic(), _wish(scene)
     record = JobRecord(
         **_asked_by(scene),
         shot_uid=shot_uid,
@@ -161,7 +178,14 @@ def send_again(record: JobRecord, folder: Path) -> None:
         raise ShotProblem(
             f"The backend at {record.address} has the job: connect to it, then try again."
         )
-    changed = replace(record, state=RecordState.SUBMITTING, address=_address(), take_folder="")
+    changed = replace(
+        record,
+        state=RecordState.SUBMITTING,
+        address=_address(),
+        take_folder="",
+        # Who tries again wants the take, also after a cancel.
+        is_import_asked=record.is_import_asked or record.is_cancel_asked,
+    )
     if is_new:
         changed = replace(
             changed,
@@ -176,15 +200,6 @@ def send_again(record: JobRecord, folder: Path) -> None:
         )
         runtime.board.jobs.pop(record.request_id, None)
     _send(changed, Journal.of_media(folder))
-
-
-def fetch_cancelled(record: JobRecord, folder: Path) -> None:
-    """Fetch and import the take of a cancelled request that was made all the same.
-
-    Raises:
-        ShotProblem: No backend answers, or another one has the take.
-    """
-    send_again(replace(record, is_import_asked=True), folder)
 
 
 def _send(record: JobRecord, journal: Journal) -> JobRecord:

@@ -30,6 +30,14 @@ class Runtime:
     """The backend that this Blender started, or none."""
     board: Board = field(default_factory=Board)
     """What the panels show."""
+    last_sent: tuple[float, Any] | None = None
+    """When Generate sent the last shot (`time.monotonic`), and which."""
+    notice: str = ""
+    """What the artist must know about the open file, in a sentence."""
+    is_registered: bool = False
+    """Whether the add-on is registered; it outlives being registered again."""
+    is_registered_anew: bool = False
+    """Whether it was registered since the last tick."""
     projects: dict[Any, Any] = field(default_factory=dict)
     """What the scenes of the open file are (`project.Identity`), by `compat.session_uid`."""
     asked_here: dict[tuple[str, str], bool] = field(default_factory=dict)
@@ -67,6 +75,7 @@ class Runtime:
         """Forget what was known about the scenes of the file that was open."""
         for known in (self.projects, self.asked_here, self.num_strips, self.strip_names):
             known.clear()
+        self.notice = ""
 
     def disconnect(self) -> None:
         """End the session; the backend's jobs go on."""

@@ -6,7 +6,7 @@ import bpy
 
 import layert2v_client  # noqa: F401
 
-from ..scene import pump
+from ..scene import media, pump
 from . import (
     connection_operators,
     job_operators,
@@ -35,12 +35,17 @@ def register() -> None:
     for each in _CLASSES:
         bpy.utils.register_class(each)
     bpy.types.Scene.layert2v = bpy.props.PointerProperty(type=properties.LAYERT2V_PG_scene)
+    bpy.types.SEQUENCER_MT_add.append(panels.draw_in_add_menu)
+    bpy.types.SEQUENCER_MT_strip.append(panels.draw_in_strip_menu)
+    media.chosen_folder = preferences.chosen_folder
     pump.register(preferences.connect)
 
 
 def unregister() -> None:
     """Take everything out again."""
     pump.unregister()
+    bpy.types.SEQUENCER_MT_add.remove(panels.draw_in_add_menu)
+    bpy.types.SEQUENCER_MT_strip.remove(panels.draw_in_strip_menu)
     del bpy.types.Scene.layert2v
     for each in reversed(_CLASSES):
         bpy.utils.unregister_class(each)

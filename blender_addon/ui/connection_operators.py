@@ -19,6 +19,7 @@ class LAYERT2V_OT_connect(bpy.types.Operator):
 
     bl_idname = "layert2v.connect"
     bl_label = "Connect"
+    bl_options = set()  # noqa: RUF012
 
     address: StringProperty(options={"SKIP_SAVE"})  # type: ignore[valid-type]
 
@@ -39,6 +40,7 @@ class LAYERT2V_OT_backend_start(bpy.types.Operator):
 
     bl_idname = "layert2v.backend_start"
     bl_label = "Start Backend"
+    bl_options = set()  # noqa: RUF012
 
     command: StringProperty(options={"SKIP_SAVE"})  # type: ignore[valid-type]
     address: StringProperty(options={"SKIP_SAVE"})  # type: ignore[valid-type]
@@ -48,6 +50,10 @@ class LAYERT2V_OT_backend_start(bpy.types.Operator):
         """Start it and connect."""
         chosen = preferences.settings()
         address = self.address or chosen.address or default_address()
+        session, board = runtime.session, runtime.board
+        if board.is_up and session is not None and session.address == address:
+            self.report({"INFO"}, f"A backend already answers at {address}.")
+            return {"CANCELLED"}
         try:
             if not parse_address(address).is_local:
                 raise BackendNotFound(
@@ -67,11 +73,25 @@ class LAYERT2V_OT_backend_stop(bpy.types.Operator):
 
     bl_idname = "layert2v.backend_stop"
     bl_label = "Stop Backend"
+    bl_options = set()  # noqa: RUF012
 
     @classmethod
     def poll(cls, context: bpy.types.Context) -> bool:
         """Only while it runs."""
         return runtime.launcher.is_running
+
+    def invoke(self, context: bpy.types.Context, event: bpy.types.Event) -> set[str]:
+        """Ask first while jobs run."""
+        count = len(runtime.board.active)
+        if not count:
+            return self.execute(context)
+        return context.window_manager.invoke_confirm(
+            self,
+            event,
+            title=self.bl_label,
+            message=f"{count} jobs are running. They go on when the backend is started again.",
+            confirm_text="Stop",
+        )
 
     def execute(self, context: bpy.types.Context) -> set[str]:
         """Ask it to stop."""

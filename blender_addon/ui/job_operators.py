@@ -1,12 +1,11 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Operators for jobs: generate, regenerate, cancel, try again, dismiss."""
 
-import random
 from dataclasses import replace
 from pathlib import Path
 
 import bpy
-from bpy.props import IntProperty, StringProperty
+from bpy.props import StringProperty
 
 from layert2v_words import FULL
 
@@ -14,7 +13,7 @@ from .. import compat
 from ..core.board import JobView
 from ..core.journal import Journal
 from ..core.records import RecordState
-from ..core.shots import NUM_RANDOM_SEEDS, ShotProblem
+from ..core.shots import ShotProblem, parse_seed
 from ..core.takes import UnreadableTake
 from ..scene import importing, provenance, pump, requests
 from ..scene.runtime import runtime
@@ -34,6 +33,18 @@ class LAYERT2V_OT_generate(SceneOperator, bpy.types.Operator):
     bl_idname = "layert2v.generate"
     bl_label = "Generate"
     bl_options = {"UNDO"}  # noqa: RUF012 - with REGISTER, Adjust Last Operation would send jobs
+
+    def invoke(self, context: bpy.types.Context, event: bpy.types.Event) -> set[str]:
+        """Ask where the same shot was sent a moment ago: a panel may have moved under the mouse."""
+        if not requests.is_repeated(compat.sequencer_scene(context)):
+            return self.execute(context)
+        return context.window_manager.invoke_confirm(
+            self,
+            event,
+            title=self.bl_label,
+            message="The same shot was sent a moment ago. Send it once more?",
+            confirm_text="Generate",
+        )
 
     def execute(self, context: bpy.types.Context) -> set[str]:
         """Send the shot and return at once."""
@@ -55,18 +66,23 @@ class LAYERT2V_OT_regenerate(SceneOperator, bpy.types.Operator):
 
     prompt: StringProperty(  # type: ignore[valid-type]
         name="Prompt",
-        description="What the layer shall show; empty: as before",
+        description="New prompt of the layer. Leave empty to keep the current one",
         options={"SKIP_SAVE"},
         search=suggest_words,
         search_options={"SUGGESTION"},
     )
     full_prompt: StringProperty(  # type: ignore[valid-type]
-        name="Full",
-        description="The full picture; empty: as before, or put together from the layers' prompts",
+        name="Whole Picture",
+        description=(
+            "Describes all layers together. Leave empty to keep the words, or to combine the layer "
+            "prompts when this one changes"
+        ),
         options={"SKIP_SAVE"},
     )
-    seed: IntProperty(  # type: ignore[valid-type]
-        name="Seed", description="-1: a new one", default=-1, min=-1, options={"SKIP_SAVE"}
+    seed: StringProperty(  # type: ignore[valid-type]
+        name="Seed",
+        description="A whole number of up to 63 bits. Leave empty to draw a new one",
+        options={"SKIP_SAVE"},
     )
 
     def invoke(self, context: bpy.types.Context, event: bpy.types.Event) -> set[str]:
@@ -91,9 +107,9 @@ class LAYERT2V_OT_regenerate(SceneOperator, bpy.types.Operator):
         """Send the shot and return at once."""
         _ensure_session()
         scene = compat.sequencer_scene(context)
-        seed = self.seed if self.seed >= 0 else random.randrange(NUM_RANDOM_SEEDS)
         strip = compat.active_strip(scene)
         try:
+            seed = parse_seed(self.seed)
             requests.regenerate(scene, strip, self.prompt, self.full_prompt, seed)
         except (ShotProblem, UnreadableTake) as problem:
             self.report({"ERROR"}, str(problem))
@@ -182,7 +198,7 @@ class LAYERT2V_OT_import_now(JobOperator, bpy.types.Operator):
             return _import(self, view)
         _ensure_session()
         try:
-            requests.fetch_cancelled(view.record, Path(view.journal_folder))
+            requests.send_again(view.record, Path(view.journal_folder))
         except ShotProblem as problem:
             self.report({"ERROR"}, str(problem))
             return {"CANCELLED"}

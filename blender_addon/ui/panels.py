@@ -5,7 +5,7 @@ from typing import Any
 
 import bpy
 
-from layert2v_client import Model, default_address
+from layert2v_client import Model, default_address, parse_address
 from layert2v_words import FULL
 
 from .. import compat
@@ -32,33 +32,40 @@ class LAYERT2V_PT_connection(SidebarPanel, bpy.types.Panel):
 
     bl_label = "Backend"
     bl_idname = "LAYERT2V_PT_connection"
+    bl_order = 3
 
     def draw(self, context: bpy.types.Context) -> None:
         """Draw the link's state and its buttons."""
         layout, board = self.layout, runtime.board
         address = runtime.session.address if runtime.session else default_address()
         if board.is_up and board.info:
-            loading = "" if board.info.is_model_loaded else ", model not loaded yet"
+            is_loaded = board.info.is_model_loaded or board.is_working
+            loading = "" if is_loaded else ", model not loaded yet"
             text = f"Connected, version {board.info.version}{loading}"
             layout.label(text=text, icon="CHECKMARK")
-        elif runtime.session and board.is_up is False and not runtime.launcher.is_running:
+        elif runtime.launcher.address == address and (
+            runtime.launcher.is_running or runtime.launcher.is_stopped_on_purpose
+        ):
+            layout.label(text=str(runtime.launcher.state).capitalize(), icon="UNLINKED")
+        elif runtime.session and board.is_up is False:
             draw_sentence(layout, board.message, "ERROR")
             draw_sentence(layout, board.remedy)
         else:
-            layout.label(text=str(runtime.launcher.state).capitalize(), icon="UNLINKED")
+            layout.label(text="Not connected", icon="UNLINKED")
         layout.label(text=address if len(address) < LINE_CHARS else f"...{address[-43:]}")
         row = layout.row(align=True)
         row.operator("layert2v.connect")
         if runtime.launcher.is_running:
             row.operator("layert2v.backend_stop")
-        else:
+        elif not board.is_up:
             row.operator("layert2v.backend_start")
         if runtime.launcher.state is LaunchState.ENDED:
-            lines = runtime.launcher.log_tail().strip().splitlines()
-            code = runtime.launcher.exit_code
-            draw_sentence(layout, f"The backend ended with code {code}.", "ERROR")
-            draw_sentence(layout, lines[-1] if lines else "")
+            draw_sentence(layout, runtime.launcher.failure(), "ERROR")
             layout.operator("layert2v.backend_log")
+        if runtime.launcher.is_running and board.active:
+            draw_sentence(
+                layout, "Quitting Blender stops this backend; jobs go on at its next start."
+            )
 
 
 class LAYERT2V_PT_shot(SidebarPanel, bpy.types.Panel):
@@ -66,6 +73,7 @@ class LAYERT2V_PT_shot(SidebarPanel, bpy.types.Panel):
 
     bl_label = "Shot"
     bl_idname = "LAYERT2V_PT_shot"
+    bl_order = 0
 
     def draw(self, context: bpy.types.Context) -> None:
         """Draw prompts, seed, size and Generate."""
@@ -95,19 +103,19 @@ class LAYERT2V_PT_shot(SidebarPanel, bpy.types.Panel):
         row = layout.row(align=True)
         row.prop(shot, "seed")
         row.operator("layert2v.random_seed", text="", icon="FILE_REFRESH")
-        row.prop(shot, "is_seed_random", text="", icon="MOD_NOISE")
+        row.prop(shot, "is_seed_random", text="Random", toggle=True)
         self._draw_limits(layout, shot)
         layout.operator("layert2v.generate", icon="RENDER_ANIMATION")
         _draw_warnings(layout, scene)
 
     @staticmethod
     def _draw_foregrounds(layout: Any, shot: Any, model: Model | None) -> None:
-        layout.label(text="Foregrounds, nearest first")
-        for index in reversed(range(len(shot.foregrounds))):
+        layout.label(text="Foregrounds, farthest first")
+        for index in range(len(shot.foregrounds)):
             row = layout.row(align=True)
             row.prop(shot.foregrounds[index], "prompt", text=str(index + 1))
             draw_words_button(row, model, index + 1)
-            for step, icon in ((1, "TRIA_UP"), (-1, "TRIA_DOWN")):
+            for step, icon in ((-1, "TRIA_UP"), (1, "TRIA_DOWN")):
                 move = row.operator("layert2v.foreground_move", text="", icon=icon)
                 move.index, move.step = index, step
             row.operator("layert2v.foreground_remove", text="", icon="X").index = index
@@ -192,45 +200,83 @@ class LAYERT2V_PT_jobs(SidebarPanel, bpy.types.Panel):
 
     bl_label = "Jobs"
     bl_idname = "LAYERT2V_PT_jobs"
-
-    @classmethod
-    def poll(cls, context: bpy.types.Context) -> bool:
-        """Only while there is something to say."""
-        board = runtime.board
-        return bool(board.active or board.failed or board.ready or board.noticed)
+    bl_order = 2
 
     def draw(self, context: bpy.types.Context) -> None:
         """Draw every request that is not settled."""
-        views = list(runtime.board.jobs.values())
-        for view in reversed(views):
-            state = view.record.state
-            if state.is_active:
-                self._draw_active(view)
-            elif state is RecordState.FAILED:
-                self._draw_failed(view)
-            elif view.notice:
-                self._draw_notice(view)
-            elif state is RecordState.READY and project.scene_of(view.record) is None:
-                text = f"A take for scene '{view.record.scene_name}' of another file is ready."
-                draw_sentence(self.layout, text, "INFO")
+        if runtime.notice:
+            draw_sentence(self.layout, runtime.notice, "ERROR")
+        num_elsewhere, is_empty = 0, True
+        for view in reversed(list(runtime.board.jobs.values())):
+            state, is_here = view.record.state, project.scene_of(view.record) is not None
+            if state is RecordState.FAILED and not is_here:
+                num_elsewhere += 1
+                continue
+            is_empty = not self._draw_view(view) and is_empty
+        if num_elsewhere:
+            self.layout.label(text=f"{num_elsewhere} failed in other files", icon="INFO")
+        elif is_empty:
+            self.layout.label(text="No jobs")
+        self.layout.operator("layert2v.import_take", text="Import Take from Disk...")
+
+    def _draw_view(self, view: JobView) -> bool:
+        """Draw a request where there is something to say of it."""
+        state = view.record.state
+        if view.record.is_dismissed:
+            return False
+        if state.is_active:
+            self._draw_active(view)
+        elif state is RecordState.FAILED:
+            self._draw_failed(view)
+        elif view.notice:
+            self._draw_notice(view)
+        elif view.record.is_offered:
+            text = "It was cancelled, but the backend had finished the take."
+            self._draw_waiting(view, text, can_import=True)
+        elif state is RecordState.READY and view.waiting:
+            self._draw_waiting(view, view.waiting, can_import=view.can_import)
+        else:
+            return False
+        return True
 
     def _draw_active(self, view: JobView) -> None:
-        box = self.layout.box()
+        box, record, board = self.layout.box(), view.record, runtime.board
         box.label(text=_title(view))
         row = box.row(align=True)
-        row.progress(factor=view.fraction, text=view.caption)
-        cancel = row.operator("layert2v.cancel", text="", icon="CANCEL")
-        cancel.request_id = view.record.request_id
+        if record.is_cancel_pending:
+            row.label(text="Cancelling" if board.is_up else "Cancelled once the backend answers")
+            if board.is_up is False:
+                row.operator("layert2v.dismiss").request_id = record.request_id
+        elif board.is_up is False:
+            row.label(text="Waiting for the backend", icon="TIME")
+        else:
+            row.progress(factor=view.fraction, text=view.caption)
+        if board.is_up is False and _can_start():
+            row.operator("layert2v.backend_start", text="Start")
+        if not record.is_cancel_pending:
+            cancel = row.operator("layert2v.cancel", text="", icon="CANCEL")
+            cancel.request_id = record.request_id
+
+    def _draw_waiting(self, view: JobView, text: str, *, can_import: bool) -> None:
+        box = self.layout.box()
+        box.label(text=_title(view))
+        draw_sentence(box, text, "INFO")
+        row = box.row(align=True)
+        if can_import:
+            row.operator("layert2v.import_now").request_id = view.record.request_id
+        row.operator("layert2v.dismiss").request_id = view.record.request_id
 
     def _draw_failed(self, view: JobView) -> None:
-        box = self.layout.box()
+        box, record = self.layout.box(), view.record
         box.label(text=_title(view))
-        draw_sentence(box, view.record.error, "ERROR")
-        if view.record.remedy:
-            draw_sentence(box, view.record.remedy)
+        draw_sentence(box, record.error, "ERROR")
+        if record.remedy:
+            draw_sentence(box, record.remedy)
         row = box.row(align=True)
-        row.operator("layert2v.retry").request_id = view.record.request_id
-        row.operator("layert2v.dismiss").request_id = view.record.request_id
+        # What costs a new job says so.
+        label = "Generate Again" if record.is_over else "Try Again"
+        row.operator("layert2v.retry", text=label).request_id = record.request_id
+        row.operator("layert2v.dismiss").request_id = record.request_id
 
     def _draw_notice(self, view: JobView) -> None:
         box = self.layout.box()
@@ -238,6 +284,12 @@ class LAYERT2V_PT_jobs(SidebarPanel, bpy.types.Panel):
         for line in view.notice.splitlines():
             draw_sentence(box, line, "INFO")
         box.operator("layert2v.dismiss").request_id = view.record.request_id
+
+
+def _can_start() -> bool:
+    """Whether a backend on this computer can be started from here."""
+    address = runtime.session.address if runtime.session else default_address()
+    return parse_address(address).is_local and not runtime.launcher.is_running
 
 
 def _title(view: JobView) -> str:
@@ -253,6 +305,7 @@ class LAYERT2V_PT_layer(SidebarPanel, bpy.types.Panel):
 
     bl_label = "Layer"
     bl_idname = "LAYERT2V_PT_layer"
+    bl_order = 1
 
     @classmethod
     def poll(cls, context: bpy.types.Context) -> bool:
@@ -278,11 +331,23 @@ class LAYERT2V_PT_layer(SidebarPanel, bpy.types.Panel):
             column.operator_context = "EXEC_DEFAULT"
             column.operator("layert2v.regenerate", text="Regenerate with New Seed")
         layout.operator("layert2v.match_scene", text="Match Scene to This Take...")
-        layout.operator_menu_enum("layert2v.show_format", "format", text="Show Shot from")
+        layout.operator_menu_enum("layert2v.show_format", "format", text="Image Files of Shot")
 
 
 def _described(scene: Any) -> Any:
     return provenance.read_or_none(compat.active_strip(scene))
+
+
+def draw_in_add_menu(self: Any, context: bpy.types.Context) -> None:
+    """Offer takes on disk in the sequencer's Add menu, so that search finds them too."""
+    self.layout.separator()
+    self.layout.operator("layert2v.import_take", icon="RENDERLAYERS")
+
+
+def draw_in_strip_menu(self: Any, context: bpy.types.Context) -> None:
+    """Offer what can be done with a generated strip in the sequencer's Strip menu."""
+    self.layout.separator()
+    self.layout.operator("layert2v.match_scene")
 
 
 CLASSES = (

@@ -23,7 +23,7 @@ class LAYERT2V_AP_preferences(bpy.types.AddonPreferences):
     bl_idname = PACKAGE
 
     address: StringProperty(  # type: ignore[valid-type]
-        name="Backend",
+        name="Backend Address",
         description="unix:/path or host:port; empty: the backend of this computer",
     )
     token: StringProperty(  # type: ignore[valid-type]
@@ -32,12 +32,20 @@ class LAYERT2V_AP_preferences(bpy.types.AddonPreferences):
         subtype="PASSWORD",
     )
     command: StringProperty(  # type: ignore[valid-type]
-        name="Backend command",
+        name="Backend Command",
         description=(
             "Starts a backend on this computer: a command, a Python interpreter or a virtual "
             "environment's folder; empty: layert2v-backend on PATH"
         ),
         subtype="FILE_PATH",
+    )
+    unsaved_folder: StringProperty(  # type: ignore[valid-type]
+        name="Unsaved Media",
+        description=(
+            "Folder for layers of files that were not saved yet. Leave empty to keep them with "
+            "Blender's temporary files. They are copied beside the file when it is saved"
+        ),
+        subtype="DIR_PATH",
     )
     with_masters: BoolProperty(  # type: ignore[valid-type]
         name="Fetch EXR masters",
@@ -52,7 +60,18 @@ class LAYERT2V_AP_preferences(bpy.types.AddonPreferences):
         layout.prop(self, "address", placeholder=default_address())
         layout.prop(self, "token")
         layout.prop(self, "command")
+        layout.prop(self, "unsaved_folder")
         layout.prop(self, "with_masters")
+        count = len(runtime.board.active)
+        if count and runtime.launcher.is_running:
+            text = f"{count} jobs are running. Disabling the add-on stops the backend it started."
+            layout.label(text=text, icon="ERROR")
+
+
+def chosen_folder() -> str:
+    """Give the folder for media of unsaved files, empty where none was chosen."""
+    addon = bpy.context.preferences.addons.get(PACKAGE)
+    return str(addon.preferences.unsaved_folder) if addon and addon.preferences else ""
 
 
 @dataclass(frozen=True)

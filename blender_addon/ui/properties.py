@@ -25,8 +25,8 @@ class LAYERT2V_PG_scene(bpy.types.PropertyGroup):
     """The next shot of a scene, and the scene's place among projects."""
 
     prompt: StringProperty(  # type: ignore[valid-type]
-        name="Full",
-        description="The full picture; empty: put together from the layers' prompts",
+        name="Whole Picture",
+        description="Describes all layers together. Leave empty to combine the layer prompts",
     )
     background: StringProperty(  # type: ignore[valid-type]
         name="Background",
@@ -34,8 +34,8 @@ class LAYERT2V_PG_scene(bpy.types.PropertyGroup):
     )
     foregrounds: CollectionProperty(type=LAYERT2V_PG_foreground)  # type: ignore[valid-type]
     negative_prompt: StringProperty(  # type: ignore[valid-type]
-        name="Avoid",
-        description="What to avoid in every layer",
+        name="Negative Prompt",
+        description="Names what must not appear in any layer",
     )
     seed: IntProperty(  # type: ignore[valid-type]
         name="Seed",

@@ -21,6 +21,11 @@ POLYNOMIAL = 0x82F63B78
 _Words = np.ndarray[Any, np.dtype[np.uint32]]
 
 
+def is_compiled() -> bool:
+    """Whether `crc32c` takes .05 ms a MiB and not 6.5."""
+    return google_crc32c is not None
+
+
 def crc32c(data: bytes) -> int:
     """Give the CRC32C of `data`, 0 to 2^32 - 1."""
     if google_crc32c is not None:

@@ -4,13 +4,14 @@ import asyncio
 import errno
 import hashlib
 import os
+import zlib
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from contextlib import aclosing
 from pathlib import Path
 from typing import Any, BinaryIO, Protocol
 
 from layert2v_client.artifact import Artifact
-from layert2v_client.crc32c import crc32c
+from layert2v_client.crc32c import crc32c, is_compiled
 from layert2v_client.errors import BackendUnreachable, DamagedArtifact, LocalDiskFull
 
 PART_SUFFIX = ".part"
@@ -42,15 +43,22 @@ async def checked_chunks(
     async for reply in replies:
         part = reply.WhichOneof("part")
         if part == "chunk":
-            chunk = reply.chunk
-            if chunk.offset != offset or crc32c(chunk.data) != chunk.crc32c:
+            chunk, data = reply.chunk, reply.chunk.data
+            if chunk.offset != offset or not _is_whole(chunk, data):
                 raise DamagedArtifact(f"{name} arrived damaged at byte {offset}.")
-            offset += len(chunk.data)
-            yield chunk.data
+            offset += len(data)
+            yield data
         elif part == "trailer":
             expected_size = reply.trailer.size_bytes
     if expected_size != offset:
         raise DamagedArtifact(f"{name} ended at byte {offset} of {max(expected_size, 0)}.")
+
+
+def _is_whole(chunk: Any, data: bytes) -> bool:
+    """Compare a chunk with whichever of its checksums is fast here."""
+    if not is_compiled() and chunk.HasField("crc32"):
+        return zlib.crc32(data) == int(chunk.crc32)
+    return crc32c(data) == int(chunk.crc32c)
 
 
 async def download(
@@ -88,42 +96,84 @@ async def _fill(
     part: Path,
     on_bytes: Callable[[int], None] | None,
 ) -> None:
-    digest = hashlib.sha256()
     if part.exists() and part.stat().st_size > artifact.size_bytes:
         part.unlink()
     with part.open("ab+") as file:
-        file.seek(0)
-        while block := file.read(1 << 20):
-            digest.update(block)
-        await _append(read, artifact, file, digest, on_bytes)
+        sink = _Sink(file)
+        await asyncio.to_thread(sink.read_start)
+        await _append(read, artifact, sink, on_bytes)
         file.flush()
         os.fsync(file.fileno())
-    if digest.hexdigest() != artifact.sha256:
+    if sink.digest.hexdigest() != artifact.sha256:
         raise DamagedArtifact(f"{artifact.path} does not match its SHA-256 {artifact.sha256}.")
+
+
+class _Sink:
+    """Writes and hashes on a thread, while the next chunk is on its way."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self.digest = hashlib.sha256()
+        self.num_bytes = 0
+        """Taken so far; they may still be about to be written."""
+        self._file = file
+        self._writing: asyncio.Future[None] | None = None
+
+    def read_start(self) -> None:
+        """Take what an earlier attempt has left."""
+        self._file.seek(0)
+        while block := self._file.read(1 << 20):
+            self.digest.update(block)
+            self.num_bytes += len(block)
+
+    async def take(self, data: bytes) -> None:
+        """Append data; at most one chunk waits.
+
+        Raises:
+            OSError: The chunk before could not be written.
+        """
+        await self.settle()
+        self._writing = asyncio.get_running_loop().run_in_executor(None, self._write, data)
+        self.num_bytes += len(data)
+
+    async def settle(self) -> None:
+        """Wait until everything is written.
+
+        Raises:
+            OSError: It could not be.
+        """
+        if self._writing is not None:
+            await asyncio.shield(self._writing)
+            self._writing = None
+
+    def _write(self, data: bytes) -> None:
+        self._file.write(data)
+        self.digest.update(data)
 
 
 async def _append(
     read: ReadArtifact,
     artifact: Artifact,
-    file: BinaryIO,
-    digest: Any,
+    sink: _Sink,
     on_bytes: Callable[[int], None] | None,
 ) -> None:
     """Append the rest of the artifact, resuming when the link is lost."""
     num_lost = 0
-    while file.tell() < artifact.size_bytes:
-        try:
-            async with aclosing(
-                read(artifact.name, file.tell(), if_sha256=artifact.sha256)
-            ) as chunks:
-                async for data in chunks:
-                    file.write(data)
-                    digest.update(data)
-                    num_lost = 0
-                    if on_bytes:
-                        on_bytes(len(data))
-        except BackendUnreachable:
-            num_lost += 1
-            if num_lost >= MOST_LOST_LINKS:
-                raise
-            await asyncio.sleep(RETRY_DELAY_S * 2**num_lost)
+    try:
+        while sink.num_bytes < artifact.size_bytes:
+            try:
+                async with aclosing(
+                    read(artifact.name, sink.num_bytes, if_sha256=artifact.sha256)
+                ) as chunks:
+                    async for data in chunks:
+                        await sink.take(data)
+                        num_lost = 0
+                        if on_bytes:
+                            on_bytes(len(data))
+            except BackendUnreachable:
+                num_lost += 1
+                if num_lost >= MOST_LOST_LINKS:
+                    raise
+                await asyncio.sleep(RETRY_DELAY_S * 2**num_lost)
+    finally:
+        # The file stays open until no thread writes it any more.
+        await sink.settle()

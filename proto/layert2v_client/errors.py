@@ -124,7 +124,7 @@ class BackendFull(ClientError):
 class DamagedArtifact(ClientError):
     """Raised when bytes do not match their checksum, here or in the backend's store."""
 
-    default_remedy = "Nothing was imported. Fetch again; if it persists, generate again."
+    default_remedy = "Nothing was imported. Try again; if it persists, generate again."
 
 
 class VersionMismatch(ClientError):
@@ -146,7 +146,7 @@ class BackendFailed(ClientError):
 class LocalDiskFull(ClientError):
     """Raised when there is no space left where a download is written."""
 
-    default_remedy = "Free some space there, then fetch again."
+    default_remedy = "Free some space there, then try again."
 
 
 class BadAddress(ClientError):

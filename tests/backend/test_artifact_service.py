@@ -1,16 +1,23 @@
 import os
+import zlib
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import google_crc32c
 import grpc
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from layert2v.v1 import artifact_pb2, job_pb2
+from layert2v_backend import artifacts, checksums, reading
 from layert2v_backend.settings import Settings
 from support.running_backend import Client, running_backend
 from support.scripted_engine import REPORT, ScriptedEngine
+from support.waiting import HANG_S
 from support.wire_shots import keep_layer, make_shot
+
+MIB = 1 << 20
 
 
 def artifacts_of(client: Client, job: job_pb2.Job, page_size: int = 0) -> list[Any]:
@@ -30,7 +37,7 @@ def artifacts_of(client: Client, job: job_pb2.Job, page_size: int = 0) -> list[A
 
 def read(client: Client, name: str, offset: int = 0, if_sha256: str = "") -> list[Any]:
     request = artifact_pb2.ReadArtifactRequest(name=name, offset=offset, if_sha256=if_sha256)
-    return list(client.artifacts.ReadArtifact(request, timeout=20))
+    return list(client.artifacts.ReadArtifact(request, timeout=HANG_S))
 
 
 def blob(settings: Settings, sha256: str) -> Path:
@@ -121,6 +128,87 @@ def test_reading_what_is_not_there_is_refused(
         read(client, **({"name": artifact.name} | change))
 
     assert caught.value.code() is code
+
+
+def large_artifact(client: Client, engine: ScriptedEngine, num_bytes: int) -> Any:
+    engine.full_bytes = num_bytes
+    job = client.wait(client.create(make_shot(1)).name)
+    return next(it for it in artifacts_of(client, job) if it.layer_index == -1)
+
+
+def test_reading_touches_the_blocks_that_it_sends_and_no_other(
+    client: Client, engine: ScriptedEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    artifact = large_artifact(client, engine, 5 << 19)
+    whole = b"".join(part.chunk.data for part in read(client, artifact.name))
+    touched: list[int] = []
+    crc32_of = checksums.crc32_of
+
+    def count(data: memoryview) -> int:
+        touched.append(len(data))
+        return crc32_of(data)
+
+    monkeypatch.setattr(reading, "crc32_of", count)
+    for offset in (0, 1, MIB - 1, MIB, MIB + 1, artifact.size_bytes - 1):
+        touched.clear()
+        _, *chunks, _ = read(client, artifact.name, offset)
+
+        assert touched == [MIB, MIB, MIB // 2][offset // MIB :]
+        assert b"".join(part.chunk.data for part in chunks) == whole[offset:]
+        for part in chunks:
+            assert part.chunk.crc32c == google_crc32c.value(part.chunk.data)
+            assert part.chunk.crc32 == zlib.crc32(part.chunk.data)
+
+
+def test_a_changed_block_is_data_loss_before_any_of_it_is_sent(
+    client: Client, engine: ScriptedEngine, settings: Settings
+) -> None:
+    artifact = large_artifact(client, engine, 5 << 19)
+    path = blob(settings, artifact.sha256)
+    path.chmod(0o644)
+    with path.open("r+b") as file:
+        file.seek((2 << 20) - 5)
+        file.write(b"x")
+    parts: list[Any] = []
+
+    with pytest.raises(grpc.RpcError) as caught:
+        parts += client.artifacts.ReadArtifact(
+            artifact_pb2.ReadArtifactRequest(name=artifact.name), timeout=HANG_S
+        )
+
+    assert caught.value.code() is grpc.StatusCode.DATA_LOSS
+    assert not any(part.chunk.offset for part in parts)
+    assert len(read(client, artifact.name, 2 << 20)) == 3
+
+
+def test_a_take_that_was_published_without_checksums_is_read_all_the_same(
+    client: Client, engine: ScriptedEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(artifacts, "read_digests", without_checksums)
+    artifact = large_artifact(client, engine, 3 << 19)
+
+    _, *chunks, _ = read(client, artifact.name)
+
+    assert [len(part.chunk.data) for part in chunks] == [1 << 20, 1 << 19]
+    for part in chunks:
+        assert part.chunk.crc32c == google_crc32c.value(part.chunk.data)
+
+
+def without_checksums(file: BinaryIO) -> tuple[str, str]:
+    return checksums.read_digests(file)[0], ""
+
+
+@given(st.binary(max_size=300), st.integers(0, 2**40))
+def test_ready_messages_are_those_that_protobuf_makes(data: bytes, offset: int) -> None:
+    sums = checksums.sums_of(data)
+
+    message = artifact_pb2.ReadArtifactResponse.FromString(
+        reading.chunk_message(offset, data, sums)
+    )
+
+    assert message.chunk == artifact_pb2.ReadArtifactChunk(
+        offset=offset, data=data, crc32c=sums.crc32c, crc32=sums.crc32
+    )
 
 
 @pytest.mark.parametrize("damage", ["flip", "cut", "remove"])

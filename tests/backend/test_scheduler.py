@@ -6,19 +6,22 @@ from typing import Any
 
 import grpc
 import pytest
+from structlog.testing import capture_logs
 
 from layert2v.v1 import artifact_pb2, job_pb2, system_pb2
 from layert2v_backend import scheduler as scheduler_module
 from layert2v_backend.artifacts import ArtifactStore
 from layert2v_backend.errors import WorkerLost, WorkerNotStarted
-from layert2v_backend.jobs import Failed, JobError, JobState
+from layert2v_backend.jobs import Failed, JobError, JobState, Stopped
 from layert2v_backend.journal import Journal
 from layert2v_backend.models import find_models
+from layert2v_backend.process_engine import ProcessEngine, ProcessOptions
 from layert2v_backend.scheduler import Scheduler
 from layert2v_backend.settings import Settings
 from support.journal_entries import SHOT
 from support.running_backend import Client, running_backend
 from support.scripted_engine import ScriptedEngine, disk_full
+from support.waiting import HANG_S
 from support.wire_shots import make_shot
 
 
@@ -81,7 +84,7 @@ def test_a_drained_backend_goes_on_at_its_next_start(settings: Settings) -> None
         running, waiting = client.create(make_shot(seed=1)), client.create(make_shot(seed=2))
         cancelled = client.create(make_shot(seed=3))
         client.cancel(cancelled.name)
-        assert first.is_holding.wait(10)
+        assert first.is_holding.wait(HANG_S)
         seen = next(client.watch(running.name)).event
 
     with running_backend(settings, ScriptedEngine()) as client:
@@ -102,7 +105,7 @@ def test_a_watcher_of_a_stopping_backend_is_told_to_come_back(settings: Settings
         job = client.create(make_shot())
         stream = client.watch(job.name)
         next(stream)
-        assert engine.is_holding.wait(10)
+        assert engine.is_holding.wait(HANG_S)
 
     with pytest.raises(grpc.RpcError) as caught:
         list(stream)
@@ -115,7 +118,7 @@ def test_a_model_that_has_gone_fails_its_jobs_with_the_reason(settings: Settings
     engine.may_go_on.clear()
     with running_backend(settings, engine) as client:
         job = client.create(make_shot())
-        assert engine.is_holding.wait(10)
+        assert engine.is_holding.wait(HANG_S)
 
     without = settings.model_copy(update={"models_dirs": ()})
     with running_backend(without, ScriptedEngine()) as client:
@@ -127,7 +130,7 @@ def test_a_model_that_has_gone_fails_its_jobs_with_the_reason(settings: Settings
 def test_the_server_says_what_it_is_and_how_busy(client: Client, engine: ScriptedEngine) -> None:
     engine.may_go_on.clear()
     client.create(make_shot(seed=1))
-    assert engine.is_holding.wait(10)
+    assert engine.is_holding.wait(HANG_S)
     client.create(make_shot(seed=2))
 
     info = client.system.GetServerInfo(system_pb2.GetServerInfoRequest())
@@ -151,6 +154,101 @@ def test_models_are_listed_with_their_limits(client: Client) -> None:
     assert "a pine forest" in tiny.vocabulary.backgrounds
     assert "standing still" in tiny.vocabulary.motions
     assert "the camera pans left" in tiny.vocabulary.cameras
+
+
+def test_a_cancel_is_heard_while_the_journal_cannot_be_written(
+    tmp_path: Path, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(scheduler_module, "_DISK_RETRY_S", 0.01)
+    engine = ScriptedEngine()
+    engine.may_go_on.clear()
+    journal = Journal(tmp_path / "journal.sqlite3")
+    store = ArtifactStore(tmp_path / "artifacts")
+    catalogue = find_models(settings.models_dirs)
+    scheduler = Scheduler(journal, store, catalogue, engine, settings)
+
+    async def let_write(word: str) -> None:
+        await scheduler._on_journal(journal._db.execute, f"PRAGMA query_only = {word}")
+
+    async def state_of_ended(job_id: str) -> JobState:
+        async for event in scheduler.watch(job_id, 0):
+            last = event.what
+        assert isinstance(last, JobState)
+        return last
+
+    async def live() -> list[JobState]:
+        await scheduler.start()
+        running = await scheduler.create(SHOT, "a", None)
+        waiting = await scheduler.create(SHOT, "b", None)
+        await asyncio.to_thread(engine.is_holding.wait, 10)
+        await let_write("ON")
+        answers = [await scheduler.cancel(job.id) for job in (running, waiting, waiting)]
+        assert {answer.state for answer in answers} == {JobState.CANCELLING}
+        listed = await scheduler.list_jobs(10, None)
+        assert {job.state for _, job in listed} == {JobState.CANCELLING}
+        await let_write("OFF")
+        ended = [await state_of_ended(job.id) for job in (running, waiting)]
+        await scheduler.drain()
+        await scheduler.close()
+        return ended
+
+    ended = asyncio.run(asyncio.wait_for(live(), 600))
+
+    assert ended == [JobState.CANCELLED, JobState.CANCELLED]
+    assert len(engine.tasks) == 1
+
+
+def test_a_backend_that_cannot_write_starts_and_goes_on_once_it_can(
+    tmp_path: Path, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(scheduler_module, "_DISK_RETRY_S", 0.01)
+    journal = Journal(tmp_path / "journal.sqlite3")
+    job, _ = journal.create(SHOT, "hash", 1.0)
+    journal.begin_next(2.0)
+    store = ArtifactStore(tmp_path / "artifacts")
+    scheduler = Scheduler(
+        journal, store, find_models(settings.models_dirs), ScriptedEngine(), settings
+    )
+    journal._db.execute("PRAGMA query_only = ON")
+
+    async def live() -> None:
+        await scheduler.start()
+        assert (await scheduler.get(job.id)).state is JobState.RUNNING
+        await scheduler._on_journal(journal._db.execute, "PRAGMA query_only = OFF")
+        events = [event async for event in scheduler.watch(job.id, 0)]
+        assert events[-1].what is JobState.SUCCEEDED
+        await scheduler.drain()
+        await scheduler.close()
+
+    asyncio.run(asyncio.wait_for(live(), 600))
+
+
+def test_a_starting_backend_ends_the_workers_that_its_folder_names(settings: Settings) -> None:
+    engine = ScriptedEngine()
+    with running_backend(settings, engine):
+        assert engine.has_ended_former_workers
+
+
+def test_a_job_that_kills_the_backend_each_time_fails_with_the_reason(
+    tmp_path: Path, settings: Settings
+) -> None:
+    settings.state.mkdir(parents=True, mode=0o700)
+    for _ in range(3):
+        journal = Journal(settings.state / "journal.sqlite3")
+        journal.recover(settings.max_lost_attempts, 1.0)
+        if journal.list_jobs(1) == []:
+            journal.create(SHOT, "hash", 1.0)
+        assert journal.begin_next(2.0)
+        journal.close()  # as a killed backend leaves it
+
+    with running_backend(settings, ScriptedEngine()) as client:
+        ((name, state),) = [
+            (job.name, job.state) for job in client.jobs.ListJobs(job_pb2.ListJobsRequest()).jobs
+        ]
+        error = client.get(name).error
+
+    assert state == job_pb2.JOB_STATE_FAILED
+    assert "the backend died while it ran" in error.message
 
 
 def test_a_disk_that_is_full_for_a_while_delays_the_end_of_a_job(
@@ -180,8 +278,10 @@ def test_a_disk_that_is_full_for_a_while_delays_the_end_of_a_job(
         job = await scheduler.create(long, "hash", None)
         await wait_for(JobState.RUNNING)
         await scheduler._on_journal(limit_pages, 0)
-        engine.may_go_on.set()
-        await asyncio.sleep(0.3)
+        with capture_logs() as logged:
+            engine.may_go_on.set()
+            while [line["event"] for line in logged].count("disk_full") < 3:
+                await asyncio.sleep(0.005)
         assert (await scheduler.get(job.id)).state is JobState.RUNNING
         await scheduler._on_journal(limit_pages, 1000)
         await wait_for(JobState.SUCCEEDED)
@@ -189,7 +289,7 @@ def test_a_disk_that_is_full_for_a_while_delays_the_end_of_a_job(
         await scheduler.close()
 
     job: Any = None
-    asyncio.run(asyncio.wait_for(live(), 20))
+    asyncio.run(asyncio.wait_for(live(), HANG_S))
 
 
 @pytest.mark.parametrize(
@@ -197,6 +297,7 @@ def test_a_disk_that_is_full_for_a_while_delays_the_end_of_a_job(
     [
         (WorkerNotStarted("no worker could be started: try again"), "WORKER_NOT_STARTED"),
         (PermissionError(errno.EACCES, "Permission denied", "/srv/x"), "INTERNAL"),
+        (RuntimeError("can't start new thread /srv/x"), "INTERNAL"),
     ],
 )
 def test_a_fault_of_the_system_ends_one_job_and_the_door_goes_on(
@@ -211,3 +312,30 @@ def test_a_fault_of_the_system_ends_one_job_and_the_door_goes_on(
     assert "try again" in job.error.message
     assert "/srv/x" not in job.error.message
     assert client.wait(after.name).state == job_pb2.JOB_STATE_SUCCEEDED
+
+
+def test_a_worker_that_stops_without_being_asked_costs_an_attempt(
+    client: Client, engine: ScriptedEngine
+) -> None:
+    engine.endings = [Stopped()]
+
+    job = client.wait(client.create(make_shot()).name)
+
+    assert (job.state, job.attempt) == (job_pb2.JOB_STATE_SUCCEEDED, 2)
+    assert messages(client, job.name) == [
+        "Attempt 1 was lost: the worker stopped without being asked."
+    ]
+
+
+def test_a_backend_whose_worker_cannot_be_started_serves_on(settings: Settings) -> None:
+    missing = ProcessEngine(
+        ProcessOptions(settings.state / "worker.log", command=("/nowhere/python",))
+    )
+    warming = settings.model_copy(update={"prewarm": True})
+
+    with running_backend(warming, missing) as client:
+        jobs = [client.wait(client.create(make_shot(seed=seed)).name) for seed in (1, 2)]
+
+    for job in jobs:
+        assert (job.state, job.error.reason) == (job_pb2.JOB_STATE_FAILED, "WORKER_NOT_STARTED")
+        assert "/nowhere" not in job.error.message

@@ -1,16 +1,22 @@
 import json
 import os
+import runpy
 import subprocess
 import sys
+from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 import torch
 
-from benchmarks import overlap
+from benchmarks import against_release, layers_price, neighbour, overlap
 from benchmarks.models import TOY, make_ours, one_video, plain_twin
-from benchmarks.rows import Row, median_seconds, table
+from benchmarks.neighbour import Neighbour
+from benchmarks.pairs import Pairs
+from benchmarks.rows import Row, table
 from layert2v_backend.artifacts import ArtifactStore
+from support.forked import forked
 
 ROOT = Path(__file__).parents[2]
 
@@ -35,29 +41,38 @@ def test_a_fresh_model_and_the_librarys_on_its_weights_make_the_same() -> None:
     assert plain_twin(ours).proj_out.weight.data_ptr() == ours.proj_out.weight.data_ptr()
 
 
-def test_calls_are_timed_in_turn() -> None:
-    called: list[str] = []
-    calls = {name: lambda name=name: called.append(name) for name in ("ours", "plain")}
-
-    seconds = median_seconds(calls, rounds=2)
-
-    assert called == ["ours", "plain"] * 3
-    assert seconds.keys() == calls.keys()
-
-
-def test_no_round_begins_after_the_budget() -> None:
-    called: list[str] = []
-
-    median_seconds({"ours": lambda: called.append("ours")}, 9, is_warm=True, budget_s=0.0)
-
-    assert called == ["ours"]
-
-
 def test_the_table_says_whether_a_target_is_met() -> None:
-    page = table([Row("growth", "case", "s", 1.0, 2.0, 0.4), Row("growth", "case", "s", 1.0, 2.0)])
+    pairs = Pairs((1.0, 1.2, 1.0), (2.0, 2.0, 2.0))
+    rows = [
+        Row.paired("growth", "case", "s", "float32", pairs, 0.4),
+        Row("growth", "case", "MiB", "float32", 1.0, 2.0),
+    ]
 
-    assert "| 1 | 2 | 0.500 | 0.40 | no |" in page
-    assert "| 1 | 2 | 0.500 |  |  |" in page
+    page = table(rows, "a machine")
+
+    assert "| float32 | 1 | 2 | 0.500 | 0.500 to 0.600 | 3 | 0.40 | no |" in page
+    assert "| float32 | 1 | 2 | 0.500 |  |  |  |  |" in page
+
+
+def test_a_neighbour_is_there_from_one_call_to_another() -> None:
+    with Neighbour(first_call=1, last_call=2) as neighbour:
+        seen: list[bool] = []
+        call = neighbour.beside(lambda: seen.append(neighbour.is_there))
+        for _ in range(4):
+            call()
+
+    assert seen == [False, True, True, False]
+
+
+def test_a_neighbour_leaves_where_a_call_fails() -> None:
+    def fail() -> None:
+        raise ArithmeticError
+
+    neighbour = Neighbour(first_call=0, last_call=9)
+    with pytest.raises(ArithmeticError), neighbour:
+        neighbour.beside(fail)()
+
+    assert not neighbour.is_there
 
 
 @pytest.mark.slow
@@ -73,20 +88,30 @@ def test_overlapped_and_in_sequence_the_same_files_come_out(tmp_path: Path) -> N
 @pytest.mark.slow
 @pytest.mark.skipif(not Path("/proc/self/clear_refs").exists(), reason="peaks need Linux")
 def test_benchmarks_run_and_leave_a_json_copy(tmp_path: Path) -> None:
-    names = ("layers_price", "against_release", "growth")
-
-    result = _run("-m", "benchmarks", *names, "--toy", "--out", str(tmp_path))
+    result = _run("-m", "benchmarks", "growth", "--toy", "--out", str(tmp_path))
 
     assert result.returncode == 0, result.stderr
     found = json.loads((tmp_path / "benchmarks.json").read_text())
-    assert {row["benchmark"] for row in found["rows"]} == set(names)
+    assert found["benchmarks"].keys() == {"growth"}
     assert found["toy"]
     assert (tmp_path / "benchmarks.md").read_text() in result.stdout
 
 
-@pytest.mark.skipif(torch.cuda.is_available(), reason="says what it needs only where it lacks it")
-def test_the_gpu_benchmark_says_what_it_needs() -> None:
-    result = _run("benchmarks/gpu.py")
+@pytest.mark.slow
+@pytest.mark.skipif(not Path("/proc/self/clear_refs").exists(), reason="peaks need Linux")
+@pytest.mark.parametrize("benchmark", [layers_price, against_release, neighbour])
+def test_a_benchmark_runs(benchmark: ModuleType) -> None:
+    # In another process, for whoever measures peaks changes how memory is given back.
+    with ProcessPoolExecutor(1, forked()) as pool:
+        rows = pool.submit(benchmark.rows, toy=True).result()
 
-    assert result.returncode == 1
-    assert "needs a GPU" in result.stderr
+    assert rows
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="says what it needs only where it lacks it")
+def test_the_gpu_benchmark_says_what_it_needs(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "argv", ["gpu.py"])
+
+    # A sentence as exit code is printed to standard error, and the code is 1.
+    with pytest.raises(SystemExit, match="needs a GPU"):
+        runpy.run_path(str(ROOT / "benchmarks" / "gpu.py"), run_name="__main__")

@@ -17,6 +17,7 @@ from layert2v_client import (
     LocalDiskFull,
     Shot,
 )
+from layert2v_client import crc32c as crc32c_module
 from layert2v_client import download as download_module
 from layert2v_client.status import StatusDetails
 from support.fake_backend import CHUNK_BYTES, FakeBackend
@@ -74,13 +75,14 @@ def test_a_file_arrives_whole(backend, tmp_path):
 
 def test_a_broken_stream_is_resumed_where_it_broke(backend, tmp_path):
     backend.script.break_reads_after.extend([2, 1, 0])
+    backend.script.break_status = Status.UNAVAILABLE
 
     assert_whole(*fetch(backend, tmp_path))
 
     offsets = backend.script.read_offsets
     assert len(offsets) == 4
     assert offsets == sorted(offsets)
-    assert offsets[-1] > 0
+    assert offsets[-1] == 3 * CHUNK_BYTES
 
 
 def test_a_read_that_is_refused_for_load_is_repeated(backend, tmp_path):
@@ -120,7 +122,30 @@ def test_a_part_longer_than_the_file_is_dropped(backend, tmp_path):
     assert_whole(*fetch(backend, tmp_path, leave_too_much))
 
 
-def test_a_chunk_that_does_not_match_its_crc_is_refused_and_nothing_stays(backend, tmp_path):
+def refuse_numpy(data):
+    raise AssertionError("slow")
+
+
+def test_without_the_compiled_crc_zlibs_is_compared(backend, tmp_path, monkeypatch):
+    monkeypatch.setattr(crc32c_module, "google_crc32c", None)
+    monkeypatch.setattr(crc32c_module, "crc32c_numpy", refuse_numpy)
+
+    assert_whole(*fetch(backend, tmp_path))
+
+
+def test_a_backend_without_zlibs_crc_is_read_by_the_slow_one(backend, tmp_path, monkeypatch):
+    monkeypatch.setattr(crc32c_module, "google_crc32c", None)
+    backend.script.has_crc32 = False
+
+    assert_whole(*fetch(backend, tmp_path))
+
+
+@pytest.mark.parametrize("is_compiled", [True, False])
+def test_a_chunk_that_does_not_match_its_crc_is_refused_and_nothing_stays(
+    backend, tmp_path, monkeypatch, is_compiled
+):
+    if not is_compiled:
+        monkeypatch.setattr(crc32c_module, "google_crc32c", None)
     backend.script.damage_reads = 1
 
     with pytest.raises(DamagedArtifact, match="damaged at byte 0"):
@@ -140,6 +165,7 @@ def test_a_file_that_does_not_match_its_sha256_is_refused_and_nothing_stays(back
 
 def test_a_backend_that_stays_away_is_unreachable_and_the_part_is_kept(backend, tmp_path):
     backend.script.break_reads_after.append(2)
+    backend.script.break_status = Status.UNAVAILABLE
     away = GRPCError(Status.UNAVAILABLE, "gone")
     backend.script.refusals["ReadArtifact"].clear()
 

@@ -9,17 +9,16 @@ from typing import Any
 import numpy as np
 
 from support import pictures
-
-DEADLINE_S = 20.0
-"""Longest wait for anything."""
+from support.waiting import HANG_S
 
 
 @contextmanager
 def fresh_blender() -> Iterator[Any]:
-    """Reset Blender to an empty file and register the add-on; unregister it afterwards."""
+    """Reset Blender to an empty file and register the add-on; end both afterwards."""
     import bpy
 
     import blender_addon
+    from blender_addon.scene import pump
 
     bpy.ops.wm.read_factory_settings(use_empty=True)
     bpy.context.preferences.system.use_online_access = True
@@ -28,16 +27,18 @@ def fresh_blender() -> Iterator[Any]:
         yield bpy
     finally:
         blender_addon.unregister()
+        bpy.app.timers.unregister(pump.close_if_gone)
+        pump.close_if_gone()
 
 
 def pump_until(is_done: Callable[[], bool], what: str) -> None:
     """Pump by hand, as the timer would, until something is so."""
     from blender_addon.scene.pump import pump
 
-    deadline = time.monotonic() + DEADLINE_S
+    deadline = time.monotonic() + HANG_S
     while not is_done():
         if time.monotonic() > deadline:
-            raise AssertionError(f"waited {DEADLINE_S:g} s for: {what}")
+            raise AssertionError(f"waited {HANG_S:g} s for: {what}")
         if not pump():
             time.sleep(0.005)
 

@@ -38,13 +38,17 @@ class ScriptedEngine:
         self.may_go_on.set()
         self.is_holding = threading.Event()
         """Set while a task is held."""
-        self.endings: list[Failed | Exception] = []
+        self.endings: list[Failed | Stopped | Exception] = []
         """How the next tasks end, instead of well."""
         self.cancelled: list[tuple[str, int]] = []
         self.is_model_loaded = False
         self.full_bytes = 100
         """Size of each file of the full video; other files have 100 bytes."""
+        self.has_ended_former_workers = False
         self._is_closed = False
+
+    async def end_former_workers(self) -> None:
+        self.has_ended_former_workers = True
 
     async def warm(self, model_folder: str) -> None:
         self.is_model_loaded = True
@@ -93,9 +97,12 @@ class ScriptedEngine:
         sealed = [store.seal(folder / str(number)) for number in range(len(files))]
         store.adopt(sealed)
         artifacts = [
-            Artifact(path, kind, ArtifactFormat.PNG, index, frame, file.size_bytes, file.sha256)
+            Artifact(
+                path, kind, ArtifactFormat.PNG, index, frame, file.size_bytes, file.sha256,
+                file.checksums,
+            )
             for (path, kind, index, frame), file in zip(files, sealed, strict=True)
-        ]
+        ]  # fmt: skip
         report = None if task.shot.skip_finishing else REPORT
         return Finished((*artifacts, *task.kept), report, {"denoising": 1.5, "writing": 0.5})
 

@@ -1,39 +1,27 @@
-import multiprocessing
 import os
 import pickle
 import signal
-import time
-from collections.abc import Callable
-from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
 
 import pytest
 import torch
 
+from layert2v_model import durable
 from layert2v_model.alpha_vae import ProjectIn
+from layert2v_model.errors import NotFinite
 from layert2v_training.data.problems import BadClip, BadClips, mixed_rates
 from layert2v_training.data.sources import clips_from
 from layert2v_training.latents import cache_key, encode_clip, load_latents, videos_of
 from layert2v_training.linear_vae import LinearVaeSize, make_vae
 from layert2v_training.scenes import SceneRecipe, SceneSource
-from layert2v_training.stopping import program
 from layert2v_training.workers import make_in_workers
 from support import toy_clips
+from support.forked import forked
+from support.making import Doubler, compose
 from support.toy_assets import make_toy_assets
 from support.toy_model import make_toy_vae
-
-
-@dataclass(frozen=True)
-class Doubler:
-    """Doubles, and fails at a number."""
-
-    bad: int = -1
-
-    def __call__(self, number: int) -> int:
-        if number == self.bad:
-            raise ValueError(f"clip {number} is bad")
-        return 2 * number
+from support.waiting import HANG_S, await_ends, await_that
 
 
 @pytest.mark.parametrize("num_workers", [0, 2])
@@ -43,55 +31,24 @@ def test_results_come_in_order_and_failures_come_out(num_workers: int) -> None:
         list(make_in_workers(Doubler(bad=3), range(5), num_workers))
 
 
-@dataclass(frozen=True)
-class Sleeper:
-    """Writes the process it is in to a folder and sleeps for long."""
-
-    folder: Path
-
-    def __call__(self, number: int) -> int:
-        (self.folder / str(os.getpid())).touch()
-        time.sleep(100)
-        return number
-
-
-def compose(folder: Path) -> None:
-    with program():
-        list(make_in_workers(Sleeper(folder), range(4), 2))
-
-
-def await_that(is_so: Callable[[], bool], deadline_s: float = 60) -> None:
-    end = time.monotonic() + deadline_s
-    while not is_so():
-        assert time.monotonic() < end, f"not so within {deadline_s} s"
-        time.sleep(0.01)
-
-
-def is_running(process: str) -> bool:
-    try:
-        return Path(f"/proc/{process}/stat").read_text().rsplit(")", 1)[1].split()[0] != "Z"
-    except (FileNotFoundError, ProcessLookupError):
-        return False
-
-
 @pytest.mark.slow
-@pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="looks at processes in /proc")
+@pytest.mark.skipif(not hasattr(os, "pidfd_open"), reason="waits for another's child by pidfd")
 @pytest.mark.parametrize(("number", "status"), [(signal.SIGTERM, 143), (signal.SIGKILL, -9)])
 def test_workers_end_at_once_with_the_process_that_started_them(
     tmp_path: Path, number: int, status: int
 ) -> None:
     # Not a daemon, which may have no children.
-    process = multiprocessing.get_context("spawn").Process(target=compose, args=(tmp_path,))
+    process = forked().Process(target=compose, args=(tmp_path,))
     process.start()
     assert process.pid is not None
-    await_that(lambda: len(list(tmp_path.iterdir())) == 2)
-    workers = [path.name for path in tmp_path.iterdir()]
+    await_that(lambda: len(list(tmp_path.iterdir())) == 2, "two workers")
+    workers = [int(path.name) for path in tmp_path.iterdir()]
 
     os.kill(process.pid, number)
-    process.join(60)
+    process.join(HANG_S)
 
     assert process.exitcode == status
-    await_that(lambda: not any(is_running(worker) for worker in workers), 10)
+    await_ends(workers)
 
 
 def test_workers_encode_the_clips_that_one_process_encodes(tmp_path: Path) -> None:
@@ -147,6 +104,36 @@ def test_latents_hold_the_fill_that_the_model_says(tmp_path: Path) -> None:
     assert torch.equal(black.latents_SCTHW[[0, 1, 3]], bleed.latents_SCTHW[[0, 1, 3]])
     assert not torch.equal(black.latents_SCTHW[2], bleed.latents_SCTHW[2])
     assert cache_key(vae, source) != cache_key(vae, source, "bleed")
+
+
+def test_latents_that_are_not_finite_are_never_kept(tmp_path: Path) -> None:
+    source = SceneSource(make_toy_assets(tmp_path / "assets"), SceneRecipe(16, 16, 2, (1,)))
+    vae = make_vae(LinearVaeSize(z_dim=4, encoder_dim=16, decoder_dim=16))
+    with torch.no_grad():
+        # Finite in float32, infinite in the half precision of the shards.
+        vae.encoder.conv_in.weight.mul_(1e9)
+
+    with pytest.raises(NotFinite, match="encoding the clip"):
+        load_latents(tmp_path / "latents", vae, source, 1)
+
+    assert list((tmp_path / "latents").iterdir()) == []
+
+
+def test_a_shard_is_on_disk_before_it_has_its_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = SceneSource(make_toy_assets(tmp_path / "assets"), SceneRecipe(16, 16, 2, (1,)))
+    vae = make_vae(LinearVaeSize(z_dim=4, encoder_dim=16, decoder_dim=16))
+
+    def fail(path: Path) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(durable, "sync_file", fail)
+
+    with pytest.raises(OSError, match="No space"):
+        load_latents(tmp_path / "latents", vae, source, 1)
+
+    assert not list((tmp_path / "latents").glob("*.pt"))
 
 
 def test_projected_alphas_are_kept_on_disk_beside_what_the_encoder_made(tmp_path: Path) -> None:

@@ -81,8 +81,9 @@ def train(
     # --- what learns ---
     folder.mkdir(parents=True, exist_ok=True)
     accelerator = accelerator or Accelerator()
-    check_launch(accelerator, recipe.compute_dtype(accelerator.device))
-    called, *optimizers = accelerator.prepare(model, *make_optimizers(model, recipe))
+    dtype = recipe.compute_dtype(accelerator.device)
+    check_launch(accelerator, dtype)
+    called, *optimizers = accelerator.prepare(model, *make_optimizers(model, recipe, dtype))
     learner = accelerator.unwrap_model(called)
     trained = Trained(learner, optimizers, Ema(learner))
     first_step, is_writer = resume(folder, trained), accelerator.is_main_process

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from layert2v_model.precision import Choice, decide_precision
 from layert2v_training.limits import Count, Decay, NotNegative, Positive, WholeNumber
+from layert2v_training.muon import Float32Muon
 
 
 @dataclass(frozen=True)
@@ -65,8 +66,16 @@ def set_learning_rate(optimizers: list[torch.optim.Optimizer], rate: float) -> N
             group["lr"] = rate * group["lr_scale"]
 
 
-def make_optimizers(model: nn.Module, recipe: LoopRecipe) -> list[torch.optim.Optimizer]:
-    """Make the optimizers of a run; each group says its multiple of the rate as `lr_scale`."""
+def make_optimizers(
+    model: nn.Module, recipe: LoopRecipe, dtype: torch.dtype = torch.bfloat16
+) -> list[torch.optim.Optimizer]:
+    """Make the optimizers of a run; each group says its multiple of the rate as `lr_scale`.
+
+    Args:
+        model: Its parameters that require gradients learn.
+        recipe: Rates and decays.
+        dtype: In which the run multiplies matrices, Muon's among them.
+    """
     trained = {name: p for name, p in model.named_parameters() if p.requires_grad}
     matrices = [
         p for name, p in trained.items() if recipe.muon_scale and "blocks." in name and p.ndim == 2
@@ -83,8 +92,9 @@ def make_optimizers(model: nn.Module, recipe: LoopRecipe) -> list[torch.optim.Op
     ]
     if matrices:
         group = {"params": matrices, "lr_scale": recipe.muon_scale}
+        muon = torch.optim.Muon if dtype is torch.bfloat16 else Float32Muon
         optimizers.append(
-            torch.optim.Muon(
+            muon(
                 [group],
                 recipe.learning_rate,
                 weight_decay=recipe.weight_decay,

@@ -17,6 +17,8 @@ from layert2v_model.streams import stream_names, stream_seed
 from layert2v_model.transformer import LayerT2VTransformer3DModel
 from layert2v_training.captions import CaptionStates
 from layert2v_training.latents import LatentClip
+from layert2v_training.loop import autocast
+from layert2v_training.optimizers import LoopRecipe
 from layert2v_training.recipes import Recipe
 
 log = logging.getLogger(__name__)
@@ -37,9 +39,10 @@ class SampleSheet:
         captions: CaptionStates,
         clip: LatentClip,
         recipe: Recipe,
+        loop: LoopRecipe,
     ) -> None:
         self.model, self.vaes, self.captions = model, vaes, captions
-        self.recipe = recipe
+        self.recipe, self.loop = recipe, loop
         self.prompts = ShotPrompts("", clip.background_caption, clip.foreground_captions)
 
     def __call__(self, step: int) -> dict[str, float | Tensor]:
@@ -49,7 +52,9 @@ class SampleSheet:
             return {}
         self.model.eval()
         try:
-            return {"sheet": sheet_of(self._sample())}
+            # Frozen weights may be of a precision that only autocast brings together with others.
+            with autocast(self.model.device, self.loop):
+                return {"sheet": sheet_of(self._sample())}
         finally:
             self.model.train()
             self.captions.rest()

@@ -377,7 +377,7 @@ def run_joint(run: Run, stage: str, *, is_compiled: bool = False) -> None:
         name,
         channel_weights(vae) if is_linear(vae) else None,
         decoded,
-        SampleSheet(model, (vae, alpha_vae), captions, clips[0], run.recipe),
+        SampleSheet(model, (vae, alpha_vae), captions, clips[0], run.recipe, recipe.loop),
     )
 
 

@@ -24,17 +24,17 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1alayert2v/v1/artifact.proto\x12\x0blayert2v.v1\"\xca\x01\n\x08\x41rtifact\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\'\n\x04kind\x18\x02 \x01(\x0e\x32\x19.layert2v.v1.ArtifactKind\x12+\n\x06\x66ormat\x18\x03 \x01(\x0e\x32\x1b.layert2v.v1.ArtifactFormat\x12\x13\n\x0blayer_index\x18\x04 \x01(\x05\x12\x13\n\x0b\x66rame_index\x18\x05 \x01(\x05\x12\x0c\n\x04path\x18\x06 \x01(\t\x12\x12\n\nsize_bytes\x18\x07 \x01(\x03\x12\x0e\n\x06sha256\x18\x08 \x01(\t\"M\n\x14ListArtifactsRequest\x12\x0e\n\x06parent\x18\x01 \x01(\t\x12\x11\n\tpage_size\x18\x02 \x01(\x05\x12\x12\n\npage_token\x18\x03 \x01(\t\"Z\n\x15ListArtifactsResponse\x12(\n\tartifacts\x18\x01 \x03(\x0b\x32\x15.layert2v.v1.Artifact\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"F\n\x13ReadArtifactRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0e\n\x06offset\x18\x02 \x01(\x03\x12\x11\n\tif_sha256\x18\x03 \x01(\t\"=\n\x12ReadArtifactHeader\x12\'\n\x08\x61rtifact\x18\x01 \x01(\x0b\x32\x15.layert2v.v1.Artifact\"A\n\x11ReadArtifactChunk\x12\x0e\n\x06offset\x18\x01 \x01(\x03\x12\x0c\n\x04\x64\x61ta\x18\x02 \x01(\x0c\x12\x0e\n\x06\x63rc32c\x18\x03 \x01(\x07\"9\n\x13ReadArtifactTrailer\x12\x0e\n\x06sha256\x18\x01 \x01(\t\x12\x12\n\nsize_bytes\x18\x02 \x01(\x03\"\xb7\x01\n\x14ReadArtifactResponse\x12\x31\n\x06header\x18\x01 \x01(\x0b\x32\x1f.layert2v.v1.ReadArtifactHeaderH\x00\x12/\n\x05\x63hunk\x18\x02 \x01(\x0b\x32\x1e.layert2v.v1.ReadArtifactChunkH\x00\x12\x33\n\x07trailer\x18\x03 \x01(\x0b\x32 .layert2v.v1.ReadArtifactTrailerH\x00\x42\x06\n\x04part*\xd1\x01\n\x0c\x41rtifactKind\x12\x1d\n\x19\x41RTIFACT_KIND_UNSPECIFIED\x10\x00\x12\x16\n\x12\x41RTIFACT_KIND_FULL\x10\x01\x12\x1c\n\x18\x41RTIFACT_KIND_BACKGROUND\x10\x02\x12\x1c\n\x18\x41RTIFACT_KIND_FOREGROUND\x10\x03\x12\x17\n\x13\x41RTIFACT_KIND_MATTE\x10\x04\x12\x1a\n\x16\x41RTIFACT_KIND_MANIFEST\x10\x05\x12\x19\n\x15\x41RTIFACT_KIND_LATENTS\x10\x06*\x9e\x01\n\x0e\x41rtifactFormat\x12\x1f\n\x1b\x41RTIFACT_FORMAT_UNSPECIFIED\x10\x00\x12\x17\n\x13\x41RTIFACT_FORMAT_EXR\x10\x01\x12\x17\n\x13\x41RTIFACT_FORMAT_PNG\x10\x02\x12\x18\n\x14\x41RTIFACT_FORMAT_JSON\x10\x03\x12\x1f\n\x1b\x41RTIFACT_FORMAT_SAFETENSORS\x10\x04\x32\xc0\x01\n\x0f\x41rtifactService\x12V\n\rListArtifacts\x12!.layert2v.v1.ListArtifactsRequest\x1a\".layert2v.v1.ListArtifactsResponse\x12U\n\x0cReadArtifact\x12 .layert2v.v1.ReadArtifactRequest\x1a!.layert2v.v1.ReadArtifactResponse0\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1alayert2v/v1/artifact.proto\x12\x0blayert2v.v1\"\xca\x01\n\x08\x41rtifact\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\'\n\x04kind\x18\x02 \x01(\x0e\x32\x19.layert2v.v1.ArtifactKind\x12+\n\x06\x66ormat\x18\x03 \x01(\x0e\x32\x1b.layert2v.v1.ArtifactFormat\x12\x13\n\x0blayer_index\x18\x04 \x01(\x05\x12\x13\n\x0b\x66rame_index\x18\x05 \x01(\x05\x12\x0c\n\x04path\x18\x06 \x01(\t\x12\x12\n\nsize_bytes\x18\x07 \x01(\x03\x12\x0e\n\x06sha256\x18\x08 \x01(\t\"M\n\x14ListArtifactsRequest\x12\x0e\n\x06parent\x18\x01 \x01(\t\x12\x11\n\tpage_size\x18\x02 \x01(\x05\x12\x12\n\npage_token\x18\x03 \x01(\t\"Z\n\x15ListArtifactsResponse\x12(\n\tartifacts\x18\x01 \x03(\x0b\x32\x15.layert2v.v1.Artifact\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"F\n\x13ReadArtifactRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0e\n\x06offset\x18\x02 \x01(\x03\x12\x11\n\tif_sha256\x18\x03 \x01(\t\"=\n\x12ReadArtifactHeader\x12\'\n\x08\x61rtifact\x18\x01 \x01(\x0b\x32\x15.layert2v.v1.Artifact\"_\n\x11ReadArtifactChunk\x12\x0e\n\x06offset\x18\x01 \x01(\x03\x12\x0c\n\x04\x64\x61ta\x18\x02 \x01(\x0c\x12\x0e\n\x06\x63rc32c\x18\x03 \x01(\x07\x12\x12\n\x05\x63rc32\x18\x04 \x01(\x07H\x00\x88\x01\x01\x42\x08\n\x06_crc32\"9\n\x13ReadArtifactTrailer\x12\x0e\n\x06sha256\x18\x01 \x01(\t\x12\x12\n\nsize_bytes\x18\x02 \x01(\x03\"\xb7\x01\n\x14ReadArtifactResponse\x12\x31\n\x06header\x18\x01 \x01(\x0b\x32\x1f.layert2v.v1.ReadArtifactHeaderH\x00\x12/\n\x05\x63hunk\x18\x02 \x01(\x0b\x32\x1e.layert2v.v1.ReadArtifactChunkH\x00\x12\x33\n\x07trailer\x18\x03 \x01(\x0b\x32 .layert2v.v1.ReadArtifactTrailerH\x00\x42\x06\n\x04part*\xd1\x01\n\x0c\x41rtifactKind\x12\x1d\n\x19\x41RTIFACT_KIND_UNSPECIFIED\x10\x00\x12\x16\n\x12\x41RTIFACT_KIND_FULL\x10\x01\x12\x1c\n\x18\x41RTIFACT_KIND_BACKGROUND\x10\x02\x12\x1c\n\x18\x41RTIFACT_KIND_FOREGROUND\x10\x03\x12\x17\n\x13\x41RTIFACT_KIND_MATTE\x10\x04\x12\x1a\n\x16\x41RTIFACT_KIND_MANIFEST\x10\x05\x12\x19\n\x15\x41RTIFACT_KIND_LATENTS\x10\x06*\x9e\x01\n\x0e\x41rtifactFormat\x12\x1f\n\x1b\x41RTIFACT_FORMAT_UNSPECIFIED\x10\x00\x12\x17\n\x13\x41RTIFACT_FORMAT_EXR\x10\x01\x12\x17\n\x13\x41RTIFACT_FORMAT_PNG\x10\x02\x12\x18\n\x14\x41RTIFACT_FORMAT_JSON\x10\x03\x12\x1f\n\x1b\x41RTIFACT_FORMAT_SAFETENSORS\x10\x04\x32\xc0\x01\n\x0f\x41rtifactService\x12V\n\rListArtifacts\x12!.layert2v.v1.ListArtifactsRequest\x1a\".layert2v.v1.ListArtifactsResponse\x12U\n\x0cReadArtifact\x12 .layert2v.v1.ReadArtifactRequest\x1a!.layert2v.v1.ReadArtifactResponse0\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'layert2v.v1.artifact_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_ARTIFACTKIND']._serialized_start=867
-  _globals['_ARTIFACTKIND']._serialized_end=1076
-  _globals['_ARTIFACTFORMAT']._serialized_start=1079
-  _globals['_ARTIFACTFORMAT']._serialized_end=1237
+  _globals['_ARTIFACTKIND']._serialized_start=897
+  _globals['_ARTIFACTKIND']._serialized_end=1106
+  _globals['_ARTIFACTFORMAT']._serialized_start=1109
+  _globals['_ARTIFACTFORMAT']._serialized_end=1267
   _globals['_ARTIFACT']._serialized_start=44
   _globals['_ARTIFACT']._serialized_end=246
   _globals['_LISTARTIFACTSREQUEST']._serialized_start=248
@@ -46,11 +46,11 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_READARTIFACTHEADER']._serialized_start=491
   _globals['_READARTIFACTHEADER']._serialized_end=552
   _globals['_READARTIFACTCHUNK']._serialized_start=554
-  _globals['_READARTIFACTCHUNK']._serialized_end=619
-  _globals['_READARTIFACTTRAILER']._serialized_start=621
-  _globals['_READARTIFACTTRAILER']._serialized_end=678
-  _globals['_READARTIFACTRESPONSE']._serialized_start=681
-  _globals['_READARTIFACTRESPONSE']._serialized_end=864
-  _globals['_ARTIFACTSERVICE']._serialized_start=1240
-  _globals['_ARTIFACTSERVICE']._serialized_end=1432
+  _globals['_READARTIFACTCHUNK']._serialized_end=649
+  _globals['_READARTIFACTTRAILER']._serialized_start=651
+  _globals['_READARTIFACTTRAILER']._serialized_end=708
+  _globals['_READARTIFACTRESPONSE']._serialized_start=711
+  _globals['_READARTIFACTRESPONSE']._serialized_end=894
+  _globals['_ARTIFACTSERVICE']._serialized_start=1270
+  _globals['_ARTIFACTSERVICE']._serialized_end=1462
 # @@protoc_insertion_point(module_scope)

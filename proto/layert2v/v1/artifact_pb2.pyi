@@ -243,20 +243,26 @@ class ReadArtifactChunk(google.protobuf.message.Message):
     OFFSET_FIELD_NUMBER: builtins.int
     DATA_FIELD_NUMBER: builtins.int
     CRC32C_FIELD_NUMBER: builtins.int
+    CRC32_FIELD_NUMBER: builtins.int
     offset: builtins.int
     """Position of the first byte in the whole artifact."""
     data: builtins.bytes
     """At most 1 MiB."""
     crc32c: builtins.int
     """CRC32C (Castagnoli) of `data`."""
+    crc32: builtins.int
+    """CRC32 (ISO-HDLC, as zlib has it) of `data`, for clients to whom CRC32C is slow."""
     def __init__(
         self,
         *,
         offset: builtins.int = ...,
         data: builtins.bytes = ...,
         crc32c: builtins.int = ...,
+        crc32: builtins.int | None = ...,
     ) -> None: ...
-    def ClearField(self, field_name: typing.Literal["crc32c", b"crc32c", "data", b"data", "offset", b"offset"]) -> None: ...
+    def HasField(self, field_name: typing.Literal["_crc32", b"_crc32", "crc32", b"crc32"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["_crc32", b"_crc32", "crc32", b"crc32", "crc32c", b"crc32c", "data", b"data", "offset", b"offset"]) -> None: ...
+    def WhichOneof(self, oneof_group: typing.Literal["_crc32", b"_crc32"]) -> typing.Literal["crc32"] | None: ...
 
 global___ReadArtifactChunk = ReadArtifactChunk
 

@@ -62,7 +62,7 @@ class ArtifactServiceServicer(object):
     def ReadArtifact(self, request, context):
         """Streams one artifact: a header, chunks of at most 1 MiB, a trailer.
         NOT_FOUND: no such artifact. OUT_OF_RANGE: offset past the end. DATA_LOSS: the stored file
-        does not match its hash. INVALID_ARGUMENT: malformed name, negative offset.
+        does not match the checksums of its publication. INVALID_ARGUMENT: malformed name, negative offset.
         FAILED_PRECONDITION: `if_sha256` names another content.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)

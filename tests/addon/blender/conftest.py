@@ -38,6 +38,15 @@ def pytest_collection_modifyitems(items):
             item.add_marker(pytest.mark.blender)
 
 
+@pytest.fixture(autouse=True)
+def unsaved(tmp_path, monkeypatch):
+    """Keep media of unsaved files out of the real folder for them."""
+    from blender_addon.ui import preferences
+
+    monkeypatch.setattr(preferences, "chosen_folder", lambda: str(tmp_path / "unsaved"))
+    return tmp_path / "unsaved"
+
+
 @pytest.fixture
 def bpy():
     with fresh_blender() as fresh:

@@ -128,10 +128,7 @@ def test_a_scene_of_another_rate_repeats_frames(saved, backend, tmp_path):
     assert difference <= 2
 
 
-def test_an_unsaved_file_keeps_its_media_in_the_users_folder(bpy, backend, tmp_path, monkeypatch):
-    from blender_addon.scene import project
-
-    monkeypatch.setattr(project, "unsaved_folder", lambda: tmp_path / "unsaved")
+def test_an_unsaved_file_keeps_its_media_in_the_users_folder(bpy, backend, tmp_path):
     connect(bpy, backend.address)
 
     generate(bpy, "a red ball")

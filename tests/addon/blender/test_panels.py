@@ -1,11 +1,14 @@
 """Panels cannot be drawn without a window: they are drawn into a layout that checks each call
 against what this Blender's real layout knows."""
 
+import sys
 import types
 
 from layert2v.v1 import job_pb2, system_pb2
 from support.blender_session import fill_shot, generate, pump_until, select, strip_named
 from support.fake_backend import invalid_shot
+
+NO_JOBS = ["No jobs", "layert2v.import_take"]
 
 
 class CheckedLayout:
@@ -78,7 +81,7 @@ def test_the_backend_panel_shows_the_link_and_its_version(saved):
     notes = draw(saved, "LAYERT2V_PT_connection")
 
     assert "Connected, version 0.1.0" in notes
-    assert "layert2v.backend_start" in notes
+    assert "layert2v.backend_start" not in notes
 
 
 def test_the_backend_panel_says_why_there_is_no_link(saved, backend):
@@ -171,7 +174,7 @@ def test_an_empty_foreground_is_told_when_it_arrives_until_dismissed(saved, back
 
     assert "Foreground 2 is empty in take 1" in told
     assert "Foreground 1" not in told
-    assert not draw(saved, "LAYERT2V_PT_jobs")
+    assert draw(saved, "LAYERT2V_PT_jobs") == NO_JOBS
     select(saved, strip_named(saved, "Foreground 2"))
     assert "Empty in all 9 frames" in " ".join(draw(saved, "LAYERT2V_PT_layer"))
 
@@ -180,7 +183,7 @@ def test_a_foreground_that_comes_late_is_told_with_its_layer_only(saved, backend
     backend.script.empty_frames = [6]
     generate(saved, "a red ball")
 
-    assert not draw(saved, "LAYERT2V_PT_jobs")
+    assert draw(saved, "LAYERT2V_PT_jobs") == NO_JOBS
     select(saved, strip_named(saved, "Foreground 1"))
     assert "Not there in 6 of 9 frames." in draw(saved, "LAYERT2V_PT_layer")
 
@@ -324,3 +327,178 @@ def test_what_the_model_did_not_know_is_told_when_the_take_arrives_and_kept(save
     assert "Empty in all 9 frames" in told
     select(saved, strip_named(saved, "Background"))
     assert "knows" not in " ".join(draw(saved, "LAYERT2V_PT_layer"))
+
+
+def lose_link(backend):
+    from blender_addon.scene.runtime import runtime
+
+    backend.stop()
+    runtime.session.probe()
+    pump_until(lambda: runtime.board.is_up is False, "the lost link")
+
+
+def begin(bpy, backend):
+    from blender_addon.scene.runtime import runtime
+
+    backend.script.hold = True
+    fill_shot(bpy, "a red ball")
+    bpy.ops.layert2v.generate()
+    pump_until(lambda: any(view.progress for view in runtime.board.active), "progress")
+
+
+def test_a_job_whose_backend_is_gone_says_that_it_waits_and_offers_to_start_one(saved, backend):
+    begin(saved, backend)
+    lose_link(backend)
+
+    notes = draw(saved, "LAYERT2V_PT_jobs")
+
+    assert "Waiting for the backend" in notes
+    assert "layert2v.backend_start" in notes
+    assert not any("denoising" in note for note in notes)
+
+
+def test_a_cancel_that_is_not_heard_yet_can_be_dismissed_from_its_row(saved, backend):
+    from blender_addon.scene.runtime import runtime
+
+    begin(saved, backend)
+    lose_link(backend)
+    saved.ops.layert2v.cancel()
+    pump_until(lambda: runtime.board.active[0].record.is_cancel_pending, "the promise")
+
+    notes = draw(saved, "LAYERT2V_PT_jobs")
+    assert "Cancelled once the backend answers" in notes
+    assert "layert2v.dismiss" in notes
+    assert "layert2v.cancel" not in notes
+    saved.ops.layert2v.dismiss()
+    assert draw(saved, "LAYERT2V_PT_jobs") == NO_JOBS
+
+
+def test_a_waiting_take_says_why_and_offers_import_and_dismissal(saved, backend):
+    from blender_addon import compat
+    from blender_addon.scene.runtime import runtime
+
+    generate(saved, "a red ball")
+    select(saved, strip_named(saved, "Foreground 1"))
+    saved.ops.layert2v.regenerate(prompt="a green ball")
+    compat.strips(saved.context.scene.sequence_editor).remove(strip_named(saved, "Foreground 1"))
+    pump_until(lambda: any(view.waiting for view in runtime.board.ready), "the take")
+
+    notes = draw(saved, "LAYERT2V_PT_jobs")
+
+    assert "The strips of foreground 1 were deleted" in " ".join(notes)
+    assert "layert2v.import_now" in notes
+    assert "layert2v.dismiss" in notes
+
+
+def test_a_take_of_another_file_is_named_with_its_file_and_prompt(saved, backend, tmp_path):
+    from blender_addon.scene.runtime import runtime
+
+    begin(saved, backend)
+    saved.ops.wm.read_homefile(use_empty=True)
+    saved.ops.wm.save_as_mainfile(filepath=str(tmp_path / "other.blend"))
+    backend.finish()
+    pump_until(lambda: any(view.waiting for view in runtime.board.ready), "the take")
+
+    told = " ".join(draw(saved, "LAYERT2V_PT_jobs"))
+
+    assert "a red ball" in told
+    assert "edit.blend" in told
+    assert "layert2v.import_now" not in told
+
+
+def test_a_failed_job_of_another_file_is_only_counted(saved, backend, tmp_path):
+    backend.script.refusals["CreateJob"].append(invalid_shot("shot.width", "97: choose 96."))
+    generate(saved, "a red ball")
+    saved.ops.wm.read_homefile(use_empty=True)
+    saved.ops.wm.save_as_mainfile(filepath=str(tmp_path / "other.blend"))
+
+    notes = draw(saved, "LAYERT2V_PT_jobs")
+
+    assert notes[0] == "1 failed in other files"
+    assert "layert2v.retry" not in notes
+
+
+def test_panels_keep_their_places(saved):
+    names = ("shot", "layer", "jobs", "connection")
+    panels = [getattr(saved.types, f"LAYERT2V_PT_{name}") for name in names]
+
+    assert [panel.bl_order for panel in panels] == [0, 1, 2, 3]
+    assert "poll" not in vars(saved.types.LAYERT2V_PT_jobs)
+
+
+def test_the_shot_panel_has_nothing_that_changes_the_scene_beside_generate(saved):
+    fill_shot(saved, "a red ball")
+
+    assert "layert2v.match_scene" not in draw(saved, "LAYERT2V_PT_shot")
+
+
+def test_a_model_that_is_denoising_is_loaded(saved, backend):
+    from blender_addon.scene.runtime import runtime
+
+    backend.script.is_model_loaded = False
+    runtime.session.probe()
+    pump_until(lambda: not runtime.board.info.is_model_loaded, "the news")
+    assert "model not loaded yet" in draw(saved, "LAYERT2V_PT_connection")[0]
+
+    begin(saved, backend)
+
+    assert "not loaded" not in draw(saved, "LAYERT2V_PT_connection")[0]
+
+
+def test_an_intended_stop_is_no_error_and_a_failed_start_says_why(bpy, backend, tmp_path):
+    from blender_addon.core.launcher import LaunchState
+    from blender_addon.scene.runtime import runtime
+
+    script = tmp_path / "backend.py"
+    script.write_text("import sys; sys.stdin.read()")
+    address = f"127.0.0.1:{backend.port}"
+    backend.stop()
+    bpy.ops.layert2v.backend_start(command=f"{sys.executable} {script}", address=address)
+    pump_until(lambda: runtime.board.is_up is False, "the news")
+    bpy.ops.layert2v.backend_stop()
+    pump_until(lambda: runtime.launcher.state is LaunchState.STOPPED, "the end")
+    assert draw(bpy, "LAYERT2V_PT_connection")[0] == "Stopped"
+
+    script.write_text("raise SystemExit('layert2v-backend: another backend uses the folder X')")
+    bpy.ops.layert2v.backend_start(command=f"{sys.executable} {script}", address=address)
+    pump_until(lambda: runtime.launcher.state is LaunchState.ENDED, "the end")
+
+    told = " ".join(draw(bpy, "LAYERT2V_PT_connection"))
+    assert "The backend did not start: another backend uses the folder X." in told
+
+
+def test_a_backend_that_answers_is_not_started_again(saved, backend):
+    from blender_addon.scene.runtime import runtime
+
+    result = saved.ops.layert2v.backend_start(command=sys.executable, address=backend.address)
+
+    assert result == {"CANCELLED"}
+    assert not runtime.launcher.is_running
+
+
+def test_takes_on_disk_are_found_in_the_add_menu(saved):
+    from blender_addon.ui import panels
+
+    layout = CheckedLayout(saved)
+    stand_in = types.SimpleNamespace(layout=layout)
+    panels.draw_in_add_menu(stand_in, saved.context)
+    panels.draw_in_strip_menu(stand_in, saved.context)
+
+    assert layout.notes == ["layert2v.import_take", "layert2v.match_scene"]
+
+
+def test_an_equal_shot_within_a_second_is_a_question(saved, backend, monkeypatch):
+    from blender_addon.scene import requests
+
+    fill_shot(saved, "a red ball")
+    assert not requests.is_repeated(saved.context.scene)
+    saved.ops.layert2v.generate()
+    sent_at = requests.runtime.last_sent[0]
+    monkeypatch.setattr(requests, "time", types.SimpleNamespace(monotonic=lambda: sent_at + 0.5))
+
+    assert requests.is_repeated(saved.context.scene)
+    saved.context.scene.layert2v.foregrounds[0].prompt = "a blue ball"
+    assert not requests.is_repeated(saved.context.scene)
+    saved.context.scene.layert2v.foregrounds[0].prompt = "a red ball"
+    monkeypatch.setattr(requests, "time", types.SimpleNamespace(monotonic=lambda: sent_at + 1.5))
+    assert not requests.is_repeated(saved.context.scene)

@@ -46,7 +46,7 @@ def test_one_layer_is_replaced_in_place_and_the_others_stay(saved, backend, tmp_
     }
     old = hashes(saved, strip_named(saved, "Foreground 1"))
 
-    regenerate(saved, "Foreground 1", prompt="a green ball", seed=77)
+    regenerate(saved, "Foreground 1", prompt="a green ball", seed="77")
 
     after = {s.name: (s.channel, compat.span(s)) for s in compat.all_strips(saved.context.scene)}
     assert after == before
@@ -65,7 +65,7 @@ def test_one_layer_is_replaced_in_place_and_the_others_stay(saved, backend, tmp_
 def test_kept_layers_are_asked_for_by_the_jobs_that_are_shown(saved, backend):
     generate(saved, "a red ball", "a blue ball")
     regenerate(saved, "Foreground 1", prompt="a green ball")
-    regenerate(saved, "Foreground 2", seed=9)
+    regenerate(saved, "Foreground 2", seed="9")
 
     request = backend.script.create_requests[-1].shot
 

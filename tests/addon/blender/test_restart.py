@@ -1,5 +1,7 @@
 """What becomes of jobs when Blender ends, or opens another file, before they are done."""
 
+import sys
+
 from support.blender_session import (
     connect,
     fill_shot,
@@ -134,3 +136,41 @@ def test_a_take_does_not_go_into_another_file(bpy, backend, tmp_path):
     pump()
 
     assert strips_of(bpy) == []
+
+
+def test_session_jobs_and_local_backend_survive_registering_again(bpy, backend, tmp_path):
+    import blender_addon
+    from blender_addon.scene import pump
+    from blender_addon.scene.runtime import runtime
+
+    script = tmp_path / "backend.py"
+    script.write_text("import sys; sys.stdin.read()")
+    command = f"{sys.executable} {script}"
+    bpy.ops.layert2v.backend_start(command=command, address=backend.address)
+    begin(bpy, backend, tmp_path / "edit.blend")
+    session = runtime.session
+
+    blender_addon.unregister()
+    blender_addon.register()
+    pump.close_if_gone()
+
+    assert runtime.launcher.is_running
+    assert runtime.session is session
+    assert len(runtime.board.active) == 1
+    backend.finish()
+    wait_for_settled()
+    assert len(strips_of(bpy)) == 4
+
+
+def test_what_was_started_ends_when_the_add_on_is_gone(bpy, backend, tmp_path):
+    import blender_addon
+    from blender_addon.scene import pump
+    from blender_addon.scene.runtime import runtime
+
+    connect(bpy, backend.address)
+    blender_addon.unregister()
+    assert runtime.session is not None
+    pump.close_if_gone()
+
+    assert runtime.session is None
+    blender_addon.register()

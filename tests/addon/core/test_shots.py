@@ -5,6 +5,7 @@ from blender_addon.core.shots import (
     check_shot,
     layer_name,
     new_shot,
+    parse_seed,
     regenerated,
     shot_from_json,
     shot_to_json,
@@ -74,3 +75,14 @@ def test_a_shot_survives_json():
 
 def test_layers_have_names_for_people():
     assert [layer_name(index) for index in (-1, 0, 2)] == ["full", "background", "foreground 2"]
+
+
+def test_seeds_have_up_to_63_bits_and_an_empty_one_is_drawn():
+    assert parse_seed(" 9223372036854775807 ") == 2**63 - 1
+    assert 0 <= parse_seed("") < 2**31
+
+
+@pytest.mark.parametrize("text", ["-1", "a", "1.5", "9223372036854775808", "0" * 30, "\u0661"])
+def test_a_seed_that_is_none_is_told(text):
+    with pytest.raises(ShotProblem, match="no whole number from 0 to 9223372036854775807"):
+        parse_seed(text)
