@@ -88,7 +88,7 @@ def is_editable(scene: Any) -> bool:
 
 def session_uid(scene: Any) -> Any:
     """Name a scene for as long as the file is open; undo keeps it, a copy gets another."""
-    return scene.session_uid
+    return getattr(scene, "session_uid", scene.name)
 
 
 def sequencer_scene(context: Any) -> Any:
@@ -161,7 +161,7 @@ def blocked_channels(scene: Any) -> set[int]:
 def prefetch_off(scene: Any) -> Iterator[None]:
     """Keep the prefetch thread away while strips change: it reads them without a lock."""
     editor = scene.sequence_editor
-    was_on = editor.use_prefetch
+    was_on = editor is not None and editor.use_prefetch
     if was_on:
         editor.use_prefetch = False
     try:

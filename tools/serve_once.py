@@ -1,6 +1,8 @@
-"""Serve an exported model by the backend, generate one shot through the client, and stop.
+r"""Serve an exported model by the backend, generate one shot through the client, and stop.
 
     python tools/serve_once.py runs/debug/model --out runs/debug/take
+    python tools/serve_once.py models/crab --out takes/crab --background "a sandy beach" \
+        --foreground "a crab standing still" --steps 12
 
 Shows that what was trained is served. Writes every layer's PNG files into `--out` and prints the
 folder of each layer. The backend listens on a free port of the loopback interface.
@@ -62,21 +64,36 @@ def backend(model: Path, out: Path) -> Iterator[str]:
                 process.kill()
 
 
-async def take_one(address: str, model_id: str, out: Path) -> list[Path]:
-    """Generate one shot of one step with the model; return the folders its layers lie in.
+async def take_one(
+    address: str,
+    model_id: str,
+    out: Path,
+    prompts: tuple[str, str] = PROMPTS,
+    seed: int = 1,
+    num_steps: int = 1,
+) -> list[Path]:
+    """Generate one shot with the model; return the folders its layers lie in.
+
+    Args:
+        address: Of the backend.
+        model_id: Of the model that it serves.
+        out: Folder for the layers.
+        prompts: Of the background and of one foreground.
+        seed: Of the shot.
+        num_steps: Steps of sampling; one shows no more than that the model is served.
 
     Raises:
         NotServed: The shot failed; says the backend's reason.
     """
-    background, foreground = PROMPTS
+    background, foreground = prompts
     shot = Shot(
         layers=(
             LayerSpec(LayerRole.BACKGROUND, background),
             LayerSpec(LayerRole.FOREGROUND, foreground),
         ),
         model=model_id,
-        seed=1,
-        num_inference_steps=1,
+        seed=seed,
+        num_inference_steps=num_steps,
     )
     async with Client.connect(address) as client:
         job = await client.create_job(shot, request_id=str(uuid.uuid4()))
@@ -104,11 +121,19 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("model", type=Path, help="exported model folder")
     parser.add_argument("--out", type=Path, required=True, help="folder for the take")
+    parser.add_argument("--background", default=PROMPTS[0], help="its prompt")
+    parser.add_argument("--foreground", default=PROMPTS[1], help="its prompt")
+    parser.add_argument("--seed", type=int, default=1, help="of the shot")
+    parser.add_argument("--steps", type=int, default=1, help="of sampling; 1 is only a test")
     arguments = parser.parse_args()
+    prompts = (arguments.background, arguments.foreground)
     try:
         model_id = json.loads((arguments.model / "layert2v.json").read_text())["id"]
         with backend(arguments.model, arguments.out) as address:
-            folders = asyncio.run(take_one(address, model_id, arguments.out))
+            take = take_one(
+                address, model_id, arguments.out, prompts, arguments.seed, arguments.steps
+            )
+            folders = asyncio.run(take)
     except (NotServed, OSError) as error:
         raise SystemExit(f"{arguments.model} was not served: {error}") from None
     print(f"{model_id} was served; the layers of one shot lie in")

@@ -6,6 +6,7 @@ in the journal first.
 
 import asyncio
 import time
+import traceback
 from collections.abc import Callable
 from contextlib import aclosing
 from dataclasses import replace
@@ -237,16 +238,22 @@ class Scheduler(Queries):
             last = Failed(JobError(refused.reason, refused.message))
         except WorkerNotStarted as failure:
             last = Failed(JobError("WORKER_NOT_STARTED", str(failure)))
-        except OSError as failure:
-            log.exception("attempt_failed", job=job.id, attempt=job.attempt)
-            message = f"the job could not be run ({words_of(failure)}): mend that and try again"
-            last = Failed(JobError("INTERNAL", message))
         except WorkerLost as lost:
             await self._lose(job, lost)
             return
-        if isinstance(last, Stopped) and (await self.get(job.id)).state is JobState.RUNNING:
-            await self._lose(job, WorkerLost("the worker stopped without being asked"))
-            return
+        except StaleAttempt:
+            raise
+        # The border where a job meets its owner: whatever the system or a bug raises is this job's
+        # failure, and the door goes on.
+        except Exception as failure:  # noqa: BLE001
+            last = Failed(_error_of(failure))
+            frames = traceback.format_tb(failure.__traceback__)[-8:]
+            log.error("attempt_failed", job=job.id, kind=type(failure).__name__, frames=frames)
+        if isinstance(last, Stopped):
+            current = await self._insist(self._journal.get, job.id)
+            if current.state is JobState.RUNNING:
+                await self._lose(job, WorkerLost("the worker stopped without being asked"))
+                return
         ended = await self._write_end(job, last)
         log.info("attempt_ended", job=job.id, attempt=job.attempt, state=ended.state.value)
 
@@ -335,6 +342,14 @@ class Scheduler(Queries):
             kept=tuple(kept),
             unknown_words=job.unknown_words,
         )
+
+
+def _error_of(failure: Exception) -> JobError:
+    """Word a failure of the front door itself, without Python's text or a path."""
+    why = "a fault of its own, see its log"
+    if isinstance(failure, OSError):
+        why = words_of(failure)
+    return JobError("INTERNAL", f"the backend could not run the job ({why}): try again")
 
 
 def _carried_over(artifact: Artifact, layer_index: int) -> Artifact:

@@ -11,6 +11,7 @@ import logging
 import os
 import threading
 import uuid
+from collections.abc import Iterable
 from pathlib import Path
 
 from .paths import JOURNAL_PREFIX, JOURNAL_SUFFIX
@@ -95,6 +96,23 @@ class Journal:
         _append(draft, list(kept.values()))
         os.replace(draft, self.path)
         self._num_lines = len(kept)
+
+
+def merged(journals: Iterable[Journal]) -> dict[str, tuple[JobRecord, Journal]]:
+    """Read several journals that may hold the same requests, as after a first save.
+
+    Gives the record that counts of every request, and the journal that has it.
+    """
+    found: dict[str, tuple[JobRecord, Journal]] = {}
+    for journal in journals:
+        for request_id, record in journal.records().items():
+            if request_id not in found:
+                found[request_id] = record, journal
+                continue
+            known, known_journal = found[request_id]
+            is_later = record.revision >= known.revision
+            found[request_id] = latest(known, record), journal if is_later else known_journal
+    return found
 
 
 def _append(path: Path, records: list[JobRecord]) -> None:

@@ -92,6 +92,8 @@ class Launcher:
         self._process: subprocess.Popen[bytes] | None = None
         self._folder: tempfile.TemporaryDirectory[str] | None = None
         self._stopping = False
+        self.address = ""
+        """Where the backend that was started last listens."""
 
     @property
     def state(self) -> LaunchState:
@@ -113,7 +115,8 @@ class Launcher:
     @property
     def is_stopped_on_purpose(self) -> bool:
         """Whether the backend was asked to stop and has."""
-        return self._stopping and self.state is LaunchState.STOPPED
+        was_started = self._process is not None
+        return was_started and self._stopping and self.state is LaunchState.STOPPED
 
     def failure(self) -> str:
         """Say in a sentence why the backend has ended by itself."""
@@ -146,7 +149,7 @@ class Launcher:
         arguments += ["--ready-file", str(self._ready_file)]
         if state_folder:
             arguments += ["--state", state_folder]
-        self._stopping = False
+        self._stopping, self.address = False, address
         with self._log_file.open("wb") as log:
             try:
                 self._process = subprocess.Popen(

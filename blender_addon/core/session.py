@@ -9,7 +9,7 @@ import asyncio
 import logging
 import queue
 import threading
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -30,7 +30,7 @@ from layert2v_client import (
 
 from .events import Event, FetchProgressed, LinkDown, LinkUp, Logged, ProgressChanged, RecordChanged
 from .fetch import fetch_take
-from .journal import Journal
+from .journal import Journal, merged
 from .records import JobRecord, RecordState
 
 FIRST_PROBE_S = 0.1
@@ -90,12 +90,12 @@ class Session:
         """Run a request to its end: create, watch, fetch. One that has a job goes on with it."""
         self._call(self._begin, record, journal)
 
-    def attach(self, journal: Journal, project_uid: str) -> None:
-        """Go on with every unfinished request of a project, as its journal says.
+    def attach(self, journals: Sequence[Journal], project_uid: str) -> None:
+        """Go on with every unfinished request of a project, as its journals say.
 
         Requests to other backends are left alone, but takes that wait here are announced.
         """
-        self._call(self._attach, journal, project_uid)
+        self._call(self._attach, journals, project_uid)
 
     def cancel(self, record: JobRecord, journal: Journal) -> None:
         """Promise that a request ends: journal it, and tell the backend until it has heard."""
@@ -186,8 +186,8 @@ class Session:
             finally:
                 self._wake.clear()
 
-    def _attach(self, journal: Journal, project_uid: str) -> None:
-        for record in journal.records().values():
+    def _attach(self, journals: Sequence[Journal], project_uid: str) -> None:
+        for record, journal in merged(journals).values():
             if record.project_uid != project_uid or record.request_id in self._tasks:
                 continue
             if record.state.is_active and record.address == self.address:
@@ -379,7 +379,10 @@ class Session:
         if self._live[request_id][0].error:
             self._change(request_id, error="")
         if job is not None and not job.state.is_terminal:
-            job = await self._watch(request_id)
+            try:
+                job = await self._watch(request_id)
+            except ClientError:  # it was heard; how the job ended cannot be told any more
+                job = None
         is_made = job is not None and job.state is JobState.SUCCEEDED
         self._change(request_id, state=RecordState.CANCELLED, is_made=is_made)
 

@@ -18,7 +18,7 @@ from typing import Any
 import bpy
 
 from .. import compat
-from ..core.journal import Journal
+from ..core.journal import Journal, merged
 from ..core.paths import media_root
 from ..core.records import JobRecord
 from . import media
@@ -172,8 +172,7 @@ def has_unfinished(scene: Any) -> bool:
     return any(
         record.project_uid == scene.layert2v.project_uid
         and (record.state.is_active or record.state == "ready")
-        for journal in journals_of(scene)
-        for record in journal.records().values()
+        for record, _ in merged(journals_of(scene)).values()
     )
 
 
@@ -183,5 +182,6 @@ def reattach() -> None:
         return
     refresh()
     for scene in scenes():
-        for journal in journals_of(scene):
-            runtime.session.attach(journal, scene.layert2v.project_uid)
+        journals = journals_of(scene)
+        if journals:
+            runtime.session.attach(journals, scene.layert2v.project_uid)

@@ -209,7 +209,8 @@ def unregister() -> None:
         if handler in handlers:
             handlers.remove(handler)
     _held.clear()
-    bpy.app.timers.register(close_if_gone, first_interval=GONE_S, persistent=True)
+    if not bpy.app.timers.is_registered(close_if_gone):
+        bpy.app.timers.register(close_if_gone, first_interval=GONE_S, persistent=True)
 
 
 def close_if_gone() -> None:

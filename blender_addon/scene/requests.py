@@ -178,7 +178,14 @@ def send_again(record: JobRecord, folder: Path) -> None:
         raise ShotProblem(
             f"The backend at {record.address} has the job: connect to it, then try again."
         )
-    changed = replace(record, state=RecordState.SUBMITTING, address=_address(), take_folder="")
+    changed = replace(
+        record,
+        state=RecordState.SUBMITTING,
+        address=_address(),
+        take_folder="",
+        # Who tries again wants the take, also after a cancel.
+        is_import_asked=record.is_import_asked or record.is_cancel_asked,
+    )
     if is_new:
         changed = replace(
             changed,
@@ -193,15 +200,6 @@ def send_again(record: JobRecord, folder: Path) -> None:
         )
         runtime.board.jobs.pop(record.request_id, None)
     _send(changed, Journal.of_media(folder))
-
-
-def fetch_cancelled(record: JobRecord, folder: Path) -> None:
-    """Fetch and import the take of a cancelled request that was made all the same.
-
-    Raises:
-        ShotProblem: No backend answers, or another one has the take.
-    """
-    send_again(replace(record, is_import_asked=True), folder)
 
 
 def _send(record: JobRecord, journal: Journal) -> JobRecord:

@@ -392,7 +392,11 @@ def separate_copies(scene: Any) -> None:
 
 
 def _copy_numbers(members: Sequence[tuple[Any, Provenance]]) -> list[int]:
-    """Say of which copy each strip is: the first in which it overlaps no strip of its layer."""
+    """Say of which copy each strip is: the first in which no strip of its layer is like it.
+
+    Two strips are alike where they share more than half of the frames of the shorter one: halves
+    of a split may overlap for a dissolve.
+    """
     taken: dict[tuple[int, int, str], list[tuple[int, int]]] = {}
     numbers = []
     for strip, each in members:
@@ -400,7 +404,7 @@ def _copy_numbers(members: Sequence[tuple[Any, Provenance]]) -> list[int]:
         first, last = (frame - start for frame in compat.span(strip))
         number = 0
         while any(
-            first < end and begin < last
+            2 * (min(last, end) - max(first, begin)) > min(last - first, end - begin)
             for begin, end in taken.get((number, each.layer, each.role), ())
         ):
             number += 1

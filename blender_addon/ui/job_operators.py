@@ -198,7 +198,7 @@ class LAYERT2V_OT_import_now(JobOperator, bpy.types.Operator):
             return _import(self, view)
         _ensure_session()
         try:
-            requests.fetch_cancelled(view.record, Path(view.journal_folder))
+            requests.send_again(view.record, Path(view.journal_folder))
         except ShotProblem as problem:
             self.report({"ERROR"}, str(problem))
             return {"CANCELLED"}

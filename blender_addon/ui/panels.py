@@ -43,7 +43,9 @@ class LAYERT2V_PT_connection(SidebarPanel, bpy.types.Panel):
             loading = "" if is_loaded else ", model not loaded yet"
             text = f"Connected, version {board.info.version}{loading}"
             layout.label(text=text, icon="CHECKMARK")
-        elif runtime.launcher.is_running or runtime.launcher.is_stopped_on_purpose:
+        elif runtime.launcher.address == address and (
+            runtime.launcher.is_running or runtime.launcher.is_stopped_on_purpose
+        ):
             layout.label(text=str(runtime.launcher.state).capitalize(), icon="UNLINKED")
         elif runtime.session and board.is_up is False:
             draw_sentence(layout, board.message, "ERROR")

@@ -284,7 +284,15 @@ class Client:
             method.open(metadata=self._metadata) as stream,
         ):
             await stream.send_message(message, end=True)
-            yield aiter(stream)
+            async with aclosing(_replies(stream)) as replies:
+                yield replies
+
+
+async def _replies(stream: Any) -> AsyncGenerator[Any, None]:
+    """Yield what comes; where it ends with an error, raise that before anyone judges the end."""
+    async for reply in stream:
+        yield reply
+    await stream.recv_trailing_metadata()
 
 
 def _open_channel(address: Address) -> Channel:

@@ -24,6 +24,7 @@ from layert2v_backend.server.serving import SERVICES
 from layert2v_backend.settings import Settings
 from support.running_backend import Client, running_backend
 from support.scripted_engine import ScriptedEngine
+from support.waiting import HANG_S
 from support.wire_shots import BACKGROUND, make_shot
 from support.wire_status import Refusal, refusal_in, refusal_of
 
@@ -33,7 +34,7 @@ CREATE = "/layert2v.v1.JobService/CreateJob"
 def create_raw(client: Client, shot: shot_pb2.Shot) -> Refusal:
     """Refusal of a CreateJob that is sent as bytes."""
     message = job_pb2.CreateJobRequest(shot=shot).SerializeToString()
-    return refusal_of(client.channel.unary_unary(CREATE), message, timeout=60)
+    return refusal_of(client.channel.unary_unary(CREATE), message, timeout=HANG_S)
 
 
 def with_limits(monkeypatch: pytest.MonkeyPatch, **limits: CallLimit) -> None:
@@ -46,7 +47,7 @@ def with_limits(monkeypatch: pytest.MonkeyPatch, **limits: CallLimit) -> None:
 
 def health(client: Client) -> Any:
     stub = health_pb2_grpc.HealthStub(client.channel)
-    return stub.Check(health_pb2.HealthCheckRequest(), timeout=60).status
+    return stub.Check(health_pb2.HealthCheckRequest(), timeout=HANG_S).status
 
 
 def empty_layers(num_layers: int) -> shot_pb2.Shot:
@@ -98,7 +99,7 @@ def test_every_method_has_a_limit_of_bytes(client: Client, method: str) -> None:
         call = client.channel.unary_stream
     body = job_pb2.GetJobRequest(name="j" * (9 << 10)).SerializeToString()
 
-    refused = refusal_of(call(f"/layert2v.v1.JobService/{method}"), body, timeout=60)
+    refused = refusal_of(call(f"/layert2v.v1.JobService/{method}"), body, timeout=HANG_S)
 
     assert refused.reason == "REQUEST_TOO_LARGE"
 
@@ -268,7 +269,7 @@ def read_when_there_is_room(client: Client, name: str) -> None:
 def reason_of(call: Any, request: Any) -> str | None:
     """Why a stream is refused; None where it is read to its end."""
     try:
-        list(call(request, timeout=600))
+        list(call(request, timeout=HANG_S))
     except grpc.RpcError as error:
         return refusal_in(error).reason
     return None
@@ -283,8 +284,8 @@ def test_a_thousand_calls_at_once_leave_the_queue_at_its_limit(
 
     with running_backend(settings, engine) as client:
         first = client.create(make_shot())
-        assert engine.is_holding.wait(60)
-        calls = [client.jobs.CreateJob.future(request, timeout=600) for _ in range(1000)]
+        assert engine.is_holding.wait(HANG_S)
+        calls = [client.jobs.CreateJob.future(request, timeout=HANG_S) for _ in range(1000)]
         reasons = [refusal_in(call).reason for call in calls if call.exception()]
         queued = client.system.GetServerInfo(system_pb2.GetServerInfoRequest()).num_queued
 
@@ -351,7 +352,7 @@ def test_a_folder_in_the_place_of_a_file_is_data_loss_without_its_path(
     path.mkdir()
 
     refused = refusal_of(
-        client.artifacts.ReadArtifact, artifact_pb2.ReadArtifactRequest(name=name), timeout=60
+        client.artifacts.ReadArtifact, artifact_pb2.ReadArtifactRequest(name=name), timeout=HANG_S
     )
 
     assert refused.code is grpc.StatusCode.DATA_LOSS
@@ -370,7 +371,9 @@ def test_a_file_that_cannot_be_opened_for_lack_of_handles_is_told_as_passing(
     with monkeypatch.context() as patch:
         patch.setattr(Path, "open", fail)
         refused = refusal_of(
-            client.artifacts.ReadArtifact, artifact_pb2.ReadArtifactRequest(name=name), timeout=60
+            client.artifacts.ReadArtifact,
+            artifact_pb2.ReadArtifactRequest(name=name),
+            timeout=HANG_S,
         )
 
     assert (refused.code, refused.reason) == (grpc.StatusCode.RESOURCE_EXHAUSTED, "OVERLOADED")

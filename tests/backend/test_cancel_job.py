@@ -4,6 +4,7 @@ import pytest
 from layert2v.v1 import artifact_pb2, job_pb2
 from support.running_backend import Client
 from support.scripted_engine import ScriptedEngine
+from support.waiting import HANG_S
 from support.wire_shots import make_shot
 
 
@@ -12,7 +13,7 @@ def test_a_running_job_is_cancelled_and_its_neighbours_are_not(
 ) -> None:
     engine.may_go_on.clear()
     running, waiting = client.create(make_shot(seed=1)), client.create(make_shot(seed=2))
-    assert engine.is_holding.wait(10)
+    assert engine.is_holding.wait(HANG_S)
 
     answer = client.cancel(running.name)
 
@@ -25,7 +26,7 @@ def test_a_running_job_is_cancelled_and_its_neighbours_are_not(
 def test_a_queued_job_is_cancelled_and_never_begun(client: Client, engine: ScriptedEngine) -> None:
     engine.may_go_on.clear()
     running, waiting = client.create(make_shot(seed=1)), client.create(make_shot(seed=2))
-    assert engine.is_holding.wait(10)
+    assert engine.is_holding.wait(HANG_S)
 
     answer = client.cancel(waiting.name)
 
@@ -39,7 +40,7 @@ def test_a_queued_job_is_cancelled_and_never_begun(client: Client, engine: Scrip
 def test_cancelling_twice_is_cancelling_once(client: Client, engine: ScriptedEngine) -> None:
     engine.may_go_on.clear()
     job = client.create(make_shot())
-    assert engine.is_holding.wait(10)
+    assert engine.is_holding.wait(HANG_S)
 
     client.cancel(job.name)
     client.cancel(job.name)
@@ -68,7 +69,7 @@ def test_cancelling_an_unknown_job_is_refused(client: Client) -> None:
 def test_a_cancelled_job_has_no_artifacts(client: Client, engine: ScriptedEngine) -> None:
     engine.may_go_on.clear()
     job = client.create(make_shot())
-    assert engine.is_holding.wait(10)
+    assert engine.is_holding.wait(HANG_S)
     client.cancel(job.name)
     client.wait(job.name)
 

@@ -16,6 +16,7 @@ from layert2v_backend.settings import Settings
 from support.running_backend import Client, running_backend
 from support.scripted_engine import ScriptedEngine
 from support.toy_model import make_toy_model_folder
+from support.waiting import HANG_S
 from support.wire_shots import (
     BACKGROUND,
     FOREGROUND,
@@ -292,7 +293,7 @@ def test_jobs_are_refused_while_the_queue_is_full(
 
     with running_backend(settings.model_copy(update={"max_queued": 1}), engine) as client:
         client.create(make_shot())
-        assert engine.is_holding.wait(10)
+        assert engine.is_holding.wait(HANG_S)
         client.create(make_shot())
         code, reason, _ = refusal(client, make_shot())
 

@@ -19,6 +19,7 @@ from layert2v_model import media
 from layert2v_model.stack import Layer, Role, Stack
 from support.layer_folders import write_images, write_stack
 from support.layered_scenes import faded, make_scene
+from support.waiting import HANG_S
 
 SIZE = (48, 72)
 
@@ -339,7 +340,7 @@ def test_a_polite_kill_leaves_nothing_behind(shot: Path, tmp_path: Path) -> None
     assert process.stderr is not None
     process.stderr.readline()  # it has begun to read
     process.send_signal(signal.SIGTERM)
-    process.communicate(timeout=60)
+    process.communicate(timeout=HANG_S)
 
     assert process.returncode in (0, 128 + signal.SIGTERM)
     left = [path.name for path in tmp_path.iterdir()]

@@ -39,6 +39,7 @@ from layert2v_backend.journal_rows import MIGRATIONS
 from layert2v_words import UnknownWords
 from support import journal_entries
 from support.journal_entries import FINISHED, FRAME, PROGRESS, REPORT, SHOT
+from support.waiting import HANG_S
 
 
 @pytest.fixture
@@ -280,7 +281,7 @@ def test_a_killed_writer_loses_nothing_it_has_acknowledged(tmp_path: Path) -> No
             acknowledged[word].add(job_id)
         os.kill(writer.pid, signal.SIGKILL)
         rest = writer.stdout.read()
-        writer.wait(10)
+        writer.wait(HANG_S)
         writer.stdout.close()
         for line in rest.splitlines():
             word, _, job_id = line.partition(" ")

@@ -6,6 +6,7 @@ from typing import Any
 
 import grpc
 import pytest
+from structlog.testing import capture_logs
 
 from layert2v.v1 import artifact_pb2, job_pb2, system_pb2
 from layert2v_backend import scheduler as scheduler_module
@@ -14,11 +15,13 @@ from layert2v_backend.errors import WorkerLost, WorkerNotStarted
 from layert2v_backend.jobs import Failed, JobError, JobState, Stopped
 from layert2v_backend.journal import Journal
 from layert2v_backend.models import find_models
+from layert2v_backend.process_engine import ProcessEngine, ProcessOptions
 from layert2v_backend.scheduler import Scheduler
 from layert2v_backend.settings import Settings
 from support.journal_entries import SHOT
 from support.running_backend import Client, running_backend
 from support.scripted_engine import ScriptedEngine, disk_full
+from support.waiting import HANG_S
 from support.wire_shots import make_shot
 
 
@@ -81,7 +84,7 @@ def test_a_drained_backend_goes_on_at_its_next_start(settings: Settings) -> None
         running, waiting = client.create(make_shot(seed=1)), client.create(make_shot(seed=2))
         cancelled = client.create(make_shot(seed=3))
         client.cancel(cancelled.name)
-        assert first.is_holding.wait(10)
+        assert first.is_holding.wait(HANG_S)
         seen = next(client.watch(running.name)).event
 
     with running_backend(settings, ScriptedEngine()) as client:
@@ -102,7 +105,7 @@ def test_a_watcher_of_a_stopping_backend_is_told_to_come_back(settings: Settings
         job = client.create(make_shot())
         stream = client.watch(job.name)
         next(stream)
-        assert engine.is_holding.wait(10)
+        assert engine.is_holding.wait(HANG_S)
 
     with pytest.raises(grpc.RpcError) as caught:
         list(stream)
@@ -115,7 +118,7 @@ def test_a_model_that_has_gone_fails_its_jobs_with_the_reason(settings: Settings
     engine.may_go_on.clear()
     with running_backend(settings, engine) as client:
         job = client.create(make_shot())
-        assert engine.is_holding.wait(10)
+        assert engine.is_holding.wait(HANG_S)
 
     without = settings.model_copy(update={"models_dirs": ()})
     with running_backend(without, ScriptedEngine()) as client:
@@ -127,7 +130,7 @@ def test_a_model_that_has_gone_fails_its_jobs_with_the_reason(settings: Settings
 def test_the_server_says_what_it_is_and_how_busy(client: Client, engine: ScriptedEngine) -> None:
     engine.may_go_on.clear()
     client.create(make_shot(seed=1))
-    assert engine.is_holding.wait(10)
+    assert engine.is_holding.wait(HANG_S)
     client.create(make_shot(seed=2))
 
     info = client.system.GetServerInfo(system_pb2.GetServerInfoRequest())
@@ -275,8 +278,10 @@ def test_a_disk_that_is_full_for_a_while_delays_the_end_of_a_job(
         job = await scheduler.create(long, "hash", None)
         await wait_for(JobState.RUNNING)
         await scheduler._on_journal(limit_pages, 0)
-        engine.may_go_on.set()
-        await asyncio.sleep(0.3)
+        with capture_logs() as logged:
+            engine.may_go_on.set()
+            while [line["event"] for line in logged].count("disk_full") < 3:
+                await asyncio.sleep(0.005)
         assert (await scheduler.get(job.id)).state is JobState.RUNNING
         await scheduler._on_journal(limit_pages, 1000)
         await wait_for(JobState.SUCCEEDED)
@@ -284,7 +289,7 @@ def test_a_disk_that_is_full_for_a_while_delays_the_end_of_a_job(
         await scheduler.close()
 
     job: Any = None
-    asyncio.run(asyncio.wait_for(live(), 20))
+    asyncio.run(asyncio.wait_for(live(), HANG_S))
 
 
 @pytest.mark.parametrize(
@@ -292,6 +297,7 @@ def test_a_disk_that_is_full_for_a_while_delays_the_end_of_a_job(
     [
         (WorkerNotStarted("no worker could be started: try again"), "WORKER_NOT_STARTED"),
         (PermissionError(errno.EACCES, "Permission denied", "/srv/x"), "INTERNAL"),
+        (RuntimeError("can't start new thread /srv/x"), "INTERNAL"),
     ],
 )
 def test_a_fault_of_the_system_ends_one_job_and_the_door_goes_on(
@@ -319,3 +325,17 @@ def test_a_worker_that_stops_without_being_asked_costs_an_attempt(
     assert messages(client, job.name) == [
         "Attempt 1 was lost: the worker stopped without being asked."
     ]
+
+
+def test_a_backend_whose_worker_cannot_be_started_serves_on(settings: Settings) -> None:
+    missing = ProcessEngine(
+        ProcessOptions(settings.state / "worker.log", command=("/nowhere/python",))
+    )
+    warming = settings.model_copy(update={"prewarm": True})
+
+    with running_backend(warming, missing) as client:
+        jobs = [client.wait(client.create(make_shot(seed=seed)).name) for seed in (1, 2)]
+
+    for job in jobs:
+        assert (job.state, job.error.reason) == (job_pb2.JOB_STATE_FAILED, "WORKER_NOT_STARTED")
+        assert "/nowhere" not in job.error.message

@@ -14,6 +14,7 @@ from layert2v_backend.server import listening
 from layert2v_backend.settings import Settings
 from support.running_backend import Client, running_backend
 from support.scripted_engine import ScriptedEngine
+from support.waiting import HANG_S
 from support.wire_shots import make_shot
 
 
@@ -154,7 +155,7 @@ def test_a_malformed_message_is_an_invalid_argument(
         call = client.channel.unary_unary(f"/layert2v.v1.{method}")
 
     with pytest.raises(grpc.RpcError) as caught:
-        list(call(body, timeout=10) or [])
+        list(call(body, timeout=HANG_S) or [])
 
     assert caught.value.code() is grpc.StatusCode.INVALID_ARGUMENT
     assert "Traceback" not in str(caught.value.details())

@@ -14,6 +14,7 @@ from layert2v_backend.journal import Journal
 from layert2v_backend.settings import Settings
 from support.running_backend import Client, running_backend
 from support.scripted_engine import NUM_STEPS, ScriptedEngine
+from support.waiting import HANG_S
 from support.wire_shots import make_shot
 from support.wire_status import refusal_of
 
@@ -79,7 +80,7 @@ def test_all_watchers_see_the_same(client: Client, engine: ScriptedEngine) -> No
 
     with ThreadPoolExecutor(8) as pool:
         watching = [pool.submit(client.events, job.name) for _ in range(8)]
-        assert engine.is_holding.wait(10)
+        assert engine.is_holding.wait(HANG_S)
         engine.may_go_on.set()
         histories = [future.result() for future in watching]
 
@@ -105,7 +106,7 @@ def test_events_are_read_and_serialized_once_for_all_watchers(
     monkeypatch.setattr(results, "event_to_proto", convert)
     engine.may_go_on.clear()
     job = client.create(make_shot())
-    assert engine.is_holding.wait(60)
+    assert engine.is_holding.wait(HANG_S)
     streams = [client.watch(job.name) for _ in range(40)]
     for stream in streams:
         next(stream)
@@ -127,7 +128,7 @@ def test_a_watcher_that_is_far_behind_reads_the_journal_and_misses_nothing(
     monkeypatch.setattr(scheduler_module, "READ_AT_ONCE", 2)
     engine.may_go_on.clear()
     job = client.create(make_shot())
-    assert engine.is_holding.wait(60)
+    assert engine.is_holding.wait(HANG_S)
     first = client.watch(job.name)
     next(first)
 
@@ -143,7 +144,7 @@ def test_what_reading_raises_ends_the_watch_and_the_next_one_works(
 ) -> None:
     engine.may_go_on.clear()
     job = client.create(make_shot())
-    assert engine.is_holding.wait(60)
+    assert engine.is_holding.wait(HANG_S)
 
     def fail(self: Journal, job_id: str, after: int, limit: int) -> None:
         raise OSError(errno.EIO, "Input/output error")
@@ -159,7 +160,7 @@ def test_what_reading_raises_ends_the_watch_and_the_next_one_works(
 def test_watching_ends_with_ok_at_its_limit(settings: Settings, engine: ScriptedEngine) -> None:
     engine.may_go_on.clear()
 
-    with running_backend(settings.model_copy(update={"watch_limit_s": 0.1}), engine) as client:
+    with running_backend(settings.model_copy(update={"watch_limit_s": 0.5}), engine) as client:
         job = client.create(make_shot())
         events = client.events(job.name)
 

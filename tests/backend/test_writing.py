@@ -27,6 +27,7 @@ from layert2v_backend.jobs import (
     WorkerOptions,
     take_path,
 )
+from layert2v_backend.server.serving import has_compiler
 from layert2v_backend.worker.assembly import Assembly
 from layert2v_backend.worker.generate import Worker, prompts_of, stream_seeds
 from layert2v_backend.worker.take import Provenance
@@ -42,6 +43,7 @@ from layert2v_model.stack import Stack
 from support.journal_entries import SHOT
 from support.layered_scenes import faded, make_scene
 from support.toy_model import TOY_HEIGHT, TOY_NUM_FRAMES, TOY_WIDTH, make_toy_model_folder
+from support.waiting import HANG_S
 
 TOY_SHOT = replace(
     SHOT, width=TOY_WIDTH, height=TOY_HEIGHT, num_frames=TOY_NUM_FRAMES, num_inference_steps=1
@@ -134,7 +136,7 @@ def test_a_frame_is_on_disk_while_a_later_one_is_still_being_made(
     with TakeWriter(task_of(store, shot), store) as writer, Assembly(shot, writer) as assembly:
         assembly.take(scene, slice(0, 2))
         for written in writer._drafts:
-            written.result(timeout=30)
+            written.result(timeout=HANG_S)
         early = sorted(path.name for path in (store.root / "tmp").rglob("full_*.exr"))
         assembly.take(scene, slice(2, 3))
         assembly.finish()
@@ -242,6 +244,7 @@ def test_a_layer_made_anew_says_how_often_the_kept_ones_were_computed(
 
 
 @pytest.mark.slow
+@pytest.mark.skipif(not has_compiler(), reason="needs a C++ compiler: apt-get install g++")
 @pytest.mark.filterwarnings("ignore:.*torch.jit.script:DeprecationWarning")
 def test_compiled_blocks_make_the_same_take(tmp_path: Path, store: ArtifactStore) -> None:
     folder = make_toy_model_folder(tmp_path / "toy")

@@ -30,6 +30,7 @@ from layert2v_client.errors import STATUS_TO_ERROR
 from layert2v_client.status import StatusDetails
 from layert2v_words import UnknownWords, Vocabulary
 from support.fake_backend import FakeBackend, invalid_shot
+from support.waiting import HANG_S
 
 SHOT = Shot(
     layers=(
@@ -207,7 +208,7 @@ def test_a_watch_after_the_last_event_of_an_ended_job_ends(backend):
         job = await client.create_job(SHOT, str(uuid.uuid4()))
         events = await collect(client.watch_job(job.name))
         return await asyncio.wait_for(
-            collect(client.watch_job(job.name, events[-1].sequence)), timeout=5
+            collect(client.watch_job(job.name, events[-1].sequence)), timeout=HANG_S
         )
 
     assert ask(backend, question) == []

@@ -1,6 +1,5 @@
 """The add-on's session against the real front door: from a request to a take on disk."""
 
-import time
 from collections.abc import Callable
 
 from blender_addon.core.board import Board
@@ -12,6 +11,7 @@ from blender_addon.core.takes import load_take
 from layert2v_client import ArtifactFormat, ArtifactKind
 from support.running_backend import running_backend, sketch_settings
 from support.scripted_engine import ScriptedEngine
+from support.waiting import HANG_S
 from support.wire_shots import write_sketch_model
 
 SHOT = new_shot("a meadow", ("a fox", "a hare"), model="sketch", seed=3)
@@ -34,10 +34,8 @@ def make_record(session, request_id, **others):
 
 def settle(session: Session, request_id: str, is_done: Callable[[RecordState], bool]) -> JobRecord:
     board = Board()
-    deadline = time.monotonic() + 20
     while request_id not in board.jobs or not is_done(board.jobs[request_id].record.state):
-        assert time.monotonic() < deadline, board
-        board.apply(session.events.get(timeout=10))
+        board.apply(session.events.get(timeout=HANG_S))
     return board.jobs[request_id].record
 
 

@@ -29,6 +29,7 @@ from layert2v_client import (
 )
 from support.running_backend import running_backend, sketch_settings
 from support.scripted_engine import NUM_STEPS, ScriptedEngine
+from support.waiting import HANG_S
 from support.wire_shots import write_sketch_model
 
 BACKGROUND = LayerSpec(LayerRole.BACKGROUND, "a meadow")
@@ -56,7 +57,7 @@ def address(settings: Settings, engine: ScriptedEngine) -> Iterator[str]:
 def talk(address: str, conversation: Callable[[Client], Awaitable[None]]) -> None:
     async def within() -> None:
         async with Client.connect(address) as client:
-            await asyncio.wait_for(conversation(client), 30)
+            await asyncio.wait_for(conversation(client), HANG_S)
 
     asyncio.run(within())
 
@@ -197,7 +198,7 @@ def test_a_watch_outlives_a_restart_of_the_backend(settings: Settings) -> None:
         def restart() -> None:
             stopping.__exit__(None, None, None)
             with running_backend(settings, ScriptedEngine()):
-                assert done.wait(20)
+                assert done.wait(HANG_S)
 
         done = threading.Event()
         stopping = running_backend(settings, first)
@@ -217,7 +218,7 @@ def test_a_watch_outlives_a_restart_of_the_backend(settings: Settings) -> None:
             assert restarting is not None
             await restarting
 
-    asyncio.run(asyncio.wait_for(conversation(), 30))
+    asyncio.run(asyncio.wait_for(conversation(), HANG_S))
 
 
 def test_a_backend_that_is_not_running_is_unreachable(tmp_path: Path) -> None:

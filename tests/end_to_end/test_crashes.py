@@ -1,10 +1,10 @@
 """SIGKILL at many moments: no acknowledged job is lost, no event is lost or told twice."""
 
+import itertools
 import os
 import random
 import signal
 import sys
-import time
 import uuid
 from pathlib import Path
 
@@ -14,20 +14,13 @@ import pytest
 from layert2v.v1 import job_pb2
 from support import serve_scripted
 from support.backend_process import BackendProcess, backend_process
+from support.waiting import await_ends
 from support.wire_shots import make_shot, write_sketch_model
 
 pytestmark = pytest.mark.slow
 
 SCRIPTED = (sys.executable, serve_scripted.__file__)
 NUM_JOBS = 8
-
-
-def is_gone(pid: int) -> bool:
-    """Whether a process has ended, or is a zombie that nobody has waited for."""
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
-    except FileNotFoundError:
-        return True
 
 
 def children(pid: int) -> list[int]:
@@ -44,6 +37,14 @@ def history_so_far(backend: BackendProcess, name: str) -> list[job_pb2.JobEvent]
     return events
 
 
+def _let_go_on(backend: BackendProcess, name: str, num_events: int) -> None:
+    """Wait until a job is some events further, or has ended: the moment of death is tested."""
+    stream = backend.client.watch(name, backend.client.get(name).last_sequence)
+    for _ in itertools.islice(stream, num_events):
+        pass
+    stream.cancel()
+
+
 def test_killing_the_front_door_again_and_again_loses_nothing(tmp_path: Path) -> None:
     write_sketch_model(tmp_path / "models" / "sketch")
     chance = random.Random(4)
@@ -52,20 +53,20 @@ def test_killing_the_front_door_again_and_again_loses_nothing(tmp_path: Path) ->
     names: dict[str, str] = {}
     histories: dict[str, list[job_pb2.JobEvent]] = {}
 
-    for _ in range(4):
+    for kill in range(4):
         # Every death is a strike against the job that runs, whoever kills.
         with backend_process(tmp_path, "--max-lost", "5", command=SCRIPTED) as backend:
             for request, shot in zip(requests, shots, strict=True):
                 job = backend.client.create(shot, request)
                 assert names.setdefault(request, job.name) == job.name
-            time.sleep(chance.uniform(0.05, 0.9))  # the moment of death is what is tested
+            _let_go_on(backend, names[requests[kill]], chance.randint(1, 9))
             for name in names.values():
                 now = history_so_far(backend, name)
                 assert now[: len(histories.get(name, []))] == histories.get(name, [])
                 histories[name] = now
             workers = children(backend.process.pid)
             backend.kill()
-            assert wait_until_gone(workers), "a worker outlived its front door"
+            await_ends(workers)
 
     with backend_process(tmp_path, "--max-lost", "5", command=SCRIPTED) as backend:
         for name in names.values():
@@ -112,14 +113,6 @@ def test_a_worker_that_always_dies_fails_its_job_and_no_other(tmp_path: Path) ->
         assert backend.client.wait(other.name).state == job_pb2.JOB_STATE_SUCCEEDED
 
 
-def wait_until_gone(pids: list[int]) -> bool:
-    """Wait for processes to end; a minute is for hangs."""
-    deadline = time.monotonic() + 60
-    while not all(map(is_gone, pids)) and time.monotonic() < deadline:
-        time.sleep(0.01)
-    return all(map(is_gone, pids))
-
-
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells a child of a death")
 def test_a_stopped_worker_does_not_outlive_its_killed_front_door(tmp_path: Path) -> None:
     write_sketch_model(tmp_path / "models" / "sketch")
@@ -135,13 +128,13 @@ def test_a_stopped_worker_does_not_outlive_its_killed_front_door(tmp_path: Path)
         backend.kill()
 
         assert workers
-        assert wait_until_gone(workers)
+        await_ends(workers)
 
 
 def test_a_watcher_of_a_killed_backend_is_told(tmp_path: Path) -> None:
     write_sketch_model(tmp_path / "models" / "sketch")
     with backend_process(tmp_path, command=SCRIPTED) as backend:
-        job = backend.client.create(make_shot(1, prompt="slow"))
+        job = backend.client.create(make_shot(1, prompt="wait"))
         stream = backend.client.watch(job.name)
         next(stream)
         backend.kill()

@@ -2,8 +2,9 @@
 
 import json
 import os
-import shutil
+import resource
 import signal
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,13 @@ from layert2v.v1 import artifact_pb2, job_pb2
 from layert2v_backend.jobs import JobStage
 from layert2v_model import media
 from support.backend_process import BackendProcess, backend_process
-from support.toy_model import TOY_HEIGHT, TOY_NUM_FRAMES, TOY_WIDTH, make_toy_model_folder
+from support.toy_model import (
+    TOY_CARD,
+    TOY_HEIGHT,
+    TOY_NUM_FRAMES,
+    TOY_WIDTH,
+    make_toy_model_folder,
+)
 from support.wire_shots import keep_layer, make_shot
 
 pytestmark = pytest.mark.slow
@@ -24,6 +31,10 @@ pytestmark = pytest.mark.slow
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("backend")
     make_toy_model_folder(folder / "models" / "toy")
+    damaged = make_toy_model_folder(folder / "models" / "damaged")
+    (damaged / "layert2v.json").write_text(json.dumps(TOY_CARD | {"id": "damaged"}))
+    weights = next((damaged / "transformer").glob("*.safetensors"))
+    weights.write_bytes(weights.read_bytes()[:1000])
     return folder
 
 
@@ -208,19 +219,36 @@ def test_a_killed_front_door_completes_its_jobs_after_a_restart(folder: Path) ->
         assert [it.sequence for it in rest] == list(range(seen + 1, ended.last_sequence + 1))
 
 
-def test_damaged_weights_fail_the_job_with_file_and_remedy(
-    backend: BackendProcess, folder: Path
-) -> None:
-    models = folder / "damaged-models" / "toy"
-    shutil.copytree(folder / "models" / "toy", models)
-    weights = next((models / "transformer").glob("*.safetensors"))
-    weights.write_bytes(weights.read_bytes()[:1000])
-    flags = ["--models-dir", str(models), "--state", str(folder / "damaged-state")]
+def test_damaged_weights_fail_the_job_with_file_and_remedy(backend: BackendProcess) -> None:
+    client = backend.client
 
-    with backend_process(folder / "damaged-models", *flags) as damaged:
-        job = damaged.client.wait(damaged.client.create(make_shot(1, model="toy")).name)
+    job = client.wait(client.create(make_shot(1, model="damaged")).name)
 
     assert job.state == job_pb2.JOB_STATE_FAILED
     assert job.error.reason == "MODEL_DAMAGED"
     assert "transformer" in job.error.message
     assert "again" in job.error.message
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="limits another process's files: prlimit")
+def test_a_disk_that_fills_up_fails_the_job_and_publishes_nothing(
+    backend: BackendProcess, folder: Path
+) -> None:
+    client, store = backend.client, folder / "state" / "artifacts"
+    finished(backend, make_shot(1, model="toy"))  # the worker lives
+    before = set((store / "sha256").glob("*/*"))
+    limits = resource.prlimit(worker_of(backend), resource.RLIMIT_FSIZE)
+
+    # A limit on file sizes stands for a full disk.
+    resource.prlimit(worker_of(backend), resource.RLIMIT_FSIZE, (2500, limits[1]))
+    try:
+        job = client.wait(client.create(make_shot(1, model="toy")).name)
+    finally:
+        resource.prlimit(worker_of(backend), resource.RLIMIT_FSIZE, limits)
+
+    assert job.state == job_pb2.JOB_STATE_FAILED
+    assert job.error.reason == "DISK_FULL"
+    assert "free some space" in job.error.message
+    assert not files(backend, job)
+    assert list((store / "tmp").iterdir()) == []
+    assert set((store / "sha256").glob("*/*")) == before

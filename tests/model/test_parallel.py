@@ -10,7 +10,7 @@ from support.toy_model import make_toy_transformer
 @pytest.fixture(scope="module")
 def ranks(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, Any]]:
     """What two processes saw that shared the tokens of some shots."""
-    return run(tmp_path_factory.mktemp("processes"), deadline_s=100)
+    return run(tmp_path_factory.mktemp("processes"))
 
 
 @pytest.mark.slow

@@ -13,6 +13,7 @@ from layert2v_model.errors import InvalidFixture
 from layert2v_model.fixtures import TOLERANCE, differences, main
 from layert2v_model.released import transformer_from_released, vae_from_released
 from layert2v_model.released_names import vae_names
+from support.waiting import HANG_S
 
 DATA = Path(__file__).parents[1] / "data"
 TRANSFORMER = DATA / "official_layered_dit.safetensors"
@@ -35,7 +36,7 @@ def test_the_authors_outputs_are_reproduced(path: Path) -> None:
 def test_verify_prints_each_output_and_succeeds() -> None:
     command = [sys.executable, "-m", "layert2v_model.released", "verify", str(TRANSFORMER)]
 
-    done = subprocess.run(command, capture_output=True, text=True, timeout=100, check=False)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=HANG_S, check=False)
 
     assert done.returncode == 0, done.stderr
     assert "output.velocity" in done.stdout

@@ -5,6 +5,8 @@ import sys
 
 import pytest
 
+from support.waiting import HANG_S
+
 COMMANDS = {
     "layert2v_backend.cli": ["serve"],
     "layert2v_backend.finish_cli": [],
@@ -35,7 +37,7 @@ def test_help_and_wrong_options_are_answered_without_heavy_libraries(module: str
     script = SCRIPT.format(heavy=sorted(HEAVY))
     done = subprocess.run(
         [sys.executable, "-c", script, module, *COMMANDS[module]],
-        capture_output=True, text=True, check=True, timeout=600,
+        capture_output=True, text=True, check=True, timeout=HANG_S,
     )  # fmt: skip
 
     assert "--help" in done.stdout

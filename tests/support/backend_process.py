@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from support.running_backend import Client
+from support.waiting import HANG_S
 
 BACKEND = (sys.executable, "-m", "layert2v_backend")
 TESTS = Path(__file__).parent.parent
@@ -28,13 +29,13 @@ class BackendProcess:
     def kill(self) -> None:
         """SIGKILL, at once."""
         self.process.kill()
-        self.process.wait(10)
+        self.process.wait(HANG_S)
 
 
 def backend_environment() -> dict[str, str]:
-    """One thread, and the tests' own modules before those that the caller names."""
+    """The tests' own modules before those that the caller names."""
     paths = filter(None, (str(TESTS), os.environ.get("PYTHONPATH")))
-    return os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": os.pathsep.join(paths)}
+    return os.environ | {"PYTHONPATH": os.pathsep.join(paths)}
 
 
 @contextmanager
@@ -64,4 +65,4 @@ def backend_process(
         finally:
             backend.client.channel.close()
             process.terminate()
-            process.wait(20)
+            process.wait(HANG_S)

@@ -9,9 +9,7 @@ from typing import Any
 import numpy as np
 
 from support import pictures
-
-DEADLINE_S = 20.0
-"""Longest wait for anything."""
+from support.waiting import HANG_S
 
 
 @contextmanager
@@ -37,10 +35,10 @@ def pump_until(is_done: Callable[[], bool], what: str) -> None:
     """Pump by hand, as the timer would, until something is so."""
     from blender_addon.scene.pump import pump
 
-    deadline = time.monotonic() + DEADLINE_S
+    deadline = time.monotonic() + HANG_S
     while not is_done():
         if time.monotonic() > deadline:
-            raise AssertionError(f"waited {DEADLINE_S:g} s for: {what}")
+            raise AssertionError(f"waited {HANG_S:g} s for: {what}")
         if not pump():
             time.sleep(0.005)
 

@@ -1,19 +1,21 @@
-"""Two processes on one CPU that share the tokens of a shot; each writes what it saw."""
+"""Two processes on one CPU that share the tokens of a shot; each tells what it saw."""
 
 import datetime
-import json
-import time
+import threading
+from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor, distributed, multiprocessing
+from torch import Tensor, distributed
 
 from layert2v_model.caching import enable_step_cache
 from layert2v_model.parallel import enable_context_parallel
 from layert2v_model.transformer import LayerT2VTransformer3DModel
+from support.forked import forked
 from support.toy_inputs import toy_inputs
 from support.toy_model import make_toy_transformer
+from support.waiting import HANG_S
 
 NUM_PROCESSES = 2
 
@@ -21,35 +23,40 @@ SIZES = [(s, *size) for s in (4, 6) for size in ((2, 4, 6), (3, 4, 6), (3, 2, 6)
 """Streams, latent frames, rows and columns: tokens fall into 6 and 6, 9 and 9, 5 and 4."""
 
 
-def run(scratch: Path, deadline_s: float) -> list[dict[str, Any]]:
+def run(scratch: Path) -> list[dict[str, Any]]:
     """Do all that this module knows in every process and return what each saw, by rank.
 
-    Processes that have written what they saw are killed: gloo's own end was seen to abort one
+    Processes that have told what they saw are killed: gloo's own end was seen to abort one
     (`terminate called without an active exception`).
 
     Raises:
-        ProcessRaisedException, ProcessExitedException: One ended before it had written.
-        TimeoutError: They were not done in time; they are killed.
+        EOFError: One ended before it had told.
+        TimeoutError: One had not told within `HANG_S`.
     """
-    written = [scratch / f"{rank}.json" for rank in range(NUM_PROCESSES)]
-    processes = multiprocessing.spawn(
-        _process, (str(scratch), deadline_s), nprocs=NUM_PROCESSES, join=False
-    )
-    end = time.monotonic() + deadline_s
+    pipes = [forked().Pipe(duplex=False) for _ in range(NUM_PROCESSES)]
+    processes = [
+        forked().Process(target=_process, args=(rank, str(scratch), tells))
+        for rank, (_, tells) in enumerate(pipes)
+    ]
+    for process, (_, tells) in zip(processes, pipes, strict=True):
+        process.start()
+        tells.close()
     try:
-        while not all(path.exists() for path in written):
-            processes.join(timeout=0.1)
-            if time.monotonic() > end:
-                raise TimeoutError(f"{NUM_PROCESSES} processes were not done in {deadline_s} s")
+        return [_heard(hears) for hears, _ in pipes]
     finally:
-        for process in processes.processes:
+        for process in processes:
             process.kill()
             process.join()
-    return [json.loads(path.read_text()) for path in written]
 
 
-def _process(rank: int, scratch: str, deadline_s: float) -> None:
-    torch.set_num_threads(1)
+def _heard(hears: Connection) -> dict[str, Any]:
+    if not hears.poll(HANG_S):
+        raise TimeoutError(f"a process had not told what it saw within {HANG_S:g} s")
+    seen: dict[str, Any] = hears.recv()
+    return seen
+
+
+def _process(rank: int, scratch: str, tells: Connection) -> None:
     # The library asks for accelerators even where the processes share a CPU.
     torch.accelerator.device_count = lambda: 1  # type: ignore[assignment]
     distributed.all_gather = _all_gather
@@ -58,14 +65,11 @@ def _process(rank: int, scratch: str, deadline_s: float) -> None:
         init_method=f"file://{scratch}/meeting",
         rank=rank,
         world_size=NUM_PROCESSES,
-        timeout=datetime.timedelta(seconds=deadline_s),
+        timeout=datetime.timedelta(seconds=HANG_S),
     )
     with torch.no_grad():
-        seen = {"differences": differences(), "cached": cached()}
-    partial = Path(scratch) / f"{rank}.part"
-    partial.write_text(json.dumps(seen))
-    partial.replace(partial.with_suffix(".json"))
-    time.sleep(deadline_s)  # until it is killed, with the others
+        tells.send({"differences": differences(), "cached": cached()})
+    threading.Event().wait()  # until it is killed, with the others
 
 
 def _all_gather(gathered: list[Tensor], own: Tensor, group: Any = None) -> None:

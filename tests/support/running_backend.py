@@ -13,8 +13,7 @@ from layert2v.v1 import artifact_pb2_grpc, job_pb2, job_pb2_grpc, system_pb2_grp
 from layert2v_backend.engine import Engine
 from layert2v_backend.server.serving import serve
 from layert2v_backend.settings import Settings
-
-DEADLINE_S = 20.0
+from support.waiting import HANG_S
 
 
 class Client:
@@ -30,14 +29,14 @@ class Client:
 
     def create(self, shot: Any, request_id: str = "") -> job_pb2.Job:
         request = job_pb2.CreateJobRequest(shot=shot, request_id=request_id)
-        return self.jobs.CreateJob(request, timeout=DEADLINE_S).job
+        return self.jobs.CreateJob(request, timeout=HANG_S).job
 
     def get(self, name: str) -> job_pb2.Job:
-        return self.jobs.GetJob(job_pb2.GetJobRequest(name=name), timeout=DEADLINE_S).job
+        return self.jobs.GetJob(job_pb2.GetJobRequest(name=name), timeout=HANG_S).job
 
     def watch(self, name: str, after: int = 0) -> Any:
         request = job_pb2.WatchJobRequest(name=name, after_sequence=after)
-        return self.jobs.WatchJob(request, timeout=60.0)
+        return self.jobs.WatchJob(request, timeout=HANG_S)
 
     def events(self, name: str, after: int = 0) -> list[job_pb2.JobEvent]:
         """All events up to the terminal one; waits for it."""
@@ -49,7 +48,7 @@ class Client:
         return self.get(name)
 
     def cancel(self, name: str) -> job_pb2.Job:
-        return self.jobs.CancelJob(job_pb2.CancelJobRequest(name=name), timeout=DEADLINE_S).job
+        return self.jobs.CancelJob(job_pb2.CancelJobRequest(name=name), timeout=HANG_S).job
 
 
 @contextmanager
@@ -77,7 +76,7 @@ def running_backend(settings: Settings, engine: Engine | None = None) -> Iterato
 
     thread = threading.Thread(target=target, name="backend")
     thread.start()
-    assert ready.wait(DEADLINE_S)
+    assert ready.wait(HANG_S)
     try:
         if "failure" not in found:
             client = Client(found["address"])
@@ -86,7 +85,7 @@ def running_backend(settings: Settings, engine: Engine | None = None) -> Iterato
     finally:
         if thread.is_alive():
             found["loop"].call_soon_threadsafe(found["stop"].set)
-        thread.join(DEADLINE_S)
+        thread.join(HANG_S)
     if "failure" in found:
         raise found["failure"]
 

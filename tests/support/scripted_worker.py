@@ -1,9 +1,9 @@
 """A worker process without a model: speaks the worker's protocol and does as its prompt says.
 
 Words of the full prompt: `die` kills it at step 2 of the first attempt, `die-always` in every
-attempt, `hang` stops reporting, `deaf` ignores cancels, `slow` takes 0.05 s a step, `garbage`
-reports nonsense, `device` has a failed device in the first attempt, `leave` exits right after its
-answer. Prints noise on stdout as libraries do.
+attempt, `hang` stops reporting and hears nothing, `wait` stops there until it is cancelled, `slow`
+takes 0.05 s a step, `garbage` reports nonsense, `device` has a failed device in the first attempt,
+`leave` exits right after its answer. Prints noise on stdout as libraries do.
 """
 
 import os
@@ -51,11 +51,11 @@ class ScriptedRunner:
         sys.stdout.flush()
         words = task.shot.prompt.split()
         for step in range(NUM_STEPS + 1):
-            if self._is_cancelled(task.job, task.attempt) and "deaf" not in words:
+            if self._is_cancelled(task.job, task.attempt):
                 return Stopped()
             self._emit(Progress(JobStage.DENOISING, step, NUM_STEPS))
             if step == 2:
-                _misbehave(words, task.attempt)
+                self._misbehave(words, task)
             time.sleep(0.05 if "slow" in words else 0)
         if "device" in words and task.attempt == 1:
             return Failed(JobError(DEVICE_FAILED, "the device failed"))
@@ -64,14 +64,15 @@ class ScriptedRunner:
             threading.Timer(0.2, os._exit, [0]).start()
         return Finished((frame,), None, {"denoising": 0.1})
 
-
-def _misbehave(words: list[str], attempt: int) -> None:
-    if "die-always" in words or ("die" in words and attempt == 1):
-        os.kill(os.getpid(), signal.SIGKILL)
-    if "hang" in words or "deaf" in words:
-        time.sleep(60)
-    if "garbage" in words:
-        os.write(_REPORTS_FD, b"?!\n")
+    def _misbehave(self, words: list[str], task: Task) -> None:
+        if "die-always" in words or ("die" in words and task.attempt == 1):
+            os.kill(os.getpid(), signal.SIGKILL)
+        if "hang" in words:
+            threading.Event().wait()
+        while "wait" in words and not self._is_cancelled(task.job, task.attempt):
+            time.sleep(0.01)
+        if "garbage" in words:
+            os.write(_REPORTS_FD, b"?!\n")
 
 
 def _frame(task: Task) -> Artifact:

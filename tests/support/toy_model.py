@@ -4,6 +4,9 @@ It makes noise of the right shapes, fast, and always the same for the same seeds
 is a random BERT with a word list of its own, so no package and no network is needed.
 """
 
+import shutil
+import tempfile
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -42,14 +45,28 @@ def make_toy_model_folder(path: Path, **transformer_settings: Any) -> Path:
     `transformer_settings` override the transformer's config, such as
     `prompt_visibility="released"`, `foreground_fill="black"` or `per_stream_timesteps=False`.
     """
+    return shutil.copytree(
+        _saved_model(tuple(transformer_settings.items())), path, dirs_exist_ok=True
+    )
+
+
+@cache
+def _saved_model(transformer_settings: tuple[tuple[str, Any], ...]) -> Path:
+    """Write a toy model once for all tests of this process, in a folder that goes with it."""
+    folder = tempfile.TemporaryDirectory(prefix="toy-model-")
+    _kept.append(folder)
+    path = Path(folder.name)
     save_pipeline(
-        make_toy_pipeline(path, **transformer_settings),
+        make_toy_pipeline(path, **dict(transformer_settings)),
         path,
         TOY_CARD,
         dtype=torch.float32,
         with_text_encoder=True,
     )
     return path
+
+
+_kept: list["tempfile.TemporaryDirectory[str]"] = []
 
 
 def make_toy_pipeline(scratch: Path, **transformer_settings: Any) -> LayerT2VPipeline:

@@ -1,12 +1,14 @@
 """A run of stage 3 on the toy model, small enough to be killed and split over processes."""
 
 import itertools
-import multiprocessing
 import os
 import signal
 import socket
+import threading
 import zlib
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 
@@ -14,7 +16,7 @@ import torch
 import yaml
 from accelerate import Accelerator, FullyShardedDataParallelPlugin
 from accelerate.utils import DistributedType
-from torch import Tensor
+from torch import Tensor, nn
 from torch.distributed.tensor import DTensor
 
 from layert2v_model.transformer import LayerT2VTransformer3DModel
@@ -28,7 +30,9 @@ from layert2v_training.noise import NoiseMixture
 from layert2v_training.optimizers import LoopRecipe
 from layert2v_training.scenes import SceneRecipe, SceneSource
 from layert2v_training.stopping import program
+from support.forked import forked
 from support.toy_model import make_toy_transformer, make_toy_vae
+from support.waiting import HANG_S
 
 MIXTURE = NoiseMixture(
     synchronous=0.2, given_layers=0.2, given_frames=0.2, given_regions=0.2, independent_frames=0.1
@@ -100,9 +104,28 @@ def toy_clips() -> list[LatentClip]:
     ]
 
 
-def run(folder: Path, recipe: JointRecipe, accelerator: Accelerator | None = None) -> list[Tensor]:
+@dataclass(frozen=True)
+class Told:
+    """Tells another process of each step before it is made, and stays at one of them for good."""
+
+    by: Connection
+    last: int
+    """Steps that are made, of this process; it is killed before the next one or earlier."""
+    steps: "itertools.count[int]" = field(default_factory=itertools.count)
+
+    def __call__(self, step: int) -> None:
+        self.by.send(step)
+        if next(self.steps) == self.last:
+            threading.Event().wait()
+
+
+def run(
+    folder: Path,
+    recipe: JointRecipe,
+    accelerator: Accelerator | None = None,
+    before_step: Callable[[int], None] = lambda step: None,
+) -> list[Tensor]:
     """Train the toy, resuming what `folder` holds; return the gradients of the last step."""
-    torch.set_num_threads(1)
     model, gradients = toy_transformer(), list[Tensor]()
 
     def keep(step: int) -> dict[str, float]:
@@ -110,61 +133,66 @@ def run(folder: Path, recipe: JointRecipe, accelerator: Accelerator | None = Non
         return {}
 
     loss = JointLoss(model, toy_clips(), ToyCaptions(), recipe)  # type: ignore[arg-type]
+
+    def loss_of(called: nn.Module, step: int) -> Losses:
+        before_step(step)
+        return loss(called, step)
+
     steps = recipe.loop.num_steps
     train(
-        folder, model, loss, recipe.loop,
+        folder, model, loss_of, recipe.loop,
         evaluate=keep, evaluate_every=steps, accelerator=accelerator,
     )  # fmt: skip
     return gradients
 
 
-def start(folder: Path, recipe: JointRecipe) -> BaseProcess:
-    """Start `run` in a process of its own, forked from a server that has read the libraries."""
-    process = _server().Process(target=run, args=(folder, recipe))
+def start(folder: Path, recipe: JointRecipe, num_steps: int) -> tuple[BaseProcess, Connection]:
+    """Start `run` in a process of its own, forked from a server that has read the libraries.
+
+    Returns:
+        The process, which makes `num_steps` and then waits to be killed, and what tells of each
+        step before it is made.
+    """
+    hears, tells = forked().Pipe(duplex=False)
+    process = forked().Process(target=run, args=(folder, recipe, None, Told(tells, num_steps)))
     process.start()
-    return process
-
-
-def _server() -> multiprocessing.context.ForkServerContext:
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["layert2v_training.joint", "torch.utils.tensorboard"])
-    return context
+    tells.close()
+    return process, hears
 
 
 def run_on_processes(
-    folder: Path, recipe: JointRecipe, deadline_s: float, *, is_split: bool = False
+    folder: Path, recipe: JointRecipe, *, is_split: bool = False
 ) -> list[list[Tensor]]:
     """Run on two processes that meet through gloo; return what `run` does in each.
 
     Args:
         folder: Of the run.
         recipe: Of each process.
-        deadline_s: For all of it.
         is_split: Whether each process holds half of every parameter.
 
     Raises:
-        TimeoutError: They were not done in time; they are killed.
+        TimeoutError: They were not done within `HANG_S`; they are killed.
     """
-    codes = on_two_processes(_one_of_two, (folder, recipe, is_split), deadline_s)
+    codes = on_two_processes(_one_of_two, (folder, recipe, is_split))
     if codes != [0, 0]:
-        raise TimeoutError(f"processes ended with {codes} within {deadline_s} s")
+        raise TimeoutError(f"processes ended with {codes} within {HANG_S:g} s")
     return [torch.load(folder / f"{rank}.pt", weights_only=True) for rank in range(2)]
 
 
 def on_two_processes(
-    target: Callable[..., None], arguments: tuple[object, ...], deadline_s: float
+    target: Callable[..., None], arguments: tuple[object, ...]
 ) -> list[int | None]:
     """Call `target` with a rank, a port and `arguments` in two processes; return their statuses."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     processes = [
-        _server().Process(target=target, args=(rank, port, *arguments)) for rank in range(2)
+        forked().Process(target=target, args=(rank, port, *arguments)) for rank in range(2)
     ]
     for process in processes:
         process.start()
     for process in processes:
-        process.join(deadline_s)
+        process.join(HANG_S)
     codes = [process.exitcode for process in processes]
     for process in processes:
         process.kill()
@@ -173,7 +201,6 @@ def on_two_processes(
 
 def be_one_of_two(rank: int, port: int) -> None:
     """Set what a launcher would set."""
-    torch.set_num_threads(1)
     os.environ |= {
         "ACCELERATE_USE_CPU": "true",
         "RANK": str(rank),

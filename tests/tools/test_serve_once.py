@@ -13,7 +13,6 @@ TINY = Path(__file__).parents[2] / "backend" / "layert2v_model" / "tiny"
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(300)
 def test_a_model_is_served_and_the_layers_of_a_shot_are_fetched(tmp_path: Path) -> None:
     model = shutil.copytree(TINY, tmp_path / "model")
 

@@ -12,7 +12,7 @@ def test_two_processes_learn_from_what_one_with_twice_the_accumulation_learns_fr
 ) -> None:
     alone = run(tmp_path / "alone", toy_recipe(1, accumulation=2))
 
-    together = run_on_processes(tmp_path / "together", toy_recipe(1), deadline_s=100)
+    together = run_on_processes(tmp_path / "together", toy_recipe(1))
 
     assert len(alone) > 10
     for gradients in together:
@@ -27,7 +27,7 @@ def test_a_run_with_split_parameters_resumes_and_equals_one_with_whole_ones(
     run(tmp_path / "alone", toy_recipe(3, accumulation=2))
 
     for steps in (1, 3):
-        run_on_processes(tmp_path / "split", toy_recipe(steps), deadline_s=100, is_split=True)
+        run_on_processes(tmp_path / "split", toy_recipe(steps), is_split=True)
 
     whole, split = (
         torch.load(tmp_path / name / CHECKPOINT, weights_only=True) for name in ("alone", "split")
@@ -46,7 +46,7 @@ def test_stage_one_stopped_on_one_of_two_processes_ends_as_an_uninterrupted_one(
     straight, broken = tmp_path / "straight", tmp_path / "broken"
 
     codes = [
-        on_two_processes(adapt_vae, (folder, assets, stop_at), 100)
+        on_two_processes(adapt_vae, (folder, assets, stop_at))
         for folder, stop_at in ((straight, None), (broken, 2), (broken, None))
     ]
 

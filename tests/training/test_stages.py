@@ -12,6 +12,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from typer.testing import CliRunner
 
 from layert2v.v1 import job_pb2
+from layert2v_backend.models import read_limits
 from layert2v_model.folder import read_card, read_scheduler, read_transformer
 from layert2v_model.loading import load_pipeline
 from layert2v_model.pipeline import ShotPrompts
@@ -29,10 +30,12 @@ from layert2v_training.recipes import RECIPES, Recipe, debug
 from layert2v_training.scenes import SceneSource
 from layert2v_training.stages import JOINT_RUN, MULTI_FOREGROUND_RUN, STAGE_SEEDS, Run
 from layert2v_training.unread import CHECKED, READS
+from layert2v_training.vocabulary import vocabulary_of
 from support import toy_clips
 from support.backend_process import backend_process
 from support.released_files import write_wan_folder
 from support.toy_model import make_toy_vae
+from support.waiting import HANG_S
 from support.wire_shots import make_shot
 
 
@@ -86,7 +89,6 @@ def train(*arguments: str) -> str:
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(300)
 def test_all_stages_of_the_debug_recipe_make_a_model_that_generates(debug_run: Path) -> None:
     stack = load_pipeline(debug_run / "models" / "debug")(
         ShotPrompts("", "a beach", ("a fox", "a ball")),
@@ -103,7 +105,6 @@ def test_all_stages_of_the_debug_recipe_make_a_model_that_generates(debug_run: P
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(300)
 def test_each_command_reads_the_fields_that_may_be_set_for_it(debug_run: Path) -> None:
     """`unread.READS` refuses others, so that it must not miss one or name one too many."""
     read = json.loads((debug_run / "reads.json").read_text())
@@ -119,7 +120,6 @@ def test_each_command_reads_the_fields_that_may_be_set_for_it(debug_run: Path) -
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(300)
 def test_the_card_says_what_an_exported_model_learned(debug_run: Path) -> None:
     card = read_card(debug_run / "models" / "debug")
 
@@ -129,7 +129,6 @@ def test_the_card_says_what_an_exported_model_learned(debug_run: Path) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(300)
 def test_the_log_shows_what_the_average_makes(debug_run: Path) -> None:
     for run in (JOINT_RUN, MULTI_FOREGROUND_RUN):
         assert EventAccumulator(str(debug_run / run)).Reload().Tags()["images"] == [
@@ -138,14 +137,12 @@ def test_the_log_shows_what_the_average_makes(debug_run: Path) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(300)
 def test_a_trained_model_is_served_by_the_backend(debug_run: Path) -> None:
     with backend_process(debug_run) as backend:
         shot = make_shot(1, model="debug", num_inference_steps=1)
         job = backend.client.create(shot)
-        # A worker that reads its libraries on busy cores takes longer than other tests allow.
         request = job_pb2.WatchJobRequest(name=job.name)
-        for _ in backend.client.jobs.WatchJob(request, timeout=250):
+        for _ in backend.client.jobs.WatchJob(request, timeout=HANG_S):
             pass
         job = backend.client.get(job.name)
 
@@ -153,7 +150,6 @@ def test_a_trained_model_is_served_by_the_backend(debug_run: Path) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(300)
 def test_adapters_on_a_trained_model_change_it_and_are_merged(
     debug_run: Path, assets: Path, tmp_path: Path
 ) -> None:
@@ -204,7 +200,6 @@ def wan_model(assets: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(300)
 def test_a_whole_transformer_trained_on_from_a_model_of_a_wan_recipe_is_exported(
     wan_model: Path, assets: Path, tmp_path: Path
 ) -> None:
@@ -223,7 +218,6 @@ def test_a_whole_transformer_trained_on_from_a_model_of_a_wan_recipe_is_exported
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(300)
 def test_stages_on_a_wan_folder_make_a_model_that_loads(wan_model: Path) -> None:
     pipeline = load_pipeline(wan_model)
 
@@ -389,7 +383,13 @@ def test_the_wan_recipes_compare_what_is_composited_and_give_regions() -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(300)
+def test_the_exported_model_says_the_words_of_its_scenes(debug_run: Path) -> None:
+    limits = read_limits(debug_run / "models" / "debug")
+
+    assert limits.vocabulary == vocabulary_of(debug().joint_scene)
+
+
+@pytest.mark.slow
 def test_the_exported_scheduler_shifts_as_training_did(debug_run: Path) -> None:
     scheduler = read_scheduler(debug_run / "models" / "debug")
 

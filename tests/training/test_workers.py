@@ -1,10 +1,6 @@
-import multiprocessing
 import os
 import pickle
 import signal
-import time
-from collections.abc import Callable
-from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
 
@@ -19,23 +15,13 @@ from layert2v_training.data.sources import clips_from
 from layert2v_training.latents import cache_key, encode_clip, load_latents, videos_of
 from layert2v_training.linear_vae import LinearVaeSize, make_vae
 from layert2v_training.scenes import SceneRecipe, SceneSource
-from layert2v_training.stopping import program
 from layert2v_training.workers import make_in_workers
 from support import toy_clips
+from support.forked import forked
+from support.making import Doubler, compose
 from support.toy_assets import make_toy_assets
 from support.toy_model import make_toy_vae
-
-
-@dataclass(frozen=True)
-class Doubler:
-    """Doubles, and fails at a number."""
-
-    bad: int = -1
-
-    def __call__(self, number: int) -> int:
-        if number == self.bad:
-            raise ValueError(f"clip {number} is bad")
-        return 2 * number
+from support.waiting import HANG_S, await_ends, await_that
 
 
 @pytest.mark.parametrize("num_workers", [0, 2])
@@ -45,55 +31,24 @@ def test_results_come_in_order_and_failures_come_out(num_workers: int) -> None:
         list(make_in_workers(Doubler(bad=3), range(5), num_workers))
 
 
-@dataclass(frozen=True)
-class Sleeper:
-    """Writes the process it is in to a folder and sleeps for long."""
-
-    folder: Path
-
-    def __call__(self, number: int) -> int:
-        (self.folder / str(os.getpid())).touch()
-        time.sleep(100)
-        return number
-
-
-def compose(folder: Path) -> None:
-    with program():
-        list(make_in_workers(Sleeper(folder), range(4), 2))
-
-
-def await_that(is_so: Callable[[], bool], deadline_s: float = 60) -> None:
-    end = time.monotonic() + deadline_s
-    while not is_so():
-        assert time.monotonic() < end, f"not so within {deadline_s} s"
-        time.sleep(0.01)
-
-
-def is_running(process: str) -> bool:
-    try:
-        return Path(f"/proc/{process}/stat").read_text().rsplit(")", 1)[1].split()[0] != "Z"
-    except (FileNotFoundError, ProcessLookupError):
-        return False
-
-
 @pytest.mark.slow
-@pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="looks at processes in /proc")
+@pytest.mark.skipif(not hasattr(os, "pidfd_open"), reason="waits for another's child by pidfd")
 @pytest.mark.parametrize(("number", "status"), [(signal.SIGTERM, 143), (signal.SIGKILL, -9)])
 def test_workers_end_at_once_with_the_process_that_started_them(
     tmp_path: Path, number: int, status: int
 ) -> None:
     # Not a daemon, which may have no children.
-    process = multiprocessing.get_context("spawn").Process(target=compose, args=(tmp_path,))
+    process = forked().Process(target=compose, args=(tmp_path,))
     process.start()
     assert process.pid is not None
-    await_that(lambda: len(list(tmp_path.iterdir())) == 2)
-    workers = [path.name for path in tmp_path.iterdir()]
+    await_that(lambda: len(list(tmp_path.iterdir())) == 2, "two workers")
+    workers = [int(path.name) for path in tmp_path.iterdir()]
 
     os.kill(process.pid, number)
-    process.join(60)
+    process.join(HANG_S)
 
     assert process.exitcode == status
-    await_that(lambda: not any(is_running(worker) for worker in workers), 10)
+    await_ends(workers)
 
 
 def test_workers_encode_the_clips_that_one_process_encodes(tmp_path: Path) -> None:

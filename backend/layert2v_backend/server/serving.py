@@ -97,10 +97,10 @@ def _process_engine(settings: Settings) -> ProcessEngine:
 
 
 def _worker_options(settings: Settings) -> WorkerOptions:
-    if settings.compile_blocks and not _has_compiler():
+    if settings.compile_blocks and not has_compiler():
         raise CannotServe(
-            "--compile needs a C++ compiler and none is found: install g++, name one in CXX, or "
-            "leave --compile out"
+            "--compile needs a C++ compiler and none is found: install one (`apt-get install "
+            "g++`), name one in CXX, or leave --compile out"
         )
     options = WorkerOptions(
         settings.memory_bytes,
@@ -116,7 +116,7 @@ def _worker_options(settings: Settings) -> WorkerOptions:
     return options
 
 
-def _has_compiler() -> bool:
+def has_compiler() -> bool:
     """Look for what PyTorch's compiler calls."""
     names = (os.environ.get("CXX"), "g++", "clang++", "cl")
     return any(name and shutil.which(name) for name in names)

@@ -15,6 +15,7 @@ from support.blender_session import (
     strip_named,
     wait_for_settled,
 )
+from support.waiting import HANG_S
 
 OCIO = Path(__file__).parents[2] / "support" / "studio.ocio"
 FOREIGN = """
@@ -91,7 +92,7 @@ def test_a_configuration_without_srgb_reads_takes_by_role(tmp_path):
         capture_output=True,
         text=True,
         env=environment,
-        timeout=600,
+        timeout=HANG_S,
     )
 
     assert "IMPORTED 4 ['studio_8bit'] [] True" in result.stdout, result.stdout + result.stderr
@@ -344,3 +345,48 @@ def test_regenerating_sends_the_words_of_what_is_shown(saved, backend):
         ("a green and a blue ball on a beach", ["a beach", "a green ball", "a blue ball"]),
         ("", ["a beach", "a green ball", "a kite"]),
     ]
+
+
+@pytest.mark.parametrize(("reason", "num_jobs"), [("fetch", 1), ("job", 2)])
+def test_trying_again_pays_only_where_the_backend_has_no_take(saved, backend, reason, num_jobs):
+    from blender_addon.scene.runtime import runtime
+    from layert2v.v1 import job_pb2
+
+    if reason == "fetch":
+        backend.script.wrong_files = 10**6
+    else:
+        backend.script.fail_with = job_pb2.JobError(reason="X", message="A fault.")
+    generate(saved, "a red ball")
+    (view,) = runtime.board.failed
+    assert view.record.is_over is (reason == "job")
+    backend.script.wrong_files, backend.script.fail_with = 0, None
+
+    saved.ops.layert2v.retry()
+    wait_for_settled()
+
+    assert len(strips_of(saved)) == 4
+    assert len(backend.jobs) == num_jobs
+    assert not runtime.board.failed
+
+
+def test_a_row_that_costs_a_new_job_says_so(saved, backend):
+    from blender_addon.scene.runtime import runtime
+    from blender_addon.ui import panels
+    from layert2v.v1 import job_pb2
+
+    backend.script.fail_with = job_pb2.JobError(reason="X", message="A fault.")
+    generate(saved, "a red ball")
+    texts = []
+
+    class Layout:
+        def __getattr__(self, name):
+            def call(*arguments, **named):
+                texts.append(named.get("text", ""))
+                return Layout()
+
+            return call
+
+    stand_in = type("Panel", (), {"layout": Layout()})()
+    panels.LAYERT2V_PT_jobs._draw_failed(stand_in, runtime.board.failed[0])
+
+    assert "Generate Again" in texts

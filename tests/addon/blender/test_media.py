@@ -96,3 +96,36 @@ def test_unsaved_media_never_lie_in_the_extensions_own_folder(bpy, tmp_path, mon
 
     assert folder.is_relative_to(tmp_path)
     assert "extensions" not in folder.parts
+
+
+def test_a_take_that_was_deleted_after_the_first_save_does_not_come_back(
+    bpy, backend, tmp_path, unsaved
+):
+    from blender_addon import compat
+    from blender_addon.scene.pump import pump
+    from blender_addon.scene.runtime import runtime
+
+    connect(bpy, backend.address)
+    generate(bpy, "a blue ball")
+    backend.script.hold = True
+    fill_shot(bpy, "a red ball")
+    bpy.ops.layert2v.generate()
+    pump_until(lambda: len(backend.jobs) == 2, "the job")
+    folder = tmp_path / "project"
+    folder.mkdir()
+    bpy.ops.wm.save_as_mainfile(filepath=str(folder / "edit.blend"))
+    backend.finish()
+    wait_for_settled()
+    editor = bpy.context.scene.sequence_editor
+    for strip in list(compat.strips(editor)):
+        compat.strips(editor).remove(strip)
+    bpy.ops.wm.save_mainfile()
+    runtime.close()
+
+    bpy.ops.wm.open_mainfile(filepath=str(folder / "edit.blend"))
+    connect(bpy, backend.address)
+    backend.script.hold = False
+    generate(bpy, "a green ball")
+    pump()
+
+    assert len(directories(bpy)) == 4

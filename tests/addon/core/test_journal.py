@@ -3,7 +3,7 @@ import threading
 from dataclasses import replace
 
 from blender_addon.core import journal as journal_module
-from blender_addon.core.journal import Journal
+from blender_addon.core.journal import Journal, merged
 from blender_addon.core.records import JobRecord, RecordState
 from blender_addon.core.shots import new_shot
 
@@ -141,3 +141,27 @@ def test_the_journal_of_an_earlier_version_is_read(tmp_path):
     (tmp_path / "journal.jsonl").write_text(line + "\n")
 
     assert list(Journal(tmp_path).records()) == ["one"]
+
+
+def test_a_file_that_cannot_be_read_costs_only_its_own_records(tmp_path):
+    (tmp_path / "journal-folder.jsonl").mkdir()
+    (tmp_path / "journal-gone.jsonl").symlink_to(tmp_path / "nowhere")
+    journal = Journal(tmp_path)
+    journal.append(make_record())
+
+    assert journal.exists
+    assert not Journal(tmp_path / "none").exists
+    assert list(journal.records()) == ["one"]
+
+
+def test_journals_of_two_folders_are_merged_to_the_later_record(tmp_path):
+    before, beside = Journal(tmp_path / "unsaved"), Journal(tmp_path / "beside")
+    before.append(make_record(revision=5, state=RecordState.IMPORTED))
+    beside.append(make_record(revision=3, state=RecordState.RUNNING))
+    beside.append(make_record("two", revision=1))
+
+    for order in ([before, beside], [beside, before]):
+        found = merged(order)
+        assert found["one"][0].state is RecordState.IMPORTED
+        assert found["one"][1] is before
+        assert found["two"][1] is beside

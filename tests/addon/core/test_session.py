@@ -1,6 +1,8 @@
+import asyncio
 import json
+import os
 import shutil
-import time
+import threading
 from dataclasses import replace
 
 import pytest
@@ -20,6 +22,7 @@ from layert2v.v1 import job_pb2
 from layert2v_client import ArtifactFormat, ArtifactKind, JobStage, Progress
 from layert2v_words import UnknownWords
 from support.fake_backend import FakeBackend, invalid_shot
+from support.waiting import HANG_S
 
 SHOT = new_shot("a beach", ("a red ball", "a blue ball"), num_frames=2)
 
@@ -61,13 +64,8 @@ def make_record(session, request_id="one", **others):
 def follow(session, is_done, board=None):
     """Drain events into a board until something is so."""
     board = board or Board()
-    deadline = time.monotonic() + 10
     while not is_done(board):
-        assert time.monotonic() < deadline, board
-        try:
-            board.apply(session.events.get(timeout=0.1))
-        except session_module.queue.Empty:
-            continue
+        board.apply(session.events.get(timeout=HANG_S))
     return board
 
 
@@ -269,7 +267,7 @@ def test_unfinished_requests_are_taken_up_again(session, journal, backend):
     journal.append(make_record(session, "waiting", state=RecordState.READY))
 
     again = Session(session.address)
-    again.attach(journal, "project")
+    again.attach([journal], "project")
     board = follow(again, state_is(RecordState.READY))
     follow(again, state_is(RecordState.READY, "waiting"), board)
     again.close()
@@ -440,7 +438,7 @@ def test_a_cancel_outlives_the_blender_that_made_it(session, journal, backend):
     backend.start()
 
     again = Session(session.address)
-    again.attach(journal, "project")
+    again.attach([journal], "project")
     follow(again, state_is(RecordState.CANCELLED))
     again.close()
 
@@ -601,3 +599,111 @@ def test_two_processes_that_fetch_one_take_end_with_one_take(
     assert len(takes_of_shot(journal.folder / "shot_1")) == 1
     load_take(journal.folder / record.take_folder)
     assert not list(journal.folder.rglob("*.part"))
+
+
+def test_commands_before_the_thread_is_ready_neither_block_nor_get_lost(
+    backend, journal, monkeypatch
+):
+    may_connect, connect = threading.Event(), session_module.Client.connect
+
+    def connect_late(*arguments, **named):
+        may_connect.wait(600)
+        return connect(*arguments, **named)
+
+    monkeypatch.setattr(session_module.Client, "connect", connect_late)
+    session = Session(backend.address)
+    session.submit(make_record(session), journal)
+    session.probe()
+    assert not backend.jobs
+
+    may_connect.set()
+
+    follow(session, state_is(RecordState.READY))
+    session.close()
+
+
+def test_a_cancel_that_nobody_can_be_told_is_journaled(journal):
+    session = Session("nonsense")
+    record = make_record(session, state=RecordState.RUNNING, job="jobs/a", address="elsewhere:1")
+
+    session.cancel(record, journal)
+
+    follow(session, lambda board: "one" in board.jobs)
+    session.close()
+    assert journal.records()["one"].is_cancel_pending
+
+
+def test_a_cancel_while_the_take_is_fetched_stops_the_fetch_and_offers_the_take(
+    session, journal, monkeypatch
+):
+    async def never(*_):
+        await asyncio.Event().wait()
+
+    monkeypatch.setattr(session_module, "fetch_take", never)
+    session.submit(make_record(session), journal)
+    board = follow(session, state_is(RecordState.FETCHING))
+
+    session.cancel(board.jobs["one"].record, journal)
+
+    follow(session, state_is(RecordState.CANCELLED), board)
+    assert board.offered
+
+
+def test_a_cancel_is_sent_although_its_journal_cannot_be_written(
+    session, journal, backend, monkeypatch
+):
+    backend.script.hold = True
+    session.submit(make_record(session), journal)
+    board = follow(session, state_is(RecordState.RUNNING))
+
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(journal, "append", full)
+    session.cancel(board.jobs["one"].record, journal)
+
+    follow(session, state_is(RecordState.CANCELLED), board)
+    assert backend.jobs["jobs/job0001"].proto.state == job_pb2.JOB_STATE_CANCELLED
+
+
+def test_a_cancel_that_was_heard_is_settled_though_the_job_is_gone(session, journal, backend):
+    backend.script.hold = True
+    session.submit(make_record(session), journal)
+    board = follow(session, state_is(RecordState.RUNNING))
+    backend.script.keep_cancelling = True
+    backend.script.refusals["WatchJob"].append(GRPCError(Status.NOT_FOUND, "deleted"))
+
+    session.cancel(board.jobs["one"].record, journal)
+
+    follow(session, state_is(RecordState.CANCELLED), board)
+    assert not board.offered
+
+
+def test_the_later_of_two_takes_of_a_job_goes_when_numbers_have_moved(
+    session, journal, backend, monkeypatch
+):
+    rename = fetch_module.os.replace
+
+    def be_slower(source, target):
+        if "take_0007" in str(target):
+            shutil.copytree(source, str(target).replace("take_0007", "take_0006"))
+        rename(source, target)
+
+    monkeypatch.setattr(fetch_module, "next_take_number", lambda _: 7)
+    monkeypatch.setattr(fetch_module.os, "replace", be_slower)
+
+    record = run(session, journal, make_record(session))
+
+    assert "take_0006" in record.take_folder
+    assert len(takes_of_shot(journal.folder / "shot_1")) == 1
+
+
+def test_a_part_that_nobody_has_touched_for_a_day_is_removed(session, journal, backend):
+    name = f"{fetch_module.short_job('jobs/job0001')}-gone-one.part"
+    part = journal.folder / "shot_1" / name
+    part.mkdir(parents=True)
+    os.utime(part, (0, 0))
+
+    run(session, journal, make_record(session))
+
+    assert not part.exists()

@@ -12,9 +12,10 @@ from blender_addon.core.records import JobRecord, RecordState
 from blender_addon.core.shots import new_shot
 from blender_addon.core.takes import load_take, takes_of_shot
 from support.fake_backend import FakeBackend
+from support.waiting import HANG_S
 
 ROOT = Path(__file__).parents[3]
-BLENDER = """
+BLENDER = f"""
 import json, sys
 from pathlib import Path
 sys.path[:0] = sys.argv[3:]
@@ -24,9 +25,15 @@ from blender_addon.core.session import Session
 
 address, folder = sys.argv[1:3]
 session, board, journal = Session(address), Board(), Journal(Path(folder))
-session.attach(journal, "project")
-while not (board.jobs and not board.active):
-    board.apply(session.events.get(timeout=600))
+session.attach([journal], "project")
+
+def follow(is_done):
+    while not is_done():
+        board.apply(session.events.get(timeout={HANG_S}))
+
+follow(lambda: sum(view.progress is not None for view in board.jobs.values()) == 5)
+print("running", flush=True)
+follow(lambda: not board.active)
 print(json.dumps([view.record.to_json() for view in board.jobs.values()]))
 session.close()
 """
@@ -36,6 +43,7 @@ session.close()
 def test_two_blenders_on_one_file_both_get_the_take_and_lose_no_record(tmp_path):
     folder, num_requests = tmp_path / "layert2v", 5
     with FakeBackend() as backend:
+        backend.script.hold = True
         for number in range(num_requests):
             record = JobRecord(
                 request_id=f"request {number}",
@@ -52,7 +60,10 @@ def test_two_blenders_on_one_file_both_get_the_take_and_lose_no_record(tmp_path)
         paths = [str(ROOT), str(ROOT / "proto")]
         command = [sys.executable, "-c", BLENDER, backend.address, str(folder), *paths]
         blenders = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(2)]
-        said = [json.loads(blender.communicate(timeout=600)[0]) for blender in blenders]
+        for blender in blenders:
+            assert blender.stdout.readline() == "running\n"
+        backend.finish()
+        said = [json.loads(blender.communicate(timeout=HANG_S)[0]) for blender in blenders]
 
         assert len(backend.jobs) == num_requests
     for records in said:

@@ -120,3 +120,29 @@ def test_a_project_that_was_never_saved_stays(project):
     unsaved.tidy(project.parent)
 
     assert project.is_dir()
+
+
+def test_a_take_that_was_copied_is_not_copied_again(project, tmp_path, monkeypatch):
+    unsaved.copy_shot(project / "shot_1", tmp_path / "beside" / "shot_1")
+    monkeypatch.setattr(unsaved.shutil, "copytree", no_links)
+
+    unsaved.copy_shot(project / "shot_1", tmp_path / "beside" / "shot_1")
+
+
+@pytest.mark.parametrize(
+    ("error", "is_running"), [(ProcessLookupError, False), (PermissionError, True)]
+)
+def test_a_process_of_this_host_is_asked_whether_it_runs(
+    project, tmp_path, monkeypatch, error, is_running
+):
+    def kill(pid, signal):
+        assert (pid, signal) == (12345, 0)
+        raise error
+
+    unsaved.mark_moved(project, tmp_path / "beside")
+    write_marker(project, process="another", pid=12345)
+    monkeypatch.setattr(unsaved.os, "kill", kill)
+
+    unsaved.tidy(project.parent)
+
+    assert project.exists() is is_running

@@ -20,6 +20,7 @@ from layert2v_training.engine.recipe import EngineRecipe, Matter
 from layert2v_training.engine.shots import Codes
 from layert2v_training.engine.subjects import Box
 from support import toy_clips
+from support.waiting import HANG_S
 
 RECIPE = EngineRecipe(height=48, num_frames=9, fps=Fraction(24), most_clips=2, cover=(0.001, 0.6))
 
@@ -87,7 +88,7 @@ def test_movies_of_one_stem_share_no_clip(tmp_path: Path) -> None:
 class WaitsForAnother(RednessMatter):
     """Begins only when a second shot is worked on at the same time."""
 
-    both = threading.Barrier(2, timeout=20)
+    both = threading.Barrier(2, timeout=HANG_S)
 
     def __init__(self) -> None:
         self.both.wait()

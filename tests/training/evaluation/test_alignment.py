@@ -1,8 +1,10 @@
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from layert2v_training.evaluation import alignment as evaluation_alignment
 from layert2v_training.evaluation.alignment import Alignment, _examples, routing_of
 
 
@@ -17,11 +19,16 @@ def test_a_layer_is_routed_if_its_own_prompt_scores_best() -> None:
 
 
 @pytest.mark.slow
-def test_pictures_it_was_fitted_on_score_their_own_caption_above_others(assets: Path) -> None:
+def test_pictures_it_was_fitted_on_score_their_own_caption_above_others(
+    assets: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, count in (("SUBJECTS", 30), ("PHOTOGRAPHS", 4), ("PANORAMAS", 2)):
+        named = getattr(evaluation_alignment, name)
+        monkeypatch.setattr(evaluation_alignment, name, dict(islice(named.items(), count)))
     alignment = Alignment(assets)
-    pictures, captions = (part[:120:3] for part in _examples(assets))
+    pictures, captions = (part[:60:3] for part in _examples(assets))
 
     scores = alignment.scores(pictures, captions)
 
     # Toy pictures are discs of plain colours: hardly told apart, but not by chance either.
-    assert np.diag(scores).mean() > scores.mean() + 0.05
+    assert np.diag(scores).mean() > scores.mean() + 0.1

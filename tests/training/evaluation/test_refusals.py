@@ -118,6 +118,7 @@ def test_vbench_is_refused_where_it_is_not_installed(tmp_path: Path) -> None:
         ("--steps", "4"),
         ("--guidance", "2"),
         ("--takes", "takes"),
+        ("--precision", "float32"),
     ],
 )
 def test_what_only_a_model_is_asked_for_is_refused_for_folders(

@@ -86,12 +86,13 @@ def _check_folder(request: Request) -> None:
         raise BadInput(
             f"{request.source} holds no model, which --held-out asks: name a model folder"
         )
+    reason = "is what a model is asked for: leave it out for a folder of shots"
     for_model = ["frames", "regenerate", "given", "given_scenes"]
-    if not any(other.is_model for other in request.beside):
+    if not request.asks_a_model:
         for_model += ["steps", "guidance", "takes"]
-    _refuse_said(
-        request, for_model, "is what a model is asked for: leave it out for a folder of shots"
-    )
+    _refuse_said(request, for_model, reason)
+    if request.precision != "auto" and not request.asks_a_model:
+        raise BadInput(f"--precision {reason}")
     if request.truth and not request.truth.is_dir():
         raise BadInput(f"{request.truth} is no folder: name that of the true layers as --truth")
     if request.skip_bad and request.beside:

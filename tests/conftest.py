@@ -1,0 +1,17 @@
+"""What this process and every process it starts are told, before any library reads it."""
+
+import os
+
+os.environ |= {
+    # One thread each, on any machine: sizes are so small that threads cost more than they bring,
+    # and where cores are busy they only wait for each other.
+    "OMP_NUM_THREADS": "1",
+    "MKL_NUM_THREADS": "1",
+    "OPENBLAS_NUM_THREADS": "1",
+    "OPENCV_FOR_THREADS_NUM": "1",
+    "LAYERT2V_THREADS": "1",
+    "TORCHINDUCTOR_COMPILE_THREADS": "1",
+    "OMP_WAIT_POLICY": "PASSIVE",
+    "TOKENIZERS_PARALLELISM": "false",
+    "HF_HUB_OFFLINE": "1",
+}

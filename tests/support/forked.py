@@ -1,0 +1,10 @@
+"""Processes that begin with the libraries read: forked from one server, which reads them once."""
+
+import multiprocessing
+
+
+def forked() -> multiprocessing.context.ForkServerContext:
+    """Give the context whose processes start in milliseconds instead of seconds."""
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["layert2v_training.joint", "torch.utils.tensorboard"])
+    return context

@@ -1,0 +1,39 @@
+"""What workers make in tests; a module that they read fast."""
+
+import os
+import threading
+from dataclasses import dataclass
+from pathlib import Path
+
+from layert2v_training.stopping import program
+from layert2v_training.workers import make_in_workers
+
+
+@dataclass(frozen=True)
+class Doubler:
+    """Doubles, and fails at a number."""
+
+    bad: int = -1
+
+    def __call__(self, number: int) -> int:
+        if number == self.bad:
+            raise ValueError(f"clip {number} is bad")
+        return 2 * number
+
+
+@dataclass(frozen=True)
+class Sleeper:
+    """Writes the process it is in to a folder and never ends."""
+
+    folder: Path
+
+    def __call__(self, number: int) -> int:
+        (self.folder / str(os.getpid())).touch()
+        threading.Event().wait()
+        return number
+
+
+def compose(folder: Path) -> None:
+    """Start two workers that never end."""
+    with program():
+        list(make_in_workers(Sleeper(folder), range(4), 2))
