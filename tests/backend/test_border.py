@@ -306,7 +306,7 @@ def leaks_nothing(refused: Refusal, settings: Settings) -> None:
     [
         (OSError(errno.EMFILE, "Too many open files", "/srv/x"), "RESOURCE_EXHAUSTED", "too many"),
         (OSError(errno.ENOSPC, "No space left", "/srv/x"), "RESOURCE_EXHAUSTED", "free some"),
-        (OSError(errno.EIO, "Input/output error", "/srv/x"), "INTERNAL", "the disk reports"),
+        (OSError(errno.EIO, "Input/output error", "/srv/x"), "INTERNAL", "reports an error"),
         (IsADirectoryError(errno.EISDIR, "Is a directory", "/srv/x"), "INTERNAL", "a folder"),
         (ValueError("1 validation error for pydantic Shot /srv/x"), "INTERNAL", "see its log"),
         (KeyError("/srv/x"), "INTERNAL", "see its log"),
