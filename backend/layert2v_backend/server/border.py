@@ -23,9 +23,9 @@ from layert2v_backend.errors import (
     ReaderStalled,
     Refused,
     RequestTooLarge,
-    refused_of,
     status_of,
 )
+from layert2v_backend.faults import refused_of
 from layert2v_backend.server.limits import LIMITS, USUAL_LIMIT, CallLimit, Gate
 
 WRITE_TIMEOUT_S = 30.0
