@@ -14,6 +14,7 @@ from support.journal_entries import SHOT
 from support.running_backend import running_backend
 from support.scripted_engine import ScriptedEngine
 from support.small_disk import SmallDisk
+from support.waiting import HANG_S
 from support.wire_shots import make_shot
 
 pytestmark = pytest.mark.slow
@@ -29,7 +30,7 @@ def test_a_cancel_is_heard_on_a_full_disk(small_disk: SmallDisk, settings: Setti
     engine = holding()
     with running_backend(settings, engine) as client:
         running, waiting = client.create(make_shot(1, seed=1)), client.create(make_shot(1, seed=2))
-        assert engine.is_holding.wait(10)
+        assert engine.is_holding.wait(HANG_S)
         small_disk.fill()
 
         answers = [client.cancel(running.name), client.cancel(waiting.name)]
@@ -49,7 +50,7 @@ def test_a_backend_with_a_running_job_restarts_on_a_full_disk(
     engine = holding()
     with running_backend(settings, engine) as client:
         job = client.create(make_shot(1, seed=1))
-        assert engine.is_holding.wait(10)
+        assert engine.is_holding.wait(HANG_S)
         small_disk.fill()
 
     with running_backend(settings, ScriptedEngine()) as client:

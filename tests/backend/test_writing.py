@@ -6,6 +6,7 @@ import json
 import threading
 from collections.abc import Iterator
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -243,10 +244,18 @@ def test_a_layer_made_anew_says_how_often_the_kept_ones_were_computed(
     assert set(kept) <= set(anew.artifacts)
 
 
+NEEDS_COMPILER = pytest.mark.skipif(
+    not has_compiler(), reason="needs a C++ compiler: apt-get install g++"
+)
+
+
 @pytest.mark.slow
-@pytest.mark.skipif(not has_compiler(), reason="needs a C++ compiler: apt-get install g++")
+@pytest.mark.parametrize("backend", ["aot_eager", pytest.param("inductor", marks=NEEDS_COMPILER)])
 @pytest.mark.filterwarnings("ignore:.*torch.jit.script:DeprecationWarning")
-def test_compiled_blocks_make_the_same_take(tmp_path: Path, store: ArtifactStore) -> None:
+def test_compiled_blocks_make_the_same_take(
+    tmp_path: Path, store: ArtifactStore, monkeypatch: pytest.MonkeyPatch, backend: str
+) -> None:
+    monkeypatch.setattr(torch, "compile", partial(torch.compile, backend=backend))
     folder = make_toy_model_folder(tmp_path / "toy")
     shot = replace(TOY_SHOT, num_inference_steps=2, skip_finishing=True)
 

@@ -607,7 +607,7 @@ def test_commands_before_the_thread_is_ready_neither_block_nor_get_lost(
     may_connect, connect = threading.Event(), session_module.Client.connect
 
     def connect_late(*arguments, **named):
-        may_connect.wait(600)
+        may_connect.wait(HANG_S)
         return connect(*arguments, **named)
 
     monkeypatch.setattr(session_module.Client, "connect", connect_late)
