@@ -280,7 +280,7 @@ def test_a_disk_that_is_full_for_a_while_delays_the_end_of_a_job(
         await scheduler._on_journal(limit_pages, 0)
         with capture_logs() as logged:
             engine.may_go_on.set()
-            while [line["event"] for line in logged].count("disk_full") < 3:
+            while [line["event"] for line in logged].count("journal_waits") < 3:
                 await asyncio.sleep(0.005)
         assert (await scheduler.get(job.id)).state is JobState.RUNNING
         await scheduler._on_journal(limit_pages, 1000)
