@@ -180,7 +180,7 @@ def test_a_cancel_is_heard_while_the_journal_cannot_be_written(
         await scheduler.start()
         running = await scheduler.create(SHOT, "a", None)
         waiting = await scheduler.create(SHOT, "b", None)
-        await asyncio.to_thread(engine.is_holding.wait, 10)
+        await asyncio.to_thread(engine.is_holding.wait, HANG_S)
         await let_write("ON")
         answers = [await scheduler.cancel(job.id) for job in (running, waiting, waiting)]
         assert {answer.state for answer in answers} == {JobState.CANCELLING}
@@ -192,7 +192,7 @@ def test_a_cancel_is_heard_while_the_journal_cannot_be_written(
         await scheduler.close()
         return ended
 
-    ended = asyncio.run(asyncio.wait_for(live(), 600))
+    ended = asyncio.run(asyncio.wait_for(live(), HANG_S))
 
     assert ended == [JobState.CANCELLED, JobState.CANCELLED]
     assert len(engine.tasks) == 1
@@ -220,7 +220,7 @@ def test_a_backend_that_cannot_write_starts_and_goes_on_once_it_can(
         await scheduler.drain()
         await scheduler.close()
 
-    asyncio.run(asyncio.wait_for(live(), 600))
+    asyncio.run(asyncio.wait_for(live(), HANG_S))
 
 
 def test_a_starting_backend_ends_the_workers_that_its_folder_names(settings: Settings) -> None:
