@@ -8,7 +8,7 @@ import asyncio
 import time
 import traceback
 from collections.abc import Callable
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 from dataclasses import replace
 from typing import ParamSpec, TypeVar
 
@@ -285,6 +285,8 @@ class Scheduler(Queries):
             )
             return
         log.warning("attempt_lost", job=job.id, attempt=job.attempt, why=str(lost))
+        with suppress(OSError):
+            await asyncio.to_thread(self.store.drop_drafts)
         limit = self._settings.max_lost_attempts
         await self._insist(self._journal.lose, job.id, job.attempt, str(lost), limit, time.time())
 

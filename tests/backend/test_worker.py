@@ -1,4 +1,5 @@
 import errno
+import io
 import json
 from pathlib import Path
 
@@ -32,6 +33,7 @@ from layert2v_backend.worker.generate import (
     stream_seeds,
     without_paths,
 )
+from layert2v_backend.worker.log import note
 from layert2v_backend.worker.take import Provenance, manifest_of, read_kept, weights_sha256
 from layert2v_model import media, precision
 from layert2v_model.errors import DamagedModel, NotFinite
@@ -251,3 +253,21 @@ def test_what_clients_are_told_names_no_folder_of_the_server(message: str, wante
     told = Task("a", 1, SHOT, "/srv/my models/toy", "/store")
 
     assert without_paths(message, told) == wanted
+
+
+class FullLog(io.StringIO):
+    """A log on a full disk."""
+
+    def write(self, text: str) -> int:
+        raise OSError(errno.ENOSPC, f"No space left for {len(text)} characters")
+
+
+def test_a_log_that_cannot_be_written_costs_the_line_only(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr("sys.stderr", FullLog())
+
+    note("a line")
+    warmed = Worker(lambda report: None, lambda job, attempt: False).warm(tmp_path / "missing")
+
+    assert "missing" in warmed.error

@@ -2,7 +2,6 @@
 
 import os
 import re
-import sys
 import time
 import traceback
 from collections.abc import Callable
@@ -31,6 +30,7 @@ from layert2v_backend.jobs import (
     WorkerOptions,
 )
 from layert2v_backend.worker.assembly import Assembly
+from layert2v_backend.worker.log import note
 from layert2v_backend.worker.model import HeldModel
 from layert2v_backend.worker.take import Provenance, read_kept
 from layert2v_backend.worker.writing import TakeWriter
@@ -114,7 +114,7 @@ class Worker:
         try:
             self._model.warm(folder)
         except (DamagedModel, InvalidShot, ModelDamaged) as failure:
-            sys.stderr.write(f"model not loaded: {failure}\n")
+            note(f"model not loaded: {failure}")
             return Warmed(str(failure))
         return Warmed()
 
@@ -128,7 +128,7 @@ class Worker:
         # The border where a task meets its owner: whatever a model or a library raises is this
         # job's failure, and the next job gets a working worker.
         except Exception as failure:  # noqa: BLE001
-            traceback.print_exc()
+            note(traceback.format_exc())
             return Failed(_device_error(failure) or _error_of(failure, task))
 
     def _approximations(
