@@ -168,7 +168,9 @@ def describe_take(take: Take, seconds: float, rendered: list[Picture], address: 
 def parse_arguments() -> argparse.Namespace:
     """Read the command line."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--prompt", default="", help="full picture; leave empty to combine the layers")
+    parser.add_argument(
+        "--prompt", default="", help="full picture; leave empty to combine the layers"
+    )
     parser.add_argument("--background", default="a pyramid in the desert")
     parser.add_argument("--foreground-1", default="a frog standing still")
     parser.add_argument("--foreground-2", default="a butterfly moving to the right")
