@@ -1,4 +1,4 @@
-"""`make demo`: one shot from prompts to strips in headless Blender, then one foreground anew.
+"""`make demo`: one shot from prompts to strips in headless Blender, then one foreground again.
 
 Starts the local backend through the add-on, generates a shot with two foregrounds through the
 add-on's operators, renders the strips with Blender, regenerates foreground 1 with a new prompt and
@@ -168,14 +168,16 @@ def describe_take(take: Take, seconds: float, rendered: list[Picture], address: 
 def parse_arguments() -> argparse.Namespace:
     """Read the command line."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--prompt", default="", help="full picture; empty: from the layers")
-    parser.add_argument("--background", default="a green meadow")
-    parser.add_argument("--foreground-1", default="a cow standing still")
-    parser.add_argument("--foreground-2", default="a red car moving to the right")
     parser.add_argument(
-        "--replacement", default="a panda standing still", help="foreground 1 of take 2"
+        "--prompt", default="", help="full picture; leave empty to combine the layers"
     )
-    parser.add_argument("--seed", type=int, default=7)
+    parser.add_argument("--background", default="a pyramid in the desert")
+    parser.add_argument("--foreground-1", default="a frog standing still")
+    parser.add_argument("--foreground-2", default="a butterfly moving to the right")
+    parser.add_argument(
+        "--replacement", default="a fox standing still", help="foreground 1 of take 2"
+    )
+    parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--out", type=Path, default=Path("demo"))
     return parser.parse_args()
 
@@ -202,7 +204,7 @@ def run(arguments: argparse.Namespace, socket_folder: str) -> dict[str, Any]:
     (take_1,) = takes_of_shot(shot_folder)
     report["take_1"] = describe_take(take_1, seconds_1, rendered_1, address)
 
-    # --- take 2: foreground 1 anew, in place ---
+    # --- take 2: foreground 1 regenerated in place ---
     strip = strip_named("Foreground 1")
     strip.select = True
     bpy.context.scene.sequence_editor.active_strip = strip

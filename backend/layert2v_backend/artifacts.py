@@ -1,25 +1,36 @@
 """Files known by their SHA-256: written once, never changed, checked when read.
 
 A file is synced under `tmp`, renamed to `sha256/ab/abcdef...`, and its folder is synced, before
-anybody hears of it. A file that nobody refers to is garbage; a reference without file cannot be.
+anybody hears of it. A reference without file cannot be. A file that nobody refers to may still be
+an artist's: its journal may have been moved away. So only what `unfinished` names can be garbage:
+the files of publications that the journal never confirmed. Even that goes to a dated trash.
 """
 
 import hashlib
+import json
 import os
+import re
 import shutil
-import sys
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import structlog
+
 from layert2v_backend.checksums import read_digests
 from layert2v_backend.errors import DataLoss
+from layert2v_backend.faults import fault_of
+from layert2v_backend.pairing import Pair
+from layert2v_model.durable import sync_file, sync_folder, write_text_durably
 
 SYNCS_AT_ONCE = 8
 """Parallel syncs share the disk's commits: 0.4 ms a file, 3.7 one by one (ext4, November 2026)."""
-GARBAGE_AGE_S = 3600.0
-"""An unreferenced file may belong to a take that is just being published."""
+_DRAFTS = re.compile(r"[a-z0-9-]+-\d+")
+"""Names of draft folders: job and attempt."""
+_SHA256 = re.compile(r"[0-9a-f]{64}")
+
+log = structlog.get_logger()
 
 
 @dataclass(frozen=True)
@@ -36,6 +47,18 @@ class Sealed:
     """Of its blocks; see `checksums.sums_at`."""
 
 
+@dataclass(frozen=True)
+class Unfinished:
+    """A publication that the journal has not confirmed."""
+
+    record: Path
+    """The file that says so."""
+    pair_id: str
+    """Of the journal and store at that time; empty: they had not met."""
+    sha256s: tuple[str, ...]
+    """Files that it brought into the store, and no other publication before it."""
+
+
 class ArtifactStore:
     """A content-addressed folder; safe to use from several processes."""
 
@@ -44,7 +67,9 @@ class ArtifactStore:
         self.root = root
         self._tmp = root / "tmp"
         self._files = root / "sha256"
-        for folder in (self._tmp, self._files):
+        self._unfinished = root / "unfinished"
+        self._pair = root / "pair.json"
+        for folder in (self._tmp, self._files, self._unfinished):
             folder.mkdir(parents=True, exist_ok=True)
 
     def path(self, sha256: str) -> Path:
@@ -59,9 +84,13 @@ class ArtifactStore:
         return folder
 
     def drop_drafts(self) -> None:
-        """Remove everything half-written: for when no attempt is running."""
+        """Remove everything half-written: for when no attempt is running.
+
+        Only folders that `draft_folder` made are removed.
+        """
         for folder in self._tmp.iterdir():
-            shutil.rmtree(folder, ignore_errors=True)
+            if _DRAFTS.fullmatch(folder.name) and folder.is_dir():
+                shutil.rmtree(folder, ignore_errors=True)
 
     def seal(self, path: Path) -> Sealed:
         """Hash a finished draft and make it durable, so that it can be adopted in no time.
@@ -72,15 +101,20 @@ class ArtifactStore:
         with path.open("rb") as file:
             sha256, checksums = read_digests(file)
             size_bytes = os.fstat(file.fileno()).st_size
-        _sync_file(path)
+        sync_file(path)
         return Sealed(path, sha256, size_bytes, checksums)
 
     def adopt(self, drafts: Sequence[Sealed]) -> None:
-        """Move sealed drafts into the store; all are durable then.
+        """Move an attempt's sealed drafts into the store; all are durable then.
+
+        They stay `unfinished` until `settle`.
 
         Raises:
             OSError: A file could not be moved.
         """
+        if not drafts:
+            return
+        self._note_unfinished(drafts)
         for draft in drafts:
             target = self.path(draft.sha256)
             target.parent.mkdir(exist_ok=True)
@@ -90,14 +124,62 @@ class ArtifactStore:
             os.replace(draft.path, target)
             target.chmod(0o444)
         for folder in {self.path(draft.sha256).parent for draft in drafts}:
-            _sync_folder(folder)
-        _sync_folder(self._files)
+            sync_folder(folder)
+        sync_folder(self._files)
+
+    def _note_unfinished(self, drafts: Sequence[Sealed]) -> None:
+        new = {draft.sha256 for draft in drafts if not self.path(draft.sha256).exists()}
+        attempt = drafts[0].path.relative_to(self._tmp).parts[0]
+        pair = self.pair()
+        record = {"pair": pair.id if pair else "", "sha256": sorted(new)}
+        write_text_durably(self._unfinished / f"{attempt}.json", json.dumps(record))
+
+    def settle(self, job: str, attempt: int, pair: Pair | None) -> None:
+        """Note that the journal, which is now at `pair`, has an attempt's files.
+
+        Raises:
+            OSError: It could not be written: the store then counts fewer takes than it has.
+        """
+        if pair is not None:
+            self.set_pair(pair)
+        (self._unfinished / f"{job}-{attempt}.json").unlink(missing_ok=True)
+
+    def pair(self) -> Pair | None:
+        """Say which journal this store belongs to; None where it has met none, or none legibly."""
+        try:
+            read = json.loads(self._pair.read_text(encoding="utf-8"))
+            return Pair(str(read["id"]), int(read["counter"]))
+        except FileNotFoundError:
+            return None
+        except (OSError, ValueError, KeyError, TypeError) as failure:
+            log.warning("pair_unreadable", file=str(self._pair), why=str(failure))
+            return None
+
+    def set_pair(self, pair: Pair) -> None:
+        """Note which journal this store belongs to from now on.
+
+        Raises:
+            OSError: It could not be written.
+        """
+        write_text_durably(self._pair, json.dumps(vars(pair)))
+
+    def unfinished(self) -> list[Unfinished]:
+        """List the publications that were never settled; records that are unreadable stay."""
+        found = []
+        for record in sorted(self._unfinished.glob("*.json")):
+            try:
+                read = json.loads(record.read_text(encoding="utf-8"))
+                sha256s = tuple(name for name in read["sha256"] if _SHA256.fullmatch(name))
+                found.append(Unfinished(record, str(read["pair"]), sha256s))
+            except (OSError, ValueError, KeyError, TypeError) as failure:
+                log.warning("record_unreadable", file=str(record), why=str(failure))
+        return found
 
     def check(self, sha256: str, size_bytes: int) -> Path:
         """Verify a stored file and say where it is.
 
         Raises:
-            DataLoss: It is missing or does not match its hash.
+            DataLoss: It is missing, cannot be read, or does not match its hash.
         """
         path = self.path(sha256)
         try:
@@ -108,47 +190,57 @@ class ArtifactStore:
             raise DataLoss(
                 f"the stored file {sha256} is missing: generate the take again"
             ) from failure
+        except OSError as failure:
+            raise DataLoss(
+                f"a stored file cannot be read: {fault_of(failure, f'the file {sha256}').message}"
+            ) from failure
         if found != sha256:
             raise DataLoss(
                 f"the stored file {sha256} does not match its SHA-256: generate the take again"
             )
         return path
 
-    def sweep(self, referenced: set[str], age_s: float = GARBAGE_AGE_S) -> int:
-        """Remove files that nothing refers to and that are older than `age_s`.
+    def discard(self, unfinished: Unfinished, referenced: set[str]) -> list[str]:
+        """Move what a publication left, and no take refers to, into today's trash.
 
         Returns:
-            How many were removed.
+            The SHA-256 of the files that were moved.
+
+        Raises:
+            OSError: One could not be moved; the record stays.
         """
-        limit = time.time() - age_s
-        garbage = [
-            path
-            for path in self._files.glob("??/*")
-            if path.name not in referenced and path.stat().st_mtime < limit
-        ]
-        for path in garbage:
-            path.unlink()
-        return len(garbage)
+        trash = self._trash / time.strftime("%Y-%m-%d")
+        moved = []
+        for sha256 in unfinished.sha256s:
+            path = self.path(sha256)
+            if sha256 not in referenced and path.exists():
+                trash.mkdir(parents=True, exist_ok=True)
+                os.replace(path, trash / sha256)
+                moved.append(sha256)
+        unfinished.record.unlink(missing_ok=True)
+        return moved
+
+    @property
+    def _trash(self) -> Path:
+        return self.root / "trash"
+
+    def empty_trash(self, wanted_bytes: int) -> list[str]:
+        """Delete days of the trash, the oldest first, until so many bytes are free.
+
+        Returns:
+            The days that were deleted.
+        """
+        emptied: list[str] = []
+        days = sorted(self._trash.glob("????-??-??")) if self._trash.is_dir() else []
+        for day in days:
+            if free_bytes(self.root) >= wanted_bytes:
+                break
+            shutil.rmtree(day, ignore_errors=True)
+            log.warning("trash_emptied", day=day.name, why="the disk is full")
+            emptied.append(day.name)
+        return emptied
 
 
 def free_bytes(folder: Path) -> int:
     """Free bytes of the disk that holds `folder`, for an ordinary user."""
     return shutil.disk_usage(folder).free
-
-
-def _sync_file(path: Path) -> None:
-    handle = os.open(path, os.O_RDWR)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
-
-
-def _sync_folder(folder: Path) -> None:
-    if sys.platform == "win32":  # folders cannot be opened there; NTFS journals the rename
-        return
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

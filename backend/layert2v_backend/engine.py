@@ -13,6 +13,9 @@ class Engine(Protocol):
     def is_model_loaded(self) -> bool:
         """Whether a worker holds a model, so that a task starts at once."""
 
+    async def end_former_workers(self) -> None:
+        """End workers that a former backend of this state folder left behind, if any live."""
+
     async def warm(self, model_folder: str) -> None:
         """Make ready for tasks with this model; returns at once, failures show in the task.
 

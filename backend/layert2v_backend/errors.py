@@ -12,7 +12,11 @@ Refused                       each carries its grpc.StatusCode, reason and field
     ContentDiffers            FAILED_PRECONDITION
     RequestIdReused           ALREADY_EXISTS
     OffsetPastEnd             OUT_OF_RANGE
-    DiskFull                  RESOURCE_EXHAUSTED
+    StorageFault              INTERNAL, or as below; what the disk of the state folder does
+        DiskFull              RESOURCE_EXHAUSTED
+        DiskNotWritable       FAILED_PRECONDITION
+        DiskFails             INTERNAL
+        JournalDamaged        DATA_LOSS
     QueueFull                 RESOURCE_EXHAUSTED
     TooManyCalls              RESOURCE_EXHAUSTED
     Overloaded                RESOURCE_EXHAUSTED
@@ -142,11 +146,39 @@ class OffsetPastEnd(Refused):
     reason = "OFFSET_PAST_END"
 
 
-class DiskFull(Refused):
+class StorageFault(Refused):
+    """Raised when the state folder's disk does not do its work; the same call may work later."""
+
+    code = grpc.StatusCode.INTERNAL
+    reason = "STORAGE_FAULT"
+
+
+class DiskFull(StorageFault):
     """Raised when the state folder's disk has no room."""
 
     code = grpc.StatusCode.RESOURCE_EXHAUSTED
     reason = "DISK_FULL"
+
+
+class DiskNotWritable(StorageFault):
+    """Raised when the state folder may not be read or written: rights, flags, a read-only disk."""
+
+    code = grpc.StatusCode.FAILED_PRECONDITION
+    reason = "DISK_NOT_WRITABLE"
+
+
+class DiskFails(StorageFault):
+    """Raised when the state folder's disk reports an error."""
+
+    code = grpc.StatusCode.INTERNAL
+    reason = "DISK_FAILS"
+
+
+class JournalDamaged(StorageFault):
+    """Raised when the journal's file is no longer a database."""
+
+    code = grpc.StatusCode.DATA_LOSS
+    reason = "JOURNAL_DAMAGED"
 
 
 class QueueFull(Refused):
@@ -171,7 +203,7 @@ class Overloaded(Refused):
 
 
 class DataLoss(Refused):
-    """Raised when a stored file is missing or does not match its hash."""
+    """Raised when something stored, a file or a row, is missing, unreadable or damaged."""
 
     code = grpc.StatusCode.DATA_LOSS
     reason = "DATA_LOSS"
@@ -214,7 +246,6 @@ class WorkerNotStarted(Exception):
     """Raised when no worker process could be started; the message says why and what to do."""
 
 
-_FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
 _SCARCE = {
     errno.EMFILE: "the backend has too many open files",
     errno.ENFILE: "this computer has too many open files",
@@ -245,15 +276,6 @@ def words_of(failure: OSError) -> str:
 def is_scarce(failure: OSError) -> bool:
     """Whether a fault passes by itself: no memory, files or processes to spare just now."""
     return failure.errno in _SCARCE
-
-
-def refused_of(failure: OSError) -> Refused:
-    """Turn a fault of the operating system into the refusal of one call."""
-    if failure.errno in _FULL:
-        return DiskFull("the disk of the state folder is full: free some space and try again")
-    if is_scarce(failure):
-        return Overloaded(f"{words_of(failure)}: try again in a moment")
-    return InternalFault(f"the backend met a fault ({words_of(failure)}): see its log")
 
 
 def shown(name: str) -> str:

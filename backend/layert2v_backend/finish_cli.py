@@ -15,7 +15,7 @@ from typing import Annotated
 
 import typer
 
-from layert2v_model.errors import InvalidLayers
+from layert2v_model.errors import InvalidLayers, NotFinite
 from layert2v_model.form import Form
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
@@ -43,7 +43,7 @@ def main_command(
     try:
         check_out(folder, out, overwrite=overwrite)
         report = finish_folder(folder, out, foreground, lambda words: typer.echo(words, err=True))
-    except (BadInput, InvalidLayers, UnreadableMedia) as problem:
+    except (BadInput, InvalidLayers, NotFinite, UnreadableMedia) as problem:
         typer.echo(f"layert2v-finish: {problem}", err=True)
         raise typer.Exit(2) from None
     except OSError as failure:  # a folder that may not be listed, for one

@@ -14,6 +14,7 @@ import numpy as np
 from torch import Tensor
 
 from layert2v_model import media
+from layert2v_model.durable import publish_folder
 from layert2v_model.finish import Finished, finish
 from layert2v_model.form import Form
 from layert2v_model.report import psnr
@@ -48,6 +49,7 @@ def finish_folder(folder: Path, out: Path, asked: Form, tell: Tell) -> dict[str,
     Raises:
         BadInput: `out` cannot be written.
         InvalidLayers, UnreadableMedia: Layers are missing, cannot be read or do not fit.
+        NotFinite: They hold NaN or infinity.
     """
     source = read_layers(folder, lambda name: tell(f"reading {name}"))
     num_frames, height, width = source.full_THWC.shape[:3]
@@ -120,7 +122,7 @@ def _published_folder(out: Path) -> Iterator[Path]:
         yield draft
         if out.exists():
             out.rename(old)
-        draft.rename(out)
+        publish_folder(draft, out)
     finally:
         shutil.rmtree(draft, ignore_errors=True)
         if old.exists() and not out.exists():

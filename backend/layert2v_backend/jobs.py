@@ -17,6 +17,8 @@ from layert2v_words import UnknownWords
 T = TypeVar("T")
 
 MAX_SEED = 2**63 - 1
+DEVICE_FAILED = "DEVICE_FAILED"
+"""Reason of a worker whose device does nothing more until the process ends."""
 
 
 class JobState(StrEnum):
@@ -153,8 +155,8 @@ class JobError:
     """Why a job failed."""
 
     reason: str
-    """A stable word: MODEL_DAMAGED, WORKER_LOST, WORKER_NOT_STARTED, DISK_FULL, OUT_OF_MEMORY,
-    INTERNAL, DATA_LOSS."""
+    """A stable word: MODEL_DAMAGED, WORKER_LOST, WORKER_NOT_STARTED, DISK_FULL, DISK_NOT_WRITABLE,
+    DISK_FAILS, OUT_OF_MEMORY, NOT_FINITE, INTERNAL, DATA_LOSS."""
     message: str
     """One sentence for the artist, with the remedy."""
 

@@ -5,80 +5,35 @@ method has returned is on disk (synchronous FULL); what it raised has not happen
 """
 
 import secrets
-import sqlite3
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 
-from layert2v_backend.errors import CannotServe, DiskFull, RequestIdReused, StaleAttempt, UnknownJob
+from layert2v_backend.errors import DataLoss, StaleAttempt
 from layert2v_backend.jobs import (
     NEXT_STATES,
-    Artifact,
     Finished,
     Job,
     JobError,
-    JobEvent,
     JobProgress,
     JobState,
     Shot,
     to_json,
 )
-from layert2v_backend.journal_rows import (
-    ARTIFACT_COLUMNS,
-    JOB_COLUMNS,
-    MIGRATIONS,
-    artifact_of,
-    artifact_row,
-    event_body,
-    event_of,
-    job_of,
-)
+from layert2v_backend.journal_reading import JournalReader
+from layert2v_backend.journal_rows import ARTIFACT_COLUMNS, JOB_COLUMNS, artifact_row, event_body
+from layert2v_backend.pairing import Pair
+from layert2v_backend.strikes import Attempt, num_strikes
 from layert2v_words import UnknownWords
 
-_LOCK_WAIT_S = 1.0
-"""How long to wait for a backend that is just leaving the state folder."""
+_WITH_WORKER = (JobState.RUNNING, JobState.CANCELLING)
 
 
-class Journal:
+class Journal(JournalReader):
     """Jobs, attempts, events and artifacts."""
-
-    def __init__(self, path: Path) -> None:
-        """Open or create the journal and take it for this process.
-
-        Raises:
-            CannotServe: Another backend has it, it is damaged, or written by a newer version.
-        """
-        try:
-            self._db = sqlite3.connect(
-                path, timeout=_LOCK_WAIT_S, isolation_level=None, check_same_thread=False
-            )
-            self._db.execute("PRAGMA locking_mode = EXCLUSIVE")
-            self._db.execute("PRAGMA journal_mode = WAL")
-            self._db.execute("PRAGMA synchronous = FULL")
-            self._db.execute("PRAGMA foreign_keys = ON")
-            self._migrate(path)
-        except sqlite3.DatabaseError as failure:
-            raise CannotServe(_opening_failure(path, failure)) from failure
-
-    def _migrate(self, path: Path) -> None:
-        (version,) = self._db.execute("PRAGMA user_version").fetchone()
-        if version > len(MIGRATIONS):
-            raise CannotServe(
-                f"the journal {path} has version {version}, this backend knows {len(MIGRATIONS)}: "
-                f"install a newer layert2v or name another folder with --state"
-            )
-        self._db.execute("BEGIN EXCLUSIVE")
-        self._db.execute("COMMIT")
-        for number, script in enumerate(MIGRATIONS[version:], start=version + 1):
-            self._db.executescript(f"BEGIN; {script} PRAGMA user_version = {number}; COMMIT;")
-
-    def close(self) -> None:
-        """Close the file; the lock goes with it."""
-        self._db.close()
 
     @contextmanager
     def _transaction(self) -> Iterator[None]:
-        try:
+        with self._faults():
             self._db.execute("BEGIN IMMEDIATE")
             try:
                 yield
@@ -86,12 +41,6 @@ class Journal:
             finally:
                 if self._db.in_transaction:
                     self._db.execute("ROLLBACK")
-        except sqlite3.OperationalError as failure:
-            if failure.sqlite_errorname in ("SQLITE_FULL", "SQLITE_IOERR_WRITE"):
-                raise DiskFull(
-                    "the disk of the state folder is full: free some space and try again"
-                ) from failure
-            raise
 
     def create(
         self,
@@ -108,7 +57,7 @@ class Journal:
 
         Raises:
             RequestIdReused: The request id came with another request.
-            DiskFull: Nothing was stored.
+            StorageFault: Nothing was stored.
         """
         if request_id and (job := self.find_request(request_id, request_sha256)):
             return job, False
@@ -131,73 +80,14 @@ class Journal:
             self._append(job_id, 0, JobState.QUEUED, now)
         return self.get(job_id), True
 
-    def find_request(self, request_id: str, request_sha256: str) -> Job | None:
-        """Find the job that a request has made.
-
-        Raises:
-            RequestIdReused: The request id came with another request.
-        """
-        row = self._db.execute(
-            "SELECT id, request_sha256 FROM job WHERE request_id = ?", (request_id,)
-        ).fetchone()
-        if row is None:
-            return None
-        if row[1] != request_sha256:
-            raise RequestIdReused(
-                f"request_id {request_id} was used for another shot (jobs/{row[0]}): "
-                f"make a new UUID for each new shot"
-            )
-        return self.get(row[0])
-
-    def get(self, job_id: str) -> Job:
-        """Read one job.
-
-        Raises:
-            UnknownJob: There is none.
-        """
-        row = self._db.execute(f"SELECT {JOB_COLUMNS} FROM job WHERE id = ?", (job_id,)).fetchone()
-        if row is None:
-            raise UnknownJob(f"there is no job jobs/{job_id}: list the jobs to see which there are")
-        return job_of(row)
-
-    def find_jobs(self, job_ids: Sequence[str]) -> dict[str, Job]:
-        """Read those of a few jobs that exist, by id, in one query."""
-        marks = ", ".join("?" * len(job_ids))
-        rows = self._db.execute(f"SELECT {JOB_COLUMNS} FROM job WHERE id IN ({marks})", job_ids)
-        return {row[0]: job_of(row) for row in rows}
-
-    def list_jobs(self, limit: int, before: int | None = None) -> list[tuple[int, Job]]:
-        """List jobs, newest first, with their numbers; only those under number `before`."""
-        rows = self._db.execute(
-            f"SELECT number, {JOB_COLUMNS} FROM job WHERE number < ? ORDER BY number DESC LIMIT ?",
-            (before if before is not None else 2**63 - 1, limit),
-        ).fetchall()
-        return [(row[0], job_of(row[1:])) for row in rows]
-
-    def count(self, *states: JobState) -> int:
-        """Count the jobs in any of `states`."""
-        marks = ", ".join("?" * len(states))
-        row = self._db.execute(f"SELECT count(*) FROM job WHERE state IN ({marks})", states)
-        (number,) = row.fetchone()
-        return int(number)
-
-    def events(self, job_id: str, after: int, limit: int) -> list[JobEvent]:
-        """Read the events of a job after sequence number `after`, in order."""
-        rows = self._db.execute(
-            "SELECT sequence, attempt, time, kind, body FROM event WHERE job = ? AND sequence > ? "
-            "ORDER BY sequence LIMIT ?",
-            (job_id, after, limit),
-        ).fetchall()
-        return [event_of(*row) for row in rows]
-
     def begin_next(self, now: float) -> Job | None:
-        """Give the oldest queued job its next attempt; None where none waits."""
-        row = self._db.execute(
-            "SELECT id FROM job WHERE state = ? ORDER BY number LIMIT 1", (JobState.QUEUED,)
-        ).fetchone()
-        if row is None:
+        """Give the oldest queued job its next attempt; None where none waits.
+
+        Damaged ones become FAILED.
+        """
+        job = self._oldest_queued(now)
+        if job is None:
             return None
-        job = self.get(row[0])
         with self._transaction():
             self._db.execute("UPDATE job SET attempt = attempt + 1 WHERE id = ?", (job.id,))
             self._db.execute(
@@ -208,15 +98,44 @@ class Journal:
             self._enter(job, JobState.RUNNING, job.attempt + 1, now)
         return self.get(job.id)
 
+    def _oldest_queued(self, now: float) -> Job | None:
+        while rows := self._rows(
+            "SELECT id FROM job WHERE state = ? ORDER BY number LIMIT 1", (JobState.QUEUED,)
+        ):
+            job_id = rows[0][0]
+            try:
+                return self.get(job_id)
+            except DataLoss as damaged:
+                self._bury(job_id, damaged, now)
+        return None
+
+    def _bury(self, job_id: str, damaged: DataLoss, now: float) -> None:
+        """End a job whose row cannot be read: its id and state can."""
+        with self._transaction():
+            self._db.execute(
+                "UPDATE job SET error = ?, state = ? WHERE id = ?",
+                (to_json(JobError(damaged.reason, damaged.message)), JobState.FAILED, job_id),
+            )
+            self._db.execute(
+                "UPDATE attempt SET end_time = ?, outcome = 'failed' "
+                "WHERE job = ? AND outcome = 'running'",
+                (now, job_id),
+            )
+            self._append(job_id, 0, JobState.FAILED, now)
+
     def add_progress(self, job_id: str, attempt: int, progress: JobProgress, now: float) -> None:
         """Write progress of a live attempt.
 
         Raises:
             StaleAttempt: The job has ended or has another attempt.
-            DiskFull: Nothing was stored.
+            StorageFault: Nothing was stored.
         """
         self._live(job_id, attempt)
         with self._transaction():
+            self._db.execute(
+                "UPDATE attempt SET furthest = max(furthest, ?) WHERE job = ? AND number = ?",
+                (progress.fraction, job_id, attempt),
+            )
             self._append(job_id, attempt, progress, now)
 
     def succeed(self, job_id: str, attempt: int, finished: Finished, now: float) -> Job:
@@ -226,7 +145,7 @@ class Journal:
 
         Raises:
             StaleAttempt: The job has ended or has another attempt.
-            DiskFull: Nothing was stored.
+            StorageFault: Nothing was stored.
         """
         job = self._live(job_id, attempt)
         if job.state is JobState.CANCELLING:
@@ -245,6 +164,7 @@ class Journal:
                     job_id,
                 ),
             )
+            self._db.execute("UPDATE pair SET counter = counter + 1")
             self._end_attempt(job_id, attempt, "succeeded", now)
             self._enter(job, JobState.SUCCEEDED, attempt, now)
         return self.get(job_id)
@@ -254,7 +174,7 @@ class Journal:
 
         Raises:
             StaleAttempt: The job has ended or has another attempt.
-            DiskFull: Nothing was stored.
+            StorageFault: Nothing was stored.
         """
         job = self._live(job_id, attempt)
         if job.state is JobState.CANCELLING:
@@ -269,7 +189,7 @@ class Journal:
 
         Raises:
             StaleAttempt: The job has ended or has another attempt.
-            DiskFull: Nothing was stored.
+            StorageFault: Nothing was stored.
         """
         job = self._live(job_id, attempt)
         with self._transaction():
@@ -278,27 +198,30 @@ class Journal:
         return self.get(job_id)
 
     def lose(self, job_id: str, attempt: int, why: str, max_lost: int, now: float) -> Job:
-        """Queue a job again whose worker was lost; with `max_lost` such attempts it is FAILED.
+        """Queue a job again whose worker was lost; after `max_lost` deaths it is FAILED.
+
+        Deaths count since an attempt last made new progress; see `num_strikes`.
 
         Raises:
             StaleAttempt: The job has ended or has another attempt.
-            DiskFull: Nothing was stored.
+            StorageFault: Nothing was stored.
         """
         job = self._live(job_id, attempt)
         if job.state is JobState.CANCELLING:
             return self.stop(job_id, attempt, now)
         with self._transaction():
             self._end_attempt(job_id, attempt, "lost", now)
-            (lost,) = self._db.execute(
-                "SELECT count(*) FROM attempt WHERE job = ? AND outcome = 'lost'", (job_id,)
-            ).fetchone()
+            ended = self._rows(
+                "SELECT outcome, furthest FROM attempt WHERE job = ? ORDER BY number", (job_id,)
+            )
+            strikes = num_strikes([Attempt(*row) for row in ended])
             self._append(job_id, 0, f"Attempt {attempt} was lost: {why}.", now)
-            if lost < max_lost:
+            if strikes < max_lost:
                 self._enter(job, JobState.QUEUED, 0, now)
             else:
                 message = (
-                    f"{lost} workers in a row were lost on this job, last because {why}: "
-                    f"try a smaller shot, or see worker.log in the state folder"
+                    f"{strikes} attempts in a row were lost without getting further, last because "
+                    f"{why}: try a smaller shot, or see worker.log in the state folder"
                 )
                 self._fail(job, 0, JobError("WORKER_LOST", message), now)
         return self.get(job_id)
@@ -313,18 +236,28 @@ class Journal:
                 self._append(job.id, 0, "The backend was stopped; the job starts again.", now)
                 self._enter(job, JobState.QUEUED, 0, now)
 
-    def recover(self, now: float) -> list[str]:
+    def recover(self, max_lost: int, now: float) -> list[str]:
         """Put back every job that a former backend left with a worker.
+
+        A backend that stops cleanly leaves none, so that backend died, perhaps of the job. That is
+        a lost attempt, and `max_lost` of them end the job; see `lose`.
 
         Returns:
             The ids of these jobs.
+
+        Raises:
+            StorageFault: Some are left; call it again.
         """
-        rows = self._db.execute(
-            f"SELECT {JOB_COLUMNS} FROM job WHERE state IN (?, ?) ORDER BY number",
-            (JobState.RUNNING, JobState.CANCELLING),
-        ).fetchall()
-        for job in map(job_of, rows):
-            self.put_back(job, now)
+        rows = self._rows(
+            f"SELECT {JOB_COLUMNS} FROM job WHERE state IN (?, ?) ORDER BY number", _WITH_WORKER
+        )
+        for row in rows:
+            try:
+                job = self._job(row)
+            except DataLoss as damaged:
+                self._bury(row[0], damaged, now)
+            else:
+                self.lose(job.id, job.attempt, "the backend died while it ran", max_lost, now)
         return [row[0] for row in rows]
 
     def cancel(self, job_id: str, now: float) -> Job:
@@ -332,7 +265,7 @@ class Journal:
 
         Raises:
             UnknownJob: There is none.
-            DiskFull: Nothing was stored.
+            StorageFault: Nothing was stored.
         """
         job = self.get(job_id)
         goals = {JobState.QUEUED: JobState.CANCELLED, JobState.RUNNING: JobState.CANCELLING}
@@ -341,32 +274,18 @@ class Journal:
                 self._enter(job, goals[job.state], 0, now)
         return self.get(job_id)
 
-    def artifacts(self, job_id: str, after: str = "", limit: int = -1) -> list[Artifact]:
-        """List the artifacts of a job in path order, after path `after`; limit -1: all."""
-        rows = self._db.execute(
-            f"SELECT {ARTIFACT_COLUMNS} FROM artifact WHERE job = ? AND path > ? "
-            f"ORDER BY path LIMIT ?",
-            (job_id, after, limit),
-        ).fetchall()
-        return [artifact_of(row) for row in rows]
-
-    def find_artifact(self, job_id: str, artifact_id: str) -> Artifact | None:
-        """Read one artifact; None where there is none."""
-        row = self._db.execute(
-            f"SELECT {ARTIFACT_COLUMNS} FROM artifact WHERE job = ? AND id = ?",
-            (job_id, artifact_id),
-        ).fetchone()
-        return artifact_of(row) if row else None
-
-    def referenced(self) -> set[str]:
-        """List the SHA-256 of every artifact there is."""
-        return {sha256 for (sha256,) in self._db.execute("SELECT DISTINCT sha256 FROM artifact")}
+    def set_pair(self, pair: Pair) -> None:
+        """Note which store this journal belongs to from now on."""
+        with self._transaction():
+            self._db.execute("DELETE FROM pair")
+            self._db.execute(
+                "INSERT INTO pair (id, counter) VALUES (?, ?)", (pair.id, pair.counter)
+            )
 
     def _live(self, job_id: str, attempt: int) -> Job:
         """The fence: a job as only its present attempt may change it."""
         job = self.get(job_id)
-        is_with_worker = job.state in (JobState.RUNNING, JobState.CANCELLING)
-        if not is_with_worker or job.attempt != attempt:
+        if job.state not in _WITH_WORKER or job.attempt != attempt:
             raise StaleAttempt(
                 f"attempt {attempt} of jobs/{job_id} is over: the job is {job.state} in attempt "
                 f"{job.attempt}"
@@ -401,15 +320,3 @@ class Journal:
             "VALUES (?, ?, ?, ?, ?, ?)",
             (job_id, sequence, attempt, now, *event_body(what)),
         )
-
-
-def _opening_failure(path: Path, failure: sqlite3.DatabaseError) -> str:
-    name = failure.sqlite_errorname
-    if name.startswith("SQLITE_BUSY"):
-        return (
-            f"another backend already uses the state folder {path.parent}: "
-            f"stop it or name another folder with --state"
-        )
-    if name.startswith(("SQLITE_NOTADB", "SQLITE_CORRUPT")):
-        return f"the journal {path} is damaged ({failure}): move it away or restore it"
-    return f"the journal {path} cannot be opened ({failure}): check the folder and its disk"

@@ -72,6 +72,10 @@ MIGRATIONS = (
     """
     ALTER TABLE artifact ADD COLUMN checksums TEXT NOT NULL DEFAULT '';
     """,
+    """
+    ALTER TABLE attempt ADD COLUMN furthest REAL NOT NULL DEFAULT 0;
+    CREATE TABLE pair (id TEXT NOT NULL, counter INTEGER NOT NULL) STRICT;
+    """,
 )
 """Numbered from 1; `PRAGMA user_version` says how many have been applied."""
 
@@ -79,6 +83,7 @@ JOB_COLUMNS = (
     "id, shot, state, attempt, last_sequence, create_time, update_time, error, report, seconds, "
     "unknown_words"
 )
+UNREADABLE_ENTRY = "This entry of the job's history is damaged."
 ARTIFACT_COLUMNS = "path, kind, format, layer_index, frame_index, size_bytes, sha256, checksums"
 
 

@@ -1,7 +1,8 @@
 """An engine of one child process, `python -m layert2v_backend.worker`, kept warm between tasks.
 
 Commands go down the child's stdin and reports come up its stdout, as lines of JSON; its stderr is
-`worker.log`. The child leaves when its stdin ends, so it never outlives the front door.
+`worker.log`. The child ends with the front door, however that ends: its stdin ends, Linux kills it,
+and a starting front door ends the one that its folder names.
 """
 
 import asyncio
@@ -20,7 +21,9 @@ from typing import IO, TypeVar
 import structlog
 
 from layert2v_backend.errors import WorkerLost, WorkerNotStarted, words_of
+from layert2v_backend.former_workers import end_named_worker, name_worker
 from layert2v_backend.jobs import (
+    DEVICE_FAILED,
     EXACT,
     Failed,
     Finished,
@@ -34,6 +37,7 @@ from layert2v_backend.jobs import (
     from_json,
     to_json,
 )
+from layert2v_backend.worker.leash import DOOR_PID
 
 WORKER_COMMAND = (sys.executable, "-m", "layert2v_backend.worker")
 _REPORTS: dict[str, type[Report | Warmed]] = {
@@ -70,6 +74,11 @@ class ProcessOptions:
     worker: WorkerOptions = EXACT
     """How it runs its tasks; it is told as its first argument."""
 
+    @property
+    def record(self) -> Path:
+        """File beside the log that names the worker."""
+        return self.log.with_name("worker.json")
+
 
 class ProcessEngine:
     """One worker process; implements `Engine`."""
@@ -84,6 +93,10 @@ class ProcessEngine:
         self._warming: asyncio.Task[None] | None = None
         self._is_model_loaded = False
         self._is_closed = False
+
+    async def end_former_workers(self) -> None:
+        """End the worker that a former backend left; see `Engine.end_former_workers`."""
+        await asyncio.to_thread(end_named_worker, self._options.record)
 
     @property
     def pid(self) -> int | None:
@@ -154,6 +167,9 @@ class ProcessEngine:
             report = _report(line)
             if isinstance(report, Warmed):
                 raise WorkerLost("the worker sent a report that nobody asked for")
+            if isinstance(report, Failed) and report.error.reason == DEVICE_FAILED:
+                # Whatever that worker does next would fail too; its end ends the worker.
+                raise WorkerLost(report.error.message)
             self._is_model_loaded |= isinstance(report, Finished)
             yield report
 
@@ -203,6 +219,7 @@ class ProcessEngine:
             if is_dead or (child and child.stdout and child.stdout.at_eof()):
                 self._is_model_loaded, self._warming = False, None
                 self._child = child = await self._spawn()
+                name_worker(self._options.record, child.pid)
             assert child is not None
             return child
 
@@ -231,6 +248,7 @@ class ProcessEngine:
 
     def _environment(self) -> dict[str, str]:
         offline = {"HF_HUB_OFFLINE": "1", "TOKENIZERS_PARALLELISM": "false"}
+        offline[DOOR_PID] = str(os.getpid())
         threads = str(self._options.threads or _num_processors())
         return offline | {"OMP_NUM_THREADS": threads, "MKL_NUM_THREADS": threads}
 

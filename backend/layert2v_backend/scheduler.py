@@ -1,15 +1,14 @@
-"""Which job runs where: one slot per engine, attempts, lost workers, and news for watchers.
+"""Which job runs where: one slot per engine, attempts and lost workers.
 
-Lives in the front door's event loop. The journal belongs to one thread of its own; whatever is
-acknowledged, published or told to a watcher is in the journal first.
+Lives in the front door's event loop. Whatever is acknowledged, published or told to a watcher is
+in the journal first.
 """
 
 import asyncio
 import time
 import traceback
-from collections.abc import AsyncGenerator, Callable, Iterable
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import aclosing
+from collections.abc import Callable
+from contextlib import aclosing, suppress
 from dataclasses import replace
 from typing import ParamSpec, TypeVar
 
@@ -21,16 +20,13 @@ from layert2v_backend.engine import Engine
 from layert2v_backend.errors import (
     DataLoss,
     DiskFull,
-    Draining,
-    InvalidRequest,
     ModelDamaged,
     QueueFull,
     StaleAttempt,
-    UnknownArtifact,
+    StorageFault,
     UnknownModel,
     WorkerLost,
     WorkerNotStarted,
-    shown,
     words_of,
 )
 from layert2v_backend.jobs import (
@@ -39,7 +35,6 @@ from layert2v_backend.jobs import (
     Finished,
     Job,
     JobError,
-    JobEvent,
     JobProgress,
     JobState,
     Progress,
@@ -51,8 +46,9 @@ from layert2v_backend.jobs import (
 )
 from layert2v_backend.journal import Journal
 from layert2v_backend.models import Catalogue
+from layert2v_backend.queries import Queries
 from layert2v_backend.settings import Settings
-from layert2v_backend.watching import READ_AT_ONCE, Watched
+from layert2v_backend.tidying import tidy
 from layert2v_backend.words import unknown_words_of
 from layert2v_words import UnknownWords
 
@@ -66,8 +62,8 @@ _ETA_FROM = 0.08
 log = structlog.get_logger()
 
 
-class Scheduler:
-    """The queue, its one running job, and those who watch."""
+class Scheduler(Queries):
+    """The queue and its one running job; answers about jobs as `Queries`."""
 
     def __init__(
         self,
@@ -77,16 +73,12 @@ class Scheduler:
         engine: Engine,
         settings: Settings,
     ) -> None:
+        super().__init__(journal, settings)
         self.catalogue = catalogue
         self.store = store
-        self._journal = journal
         self._engine = engine
-        self._settings = settings
         self._device = find_device(settings.memory_bytes)
-        self._thread = ThreadPoolExecutor(1, thread_name_prefix="journal")
         self._wake = asyncio.Event()
-        self._watched = Watched(self._read_events)
-        self._is_draining = False
         self._working: asyncio.Task[None] | None = None
 
     async def start(self) -> asyncio.Task[None]:
@@ -95,9 +87,13 @@ class Scheduler:
         Returns:
             The work; it ends only by `drain`, or with the error that stopped it.
         """
-        for job_id in await self._on_journal(self._journal.recover, time.time()):
-            log.info("job_recovered", job=job_id)
+        self._begin()
+        await self._engine.end_former_workers()
         self.store.drop_drafts()
+        try:
+            await self._on_journal(self._promises.keep)
+        except StorageFault as fault:
+            log.warning("recovery_waits", why=fault.message)
         self._working = asyncio.create_task(self._work())
         return self._working
 
@@ -117,35 +113,22 @@ class Scheduler:
         """Whether a worker holds a model, so that a job starts at once."""
         return self._engine.is_model_loaded
 
-    async def close(self) -> None:
-        """Close the journal; to be called after `drain`, when nobody reads any more."""
-        await self._on_journal(self._journal.close)
-        self._thread.shutdown()
-
-    async def _on_journal(self, call: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
-        loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(self._thread, lambda: call(*args, **kwargs))
-
     async def _insist(self, call: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
-        """Call the journal until the disk has room: what has happened must be written."""
+        """Call the journal until its disk takes it: what has happened must be written.
+
+        Raises:
+            StorageFault: The backend is stopping.
+        """
         while True:
             try:
                 return await self._on_journal(call, *args, **kwargs)
-            except DiskFull:
+            except StorageFault as fault:
                 if self._is_draining:
                     raise
-                log.warning("disk_full", retry_s=_DISK_RETRY_S)
+                log.warning("journal_waits", why=fault.message, retry_s=_DISK_RETRY_S)
+                if isinstance(fault, DiskFull):
+                    self.store.empty_trash(self._settings.min_free_bytes)
                 await asyncio.sleep(_DISK_RETRY_S)
-
-    def _ring(self, job_id: str) -> None:
-        self._watched.ring(job_id)
-
-    async def _read_events(self, job_id: str, after: int, limit: int) -> list[JobEvent]:
-        return await self._on_journal(self._journal.events, job_id, after, limit)
-
-    async def find_request(self, request_id: str, request_sha256: str) -> Job | None:
-        """Find the job that a request has made before; see `Journal.find_request`."""
-        return await self._on_journal(self._journal.find_request, request_id, request_sha256)
 
     async def admit(self, shot: Shot) -> None:
         """Refuse new jobs while there is no room for them, and what never fits.
@@ -160,16 +143,13 @@ class Scheduler:
         self._check_draining()
         folder = self.catalogue.find(shot.model).folder
         await asyncio.to_thread(check_memory, shot, folder, self._device)
+        self.store.empty_trash(self._settings.min_free_bytes)
         free = free_bytes(self.store.root)
         if free < self._settings.min_free_bytes:
             raise DiskFull(
                 f"{free >> 20} MiB are free where the backend stores takes, "
                 f"{self._settings.min_free_bytes >> 20} MiB are needed: free some space"
             )
-
-    def _check_draining(self) -> None:
-        if self._is_draining:
-            raise Draining("the backend is stopping: try again when it is back")
 
     async def create(self, shot: Shot, request_sha256: str, request_id: str | None) -> Job:
         """Queue a shot; see `Journal.create`.
@@ -207,105 +187,54 @@ class Scheduler:
             )
         return self._journal.create(shot, request_sha256, time.time(), request_id, unknown_words)
 
-    async def get(self, job_id: str) -> Job:
-        """Read one job; raises UnknownJob."""
-        return await self._on_journal(self._journal.get, job_id)
-
-    async def find_jobs(self, job_ids: Iterable[str]) -> dict[str, Job]:
-        """Read those of `job_ids` that exist."""
-        return await self._on_journal(self._journal.find_jobs, sorted(job_ids))
-
-    async def list_jobs(self, limit: int, before: int | None) -> list[tuple[int, Job]]:
-        """List jobs, newest first; see `Journal.list_jobs`."""
-        return await self._on_journal(self._journal.list_jobs, limit, before)
-
-    async def count(self, *states: JobState) -> int:
-        """Count the jobs in any of `states`."""
-        return await self._on_journal(self._journal.count, *states)
-
-    async def list_artifacts(self, job_id: str, after: str, limit: int) -> list[Artifact]:
-        """List artifacts in path order; raises UnknownJob."""
-        await self.get(job_id)
-        return await self._on_journal(self._journal.artifacts, job_id, after, limit)
-
-    async def get_artifact(self, job_id: str, artifact_id: str) -> Artifact:
-        """Read one artifact.
-
-        Raises:
-            UnknownArtifact: There is none, or no such job.
-        """
-        artifact = await self._on_journal(self._journal.find_artifact, job_id, artifact_id)
-        if artifact is None:
-            name = shown(f"jobs/{job_id}/artifacts/{artifact_id}")
-            raise UnknownArtifact(
-                f"there is no artifact {name}: list the artifacts of the job; "
-                f"it has some once it has succeeded"
-            )
-        return artifact
-
     async def cancel(self, job_id: str) -> Job:
-        """Cancel a job; see `Journal.cancel`."""
-        job = await self._on_journal(self._journal.cancel, job_id, time.time())
+        """Cancel a job; see `Journal.cancel`.
+
+        A cancel is never refused for the disk: it takes effect at once, and is written once the
+        disk takes it.
+        """
+        try:
+            job = await self._on_journal(self._journal.cancel, job_id, time.time())
+        except StorageFault as fault:
+            log.warning("cancel_waits", job=job_id, why=fault.message)
+            self._promises.remember(job_id)
+            job = await self.get(job_id)
         self._ring(job_id)
         if job.state is JobState.CANCELLING:
             await self._engine.cancel(job.id, job.attempt)
         return job
 
-    async def watch(self, job_id: str, after: int) -> AsyncGenerator[JobEvent, None]:
-        """Yield the events of a job after a sequence number, as they come, to the terminal one.
-
-        Ends early after `Settings.watch_limit_s`.
-
-        Raises:
-            UnknownJob: There is none.
-            InvalidRequest: The job has no such event yet.
-            Draining: The backend is stopping.
-        """
-        job = await self.get(job_id)
-        if after > job.last_sequence:
-            raise InvalidRequest(
-                f"after_sequence: {after} is past the last event of jobs/{job_id}, "
-                f"{job.last_sequence}: ask from the last one seen"
-            )
-        if job.state.is_terminal and after == job.last_sequence:
-            return
-        deadline = time.monotonic() + self._settings.watch_limit_s
-        async with self._watched.feed(job_id, job.last_sequence) as feed:
-            while time.monotonic() < deadline:
-                events = feed.after(after)
-                if events is None:
-                    events = await self._read_events(job_id, after, READ_AT_ONCE)
-                for event in events:
-                    yield event
-                    after = event.sequence
-                    if isinstance(event.what, JobState) and event.what.is_terminal:
-                        return
-                if not events:
-                    self._check_draining()
-                    await feed.news(after, deadline - time.monotonic())
-
     async def _work(self) -> None:
-        referenced = await self._on_journal(self._journal.referenced)
-        await asyncio.to_thread(self.store.sweep, referenced)
-        while not self._is_draining:
-            self._wake.clear()
-            job = await self._insist(self._journal.begin_next, time.time())
-            if job is None:
-                await self._wake.wait()
-                continue
-            self._ring(job.id)
-            log.info("attempt_began", job=job.id, attempt=job.attempt)
-            try:
-                await self._attempt(job)
-            except StaleAttempt as stale:
-                log.warning("report_refused", job=job.id, why=str(stale))
-            self._ring(job.id)
+        try:
+            await self._on_journal(tidy, self._journal, self.store)
+        except (StorageFault, OSError) as failure:
+            log.warning("store_not_swept", why=str(failure))
+        try:
+            while not self._is_draining:
+                await self._work_on_next()
+        except StorageFault as fault:
+            # Only while draining: the next start finds the attempt and puts it back.
+            log.warning("attempt_left", why=fault.message)
+
+    async def _work_on_next(self) -> None:
+        self._wake.clear()
+        job = await self._insist(self._promises.begin_next)
+        if job is None:
+            await self._wake.wait()
+            return
+        self._ring(job.id)
+        log.info("attempt_began", job=job.id, attempt=job.attempt)
+        try:
+            await self._attempt(job)
+        except StaleAttempt as stale:
+            log.warning("report_refused", job=job.id, why=str(stale))
+        self._ring(job.id)
 
     async def _attempt(self, job: Job) -> None:
         """Run one attempt to its end and write how it ended."""
         try:
             last = await self._follow(await self._task(job))
-        except (DataLoss, UnknownModel, ModelDamaged) as refused:
+        except (DataLoss, UnknownModel, ModelDamaged, StorageFault) as refused:
             last = Failed(JobError(refused.reason, refused.message))
         except WorkerNotStarted as failure:
             last = Failed(JobError("WORKER_NOT_STARTED", str(failure)))
@@ -320,27 +249,44 @@ class Scheduler:
             last = Failed(_error_of(failure))
             frames = traceback.format_tb(failure.__traceback__)[-8:]
             log.error("attempt_failed", job=job.id, kind=type(failure).__name__, frames=frames)
-        if isinstance(last, Stopped) and (await self.get(job.id)).state is JobState.RUNNING:
-            await self._lose(job, WorkerLost("the worker stopped without being asked"))
-            return
+        if isinstance(last, Stopped):
+            current = await self._insist(self._journal.get, job.id)
+            if current.state is JobState.RUNNING:
+                await self._lose(job, WorkerLost("the worker stopped without being asked"))
+                return
         ended = await self._write_end(job, last)
         log.info("attempt_ended", job=job.id, attempt=job.attempt, state=ended.state.value)
 
     async def _write_end(self, job: Job, last: Report) -> Job:
+        await self._insist(self._promises.keep)
         now = time.time()
         if isinstance(last, Finished):
-            return await self._insist(self._journal.succeed, job.id, job.attempt, last, now)
+            ended = await self._insist(self._journal.succeed, job.id, job.attempt, last, now)
+            if ended.state is JobState.SUCCEEDED:
+                await self._settle(job)
+            return ended
         if isinstance(last, Failed):
             return await self._insist(self._journal.fail, job.id, job.attempt, last.error, now)
         return await self._insist(self._journal.stop, job.id, job.attempt, now)
 
+    async def _settle(self, job: Job) -> None:
+        """Let the store count the take that the journal has just published."""
+        try:
+            pair = await self._on_journal(self._journal.pair)
+            await asyncio.to_thread(self.store.settle, job.id, job.attempt, pair)
+        except (StorageFault, OSError) as failure:
+            log.warning("store_not_counted", job=job.id, why=str(failure))
+
     async def _lose(self, job: Job, lost: WorkerLost) -> None:
+        await self._insist(self._promises.keep)
         if self._is_draining:
             await self._on_journal(
                 lambda: self._journal.put_back(self._journal.get(job.id), time.time())
             )
             return
         log.warning("attempt_lost", job=job.id, attempt=job.attempt, why=str(lost))
+        with suppress(OSError):
+            await asyncio.to_thread(self.store.drop_drafts)
         limit = self._settings.max_lost_attempts
         await self._insist(self._journal.lose, job.id, job.attempt, str(lost), limit, time.time())
 
@@ -362,9 +308,9 @@ class Scheduler:
             await self._on_journal(
                 self._journal.add_progress, task.job, task.attempt, progress, time.time()
             )
-        except DiskFull:
+        except StorageFault as fault:
             # Progress may be missed; the job's end may not.
-            log.warning("progress_dropped", job=task.job)
+            log.warning("progress_dropped", job=task.job, why=fault.message)
         self._ring(task.job)
 
     async def _task(self, job: Job) -> Task:

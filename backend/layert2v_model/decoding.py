@@ -12,6 +12,7 @@ from torch import Tensor
 
 from layert2v_model import codec
 from layert2v_model.alpha_vae import rgb_to_alpha
+from layert2v_model.not_finite import check_streams
 
 OnProgress = Callable[[str, int, int], None]
 """Called with the stage (encoding, denoising, decoding), steps done and steps in all; it may raise
@@ -45,6 +46,9 @@ def decode_frames(
         The numbers of the next frames, and of every stream their pixels in [0, 1] as the network
         made them (not made straight), float32 on the CPU: (T, 3, H, W), or (T, 1, H, W) for an
         alpha.
+
+    Raises:
+        NotFinite: A stream's pixels are not.
     """
     first, together = _batches(vae, latents, in_turns=not tile)
     lengths = [codec.num_decode_steps(vae, latents[names[0]]) for names in first + together]
@@ -62,6 +66,8 @@ def decode_frames(
             else codec.decode_chunks(decoder, latents_BCTHW)
         )
         for raw in chunks:
+            # Before it is clipped, for infinity clips to white.
+            check_streams(dict(zip(names, raw, strict=True)), "decoding")
             pixels_BCTHW = rgb_to_alpha(raw) if is_alpha else codec.to_unit(raw)
             frames_BTCHW = pixels_BCTHW.transpose(1, 2).cpu()
             report("decoding", next(steps), num_steps)

@@ -7,6 +7,8 @@ ValueError
     InvalidLayers        a folder of layers that do not make a stack
     InvalidFixture       a file that `layert2v_model.released` cannot check
     InvalidCheckpoint    released files that `layert2v-import` cannot turn into a model folder
+ArithmeticError
+    NotFinite            numbers that a model made, or was given to keep, are not numbers
 
 Each message is one sentence with the value, the limit and the remedy.
 """
@@ -24,6 +26,10 @@ class InvalidPlate(InvalidShot):
 
 class DamagedModel(ValueError):
     """Raised when a model folder misses files or tensors, or holds broken or unknown ones."""
+
+
+class NotFinite(ArithmeticError):
+    """Raised when latents or pixels hold NaN or infinity: nothing made of them is a picture."""
 
 
 class InvalidLayers(ValueError):

@@ -10,6 +10,7 @@ import torch
 from torch import nn
 
 from layert2v_model.alpha_vae import save_project_in
+from layert2v_model.errors import NotFinite
 from layert2v_model.folder import CARD_FILE, file_sha256
 
 
@@ -30,6 +31,9 @@ def save_pipeline(
         dtype: Of the weights in the files.
         with_text_encoder: Whether to write tokenizer and text encoder too; otherwise the card
             names the package they come from.
+
+    Raises:
+        NotFinite: A parameter is not finite in `dtype`; nothing is written.
     """
     if pipeline.project_in is None:
         raise ValueError("the pipeline has no project_in; set it before saving")
@@ -49,10 +53,19 @@ def write_card(folder: Path, card: Mapping[str, Any]) -> None:
 
 
 def _cast(part: Any, dtype: torch.dtype) -> Any:
-    """Copy a network with all parameters in `dtype`; hand anything else through."""
+    """Copy a network with all parameters in `dtype`; hand anything else through.
+
+    Raises:
+        NotFinite: A parameter is not finite in `dtype`: it was trained to death, or is too large.
+    """
     if not isinstance(part, nn.Module):
         return part
     copied = copy.deepcopy(part)
-    for parameter in copied.parameters():
+    for name, parameter in copied.named_parameters():
         parameter.data = parameter.data.to(dtype)
+        if not torch.isfinite(parameter.data).all():
+            raise NotFinite(
+                f"{name} is not finite in {dtype}: save in a larger precision, or train again from "
+                f"a whole checkpoint"
+            )
     return copied

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from layert2v_model.fill import Box, Floats, box_around, distance_to, extend, pixels_per_unit, ramp
 from layert2v_model.frames import at, clear, composite, each_frame, frames_of
+from layert2v_model.not_finite import check_frame
 from layert2v_model.plate import COVERED, correct_plate
 from layert2v_model.report import FinishReport, measure
 from layert2v_model.rim import (
@@ -113,7 +114,11 @@ class Finishing:
         self._shows = [np.zeros(len(stack.full_TCHW), bool) for _ in stack.foregrounds]
 
     def take(self, frames: slice) -> None:
-        """Take frames that are drawn, each once; may run beside other calls of it."""
+        """Take frames that are drawn, each once; may run beside other calls of it.
+
+        Raises:
+            NotFinite: A layer, or the full video, holds NaN or infinity in one of them.
+        """
         for t in range(len(self._shot.full_TCHW))[frames]:
             self._copy(t)
             _correct_colours(self._shot, t)
@@ -121,6 +126,11 @@ class Finishing:
     def _copy(self, t: int) -> None:
         """Make own copies of a frame, clipped to [0, 1]."""
         shot = self._shot
+        check_frame("the full video", t, shot.full_TCHW[t])
+        for index, source in enumerate(self._colours):
+            check_frame(_name_of(index), t, source[t])
+        for index, source in enumerate(self._alphas, start=1):
+            check_frame(f"the alpha of {_name_of(index)}", t, source[t])
         own = [shot.background_TCHW, *shot.colours, *shot.alphas]
         for source, copy in zip((*self._colours, *self._alphas), own, strict=True):
             np.clip(source[t], 0, 1, out=copy[t])
@@ -164,6 +174,10 @@ def finish(
     num_frames = len(stack.full_TCHW)
     each_frame(lambda t: finishing.take(slice(t, t + 1)), num_frames, num_threads)
     return finishing.finish()
+
+
+def _name_of(index: int) -> str:
+    return f"foreground_{index}" if index else "the background"
 
 
 def _shot_of(stack: Stack, kept: frozenset[int]) -> _Shot:

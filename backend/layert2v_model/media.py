@@ -135,7 +135,10 @@ def read_exr(path: Path) -> tuple[Pixels, Pixels | None]:
 
 
 def _exr_planes(path: Path) -> dict[str, Pixels]:
-    """Channels by name, placed in the display window, as they are in the file but finite."""
+    """Channels by name, placed in the display window; infinity as the largest half float.
+
+    Half floats overflow to infinity at a very bright pixel, but no picture holds NaN.
+    """
     try:
         _check_exr_header(path)
         with OpenEXR.File(str(path), separate_channels=True) as file:
@@ -146,7 +149,9 @@ def _exr_planes(path: Path) -> dict[str, Pixels]:
                     f"read: write it again"
                 )
             header = dict(file.header())  # leaving the block empties the library's own
-            planes = {name: _finite(item.pixels) for name, item in file.channels().items()}
+            planes = {
+                name: _bounded(path, name, item.pixels) for name, item in file.channels().items()
+            }
     except (RuntimeError, ValueError, OSError) as failure:
         raise UnreadableMedia(
             f"{path} cannot be read as EXR: it is missing, damaged or cut short; write it again"
@@ -170,9 +175,15 @@ def _check_size(path: Path, width: int, height: int) -> None:
         )
 
 
-def _finite(plane: NDArray[Any]) -> Pixels:
+def _bounded(path: Path, channel: str, plane: NDArray[Any]) -> Pixels:
+    count = int(np.isnan(plane).sum())
+    if count:
+        raise UnreadableMedia(
+            f"{path} holds {count} pixels that are not numbers (NaN) in channel {channel}: render "
+            f"or generate that frame again"
+        )
     largest = float(np.finfo(np.float16).max)
-    return np.nan_to_num(plane.astype(np.float32), nan=0.0, posinf=largest, neginf=-largest)
+    return plane.astype(np.float32).clip(-largest, largest)
 
 
 def _in_display_window(plane_HW: Pixels, header: dict[str, Any]) -> Pixels:

@@ -26,6 +26,7 @@ from layert2v_model.folder import CARD_FILE, read_card, read_project_in
 from layert2v_model.given import Given, Plate, StreamGiven, check_given, check_looped
 from layert2v_model.grid import LatentGrid, latent_grid
 from layert2v_model.guidance import Guidance, StreamGuidance, check_guidance, check_hidden
+from layert2v_model.not_finite import check_streams
 from layert2v_model.shot import (
     ShotFormat,
     ShotPrompts,
@@ -196,6 +197,7 @@ class LayerT2VPipeline(DiffusionPipeline):
         Raises:
             InvalidShot: The model cannot make this shot.
             InvalidPlate: A given stream does not fit.
+            NotFinite: The model made NaN or infinity; `on_frames` was given none of it.
         """
         shot = ShotFormat(width, height, num_frames, num_inference_steps)
         guidance = Guidance(guidance_scale, dict(layer_guidance_scales or {}), given_guidance_scale)
@@ -220,6 +222,7 @@ class LayerT2VPipeline(DiffusionPipeline):
                 refresh_given_every,
             )  # fmt: skip
             latents = dict(zip(names, latents_BSCTHW.unbind(1), strict=True))
+            check_streams(latents, "denoising")
             shown = {name for name, plate in plates.items() if plate.is_pinned}
             made = {name: latent for name, latent in latents.items() if name not in shown}
             num_foregrounds = len(prompts.foregrounds)

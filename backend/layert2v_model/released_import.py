@@ -21,6 +21,7 @@ from torch import Tensor
 from transformers import AutoTokenizer, UMT5EncoderModel
 
 from layert2v_model.alpha_vae import ProjectIn, save_alpha_vae
+from layert2v_model.durable import publish_folder
 from layert2v_model.errors import InvalidCheckpoint, reason_of
 from layert2v_model.export import write_card
 from layert2v_model.pipeline import LayerT2VPipeline
@@ -228,7 +229,7 @@ def _published(out: Path) -> Iterator[Path]:
     try:
         draft.mkdir(parents=True)
         yield draft
-        draft.rename(out)
+        publish_folder(draft, out)
     finally:
         shutil.rmtree(draft, ignore_errors=True)
 

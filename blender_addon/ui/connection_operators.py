@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Operators for the link: connect, start and stop a backend on this computer."""
 
-from typing import Any
+from typing import Any, ClassVar
 
 import bpy
 from bpy.props import StringProperty
@@ -19,7 +19,7 @@ class LAYERT2V_OT_connect(bpy.types.Operator):
 
     bl_idname = "layert2v.connect"
     bl_label = "Connect"
-    bl_options = set()  # noqa: RUF012
+    bl_options: ClassVar[set[str]] = set()
 
     address: StringProperty(options={"SKIP_SAVE"})  # type: ignore[valid-type]
 
@@ -40,7 +40,7 @@ class LAYERT2V_OT_backend_start(bpy.types.Operator):
 
     bl_idname = "layert2v.backend_start"
     bl_label = "Start Backend"
-    bl_options = set()  # noqa: RUF012
+    bl_options: ClassVar[set[str]] = set()
 
     command: StringProperty(options={"SKIP_SAVE"})  # type: ignore[valid-type]
     address: StringProperty(options={"SKIP_SAVE"})  # type: ignore[valid-type]
@@ -73,7 +73,7 @@ class LAYERT2V_OT_backend_stop(bpy.types.Operator):
 
     bl_idname = "layert2v.backend_stop"
     bl_label = "Stop Backend"
-    bl_options = set()  # noqa: RUF012
+    bl_options: ClassVar[set[str]] = set()
 
     @classmethod
     def poll(cls, context: bpy.types.Context) -> bool:

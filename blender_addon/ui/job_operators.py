@@ -3,6 +3,7 @@
 
 from dataclasses import replace
 from pathlib import Path
+from typing import ClassVar
 
 import bpy
 from bpy.props import StringProperty
@@ -134,7 +135,7 @@ class LAYERT2V_OT_cancel(JobOperator, bpy.types.Operator):
 
     bl_idname = "layert2v.cancel"
     bl_label = "Cancel"
-    bl_options = set()  # noqa: RUF012
+    bl_options: ClassVar[set[str]] = set()
 
     request_id: StringProperty(options={"SKIP_SAVE"})  # type: ignore[valid-type]
 
@@ -148,7 +149,8 @@ class LAYERT2V_OT_cancel(JobOperator, bpy.types.Operator):
         # Noted here at once: the take may arrive before the session has heard.
         view.record = replace(view.record, is_cancel_asked=True)
         journal = Journal.of_media(Path(view.journal_folder))
-        runtime.session.cancel(view.record, journal)
+        if runtime.session is not None:
+            runtime.session.cancel(view.record, journal)
         return {"FINISHED"}
 
 
@@ -157,7 +159,7 @@ class LAYERT2V_OT_retry(JobOperator, bpy.types.Operator):
 
     bl_idname = "layert2v.retry"
     bl_label = "Try Again"
-    bl_options = set()  # noqa: RUF012
+    bl_options: ClassVar[set[str]] = set()
 
     request_id: StringProperty(options={"SKIP_SAVE"})  # type: ignore[valid-type]
 
@@ -183,7 +185,7 @@ class LAYERT2V_OT_import_now(JobOperator, bpy.types.Operator):
 
     bl_idname = "layert2v.import_now"
     bl_label = "Import Now"
-    bl_options = set()  # noqa: RUF012
+    bl_options: ClassVar[set[str]] = set()
 
     request_id: StringProperty(options={"SKIP_SAVE"})  # type: ignore[valid-type]
 
@@ -220,7 +222,7 @@ class LAYERT2V_OT_dismiss(JobOperator, bpy.types.Operator):
 
     bl_idname = "layert2v.dismiss"
     bl_label = "Dismiss"
-    bl_options = set()  # noqa: RUF012
+    bl_options: ClassVar[set[str]] = set()
 
     request_id: StringProperty(options={"SKIP_SAVE"})  # type: ignore[valid-type]
 

@@ -2,6 +2,7 @@
 """Operators for the next shot and the scene around it."""
 
 import random
+from collections.abc import Callable
 from fractions import Fraction
 from typing import Any
 
@@ -21,6 +22,9 @@ from ..scene.runtime import runtime
 
 class SceneOperator:
     """An operator that needs a sequencer's scene which may be changed."""
+
+    poll_message_set: Callable[[str], None]
+    """Every operator has it from Blender."""
 
     @classmethod
     def poll(cls, context: bpy.types.Context) -> bool:

@@ -37,16 +37,13 @@ def draw_unknown_words(layout: Any, model: Model | None, layer_index: int, promp
 
 
 def draw_words(layout: Any, model: Model | None, layer_index: int) -> None:
-    """Draw a layer's words in columns, the motions or camera moves below."""
-    _draw_columns(layout, subjects_of(model, layer_index), layer_index)
-    additions = additions_of(model, layer_index)
-    if additions:
-        layout.separator()
-        _draw_columns(layout, additions, layer_index)
-
-
-def _draw_columns(layout: Any, words: Sequence[str], layer_index: int) -> None:
+    """Draw a layer's words in columns: subjects, then motions or moves of the camera."""
     row = layout.row()
+    for words in (subjects_of(model, layer_index), additions_of(model, layer_index)):
+        _draw_columns(row, words, layer_index)
+
+
+def _draw_columns(row: Any, words: Sequence[str], layer_index: int) -> None:
     num_columns = math.ceil(len(words) / _ROWS_OF_A_COLUMN)
     num_rows = math.ceil(len(words) / max(num_columns, 1))
     for start in range(0, len(words), max(num_rows, 1)):
@@ -106,6 +103,8 @@ class LAYERT2V_OT_use_words(SceneOperator, bpy.types.Operator):
             foreground.prompt = with_words(model, layer_index, foreground.prompt, self.words)
         else:
             return {"CANCELLED"}
+        # A popup menu redraws nothing: the sidebar showed the old prompt (seen in 4.3.2).
+        compat.redraw_sequencers()
         return {"FINISHED"}
 
 

@@ -1,4 +1,3 @@
-import os
 import zlib
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -11,6 +10,7 @@ from hypothesis import strategies as st
 
 from layert2v.v1 import artifact_pb2, job_pb2
 from layert2v_backend import artifacts, checksums, reading
+from layert2v_backend.artifacts import ArtifactStore
 from layert2v_backend.settings import Settings
 from support.running_backend import Client, running_backend
 from support.scripted_engine import REPORT, ScriptedEngine
@@ -142,13 +142,13 @@ def test_reading_touches_the_blocks_that_it_sends_and_no_other(
     artifact = large_artifact(client, engine, 5 << 19)
     whole = b"".join(part.chunk.data for part in read(client, artifact.name))
     touched: list[int] = []
-    crc32c_of = checksums.crc32c_of
+    crc32_of = checksums.crc32_of
 
-    def count(data: bytes) -> int:
+    def count(data: memoryview) -> int:
         touched.append(len(data))
-        return crc32c_of(data)
+        return crc32_of(data)
 
-    monkeypatch.setattr(reading, "crc32c_of", count)
+    monkeypatch.setattr(reading, "crc32_of", count)
     for offset in (0, 1, MIB - 1, MIB, MIB + 1, artifact.size_bytes - 1):
         touched.clear()
         _, *chunks, _ = read(client, artifact.name, offset)
@@ -278,23 +278,24 @@ def test_listing_the_files_of_an_unknown_job_is_refused(client: Client) -> None:
     assert caught.value.code() is grpc.StatusCode.NOT_FOUND
 
 
-def test_unreferenced_files_are_swept_at_the_next_start(
+def test_what_a_dead_publication_left_is_trashed_at_the_next_start(
     settings: Settings, engine: ScriptedEngine
 ) -> None:
     with running_backend(settings, engine) as client:
         job = client.wait(client.create(make_shot(1)).name)
         kept = blob(settings, artifacts_of(client, job)[0].sha256)
-    garbage = blob(settings, "ab" + "0" * 62)
-    garbage.parent.mkdir(exist_ok=True)
-    garbage.write_bytes(b"left over")
-    for path in (garbage, kept):
-        os.utime(path, (1, 1))
-    draft = settings.state / "artifacts" / "tmp" / "dead-1"
-    draft.mkdir()
+    store = ArtifactStore(settings.state / "artifacts")
+    draft = store.draft_folder("dead", 1)
+    (draft / "frame").write_bytes(b"left over")
+    (draft / "half").write_bytes(b"half written")
+    sealed = store.seal(draft / "frame")
+    store.adopt([sealed])
 
     with running_backend(settings, ScriptedEngine()) as client:
         client.wait(client.create(make_shot(1)).name)
 
-    assert not garbage.exists()
+    assert not blob(settings, sealed.sha256).exists()
     assert not draft.exists()
     assert kept.exists()
+    [trashed] = store.root.glob("trash/*/*")
+    assert trashed.read_bytes() == b"left over"

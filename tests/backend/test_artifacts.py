@@ -6,6 +6,7 @@ import pytest
 
 from layert2v_backend.artifacts import ArtifactStore, free_bytes
 from layert2v_backend.errors import DataLoss
+from layert2v_backend.pairing import Pair
 
 
 @pytest.fixture
@@ -73,16 +74,62 @@ def test_drafts_of_an_attempt_begin_empty_and_are_dropped(store: ArtifactStore) 
     assert list((store.root / "tmp").iterdir()) == []
 
 
-def test_sweeping_takes_old_unreferenced_files_only(store: ArtifactStore) -> None:
-    (old, _), (young, _), (used, _) = put(store, b"old", b"young", b"used")
-    for sha256 in (old, used):
-        os.utime(store.path(sha256), (1, 1))
+@pytest.mark.parametrize("words", ["cannot be read", "it is a folder"])
+def test_a_file_that_cannot_be_read_is_data_loss(store: ArtifactStore, words: str) -> None:
+    [(sha256, size_bytes)] = put(store, b"picture")
+    store.path(sha256).unlink()
+    store.path(sha256).mkdir()  # a folder cannot be read, not even by root
 
-    assert store.sweep({used}) == 1
+    with pytest.raises(DataLoss, match=words):
+        store.check(sha256, size_bytes)
 
-    assert not store.path(old).exists()
-    assert store.path(young).exists()
+
+def test_what_a_publication_left_goes_to_a_dated_trash(store: ArtifactStore) -> None:
+    (garbage, _), (used, _) = put(store, b"garbage", b"used")
+    [unfinished] = store.unfinished()
+
+    assert store.discard(unfinished, {used}) == [garbage]
+
+    assert not store.path(garbage).exists()
     assert store.path(used).exists()
+    [trashed] = store.root.glob("trash/????-??-??/*")
+    assert (trashed.name, trashed.read_bytes()) == (garbage, b"garbage")
+    assert store.unfinished() == []
+
+
+def test_a_settled_publication_has_no_garbage(store: ArtifactStore) -> None:
+    put(store, b"picture")
+
+    store.settle("job", 1, Pair("id", 1))
+
+    assert store.unfinished() == []
+    assert store.pair() == Pair("id", 1)
+
+
+def test_a_file_that_was_there_before_is_never_garbage(store: ArtifactStore) -> None:
+    put(store, b"taken before")
+    store.settle("job", 1, None)
+
+    put(store, b"taken before", b"new")
+
+    [unfinished] = store.unfinished()
+    assert unfinished.sha256s == (hashlib.sha256(b"new").hexdigest(),)
+
+
+def test_drafts_of_others_are_left_alone(store: ArtifactStore) -> None:
+    (store.root / "tmp" / "my folder").mkdir()
+    (store.root / "tmp" / "notes-1").write_text("mine")
+
+    store.drop_drafts()
+
+    assert len(list((store.root / "tmp").iterdir())) == 2
+
+
+def test_the_trash_is_left_alone_while_there_is_room(store: ArtifactStore) -> None:
+    (store.root / "trash" / "2026-01-05").mkdir(parents=True)
+
+    assert store.empty_trash(1) == []
+    assert store.empty_trash(1 << 62) == ["2026-01-05"]
 
 
 def test_free_bytes_are_those_of_the_disk(tmp_path: Path) -> None:

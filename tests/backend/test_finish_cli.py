@@ -298,18 +298,35 @@ def test_a_folder_that_cannot_be_listed_is_one_sentence(
     assert "full: Permission denied" in _refusal(shot, tmp_path / "out")
 
 
+def test_layers_that_are_not_finite_are_one_sentence_and_leave_nothing(
+    shot: Path, tmp_path: Path
+) -> None:
+    path = sorted((shot / "full").iterdir())[1]
+    picture = np.full((*SIZE, 3), 0.5, np.float32)
+    picture[3, 4] = np.nan
+    path.unlink()
+    media.write_exr(path.with_suffix(".exr"), picture)
+    for other in (shot / "full").glob("*.png"):
+        media.write_exr(other.with_suffix(".exr"), np.full((*SIZE, 3), 0.5, np.float32))
+        other.unlink()
+
+    refusal = _refusal(shot, tmp_path / "out")
+
+    assert f"{path.stem}.exr holds 1 pixels that are not numbers" in refusal
+
+
 def test_a_rename_that_fails_brings_the_old_layers_back(
     shot: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     _finish(shot, tmp_path / "out")
-    rename = Path.rename
+    replace = Path.replace
 
     def failing(path: Path, target: Path) -> Path:
         if path.name.endswith(".draft"):
             raise OSError(errno.EIO, os.strerror(errno.EIO))
-        return rename(path, target)
+        return replace(path, target)
 
-    monkeypatch.setattr(Path, "rename", failing)
+    monkeypatch.setattr(Path, "replace", failing)
 
     assert "Input/output error" in _refusal(shot, tmp_path / "out", "--overwrite")
 

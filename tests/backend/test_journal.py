@@ -159,7 +159,7 @@ def test_recovery_puts_back_what_was_running_and_ends_what_was_being_cancelled(
     journal.cancel(cancelling.id, 3.0)
     queued, _ = journal.create(SHOT, "c", 3.0)
 
-    recovered = journal.recover(4.0)
+    recovered = journal.recover(3, 4.0)
 
     assert recovered == [running.id, cancelling.id]
     assert journal.get(running.id).state is JobState.QUEUED
@@ -167,13 +167,40 @@ def test_recovery_puts_back_what_was_running_and_ends_what_was_being_cancelled(
     assert journal.get(queued.id) == queued
 
 
-def test_a_restart_of_the_backend_is_no_strike(journal: Journal) -> None:
+def test_a_clean_stop_of_the_backend_is_no_strike(journal: Journal) -> None:
     job = begun(journal)
     for time in range(5):
-        journal.recover(time)
+        journal.put_back(journal.get(job.id), time)
         assert journal.begin_next(time)
 
     assert journal.lose(job.id, 6, "it died", 3, 9.0).state is JobState.QUEUED
+
+
+def test_a_job_that_kills_its_backend_each_time_fails(journal: Journal) -> None:
+    job = begun(journal)
+    for time in range(2):
+        journal.recover(3, time)
+        assert journal.get(job.id).state is JobState.QUEUED
+        assert journal.begin_next(time)
+
+    journal.recover(3, 9.0)
+
+    ended = journal.get(job.id)
+    assert ended.state is JobState.FAILED
+    assert ended.error is not None
+    assert ended.error.reason == "WORKER_LOST"
+    assert "3 attempts in a row" in ended.error.message
+    assert journal.begin_next(10.0) is None
+
+
+def test_a_job_that_gets_further_each_time_is_tried_again(journal: Journal) -> None:
+    job = begun(journal)
+    for attempt in range(1, 6):
+        further = replace(PROGRESS, fraction=0.15 * attempt)
+        journal.add_progress(job.id, attempt, further, 3.0)
+        journal.recover(2, 4.0)
+        assert journal.get(job.id).state is JobState.QUEUED
+        assert journal.begin_next(5.0)
 
 
 def test_a_full_disk_loses_nothing_and_heals(journal: Journal) -> None:
@@ -209,8 +236,9 @@ def test_a_damaged_journal_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "journal.sqlite3"
     path.write_bytes(b"no database at all" * 100)
 
-    with pytest.raises(CannotServe, match="damaged"):
+    with pytest.raises(CannotServe, match="damaged") as caught:
         Journal(path)
+    assert "restore journal.sqlite3 and journal.sqlite3-wal together" in str(caught.value)
 
 
 def test_a_journal_of_the_future_is_refused(journal: Journal, tmp_path: Path) -> None:
@@ -282,7 +310,9 @@ class JournalMachine(RuleBasedStateMachine):
         self.path = Path(self.folder.name) / "journal.sqlite3"
         self.journal = Journal(self.path)
         self.model: dict[str, tuple[JobState, int]] = {}
-        self.lost: dict[str, int] = {}
+        self.strikes: dict[str, int] = {}
+        self.heard: dict[str, float] = {}
+        self.furthest: dict[str, float] = {}
 
     def teardown(self) -> None:
         if hasattr(self, "journal"):
@@ -306,6 +336,13 @@ class JournalMachine(RuleBasedStateMachine):
         assert (job.id if job else None) == (queued[0] if queued else None)
         if job:
             self.model[job.id] = (JobState.RUNNING, self.model[job.id][1] + 1)
+            self.heard[job.id] = 0.0
+
+    def _after_death(self, job_id: str) -> JobState:
+        is_further = self.heard[job_id] > self.furthest.get(job_id, 0.0)
+        self.furthest[job_id] = max(self.heard[job_id], self.furthest.get(job_id, 0.0))
+        self.strikes[job_id] = 1 if is_further else self.strikes.get(job_id, 0) + 1
+        return JobState.QUEUED if self.strikes[job_id] < 2 else JobState.FAILED
 
     @precondition(lambda self: self.model)
     @rule(data=st.data())
@@ -329,6 +366,7 @@ class JournalMachine(RuleBasedStateMachine):
             return
         if how == "progress":
             journal.add_progress(job_id, attempt, PROGRESS, 4.0)
+            self.heard[job_id] = PROGRESS.fraction
             return
         end = ends[how]
         if how == "succeed":
@@ -340,19 +378,19 @@ class JournalMachine(RuleBasedStateMachine):
         if state is JobState.CANCELLING:
             end = JobState.CANCELLED
         elif how == "lose":
-            self.lost[job_id] = self.lost.get(job_id, 0) + 1
-            end = JobState.QUEUED if self.lost[job_id] < 2 else JobState.FAILED
+            end = self._after_death(job_id)
         self.model[job_id] = (end, attempt)
 
     @rule()
     def restart(self) -> None:
         self.journal.close()
         self.journal = Journal(self.path)
-        self.journal.recover(5.0)
+        self.journal.recover(2, 5.0)
         for job_id in self._with_worker():
             state, attempt = self.model[job_id]
             is_cancelled = state is JobState.CANCELLING
-            self.model[job_id] = (JobState.CANCELLED if is_cancelled else JobState.QUEUED, attempt)
+            end = JobState.CANCELLED if is_cancelled else self._after_death(job_id)
+            self.model[job_id] = (end, attempt)
 
     @invariant()
     def agree(self) -> None:

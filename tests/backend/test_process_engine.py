@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 
 from layert2v_backend import process_engine as process_engine_module
@@ -128,6 +129,40 @@ def test_a_worker_that_breaks_is_lost_and_the_next_task_gets_another(
 
             again = await reports(engine, task(tmp_path, "die", attempt=2))
             assert isinstance(again[-1], Finished)
+
+    run(test)
+
+
+def test_a_worker_whose_device_failed_is_ended_and_its_task_can_be_tried_again(
+    tmp_path: Path,
+) -> None:
+    async def test() -> None:
+        async with process_engine(tmp_path) as engine:
+            await engine.warm("x")
+            pid = engine.pid
+            with pytest.raises(WorkerLost, match="the device failed"):
+                await reports(engine, task(tmp_path, "device"))
+            assert engine.pid is None
+
+            again = await reports(engine, task(tmp_path, "device", attempt=2))
+            assert isinstance(again[-1], Finished)
+            assert engine.pid != pid
+
+    run(test)
+
+
+def test_an_engine_ends_the_worker_that_its_folder_names(tmp_path: Path) -> None:
+    async def test() -> None:
+        async with process_engine(tmp_path) as former, process_engine(tmp_path) as engine:
+            await former.warm("x")
+            child = former._child
+            assert child is not None
+            os.kill(child.pid, signal.SIGSTOP)
+
+            await engine.end_former_workers()
+
+            assert not psutil.pid_exists(child.pid)
+            await child.wait()
 
     run(test)
 

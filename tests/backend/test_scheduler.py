@@ -156,6 +156,101 @@ def test_models_are_listed_with_their_limits(client: Client) -> None:
     assert "the camera pans left" in tiny.vocabulary.cameras
 
 
+def test_a_cancel_is_heard_while_the_journal_cannot_be_written(
+    tmp_path: Path, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(scheduler_module, "_DISK_RETRY_S", 0.01)
+    engine = ScriptedEngine()
+    engine.may_go_on.clear()
+    journal = Journal(tmp_path / "journal.sqlite3")
+    store = ArtifactStore(tmp_path / "artifacts")
+    catalogue = find_models(settings.models_dirs)
+    scheduler = Scheduler(journal, store, catalogue, engine, settings)
+
+    async def let_write(word: str) -> None:
+        await scheduler._on_journal(journal._db.execute, f"PRAGMA query_only = {word}")
+
+    async def state_of_ended(job_id: str) -> JobState:
+        async for event in scheduler.watch(job_id, 0):
+            last = event.what
+        assert isinstance(last, JobState)
+        return last
+
+    async def live() -> list[JobState]:
+        await scheduler.start()
+        running = await scheduler.create(SHOT, "a", None)
+        waiting = await scheduler.create(SHOT, "b", None)
+        await asyncio.to_thread(engine.is_holding.wait, HANG_S)
+        await let_write("ON")
+        answers = [await scheduler.cancel(job.id) for job in (running, waiting, waiting)]
+        assert {answer.state for answer in answers} == {JobState.CANCELLING}
+        listed = await scheduler.list_jobs(10, None)
+        assert {job.state for _, job in listed} == {JobState.CANCELLING}
+        await let_write("OFF")
+        ended = [await state_of_ended(job.id) for job in (running, waiting)]
+        await scheduler.drain()
+        await scheduler.close()
+        return ended
+
+    ended = asyncio.run(asyncio.wait_for(live(), HANG_S))
+
+    assert ended == [JobState.CANCELLED, JobState.CANCELLED]
+    assert len(engine.tasks) == 1
+
+
+def test_a_backend_that_cannot_write_starts_and_goes_on_once_it_can(
+    tmp_path: Path, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(scheduler_module, "_DISK_RETRY_S", 0.01)
+    journal = Journal(tmp_path / "journal.sqlite3")
+    job, _ = journal.create(SHOT, "hash", 1.0)
+    journal.begin_next(2.0)
+    store = ArtifactStore(tmp_path / "artifacts")
+    scheduler = Scheduler(
+        journal, store, find_models(settings.models_dirs), ScriptedEngine(), settings
+    )
+    journal._db.execute("PRAGMA query_only = ON")
+
+    async def live() -> None:
+        await scheduler.start()
+        assert (await scheduler.get(job.id)).state is JobState.RUNNING
+        await scheduler._on_journal(journal._db.execute, "PRAGMA query_only = OFF")
+        events = [event async for event in scheduler.watch(job.id, 0)]
+        assert events[-1].what is JobState.SUCCEEDED
+        await scheduler.drain()
+        await scheduler.close()
+
+    asyncio.run(asyncio.wait_for(live(), HANG_S))
+
+
+def test_a_starting_backend_ends_the_workers_that_its_folder_names(settings: Settings) -> None:
+    engine = ScriptedEngine()
+    with running_backend(settings, engine):
+        assert engine.has_ended_former_workers
+
+
+def test_a_job_that_kills_the_backend_each_time_fails_with_the_reason(
+    tmp_path: Path, settings: Settings
+) -> None:
+    settings.state.mkdir(parents=True, mode=0o700)
+    for _ in range(3):
+        journal = Journal(settings.state / "journal.sqlite3")
+        journal.recover(settings.max_lost_attempts, 1.0)
+        if journal.list_jobs(1) == []:
+            journal.create(SHOT, "hash", 1.0)
+        assert journal.begin_next(2.0)
+        journal.close()  # as a killed backend leaves it
+
+    with running_backend(settings, ScriptedEngine()) as client:
+        ((name, state),) = [
+            (job.name, job.state) for job in client.jobs.ListJobs(job_pb2.ListJobsRequest()).jobs
+        ]
+        error = client.get(name).error
+
+    assert state == job_pb2.JOB_STATE_FAILED
+    assert "the backend died while it ran" in error.message
+
+
 def test_a_disk_that_is_full_for_a_while_delays_the_end_of_a_job(
     tmp_path: Path, settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -185,7 +280,7 @@ def test_a_disk_that_is_full_for_a_while_delays_the_end_of_a_job(
         await scheduler._on_journal(limit_pages, 0)
         with capture_logs() as logged:
             engine.may_go_on.set()
-            while [line["event"] for line in logged].count("disk_full") < 3:
+            while [line["event"] for line in logged].count("journal_waits") < 3:
                 await asyncio.sleep(0.005)
         assert (await scheduler.get(job.id)).state is JobState.RUNNING
         await scheduler._on_journal(limit_pages, 1000)

@@ -6,8 +6,7 @@ import grpc
 import pytest
 
 from layert2v.v1 import job_pb2
-from layert2v_backend import scheduler as scheduler_module
-from layert2v_backend import watching
+from layert2v_backend import queries, watching
 from layert2v_backend.convert import results
 from layert2v_backend.jobs import JobEvent
 from layert2v_backend.journal import Journal
@@ -125,7 +124,7 @@ def test_a_watcher_that_is_far_behind_reads_the_journal_and_misses_nothing(
     client: Client, engine: ScriptedEngine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(watching, "READ_AT_ONCE", 2)
-    monkeypatch.setattr(scheduler_module, "READ_AT_ONCE", 2)
+    monkeypatch.setattr(queries, "READ_AT_ONCE", 2)
     engine.may_go_on.clear()
     job = client.create(make_shot())
     assert engine.is_holding.wait(HANG_S)

@@ -1,4 +1,5 @@
 import errno
+import io
 import json
 from pathlib import Path
 
@@ -8,6 +9,7 @@ import torch
 
 from layert2v_backend.artifacts import ArtifactStore
 from layert2v_backend.jobs import (
+    DEVICE_FAILED,
     Artifact,
     ArtifactFormat,
     ArtifactKind,
@@ -22,6 +24,7 @@ from layert2v_backend.jobs import (
     take_path,
     to_json,
 )
+from layert2v_backend.worker import generate
 from layert2v_backend.worker.generate import (
     Cancelled,
     Stopwatch,
@@ -30,9 +33,10 @@ from layert2v_backend.worker.generate import (
     stream_seeds,
     without_paths,
 )
+from layert2v_backend.worker.log import note
 from layert2v_backend.worker.take import Provenance, manifest_of, read_kept, weights_sha256
 from layert2v_model import media, precision
-from layert2v_model.errors import DamagedModel
+from layert2v_model.errors import DamagedModel, NotFinite
 from layert2v_model.precision import Hardware
 from layert2v_words import UnknownWords
 from support.journal_entries import SHOT
@@ -84,7 +88,11 @@ def test_the_first_line_of_a_workers_log_says_in_which_precision_it_computes_and
         (MemoryError(), "OUT_OF_MEMORY", "make the shot smaller"),
         (media.UnreadableMedia("a.exr is damaged"), "DATA_LOSS", "a.exr"),
         (KeyError("surprise"), "INTERNAL", "a fault of its own"),
-        (PermissionError(errno.EACCES, "no"), "INTERNAL", "worker.log"),
+        (PermissionError(errno.EACCES, "no"), "DISK_NOT_WRITABLE", "give its user the right"),
+        (OSError(errno.EROFS, "no"), "DISK_NOT_WRITABLE", "mounted read-only"),
+        (OSError(errno.EIO, "no"), "DISK_FAILS", "check the disk"),
+        (OSError(errno.EACCES, "no", "/models/x/config.json"), "DISK_NOT_WRITABLE", "config.json"),
+        (NotFinite("frame 3 is not finite"), "NOT_FINITE", "frame 3"),
     ],
 )
 def test_a_failure_becomes_the_jobs_reason_and_remedy(
@@ -97,6 +105,37 @@ def test_a_failure_becomes_the_jobs_reason_and_remedy(
     assert isinstance(ended, Failed)
     assert ended.error.reason == reason
     assert words in ended.error.message
+
+
+def test_a_device_that_fails_for_good_is_told_as_that(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail() -> None:
+        raise RuntimeError("CUDA error: an illegal memory access was encountered\nat line 3")
+
+    monkeypatch.setattr(generate, "_is_device_used", lambda: True)
+    monkeypatch.setattr(generate, "_compute_on_device", fail)
+    task = Task("a", 1, SHOT, str(tmp_path), str(tmp_path / "store"))
+
+    ended = worker_that(RuntimeError("CUDA error: unspecified launch failure")).run(task)
+
+    assert isinstance(ended, Failed)
+    assert ended.error.reason == DEVICE_FAILED
+    assert "unspecified launch failure" in ended.error.message
+    assert "illegal memory access" in ended.error.message
+
+
+def test_a_device_that_still_computes_is_not_blamed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(generate, "_is_device_used", lambda: True)
+    monkeypatch.setattr(generate, "_compute_on_device", lambda: None)
+    task = Task("a", 1, SHOT, str(tmp_path), str(tmp_path / "store"))
+
+    ended = worker_that(KeyError("surprise")).run(task)
+
+    assert isinstance(ended, Failed)
+    assert ended.error.reason == "INTERNAL"
 
 
 def test_a_cancel_is_noticed_before_anything_is_loaded(tmp_path: Path) -> None:
@@ -214,3 +253,21 @@ def test_what_clients_are_told_names_no_folder_of_the_server(message: str, wante
     told = Task("a", 1, SHOT, "/srv/my models/toy", "/store")
 
     assert without_paths(message, told) == wanted
+
+
+class FullLog(io.StringIO):
+    """A log on a full disk."""
+
+    def write(self, text: str) -> int:
+        raise OSError(errno.ENOSPC, f"No space left for {len(text)} characters")
+
+
+def test_a_log_that_cannot_be_written_costs_the_line_only(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr("sys.stderr", FullLog())
+
+    note("a line")
+    warmed = Worker(lambda report: None, lambda job, attempt: False).warm(tmp_path / "missing")
+
+    assert "missing" in warmed.error

@@ -6,12 +6,14 @@ import json
 import threading
 from collections.abc import Iterator
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from numpy.typing import NDArray
+from safetensors.torch import load_file, save_file
 from torch._dynamo.utils import counters
 
 from layert2v_backend.artifacts import ArtifactStore
@@ -32,7 +34,10 @@ from layert2v_backend.worker.generate import Worker, prompts_of, stream_seeds
 from layert2v_backend.worker.take import Provenance
 from layert2v_backend.worker.writing import TakeWriter
 from layert2v_model import media
+from layert2v_model.errors import NotFinite
+from layert2v_model.export import write_card
 from layert2v_model.finish import finish
+from layert2v_model.folder import CARD_FILE
 from layert2v_model.loading import load_pipeline
 from layert2v_model.precision import decide_precision
 from layert2v_model.stack import Stack
@@ -239,10 +244,18 @@ def test_a_layer_made_anew_says_how_often_the_kept_ones_were_computed(
     assert set(kept) <= set(anew.artifacts)
 
 
+NEEDS_COMPILER = pytest.mark.skipif(
+    not has_compiler(), reason="needs a C++ compiler: apt-get install g++"
+)
+
+
 @pytest.mark.slow
-@pytest.mark.skipif(not has_compiler(), reason="needs a C++ compiler: apt-get install g++")
+@pytest.mark.parametrize("backend", ["aot_eager", pytest.param("inductor", marks=NEEDS_COMPILER)])
 @pytest.mark.filterwarnings("ignore:.*torch.jit.script:DeprecationWarning")
-def test_compiled_blocks_make_the_same_take(tmp_path: Path, store: ArtifactStore) -> None:
+def test_compiled_blocks_make_the_same_take(
+    tmp_path: Path, store: ArtifactStore, monkeypatch: pytest.MonkeyPatch, backend: str
+) -> None:
+    monkeypatch.setattr(torch, "compile", partial(torch.compile, backend=backend))
     folder = make_toy_model_folder(tmp_path / "toy")
     shot = replace(TOY_SHOT, num_inference_steps=2, skip_finishing=True)
 
@@ -278,6 +291,49 @@ def test_damaged_weights_are_named(tmp_path: Path, store: ArtifactStore) -> None
     assert isinstance(ended, Failed)
     assert ended.error.reason == "MODEL_DAMAGED"
     assert "transformer" in ended.error.message
+
+
+@pytest.mark.parametrize(
+    ("part", "words"),
+    [("transformer", "denoising made"), ("vae", "decoding made"), ("alpha_vae", "in alpha_1")],
+)
+def test_weights_that_are_not_numbers_fail_the_job_by_name(
+    tmp_path: Path, store: ArtifactStore, part: str, words: str
+) -> None:
+    folder = make_toy_model_folder(tmp_path / "toy")
+    for path in (folder / part).glob("diffusion_pytorch_model*.safetensors"):
+        weights = load_file(path)
+        broken = {
+            name: torch.full_like(weight, torch.nan) if "encoder" not in name[:7] else weight
+            for name, weight in weights.items()
+        }
+        save_file(broken, path, {"format": "pt"})
+    card = json.loads((folder / CARD_FILE).read_text())
+    write_card(folder, card)
+
+    ended = Worker(lambda report: None, lambda job, attempt: False).run(
+        task_of(store, TOY_SHOT, folder)
+    )
+
+    assert isinstance(ended, Failed)
+    assert ended.error.reason == "NOT_FINITE"
+    assert words in ended.error.message
+    assert [path for path in store.root.rglob("*") if path.is_file()] == []
+
+
+@pytest.mark.parametrize("value", [torch.nan, torch.inf])
+def test_a_frame_that_is_not_finite_is_never_written(
+    scene: Stack, store: ArtifactStore, value: float
+) -> None:
+    scene.layers[1].rgb_TCHW[2, 0, 5, 5] = value
+
+    with TakeWriter(task_of(store), store) as writer:
+        for frame in range(3):
+            writer.write(scene, frame)
+        with pytest.raises(NotFinite, match="frame 2 of f"):
+            writer.publish(PROVENANCE, lambda done, count: None)
+
+    assert [path for path in store.root.rglob("*") if path.is_file()] == []
 
 
 def test_a_shot_that_does_not_fit_the_worker_fails_with_the_remedy(

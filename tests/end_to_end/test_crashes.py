@@ -54,7 +54,8 @@ def test_killing_the_front_door_again_and_again_loses_nothing(tmp_path: Path) ->
     histories: dict[str, list[job_pb2.JobEvent]] = {}
 
     for kill in range(4):
-        with backend_process(tmp_path, command=SCRIPTED) as backend:
+        # Every death is a strike against the job that runs, whoever kills.
+        with backend_process(tmp_path, "--max-lost", "5", command=SCRIPTED) as backend:
             for request, shot in zip(requests, shots, strict=True):
                 job = backend.client.create(shot, request)
                 assert names.setdefault(request, job.name) == job.name
@@ -67,7 +68,7 @@ def test_killing_the_front_door_again_and_again_loses_nothing(tmp_path: Path) ->
             backend.kill()
             await_ends(workers)
 
-    with backend_process(tmp_path, command=SCRIPTED) as backend:
+    with backend_process(tmp_path, "--max-lost", "5", command=SCRIPTED) as backend:
         for name in names.values():
             job = backend.client.wait(name)
             assert job.state == job_pb2.JOB_STATE_SUCCEEDED
@@ -110,6 +111,24 @@ def test_a_worker_that_always_dies_fails_its_job_and_no_other(tmp_path: Path) ->
         assert ended.error.reason == "WORKER_LOST"
         assert "signal 9" in ended.error.message
         assert backend.client.wait(other.name).state == job_pb2.JOB_STATE_SUCCEEDED
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells a child of a death")
+def test_a_stopped_worker_does_not_outlive_its_killed_front_door(tmp_path: Path) -> None:
+    write_sketch_model(tmp_path / "models" / "sketch")
+    with backend_process(tmp_path, command=SCRIPTED) as backend:
+        job = backend.client.create(make_shot(1, prompt="slow"))
+        for response in backend.client.watch(job.name):
+            if response.event.progress.step == 1:
+                break
+        workers = children(backend.process.pid)
+        for worker in workers:
+            os.kill(worker, signal.SIGSTOP)
+
+        backend.kill()
+
+        assert workers
+        await_ends(workers)
 
 
 def test_a_watcher_of_a_killed_backend_is_told(tmp_path: Path) -> None:

@@ -242,7 +242,7 @@ def test_a_disk_that_fills_up_fails_the_job_and_publishes_nothing(
     # A limit on file sizes stands for a full disk.
     resource.prlimit(worker_of(backend), resource.RLIMIT_FSIZE, (2500, limits[1]))
     try:
-        job = client.wait(client.create(make_shot(1, model="toy")).name)
+        job = client.wait(client.create(make_shot(1, model="toy", seed=99)).name)
     finally:
         resource.prlimit(worker_of(backend), resource.RLIMIT_FSIZE, limits)
 

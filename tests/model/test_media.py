@@ -108,10 +108,18 @@ def test_a_cropped_exr_is_placed_in_its_display_window(tmp_path: Path) -> None:
     assert rgb_HWC.sum() == pytest.approx(12, abs=1e-4)
 
 
-def test_not_a_number_reads_as_black(tmp_path: Path) -> None:
-    _half_exr(tmp_path / "a.exr", {"Y": np.full((2, 2), np.nan)})
+def test_not_a_number_is_refused_by_file_and_channel(tmp_path: Path) -> None:
+    _half_exr(tmp_path / "a.exr", {"Y": np.array([[1, np.nan], [np.nan, 0]])})
 
-    assert (media.read_exr(tmp_path / "a.exr")[0] == 0).all()
+    with pytest.raises(media.UnreadableMedia, match=r"a\.exr holds 2 pixels .*NaN.* channel Y"):
+        media.read_exr(tmp_path / "a.exr")
+
+
+def test_infinity_reads_as_the_brightest_half(tmp_path: Path) -> None:
+    _half_exr(tmp_path / "a.exr", {"Y": np.full((2, 2), np.inf)})
+
+    brightest = media.linear_to_srgb(np.full((1, 1), np.finfo(np.float16).max, np.float32))
+    assert (media.read_exr(tmp_path / "a.exr")[0] == brightest).all()
 
 
 def test_a_png_comes_back_within_half_a_code_value(tmp_path: Path) -> None:

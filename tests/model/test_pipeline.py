@@ -8,7 +8,7 @@ from torch import Tensor
 
 from layert2v_model import decoding
 from layert2v_model.decoding import decode_frames
-from layert2v_model.errors import InvalidPlate, InvalidShot
+from layert2v_model.errors import InvalidPlate, InvalidShot, NotFinite
 from layert2v_model.loading import load_pipeline
 from layert2v_model.pipeline import LayerT2VPipeline, ShotPrompts
 from layert2v_model.report import measure
@@ -421,3 +421,36 @@ def test_a_model_whose_vae_has_no_levels_refuses_tiles(
 
     with pytest.raises(InvalidShot, match="leave tile_decode off"):
         pipeline(PROMPTS, **FORMAT, tile_decode=True)
+
+
+@torch.no_grad()
+def _break(module: torch.nn.Module, value: float) -> None:
+    """Give a network's last parameter a number that spoils all that it makes."""
+    *_, last = module.parameters()
+    last.fill_(value)
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+@pytest.mark.parametrize(
+    ("part", "words"),
+    [
+        ("transformer", "denoising made .* in full, background, .* and alpha_2"),
+        ("vae.decoder", "decoding made .* in full, background, foreground_1 and foreground_2"),
+        ("alpha_vae.decoder", "decoding made .* in alpha_1 and alpha_2"),
+        ("text_encoder.encoder", "denoising made"),
+    ],
+)
+def test_a_network_whose_numbers_are_not_finite_makes_no_take(
+    tmp_path: Path, part: str, words: str, value: float
+) -> None:
+    pipeline = make_toy_pipeline(tmp_path)
+    module: Any = pipeline
+    for name in part.split("."):
+        module = getattr(module, name)
+    _break(module, value)
+    shown: list[slice] = []
+
+    with pytest.raises(NotFinite, match=words):
+        pipeline(PROMPTS, **FORMAT, on_frames=lambda stack, frames: shown.append(frames))
+
+    assert shown == []

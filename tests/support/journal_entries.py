@@ -33,7 +33,7 @@ PROGRESS = JobProgress(JobStage.DENOISING, 1, 4, 0.2, -1.0)
 def write_for_ever(path: Path) -> None:
     """Make and finish jobs; tell of each on stdout once it is acknowledged."""
     journal = Journal(path)
-    journal.recover(0.0)
+    journal.recover(3, 0.0)
     while True:
         job, _ = journal.create(SHOT, "hash", 1.0)
         sys.stdout.write(f"created {job.id}\n")

@@ -18,9 +18,9 @@ DECODED = ShotSize(384, 256, 5, num_foregrounds=2, num_inference_steps=1, num_te
 
 
 def make_vae() -> AutoencoderKLWan:
-    """Build a random VAE of Wan's layout, a sixth as wide."""
+    """Build a random VAE of Wan's layout, a twelfth as wide."""
     return AutoencoderKLWan(
-        base_dim=16,
+        base_dim=8,
         z_dim=16,
         dim_mult=[1, 2, 4, 4],
         num_res_blocks=2,

@@ -44,7 +44,11 @@ class ScriptedEngine:
         self.is_model_loaded = False
         self.full_bytes = 100
         """Size of each file of the full video; other files have 100 bytes."""
+        self.has_ended_former_workers = False
         self._is_closed = False
+
+    async def end_former_workers(self) -> None:
+        self.has_ended_former_workers = True
 
     async def warm(self, model_folder: str) -> None:
         self.is_model_loaded = True

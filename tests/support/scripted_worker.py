@@ -2,8 +2,8 @@
 
 Words of the full prompt: `die` kills it at step 2 of the first attempt, `die-always` in every
 attempt, `hang` stops reporting and hears nothing, `wait` stops there until it is cancelled, `slow`
-takes 0.05 s a step, `garbage` reports nonsense, `leave` exits right after its answer. Prints noise
-on stdout as libraries do.
+takes 0.05 s a step, `garbage` reports nonsense, `device` has a failed device in the first attempt,
+`leave` exits right after its answer. Prints noise on stdout as libraries do.
 """
 
 import os
@@ -15,10 +15,13 @@ from pathlib import Path
 
 from layert2v_backend.artifacts import ArtifactStore
 from layert2v_backend.jobs import (
+    DEVICE_FAILED,
     Artifact,
     ArtifactFormat,
     ArtifactKind,
+    Failed,
     Finished,
+    JobError,
     JobStage,
     Progress,
     Report,
@@ -28,6 +31,7 @@ from layert2v_backend.jobs import (
     take_path,
     to_json,
 )
+from layert2v_backend.worker.leash import end_with_door
 from layert2v_backend.worker.pipe import Emit, IsCancelled, serve_pipe
 
 NUM_STEPS = 6
@@ -53,6 +57,8 @@ class ScriptedRunner:
             if step == 2:
                 self._misbehave(words, task)
             time.sleep(0.05 if "slow" in words else 0)
+        if "device" in words and task.attempt == 1:
+            return Failed(JobError(DEVICE_FAILED, "the device failed"))
         frame = _frame(task)
         if "leave" in words:
             threading.Timer(0.2, os._exit, [0]).start()
@@ -84,4 +90,5 @@ _REPORTS_FD = os.dup(1)
 """The pipe itself, for nonsense."""
 
 if __name__ == "__main__":
+    end_with_door()
     serve_pipe(ScriptedRunner)

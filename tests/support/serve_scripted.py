@@ -25,8 +25,14 @@ async def main() -> None:
     parser.add_argument("--listen")
     parser.add_argument("--state", type=Path)
     parser.add_argument("--models-dir", type=Path)
+    parser.add_argument("--max-lost", type=int, default=3)
     flags, _ = parser.parse_known_args()
-    settings = Settings(listen=flags.listen, state=flags.state, models_dirs=(flags.models_dir,))
+    settings = Settings(
+        listen=flags.listen,
+        state=flags.state,
+        models_dirs=(flags.models_dir,),
+        max_lost_attempts=flags.max_lost,
+    )
     options = ProcessOptions(
         settings.state / "worker.log", command=(sys.executable, scripted_worker.__file__)
     )

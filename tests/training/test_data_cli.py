@@ -53,9 +53,12 @@ def test_check_refuses_a_rate_that_is_none(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("size", "said"),
     [
-        (("97", "63", "8"), "width 97, and recipes take multiples of 16; say 96"),
-        (("96", "63", "9"), "height 63, and recipes take multiples of 16; say 64"),
-        (("96", "64", "0"), "0 frames"),
+        (
+            ("97", "63", "8"),
+            "width 97 is no multiple of 16, say 96; height 63 is no multiple of 16, say 64",
+        ),
+        (("96", "63", "9"), "--format is of no recipe: height 63 is no multiple of 16, say 64"),
+        (("96", "64", "0"), "0 frames are too few"),
     ],
 )
 def test_check_refuses_a_format_that_no_recipe_takes(

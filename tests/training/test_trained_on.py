@@ -15,11 +15,11 @@ from layert2v_training.trained_on import trained_on
         ({"--data": None}, "composed scenes of emoji over photographs"),
         (
             {"--data": "crabs (v2) (abc123)", "num_clips": 48, "--init": "tiny (def456)"},
-            "48 clips of crabs (v2), starting from tiny",
+            "48 clips from 'crabs (v2)', starting from tiny",
         ),
         (
             {"--data": "crabs (abc123) and 12 composed", "num_clips": 1},
-            "1 clip of crabs and 12 composed scenes of emoji over photographs",
+            "1 clip from 'crabs' and 12 composed scenes of emoji over photographs",
         ),
     ],
 )
@@ -37,7 +37,7 @@ def test_a_run_that_went_on_from_another_names_both(tmp_path: Path) -> None:
     )
 
     assert trained_on(tmp_path / "run", tmp_path / "before") == (
-        "composed scenes of emoji over photographs, then on 9 clips of crabs"
+        "composed scenes of emoji over photographs, then on 9 clips from 'crabs'"
     )
     assert trained_on(tmp_path / "nothing", tmp_path / "before") == ""
 

@@ -7,7 +7,9 @@ from pathlib import Path
 import pytest
 import torch
 
+from layert2v_model import durable
 from layert2v_model.alpha_vae import ProjectIn
+from layert2v_model.errors import NotFinite
 from layert2v_training.data.problems import BadClip, BadClips, mixed_rates
 from layert2v_training.data.sources import clips_from
 from layert2v_training.latents import cache_key, encode_clip, load_latents, videos_of
@@ -102,6 +104,36 @@ def test_latents_hold_the_fill_that_the_model_says(tmp_path: Path) -> None:
     assert torch.equal(black.latents_SCTHW[[0, 1, 3]], bleed.latents_SCTHW[[0, 1, 3]])
     assert not torch.equal(black.latents_SCTHW[2], bleed.latents_SCTHW[2])
     assert cache_key(vae, source) != cache_key(vae, source, "bleed")
+
+
+def test_latents_that_are_not_finite_are_never_kept(tmp_path: Path) -> None:
+    source = SceneSource(make_toy_assets(tmp_path / "assets"), SceneRecipe(16, 16, 2, (1,)))
+    vae = make_vae(LinearVaeSize(z_dim=4, encoder_dim=16, decoder_dim=16))
+    with torch.no_grad():
+        # Finite in float32, infinite in the half precision of the shards.
+        vae.encoder.conv_in.weight.mul_(1e9)
+
+    with pytest.raises(NotFinite, match="encoding the clip"):
+        load_latents(tmp_path / "latents", vae, source, 1)
+
+    assert list((tmp_path / "latents").iterdir()) == []
+
+
+def test_a_shard_is_on_disk_before_it_has_its_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = SceneSource(make_toy_assets(tmp_path / "assets"), SceneRecipe(16, 16, 2, (1,)))
+    vae = make_vae(LinearVaeSize(z_dim=4, encoder_dim=16, decoder_dim=16))
+
+    def fail(path: Path) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(durable, "sync_file", fail)
+
+    with pytest.raises(OSError, match="No space"):
+        load_latents(tmp_path / "latents", vae, source, 1)
+
+    assert not list((tmp_path / "latents").glob("*.pt"))
 
 
 def test_projected_alphas_are_kept_on_disk_beside_what_the_encoder_made(tmp_path: Path) -> None:

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 from transformers import AutoModel, AutoTokenizer
 
+from layert2v_model.durable import publish_file
 from layert2v_training.home import home_of, onto
 
 
@@ -39,7 +40,7 @@ class StateStore:
         path = self._folder / f"{self._key}-{_digest(json.dumps(sorted(states)).encode())}.pt"
         partial = path.with_suffix(f".{os.getpid()}.part")
         torch.save(dict(states), partial)
-        partial.replace(path)
+        publish_file(partial, path)
 
 
 def _encoder_key(tokenizer: Any, encoder: Any) -> str:

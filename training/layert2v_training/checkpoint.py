@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from torch.distributed.tensor import DTensor, distribute_tensor
 from torch.utils import _pytree as pytree
 
+from layert2v_model.durable import sync_folder
 from layert2v_model.errors import reason_of
 from layert2v_training.finite import Diverged
 from layert2v_training.optimizers import Ema
@@ -91,6 +92,7 @@ def _write(path: Path, state: dict[str, Any]) -> None:
             file.flush()
             os.fsync(file.fileno())
         partial.replace(path)
+        sync_folder(path.parent)
     # torch's writer turns a failed write into a RuntimeError.
     except (OSError, RuntimeError) as error:
         partial.unlink(missing_ok=True)

@@ -325,6 +325,7 @@ def export_model(
     from layert2v_training.stages import run_export
 
     run_export(run, folder, name.value)
+    print(f"wrote {folder}, the model {run.recipe.name}")
 
 
 @app.command("average")

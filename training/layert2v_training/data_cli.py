@@ -51,17 +51,17 @@ def _check_format(width: int, height: int, num_frames: int) -> None:
     """Refuse sizes and lengths that no recipe takes.
 
     Raises:
-        BadParameter: Names the side or the number, and the nearest that is taken.
+        BadParameter: Names what is wrong, and the nearest that is taken.
     """
+    wrong = []
     for name, side in (("width", width), ("height", height)):
         if side < TOKEN_PIXELS or side % TOKEN_PIXELS:
             near = max(1, round(side / TOKEN_PIXELS)) * TOKEN_PIXELS
-            raise typer.BadParameter(
-                f"--format has the {name} {side}, and recipes take multiples of {TOKEN_PIXELS}; "
-                f"say {near}"
-            )
+            wrong.append(f"{name} {side} is no multiple of {TOKEN_PIXELS}, say {near}")
     if num_frames < 1:
-        raise typer.BadParameter(f"--format has {num_frames} frames; say 1 or more")
+        wrong.append(f"{num_frames} frames are too few, say 1 or more")
+    if wrong:
+        raise typer.BadParameter(f"--format is of no recipe: {'; '.join(wrong)}")
     if (num_frames - 1) % 4:
         near = num_frames // 4 * 4 + 1
         typer.echo(

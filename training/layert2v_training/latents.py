@@ -23,6 +23,8 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from layert2v_model.alpha_vae import ProjectIn
+from layert2v_model.durable import publish_file
+from layert2v_model.not_finite import check_streams
 from layert2v_training.clips import ClipSource, LayeredClip, Pixels
 from layert2v_training.home import home_of, num_bytes_of
 from layert2v_training.linear_vae import encode_pixels
@@ -67,13 +69,18 @@ def videos_of(clip: LayeredClip, fill: str = "black") -> list[Pixels]:
 
 
 def encode_clip(vae: AutoencoderKLWan, clip: LayeredClip, fill: str = "black") -> LatentClip:
-    """Encode the streams of a clip; `fill` as in `videos_of`."""
+    """Encode the streams of a clip; `fill` as in `videos_of`.
+
+    Raises:
+        NotFinite: Its latents are NaN, or too large for half precision.
+    """
     videos = videos_of(clip, fill)
     pixels = torch.stack(
         [rearrange(torch.from_numpy(video), "t h w c -> c t h w") for video in videos]
     )
     with torch.no_grad():
         latents = encode_pixels(vae, pixels.to(vae.device)).to("cpu", torch.float16)
+    check_streams({"its latents": latents}, f"encoding the clip '{clip.full_caption[:80]}'")
     captions = tuple(layer.caption for layer in clip.foregrounds)
     return LatentClip(latents, clip.background_caption, captions, clip.full_caption)
 
@@ -197,7 +204,7 @@ def _save(stored: list[Any], path: Path) -> None:
     """Write a shard whole or not at all; programs that write the same do not disturb each other."""
     partial = path.with_suffix(f".{os.getpid()}.part")
     torch.save(stored, partial)
-    partial.replace(path)
+    publish_file(partial, path)
 
 
 def write_latents(

@@ -7,7 +7,13 @@ from contextlib import contextmanager
 import typer
 from safetensors import SafetensorError
 
-from layert2v_model.errors import DamagedModel, InvalidCheckpoint, InvalidFixture, InvalidShot
+from layert2v_model.errors import (
+    DamagedModel,
+    InvalidCheckpoint,
+    InvalidFixture,
+    InvalidShot,
+    NotFinite,
+)
 from layert2v_training.assets import AssetsUnavailable
 from layert2v_training.average import CannotAverage
 from layert2v_training.checkpoint import CheckpointMismatch, CheckpointNotSaved
@@ -34,6 +40,7 @@ REFUSALS = (
     InvalidRecipe,
     InvalidShot,
     MissingPart,
+    NotFinite,
     UnsupportedLaunch,
     RunDiffers,
 )

@@ -14,6 +14,7 @@ from typing import Any
 
 import torch
 
+from layert2v_model.durable import publish_file
 from layert2v_model.errors import reason_of
 from layert2v_training.checkpoint import CHECKPOINT
 from layert2v_training.recipes import Recipe
@@ -70,7 +71,7 @@ def bind(folder: Path, values: Values, *, accepts_changes: bool = False) -> None
     partial = path.with_name(f"{path.name}.part")
     content = {"digest": short_digest(json.dumps(values, sort_keys=True)), "values": values}
     partial.write_text(json.dumps(content, indent=1, sort_keys=True) + "\n")
-    partial.replace(path)
+    publish_file(partial, path)
 
 
 def check_network_of(folder: Path, recipe: Recipe) -> None:

@@ -9,7 +9,7 @@ COMPOSED = "composed scenes of emoji over photographs"
 
 
 def trained_on(folder: Path, before: Path) -> str:
-    """Say what the run of a folder learned from, such as `48 clips of crabs, starting from tiny`.
+    """Say what a folder's run learned from, such as `48 clips from 'crabs', starting from tiny`.
 
     Args:
         folder: Of the run.
@@ -40,7 +40,7 @@ def _source(values: Values) -> str:
     if not data:
         return COMPOSED
     count = values.get("num_clips")
-    own = f"{count} clip{'' if count == 1 else 's'} of {_name_in(data)}"
+    own = f"{count} clip{'' if count == 1 else 's'} from '{_name_in(data)}'"
     composed = re.search(r" and (\d+) composed$", data)
     return own + (f" and {composed[1]} {COMPOSED}" if composed else "")
 

@@ -23,9 +23,9 @@ from layert2v_backend.errors import (
     ReaderStalled,
     Refused,
     RequestTooLarge,
-    refused_of,
     status_of,
 )
+from layert2v_backend.faults import refused_of
 from layert2v_backend.server.limits import LIMITS, USUAL_LIMIT, CallLimit, Gate
 
 WRITE_TIMEOUT_S = 30.0
@@ -99,8 +99,14 @@ class Border(grpc.aio.ServerInterceptor):
         """Turn a generator of responses into a handler that writes them, each in bounded time."""
 
         async def written(request: Any, context: Any) -> None:
+            has_begun = False
             async with aclosing(call(request, context)) as responses:
                 async for response in responses:
+                    if not has_begun:
+                        # By themselves: where they go with a message that is given up, no status
+                        # can follow, and the reader waits for good.
+                        await context.send_initial_metadata(())
+                        has_begun = True
                     is_ready = isinstance(response, bytes)
                     await self._write(context, response if is_ready else serialize(response))
 

@@ -1,9 +1,7 @@
 """Runs one task into one take: load, generate, finish, write. The only torch in the backend."""
 
-import errno
 import os
 import re
-import sys
 import time
 import traceback
 from collections.abc import Callable
@@ -15,7 +13,9 @@ import torch
 from layert2v_backend.admission import size_of
 from layert2v_backend.artifacts import ArtifactStore
 from layert2v_backend.errors import ModelDamaged
+from layert2v_backend.faults import DISK_ERRORS, STATE_FOLDER, fault_of
 from layert2v_backend.jobs import (
+    DEVICE_FAILED,
     EXACT,
     Failed,
     Finished,
@@ -30,19 +30,20 @@ from layert2v_backend.jobs import (
     WorkerOptions,
 )
 from layert2v_backend.worker.assembly import Assembly
+from layert2v_backend.worker.log import note
 from layert2v_backend.worker.model import HeldModel
 from layert2v_backend.worker.take import Provenance, read_kept
 from layert2v_backend.worker.writing import TakeWriter
-from layert2v_model.errors import DamagedModel, InvalidShot
+from layert2v_model.errors import DamagedModel, InvalidShot, NotFinite
 from layert2v_model.media import UnreadableMedia
 from layert2v_model.pipeline import ShotPrompts
 from layert2v_model.plan import Plan
 
-_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _REASONS: dict[type[Exception], str] = {
     DamagedModel: "MODEL_DAMAGED",
     InvalidShot: "INVALID_SHOT",
     UnreadableMedia: "DATA_LOSS",
+    NotFinite: "NOT_FINITE",
 }
 """Errors of the model's library that say what is wrong and what to do."""
 _FOLDERS = re.compile(r"(?<![\w.])(?:[A-Za-z]:)?[\\/](?:[^\s\\/:;,()'\"]+[\\/])+")
@@ -113,7 +114,7 @@ class Worker:
         try:
             self._model.warm(folder)
         except (DamagedModel, InvalidShot, ModelDamaged) as failure:
-            sys.stderr.write(f"model not loaded: {failure}\n")
+            note(f"model not loaded: {failure}")
             return Warmed(str(failure))
         return Warmed()
 
@@ -127,8 +128,8 @@ class Worker:
         # The border where a task meets its owner: whatever a model or a library raises is this
         # job's failure, and the next job gets a working worker.
         except Exception as failure:  # noqa: BLE001
-            traceback.print_exc()
-            return Failed(_error_of(failure, task))
+            note(traceback.format_exc())
+            return Failed(_device_error(failure) or _error_of(failure, task))
 
     def _approximations(
         self, plan: Plan, num_skipped: int, *, is_reusing: bool
@@ -209,13 +210,52 @@ def stream_seeds(shot: Shot) -> dict[str, int]:
     return {"full": shot.seed, "background": shot.layers[0].seed, **foregrounds}
 
 
+def _device_error(failure: Exception) -> JobError | None:
+    """Say that the device has failed for good; None where it still computes.
+
+    After an illegal access, a failed assertion or a memory error on it, a process's device answers
+    every later call with the same error, so it is asked for a sum.
+    """
+    if not _is_device_used():
+        return None
+    try:
+        _compute_on_device()
+    except torch.OutOfMemoryError:
+        return None
+    except RuntimeError as still:
+        return JobError(
+            DEVICE_FAILED,
+            f"its device failed ({_first_line(failure)}; then {_first_line(still)}): if that "
+            f"happens again, see worker.log and the system's log, or restart the machine",
+        )
+    return None
+
+
+def _place_of(failure: OSError, task: Task) -> str:
+    """Name the file that an error is about, unless it lies in the store."""
+    path = Path(str(failure.filename)) if failure.filename else Path(task.store)
+    return STATE_FOLDER if path.is_relative_to(task.store) else f"the file {path.name}"
+
+
+def _is_device_used() -> bool:
+    return torch.cuda.is_initialized()
+
+
+def _compute_on_device() -> None:
+    torch.ones(1, device="cuda").sum().item()
+
+
+def _first_line(failure: Exception) -> str:
+    return str(failure).partition("\n")[0]
+
+
 def _error_of(failure: Exception, task: Task) -> JobError:
     for kind, reason in _REASONS.items():
         if isinstance(failure, kind):
             return JobError(reason, without_paths(str(failure), task))
-    if isinstance(failure, OSError) and failure.errno in _FULL:
-        message = "the disk filled up while the take was written: free some space and try again"
-        return JobError("DISK_FULL", message)
+    if isinstance(failure, OSError) and failure.errno in DISK_ERRORS:
+        fault = fault_of(failure, _place_of(failure, task))
+        return JobError(fault.reason, fault.message)
     if isinstance(failure, torch.OutOfMemoryError | MemoryError):
         message = (
             f"{task.shot.width} x {task.shot.height} pixels, {task.shot.num_frames} frames and "

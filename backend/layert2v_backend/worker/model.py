@@ -1,6 +1,5 @@
 """The one model a worker holds, warm, laid out as its options and the shot ask."""
 
-import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,6 +9,7 @@ import torch
 from layert2v_backend.admission import default_size
 from layert2v_backend.jobs import WorkerOptions
 from layert2v_backend.models import read_limits
+from layert2v_backend.worker.log import note
 from layert2v_backend.worker.take import weights_sha256
 from layert2v_model.caching import StepCache, enable_step_cache
 from layert2v_model.errors import DamagedModel, InvalidShot, reason_of
@@ -28,7 +28,7 @@ class HeldModel:
     def __init__(self, options: WorkerOptions) -> None:
         self._options = options
         self._precision = decide_precision(options.precision)
-        sys.stderr.write(f"{self._precision.sentence}\n")
+        note(self._precision.sentence)
         self._held: tuple[Path, Offload] | None = None
         self._pipeline: LayerT2VPipeline | None = None
         self.weights_sha256 = ""
@@ -99,7 +99,7 @@ class HeldModel:
         place(pipeline, default_device(), offload)
         if self._options.compile_blocks and offload != "group":
             pipeline.transformer.compile_repeated_blocks(dynamic=True)
-        sys.stderr.write(f"model loaded: {folder}, offload {offload}\n")
+        note(f"model loaded: {folder}, offload {offload}")
         return pipeline
 
     def _device(self) -> Device:

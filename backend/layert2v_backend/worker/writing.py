@@ -17,10 +17,18 @@ import numpy as np
 from torch import Tensor
 
 from layert2v_backend.artifacts import SYNCS_AT_ONCE, ArtifactStore, Sealed
-from layert2v_backend.jobs import Artifact, ArtifactFormat, ArtifactKind, Task, take_path
+from layert2v_backend.jobs import (
+    Artifact,
+    ArtifactFormat,
+    ArtifactKind,
+    Task,
+    layer_folder,
+    take_path,
+)
 from layert2v_backend.worker.take import Provenance, manifest_of
 from layert2v_model import media
 from layert2v_model.alpha import flatten
+from layert2v_model.not_finite import check_frame
 from layert2v_model.stack import Stack
 
 OnProgress = Callable[[int, int], None]
@@ -77,6 +85,7 @@ class TakeWriter:
 
         Raises:
             OSError: A file could not be stored; a full disk is `errno.ENOSPC`.
+            NotFinite: A frame holds NaN or infinity.
         """
         drafts: list[_Draft] = []
         for done, draft in enumerate(self._drafts):
@@ -104,6 +113,9 @@ class TakeWriter:
     def _write_frame(self, stack: Stack, index: int, frame: int) -> list[_Draft]:
         """Write and seal one frame of a layer, or of full: EXR, PNG, and a matte if it has one."""
         kind, rgb_CHW, alpha_1HW = _picture(stack, index, frame)
+        for plane in (rgb_CHW, alpha_1HW):
+            if plane is not None:
+                check_frame(layer_folder(kind, index), frame, plane.numpy())
         rgb_HWC = np.ascontiguousarray(rgb_CHW.numpy().clip(0, 1).transpose(1, 2, 0))
         alpha_HW = None if alpha_1HW is None else alpha_1HW[0].numpy().clip(0, 1)
         master = self._path(kind, ArtifactFormat.EXR, index, frame)

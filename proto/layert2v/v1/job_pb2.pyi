@@ -110,8 +110,10 @@ class JobError(google.protobuf.message.Message):
     REASON_FIELD_NUMBER: builtins.int
     MESSAGE_FIELD_NUMBER: builtins.int
     reason: builtins.str
-    """A stable word in upper case: `MODEL_DAMAGED`, `UNKNOWN_MODEL`, `WORKER_LOST`, `DISK_FULL`,
-    `OUT_OF_MEMORY`, `DATA_LOSS` (a kept layer's file is damaged), `INVALID_SHOT`, `INTERNAL`.
+    """A stable word in upper case: `MODEL_DAMAGED`, `UNKNOWN_MODEL`, `WORKER_LOST`,
+    `WORKER_NOT_STARTED`, `DISK_FULL`, `DISK_NOT_WRITABLE`, `DISK_FAILS`, `OUT_OF_MEMORY`,
+    `NOT_FINITE` (the model made NaN or infinity), `DATA_LOSS` (a kept layer's file is damaged),
+    `INVALID_SHOT`, `INTERNAL`.
     """
     message: builtins.str
     """One sentence for the artist, with the remedy."""

@@ -221,9 +221,12 @@ def write_master(media, take, file):
     return {**vars(file), "path": path, "format": type(file.format)("exr"), "sha256": ""}
 
 
-def test_chosen_words_are_written_into_their_prompt(saved, backend):
+def test_chosen_words_are_written_into_their_prompt_and_shown_at_once(saved, backend, monkeypatch):
+    from blender_addon import compat
     from blender_addon.scene.runtime import runtime
 
+    drawn = []
+    monkeypatch.setattr(compat, "redraw_sequencers", lambda: drawn.append("again"))
     backend.script.vocabulary = system_pb2.Vocabulary(
         foregrounds=["a fox"], backgrounds=["a beach"], motions=["rising"]
     )
@@ -232,7 +235,9 @@ def test_chosen_words_are_written_into_their_prompt(saved, backend):
     fill_shot(saved, "one", "two", background="three")
     shot = saved.context.scene.layert2v
 
+    drawn.clear()
     saved.ops.layert2v.use_words(layer_index=2, words="a fox")
+    assert drawn == ["again"]
     saved.ops.layert2v.use_words(layer_index=2, words="rising")
     saved.ops.layert2v.use_words(layer_index=0, words="a beach")
 

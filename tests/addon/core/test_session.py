@@ -140,8 +140,13 @@ def test_the_models_are_told_when_the_backend_answers(session):
     assert board.info.version == "0.1.0"
 
 
-def test_a_model_that_has_loaded_is_noticed_soon(session, backend):
+@pytest.fixture
+def loading(backend):
+    """The backend while its model loads; a session asks at once when it is opened."""
     backend.script.is_model_loaded = False
+
+
+def test_a_model_that_has_loaded_is_noticed_soon(loading, session, backend):
     board = follow(session, lambda board: board.is_up is True)
     assert not board.info.is_model_loaded
 
@@ -607,7 +612,7 @@ def test_commands_before_the_thread_is_ready_neither_block_nor_get_lost(
     may_connect, connect = threading.Event(), session_module.Client.connect
 
     def connect_late(*arguments, **named):
-        may_connect.wait(600)
+        may_connect.wait(HANG_S)
         return connect(*arguments, **named)
 
     monkeypatch.setattr(session_module.Client, "connect", connect_late)

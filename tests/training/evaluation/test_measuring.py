@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 import torch
 
+from layert2v_model.errors import NotFinite
 from layert2v_model.finish import finish
 from layert2v_model.stack import Layer, Role, Stack
 from layert2v_training.evaluation.baselines import empty_matte, median_plate
@@ -22,6 +23,17 @@ def test_the_truth_measured_against_itself_is_perfect() -> None:
     assert values["recomposition_before"] > 50
     assert abs(values["ghost_slope_before"]) < 0.01
     assert values["empty_matte_share"] == values["empty_frame_share"] == 0
+
+
+@pytest.mark.parametrize("is_truth", [False, True])
+def test_no_figure_is_made_of_numbers_that_are_not_finite(is_truth: bool) -> None:
+    scene = make_scene(2, 3)
+    alpha_T1HW = scene.foregrounds[1].alpha_T1HW.clone()
+    alpha_T1HW[2, 0, 0, 0] = float("nan")
+    broken = with_layer(scene, 2, scene.foregrounds[1].rgb_TCHW, alpha_T1HW)
+
+    with pytest.raises(NotFinite, match="frame 2 of the alpha of foreground_2"):
+        measure_take(*((scene, broken) if is_truth else (broken, scene)))
 
 
 def test_frames_of_a_foreground_that_leaves_are_counted() -> None:

@@ -19,6 +19,7 @@ from pathlib import Path
 import cv2
 from tqdm import tqdm
 
+from layert2v_model.durable import publish_file
 from layert2v_training.data.problems import BadClip, BadClips
 from layert2v_training.engine.earlier import (
     digest_of,
@@ -156,7 +157,7 @@ def _outcomes(shot: Shot, video: Path, out: Path, recipe: EngineRecipe) -> list[
     outcomes = _work(shot, video, out, recipe)
     partial = path.with_suffix(".part")
     partial.write_text(json.dumps([asdict(outcome) for outcome in outcomes]))
-    partial.replace(path)
+    publish_file(partial, path)
     return outcomes
 
 

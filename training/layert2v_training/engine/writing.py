@@ -9,6 +9,7 @@ import av
 import numpy as np
 from numpy.typing import NDArray
 
+from layert2v_model.durable import publish_folder
 from layert2v_training.clips import LayeredClip
 
 
@@ -32,7 +33,7 @@ def write_clip(folder: Path, clip: LayeredClip, fps: Fraction) -> None:
         _write_movie(partial / f"foreground_{number}.mkv", rgba, fps)
     (partial / "clip.json").write_text(json.dumps(described, indent=1))
     shutil.rmtree(folder, ignore_errors=True)
-    partial.replace(folder)
+    publish_folder(partial, folder)
 
 
 def _write_movie(path: Path, frames_THWC: NDArray[np.float32], fps: Fraction) -> None:

@@ -86,7 +86,7 @@ def main_command(
     ] = "auto",
 ) -> None:
     """Measure layered video beside baselines."""
-    from layert2v_model.errors import DamagedModel, InvalidLayers, InvalidShot
+    from layert2v_model.errors import DamagedModel, InvalidLayers, InvalidShot, NotFinite
     from layert2v_model.media import UnreadableMedia
     from layert2v_training.assets import AssetsUnavailable
     from layert2v_training.evaluation.beside import read_beside
@@ -104,7 +104,8 @@ def main_command(
         )  # fmt: skip
         page = run(request, lambda words: typer.echo(words, err=True))
     except (
-        BadInput, DamagedModel, InvalidShot, InvalidLayers, UnreadableMedia, AssetsUnavailable,
+        BadInput, DamagedModel, InvalidShot, InvalidLayers, NotFinite, UnreadableMedia,
+        AssetsUnavailable,
     ) as problem:  # fmt: skip
         typer.echo(f"layert2v-evaluate: {problem}", err=True)
         raise typer.Exit(2) from None

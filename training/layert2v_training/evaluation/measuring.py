@@ -9,6 +9,7 @@ import numpy as np
 
 from layert2v_model.fill import Floats
 from layert2v_model.finish import finish
+from layert2v_model.not_finite import check_stack
 from layert2v_model.report import FinishReport, decibel
 from layert2v_model.stack import Stack
 from layert2v_training.evaluation import leaks, mattes, steadiness
@@ -40,7 +41,12 @@ def measure_take(take: Stack, truth: Stack | None = None) -> Values:
         truth: Layers of the same number and order. Without it `soft_iou` is the mattes' union
             against where full video and background differ, which is noisy: the streams of a model
             differ a little everywhere.
+
+    Raises:
+        NotFinite: The take, or the truth, holds NaN or infinity, so that no figure means anything.
     """
+    if truth is not None:
+        check_stack(truth)
     finishing = finish(take)
     planes, finished = Planes.of(take), Planes.of(finishing.stack)
     # Where nothing covers it the finished plate is the full video: the camera is sought there.

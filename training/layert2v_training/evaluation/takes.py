@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import os
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
@@ -12,6 +11,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from layert2v_model.durable import publish_file
 from layert2v_model.errors import reason_of
 from layert2v_model.shot import ShotPrompts
 from layert2v_model.stack import Layer, Role, Stack
@@ -91,7 +91,7 @@ class TakeStore:
         unfinished = path.with_suffix(".part")
         try:
             save_file(parts, unfinished)
-            os.replace(unfinished, path)
+            publish_file(unfinished, path)
         except (OSError, SafetensorError) as failure:
             unfinished.unlink(missing_ok=True)
             raise _unwritable(self._folder, failure) from failure

@@ -1,0 +1,61 @@
+"""What was promised and the disk has not taken yet: cancels, and what a former backend left.
+
+Its methods belong to the journal's thread, except `remember` and `as_asked`.
+"""
+
+import time
+from collections.abc import Callable
+from dataclasses import replace
+
+import structlog
+
+from layert2v_backend.jobs import Job, JobState
+from layert2v_backend.journal import Journal
+
+log = structlog.get_logger()
+
+
+class Promises:
+    """Keeps promises in memory while the journal cannot be written, and writes them first."""
+
+    def __init__(self, journal: Journal, max_lost: int, on_kept: Callable[[str], None]) -> None:
+        """Begin without any.
+
+        Args:
+            journal: Where they go.
+            max_lost: As `Journal.recover` takes it.
+            on_kept: Told of each job whose cancel was written late.
+        """
+        self._journal, self._max_lost, self._on_kept = journal, max_lost, on_kept
+        self._cancels: set[str] = set()
+        self._is_recovered = False
+
+    def remember(self, job_id: str) -> None:
+        """Promise to cancel a job."""
+        self._cancels.add(job_id)
+
+    def as_asked(self, job: Job) -> Job:
+        """Show a job as being cancelled where that is promised."""
+        if job.id in self._cancels and not job.state.is_terminal:
+            return replace(job, state=JobState.CANCELLING)
+        return job
+
+    def keep(self) -> None:
+        """Write what is promised.
+
+        Raises:
+            StorageFault: Some of it could not be written; call it again.
+        """
+        if not self._is_recovered:
+            for job_id in self._journal.recover(self._max_lost, time.time()):
+                log.info("job_recovered", job=job_id)
+            self._is_recovered = True
+        for job_id in tuple(self._cancels):
+            self._journal.cancel(job_id, time.time())
+            self._cancels.discard(job_id)
+            self._on_kept(job_id)
+
+    def begin_next(self) -> Job | None:
+        """Begin an attempt, after everything that is promised; see `Journal.begin_next`."""
+        self.keep()
+        return self._journal.begin_next(time.time())

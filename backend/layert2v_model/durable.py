@@ -1,0 +1,76 @@
+"""Files that survive a loss of power: synced, renamed, and the name synced too.
+
+A rename alone is not durable. After a crash the new name may stand for a file without its content,
+or the old name may be back. So the content is synced before the rename, and the folder after it.
+"""
+
+import os
+import sys
+from pathlib import Path
+
+
+def sync_file(path: Path) -> None:
+    """Make a file's content durable.
+
+    Raises:
+        OSError: It could not be synced; a full disk is `errno.ENOSPC`.
+    """
+    handle = os.open(path, os.O_RDWR)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def sync_folder(folder: Path) -> None:
+    """Make the names in a folder durable.
+
+    Raises:
+        OSError: They could not be synced.
+    """
+    if sys.platform == "win32":  # folders cannot be opened there; NTFS journals the rename
+        return
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def publish_file(partial: Path, path: Path) -> None:
+    """Give a finished file its name, in place of an earlier one; both are in one folder.
+
+    Raises:
+        OSError: It could not be synced or renamed; `path` is then as it was.
+    """
+    sync_file(partial)
+    partial.replace(path)
+    sync_folder(path.parent)
+
+
+def publish_folder(partial: Path, folder: Path) -> None:
+    """Give a finished folder its name, with everything in it; `folder` does not exist yet.
+
+    Raises:
+        OSError: It could not be synced or renamed.
+    """
+    for parent, _, names in os.walk(partial):
+        for name in names:
+            sync_file(Path(parent) / name)
+        sync_folder(Path(parent))
+    partial.replace(folder)
+    sync_folder(folder.parent)
+
+
+def write_text_durably(path: Path, text: str) -> None:
+    """Write a small UTF-8 file, whole or not at all.
+
+    Raises:
+        OSError: It could not be written; `path` is then as it was.
+    """
+    partial = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        partial.write_text(text, encoding="utf-8")
+        publish_file(partial, path)
+    finally:
+        partial.unlink(missing_ok=True)

@@ -1,0 +1,32 @@
+"""A disk that a test fills and empties."""
+
+import errno
+from pathlib import Path
+
+
+class SmallDisk:
+    """A mounted folder and a file that takes what room is left."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self._filler = folder / "filler"
+
+    def fill(self) -> None:
+        """Leave no byte."""
+        with self._filler.open("ab", buffering=0) as file:
+            for size in (1 << 16, 1 << 12, 1):
+                while self._takes(file, size):
+                    pass
+
+    @staticmethod
+    def _takes(file: object, size: int) -> bool:
+        try:
+            return file.write(bytes(size)) == size  # type: ignore[attr-defined]
+        except OSError as failure:
+            if failure.errno != errno.ENOSPC:
+                raise
+            return False
+
+    def empty(self) -> None:
+        """Give the room back."""
+        self._filler.unlink()
