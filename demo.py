@@ -168,13 +168,13 @@ def parse_arguments() -> argparse.Namespace:
     """Read the command line."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--prompt", default="", help="full picture; empty: from the layers")
-    parser.add_argument("--background", default="a green meadow")
-    parser.add_argument("--foreground-1", default="a cow standing still")
-    parser.add_argument("--foreground-2", default="a red car moving to the right")
+    parser.add_argument("--background", default="a pyramid in the desert")
+    parser.add_argument("--foreground-1", default="a frog standing still")
+    parser.add_argument("--foreground-2", default="a butterfly moving to the right")
     parser.add_argument(
-        "--replacement", default="a panda standing still", help="foreground 1 of take 2"
+        "--replacement", default="a fox standing still", help="foreground 1 of take 2"
     )
-    parser.add_argument("--seed", type=int, default=7)
+    parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--out", type=Path, default=Path("demo"))
     return parser.parse_args()
 
