@@ -83,13 +83,12 @@ CASES = {
     ),
     "Wan, decoded losses": Case("joint", {"joint.batch_size": 1}, "wan2.1-1.3b"),
     "Wan, frozen bfloat16": Case(
-        "multi-foreground",
+        "joint",
         {
-            "multi_foreground.lora.frozen": "bfloat16",
-            "multi_foreground.loop.autocast": "bfloat16",
-            "multi_foreground.batch_size": 2,
-            "multi_foreground.decoded": {"matte": 0.0, "composite": 0.0},
-            "joint_scene.foregrounds": [2],
+            "joint.lora.frozen": "bfloat16",
+            "joint.loop.autocast": "bfloat16",
+            "joint.batch_size": 4,
+            "joint.decoded": {"matte": 0.0, "composite": 0.0},
         },
         "wan2.1-1.3b",
     ),

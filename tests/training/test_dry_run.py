@@ -12,6 +12,7 @@ from layert2v_model.estimate import Device
 from layert2v_training import dry_run
 from layert2v_training.cli import app
 from layert2v_training.costs import decoder_time, network_time, timing
+from layert2v_training.costs.batches import Batch
 from layert2v_training.costs.needs import DoesNotFit, Needs, Phase, parse_bytes
 from layert2v_training.costs.parts import StageParts
 from layert2v_training.dry_run import describe, duration, needs_of
@@ -273,7 +274,11 @@ def test_adapters_on_a_base_are_counted_apart(tmp_path: Path) -> None:
 def test_a_step_of_twice_the_blocks_takes_the_blocks_twice(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(network_time, "_time_network", lambda *given: (3.0, 2.0))
+    monkeypatch.setattr(
+        network_time,
+        "_time_network",
+        lambda model, batch, *given: network_time._Times(batch, 3.0, 2.0, 1.0),
+    )
     monkeypatch.setattr(network_time, "time_update", lambda *given: 0.0)
     changes = (*NARROW, "joint.windowed_share=0")
 
@@ -290,11 +295,14 @@ def test_a_step_of_twice_the_blocks_takes_the_blocks_twice(
 def test_what_is_left_out_of_a_timing_is_added_by_its_multiplications(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    timed = []
+    timed = list[Batch]()
     monkeypatch.setattr(network_time, "time_update", lambda *given: 0.0)
-    monkeypatch.setattr(
-        network_time, "_time_network", lambda model, batch, *given: (timed.append(batch), (1, 1))[1]
-    )
+
+    def pretended(model: object, batch: Batch, *given: object) -> network_time._Times:
+        timed.append(batch)
+        return network_time._Times(batch, 1.0, 1.0, 0.5)
+
+    monkeypatch.setattr(network_time, "_time_network", pretended)
     parts = StageParts(make_run(tmp_path, *SMALL, "joint.windowed_share=0", "joint.batch_size=8"))
 
     def seconds(flops: float) -> float:
@@ -303,9 +311,9 @@ def test_what_is_left_out_of_a_timing_is_added_by_its_multiplications(
 
     assert seconds(1e15) == 2
     assert timed[-1].num_clips == 8
-    assert seconds(1) > 8 * 2
-    assert timed[-1].num_clips == 1
-    assert timed[-1].latent_THW[0] == 1
+    # Eight clips of nine frames instead of one of one; attention sees nine times as many.
+    assert seconds(1) == pytest.approx(8 * (9 * 1 + 9 * 9 * 1))
+    assert (timed[-1].num_clips, timed[-1].latent_THW[0]) == (1, 1)
 
 
 @pytest.mark.parametrize("stage", ["joint", "multi-foreground"])

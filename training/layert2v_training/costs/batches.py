@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from layert2v_model.estimate import ModelSize, ShotSize, step_flops
+from layert2v_model.estimate import ModelSize, ShotSize, is_windowed, step_flops
 from layert2v_training.joint import TEXT_PER_STREAM, JointRecipe
 
 
@@ -39,8 +39,21 @@ class Batch:
 
     def flops(self, size: ModelSize) -> float:
         """Count the forward pass."""
+        return self.num_clips * step_flops(self._shot(size), size)
+
+    def self_attention_flops(self, size: ModelSize) -> float:
+        """Count what of it multiplies queries, keys and values of visual tokens."""
+        frames, per_frame = size.grid(self._shot(size))
+        seen = self.num_streams * frames
+        if is_windowed(self._shot(size), size):
+            reach = 2 * size.transformer["cross_stream_window"] + 1
+            seen = frames + (self.num_streams - 1) * min(frames, reach)
+        tokens = self.num_clips * self.num_streams * frames * per_frame
+        return float(4 * size.dim * size.transformer["num_layers"] * tokens * seen * per_frame)
+
+    def _shot(self, size: ModelSize) -> ShotSize:
         frames, height, width = self.latent_THW
-        shot = ShotSize(
+        return ShotSize(
             width * size.spatial_factor,
             height * size.spatial_factor,
             1 + (frames - 1) * size.temporal_factor,
@@ -48,7 +61,6 @@ class Batch:
             1,
             num_text_tokens=self.num_text_tokens,
         )
-        return self.num_clips * step_flops(shot, size)
 
 
 def latent_shape(size: ModelSize, shape: tuple[int, int, int]) -> tuple[int, int, int]:
@@ -82,13 +94,13 @@ def batches(
     num_clips, patch = sum(clips_per_shape.values()), size.transformer["patch_size"][0]
     for shape, count in clips_per_shape.items():
         latents = latent_shape(size, shape)
-        for is_windowed, share in enumerate((1 - recipe.windowed_share, recipe.windowed_share)):
+        for is_one_frame, share in enumerate((1 - recipe.windowed_share, recipe.windowed_share)):
             if not share:
                 continue
-            most = recipe.windowed_batch_size if is_windowed else recipe.batch_size
-            axes = 1 if is_windowed else 0
+            most = recipe.windowed_batch_size if is_one_frame else recipe.batch_size
+            axes = 1 if is_one_frame else 0
             at_once = max(1, most * math.prod(main[axes:]) // math.prod(latents[axes:]))
-            seen = (patch, *latents[1:]) if is_windowed else latents
+            seen = (patch, *latents[1:]) if is_one_frame else latents
             for number, times in Counter(foregrounds).items():
-                batch = Batch(at_once, number, seen, bool(is_windowed))
+                batch = Batch(at_once, number, seen, bool(is_one_frame))
                 yield batch, share * count / num_clips * times / len(foregrounds)

@@ -4,11 +4,13 @@ In the run's precision, forward and backward, on as many clips and frames as tak
 what is left out is added by its multiplications. Decoded losses and the optimizer are timed too.
 """
 
-from dataclasses import replace
+import math
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
 from torch import Tensor
+from torch.nn.functional import scaled_dot_product_attention
 from torch.utils.checkpoint import checkpoint
 
 from layert2v_model.estimate import ModelSize, ShotSize, decode_flops
@@ -47,9 +49,8 @@ def time_joint(parts: StageParts, stage: str, device: torch.device) -> Timing:
             continue
         typical = max(kind, key=lambda pair: pair[1])[0]
         timed = _cut(typical, size, most_flops)
-        first, block = _time_network(model, timed, recipe, device)
-        scale = sum(share * batch.flops(size) for batch, share in kind) / timed.flops(size)
-        seconds += scale * (first + (num_layers - 1) * block)
+        times = _time_network(model, timed, recipe, device)
+        seconds += sum(share * times.of(batch, num_layers, size) for batch, share in kind)
         words.append(_said(timed, typical))
     seconds += _time_decoded(parts, recipe, drawn[0][0], most_flops, device)
     share = trained_of(model.blocks) / max(trained_of(model), 1)
@@ -58,6 +59,28 @@ def time_joint(parts: StageParts, stage: str, device: torch.device) -> Timing:
         recipe.loop.gradient_accumulation * seconds + update,
         f"one of {num_layers} blocks was timed on {' and on '.join(words)}",
     )
+
+
+@dataclass(frozen=True)
+class _Times:
+    """Seconds of a forward and a backward pass of a batch."""
+
+    batch: Batch
+    network: float
+    """Of one block, and all that is outside of blocks."""
+    block: float
+    """Of the block alone."""
+    attention: float
+    """Of its self-attention alone: it grows with the square of the tokens, all else with them."""
+
+    def of(self, batch: Batch, num_layers: int, size: ModelSize) -> float:
+        """Say what another batch takes in a network of so many blocks; `size` is of one block."""
+        attention = batch.self_attention_flops(size) / self.batch.self_attention_flops(size)
+        rest = (batch.flops(size) - batch.self_attention_flops(size)) / (
+            self.batch.flops(size) - self.batch.self_attention_flops(size)
+        )
+        others = self.network + (num_layers - 1) * self.block - num_layers * self.attention
+        return rest * others + attention * num_layers * self.attention
 
 
 def _cut(batch: Batch, size: ModelSize, most_flops: float) -> Batch:
@@ -88,8 +111,8 @@ def _said(timed: Batch, typical: Batch) -> str:
 
 def _time_network(
     model: LayerT2VTransformer3DModel, batch: Batch, recipe: JointRecipe, device: torch.device
-) -> tuple[float, float]:
-    """Time a pass of a network of one block, and of that block alone."""
+) -> _Times:
+    """Time a pass of a network of one block, of that block, and of its attention."""
     given = list[tuple[Any, ...]]()
     (only,) = model.blocks
     hook = only.register_forward_pre_hook(lambda block, args: given.append(args))
@@ -111,7 +134,36 @@ def _time_network(
                 made = only(*arguments)
         made.backward(torch.ones_like(made))
 
-    return first, fastest(block, device)
+    whole = fastest(block, device)
+    # What a timing is wrong by must not make the rest of a block faster than nothing.
+    attention = min(_time_attention(model, batch, recipe, device), 0.9 * min(first, whole))
+    return _Times(batch, first, whole, attention)
+
+
+def _time_attention(
+    model: LayerT2VTransformer3DModel, batch: Batch, recipe: JointRecipe, device: torch.device
+) -> float:
+    """Time the product of queries, keys and values of all streams."""
+    patch = math.prod(model.config.patch_size)
+    num_tokens = batch.num_latents // batch.num_clips // patch
+    heads, width = model.config.num_attention_heads, model.config.attention_head_dim
+    dtype = recipe.loop.compute_dtype(device)
+    query, key, value = (
+        torch.randn(
+            batch.num_clips, heads, num_tokens, width,
+            device=device, dtype=dtype, requires_grad=True,
+        )
+        for _ in range(3)
+    )  # fmt: skip
+
+    def attend() -> None:
+        if recipe.gradient_checkpointing:
+            with torch.no_grad():
+                scaled_dot_product_attention(query, key, value)
+        made = scaled_dot_product_attention(query, key, value)
+        made.backward(torch.ones_like(made))
+
+    return fastest(attend, device)
 
 
 def _leaf(argument: Any) -> Any:
