@@ -7,6 +7,7 @@ import signal
 import sys
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Annotated, Any, NoReturn
 
@@ -274,12 +275,15 @@ def _stop_on_signals(stop: asyncio.Event) -> None:
 
 
 def _stop_with_stdin(stop: asyncio.Event) -> None:
-    loop = asyncio.get_running_loop()
+    loop, descriptor = asyncio.get_running_loop(), sys.stdin.fileno()
 
     def wait_for_end() -> None:
-        while sys.stdin.buffer.read(4096):
-            pass
-        loop.call_soon_threadsafe(stop.set)
+        # Not through sys.stdin: a read that waits holds its lock, and Python aborts at its end.
+        with suppress(OSError):
+            while os.read(descriptor, 4096):
+                pass
+        with suppress(RuntimeError):  # The loop has ended before the input.
+            loop.call_soon_threadsafe(stop.set)
 
     threading.Thread(target=wait_for_end, name="stdin", daemon=True).start()
 

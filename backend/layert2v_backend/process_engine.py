@@ -13,7 +13,7 @@ import sys
 import time
 from asyncio.subprocess import DEVNULL, PIPE, Process
 from collections.abc import AsyncGenerator, Awaitable, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, TypeVar
@@ -206,9 +206,10 @@ class ProcessEngine:
         self._is_closed = True
         for killer in self._killers:
             killer.cancel()
-        if self._warming is not None:
-            self._warming.cancel()
         await self._kill()
+        if self._warming is not None:
+            # The killed worker's pipe has ended it. Cancelling it would cancel who waits for it.
+            await asyncio.gather(self._warming, return_exceptions=True)
 
     async def _living_child(self) -> Process:
         async with self._spawning:
@@ -268,6 +269,12 @@ class ProcessEngine:
             return
         if child.returncode is None:
             child.kill()
+        # Waiting lasts until the pipe has ended, in Python 3.11.2, and a full one that nobody reads
+        # does not end.
+        assert child.stdout is not None
+        with suppress(RuntimeError):  # somebody reads it already
+            while await child.stdout.read(_MAX_LINE_BYTES):
+                pass
         await child.wait()
 
 

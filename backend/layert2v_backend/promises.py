@@ -5,10 +5,12 @@ Its methods belong to the journal's thread, except `remember` and `as_asked`.
 
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import replace
 
 import structlog
 
+from layert2v_backend.errors import DataLoss, UnknownJob
 from layert2v_backend.jobs import Job, JobState
 from layert2v_backend.journal import Journal
 
@@ -49,9 +51,11 @@ class Promises:
         if not self._is_recovered:
             for job_id in self._journal.recover(self._max_lost, time.time()):
                 log.info("job_recovered", job=job_id)
+                self._on_kept(job_id)
             self._is_recovered = True
         for job_id in tuple(self._cancels):
-            self._journal.cancel(job_id, time.time())
+            with suppress(UnknownJob, DataLoss):
+                self._journal.cancel(job_id, time.time())
             self._cancels.discard(job_id)
             self._on_kept(job_id)
 

@@ -1,5 +1,6 @@
 """The servicers: convert, ask the scheduler, convert back. Nothing is decided here."""
 
+import asyncio
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from functools import lru_cache
@@ -143,7 +144,11 @@ class ArtifactService(artifact_pb2_grpc.ArtifactServiceServicer):
             artifact=results.artifact_to_proto(job_id, artifact)
         )
         yield artifact_pb2.ReadArtifactResponse(header=header)
-        path = self._scheduler.store.path(artifact.sha256)
+        store = self._scheduler.store
+        path = store.path(artifact.sha256)
+        if not artifact.checksums:
+            # Published before blocks had checksums.
+            await asyncio.to_thread(store.check, artifact.sha256, artifact.size_bytes)
         async with aclosing(chunk_messages(path, artifact, request.offset)) as messages:
             async for message in messages:
                 yield message

@@ -132,6 +132,19 @@ def test_the_backend_stops_with_the_program_that_started_it(tmp_path: Path) -> N
         assert backend.process.wait(HANG_S) == 0
 
 
+def test_a_start_that_fails_ends_in_words_while_its_input_is_open(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "layert2v_backend", "serve", "--stop-with-stdin"]
+    with backend_process(tmp_path) as backend:
+        command += ["--state", str(tmp_path / "other"), "--listen", backend.client.address]
+        environment = backend_environment()
+        with subprocess.Popen(
+            command, stdin=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment
+        ) as started:
+            assert started.wait(HANG_S) == 2
+            assert started.stderr is not None
+            assert "stop it or choose another path" in started.stderr.read()
+
+
 def test_settings_come_from_the_environment(tmp_path: Path) -> None:
     environment = backend_environment() | {
         "LAYERT2V_STATE": str(tmp_path),

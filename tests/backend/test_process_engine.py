@@ -25,7 +25,7 @@ from layert2v_backend.jobs import (
 )
 from layert2v_backend.process_engine import ProcessEngine, ProcessOptions
 from support import scripted_worker
-from support.waiting import HANG_S
+from support.waiting import HANG_S, await_that
 
 WORKER = (sys.executable, scripted_worker.__file__)
 
@@ -341,6 +341,24 @@ def test_a_task_that_comes_while_the_worker_starts_to_warm_is_not_disturbed(
             )
             assert warming is None
             assert isinstance(seen[-1], Finished)
+
+    run(test)
+
+
+def test_closing_loses_a_task_that_waits_for_a_model_and_cancels_nobody(tmp_path: Path) -> None:
+    async def test() -> None:
+        async with process_engine(tmp_path) as engine:
+            await engine.warm(str(tmp_path / "endless"))
+            running = engine.run(task(tmp_path))
+            await anext(running)
+            following = asyncio.create_task(anext(running))
+            log = tmp_path / "worker.log"
+            await asyncio.to_thread(await_that, lambda: "endless" in log.read_text(), "the load")
+
+            await engine.close()
+
+            with pytest.raises(WorkerLost):
+                await following
 
     run(test)
 

@@ -1,5 +1,7 @@
 """A worker process without a model: speaks the worker's protocol and does as its prompt says.
 
+A model folder named `endless` never finishes loading.
+
 Words of the full prompt: `die` kills it at step 2 of the first attempt, `die-always` in every
 attempt, `hang` stops reporting and hears nothing, `wait` stops there until it is cancelled, `slow`
 takes 0.05 s a step, `garbage` reports nonsense, `device` has a failed device in the first attempt,
@@ -44,6 +46,8 @@ class ScriptedRunner:
 
     def warm(self, folder: Path) -> Warmed:
         sys.stderr.write(f"warm {folder.name}\n")
+        while folder.name == "endless":
+            time.sleep(1)
         return Warmed("it is damaged" if folder.name == "damaged" else "")
 
     def run(self, task: Task) -> Report:

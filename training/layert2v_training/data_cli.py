@@ -287,6 +287,10 @@ def build(
         typer.echo(str(error), err=True)
         raise typer.Exit(2) from error
     typer.echo(f"{result.num_accepted} clips, {result.num_rejected} rejected: {result.report}")
+    for kind, count in result.reasons.items():
+        typer.echo(f"  {count} rejected: {kind}")
+    if result.num_accepted:
+        typer.echo(f"give {out / 'clips.jsonl'} to check and to training's --data")
 
 
 @app.command()

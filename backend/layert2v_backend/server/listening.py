@@ -58,8 +58,10 @@ async def listening(address: str) -> AsyncIterator[tuple[grpc.aio.Server, str]]:
         path.chmod(0o600)
         try:
             yield server, f"unix:{path}"
-        finally:
+        except BaseException:
+            # A server that was stopped has removed it, and another backend may have bound it since.
             path.unlink(missing_ok=True)
+            raise
     else:
         host, port = _loopback(address)
         _check_port(host, port)

@@ -66,6 +66,7 @@ def test_a_build_goes_on_where_it_stopped(tmp_path: Path, matter: type[RednessMa
 
     page = (tmp_path / "out" / "report.html").read_text()
     assert (result.num_accepted, result.num_rejected) == (2, 1)
+    assert result.reasons == {"bad movie": 1}
     assert again == result
     assert matter.asked == asked > 0
     assert "cannot be read as a movie" in page
@@ -273,7 +274,7 @@ def recipes(monkeypatch: pytest.MonkeyPatch) -> list[EngineRecipe]:
 
     def keep(videos: object, out: Path, recipe: EngineRecipe, *_: object, **__: object) -> object:
         asked.append(recipe)
-        return build.BuildResult(0, 0, out / "report.html")
+        return build.BuildResult(0, 0, out / "report.html", {})
 
     monkeypatch.setattr(build, "build_clips", keep)
     return asked

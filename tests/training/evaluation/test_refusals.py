@@ -162,3 +162,13 @@ def test_a_model_beside_shots_of_another_size_is_refused(model: Path, tmp_path: 
     options = ("--prompts", words, "--beside", f"it={model}")
 
     assert "does not make 72x48" in refusal_of(shots, tmp_path / "out", *options)
+
+
+def test_layers_of_another_size_cannot_stand_beside(tmp_path: Path) -> None:
+    shots = write_shots(tmp_path / "own", first=make_scene(1, 2, 48, 72))
+    others = write_shots(tmp_path / "others", first=make_scene(1, 2, 48, 64))
+
+    said = refusal_of(shots, tmp_path / "out", "--beside", f"it={others}")
+
+    assert "--beside it shows other shots than the run's: they are 64x48 with 2 frames" in said
+    assert "the run's are 72x48 with 2 frames" in said

@@ -10,6 +10,7 @@ import hashlib
 import json
 import multiprocessing
 import shutil
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from concurrent.futures import FIRST_COMPLETED, Executor, Future, ProcessPoolExecutor, wait
 from contextlib import contextmanager
@@ -52,6 +53,8 @@ class BuildResult:
     num_accepted: int
     num_rejected: int
     report: Path
+    reasons: dict[str, int]
+    """How many were rejected for each kind of reason; one may have several."""
 
 
 def build_clips(
@@ -95,7 +98,9 @@ def build_clips(
     lines = [json.dumps({"clip": f"clips/{outcome.name}"}) + "\n" for outcome in accepted]
     (out / "clips.jsonl").write_text("".join(lines))
     write_report(out / "report.html", outcomes, not_judged)
-    return BuildResult(len(accepted), len(outcomes) - len(accepted), out / "report.html")
+    reasons = Counter(reason.kind for outcome in outcomes for reason in outcome.reasons)
+    num_rejected = len(outcomes) - len(accepted)
+    return BuildResult(len(accepted), num_rejected, out / "report.html", dict(reasons))
 
 
 @contextmanager

@@ -142,7 +142,32 @@ def _shots_of(
         _check_lines(lines, studio)
         return asked(studio, lines)
     folders = shot_folders(other.source)
+    found = _first_shape(folders)
+    if found != shape:
+        raise BadInput(
+            f"--beside {other.name} shows other shots than the run's: they are {_in_words(found)}, "
+            f"the run's are {_in_words(shape)}; give layers of the same shots"
+        )
     return read_shots(folders, lines or None, request.truth, on_shot)
+
+
+def _first_shape(folders: Sequence[Path]) -> Shape:
+    """Read the first shot that can be read for its shape; what is wrong with others is told later.
+
+    Raises:
+        BadInput: None can be read.
+    """
+    for folder in folders[:-1]:
+        try:
+            return shape_of(folder)
+        except BadInput:
+            continue
+    return shape_of(folders[-1])
+
+
+def _in_words(shape: Shape) -> str:
+    width, height, num_frames = shape
+    return f"{width}x{height} with {num_frames} frames"
 
 
 def _beside_studio(request: Request, other: Beside, shape: Shape) -> Studio:
@@ -188,8 +213,7 @@ def _run_folder(request: Request, left_out: list[str], on_shot: OnShot) -> _Meas
     lines = read_prompts(request.prompts) if request.prompts else []
     bad = left_out if request.skip_bad else None
     shots = read_shots(folders, lines or None, request.truth, on_shot, bad)
-    has_model = any(other.is_model for other in request.beside)
-    first = shape_of(folders[0]) if has_model else (0, 0, 0)
+    first = _first_shape(folders) if request.beside else (0, 0, 0)
     others = _others(request, lines, first, on_shot)
     judges = _judges(request, lines, left_out)
     sizes: set[str] = set()
@@ -198,7 +222,7 @@ def _run_folder(request: Request, left_out: list[str], on_shot: OnShot) -> _Meas
         for shot in shots:
             num_frames, _, height, width = shot.take.full_TCHW.shape
             form = f"{width}x{height}, {num_frames} frames"
-            if has_model and (width, height, num_frames) != first:
+            if request.beside and (width, height, num_frames) != first:
                 raise BadInput(
                     f"{shot.name} is {form} and {folders[0].name} is {first[0]}x{first[1]}, "
                     f"{first[2]} frames: a model beside is asked for one form, export all alike"
