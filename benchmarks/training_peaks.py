@@ -87,7 +87,7 @@ CASES = {
         {
             "joint.lora.frozen": "bfloat16",
             "joint.loop.autocast": "bfloat16",
-            "joint.batch_size": 4,
+            "joint.batch_size": 2,
             "joint.decoded": {"matte": 0.0, "composite": 0.0},
         },
         "wan2.1-1.3b",
