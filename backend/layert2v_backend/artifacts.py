@@ -54,7 +54,7 @@ class Unfinished:
     record: Path
     """The file that says so."""
     pair_id: str
-    """Of the journal and store at that time; empty: they had not met."""
+    """Of the journal and store at that time. It is empty where they had not met."""
     sha256s: tuple[str, ...]
     """Files that it brought into the store, and no other publication before it."""
 

@@ -7,7 +7,7 @@ import signal
 import sys
 import threading
 from collections.abc import Callable
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Annotated, Any, NoReturn
 
@@ -109,8 +109,8 @@ def serve(
     refresh_kept_every: Annotated[
         int | None,
         typer.Option(
-            help="Where some layers are made anew, compute the kept ones in every so many steps "
-            "only; 1: in all, exact. APPROXIMATE above: with tiny and 24 "
+            help="Recompute kept layers every N steps where other layers are regenerated. 1 is "
+            "exact; larger values are faster and APPROXIMATE: with tiny and 24 "
             "steps, 4 takes 0.7 of the time and is 46 dB or more from the exact take. "
             "The kept layers themselves never change. [env: LAYERT2V_REFRESH_KEPT_EVERY]"
         ),
@@ -247,16 +247,15 @@ async def _serve(settings: Settings, ready_file: Path | None, *, stop_with_stdin
     _stop_on_signals(stop)
     if stop_with_stdin:
         _stop_with_stdin(stop)
-    try:
-        await serve_until(settings, stop, _announcer(ready_file))
-    finally:
-        if ready_file:
-            ready_file.unlink(missing_ok=True)
+    with ExitStack() as at_end:
+        await serve_until(settings, stop, _announcer(ready_file, at_end))
 
 
-def _announcer(ready_file: Path | None) -> Callable[[str], None]:
+def _announcer(ready_file: Path | None, at_end: ExitStack) -> Callable[[str], None]:
     def announce(address: str) -> None:
         if ready_file:
+            # Only from here on: a start that failed leaves the file of another backend alone.
+            at_end.callback(ready_file.unlink, missing_ok=True)
             draft = ready_file.with_name(f".{ready_file.name}.{os.getpid()}")
             draft.write_text(address + "\n", encoding="utf-8")
             draft.replace(ready_file)

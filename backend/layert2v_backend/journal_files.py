@@ -1,5 +1,6 @@
 """The journal's file: opened for one process, brought up to date, and never lost by being moved."""
 
+import itertools
 import sqlite3
 import time
 from pathlib import Path
@@ -59,7 +60,7 @@ def _keep_orphans(path: Path) -> None:
     orphan = path.with_name(f"{path.name}-wal")
     if path.exists() or not orphan.exists():
         return
-    kept = path.with_name(f"{path.name}-wal.{time.strftime('%Y-%m-%d-%H%M%S')}")
+    kept = _unused(path.with_name(f"{path.name}-wal.{time.strftime('%Y-%m-%d-%H%M%S')}"))
     try:
         orphan.rename(kept)
     except OSError as failure:
@@ -68,6 +69,12 @@ def _keep_orphans(path: Path) -> None:
             f"to where that journal is"
         ) from failure
     log.warning("journal_log_kept", file=str(kept), why="its journal was moved away")
+
+
+def _unused(path: Path) -> Path:
+    """Add a number to a name that is taken."""
+    numbered = (path.with_name(f"{path.name}-{number}") for number in itertools.count(2))
+    return next(found for found in itertools.chain([path], numbered) if not found.exists())
 
 
 def _migrate(database: sqlite3.Connection, path: Path) -> None:

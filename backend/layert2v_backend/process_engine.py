@@ -2,7 +2,7 @@
 
 Commands go down the child's stdin and reports come up its stdout, as lines of JSON; its stderr is
 `worker.log`. The child ends with the front door, however that ends: its stdin ends, Linux kills it,
-and a starting front door ends the one that its folder names.
+and a starting front door ends the former child that its folder names.
 """
 
 import asyncio

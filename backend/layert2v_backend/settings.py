@@ -45,8 +45,8 @@ class Settings(BaseSettings):
     step_cache: float = Field(default=0.0, ge=0, le=1)
     """Skip steps that change less than this share: approximate; 0: skip none."""
     refresh_kept_every: int = Field(default=1, ge=1, le=200)
-    """Steps from one that computes kept layers to the next, where a layer is made anew: above 1
-    approximate."""
+    """Recompute kept layers every so many steps where a layer is regenerated. 1 is exact; larger
+    values are faster and approximate."""
     compile_blocks: bool = False
     """Compile the transformer's blocks: exact, slow at first, for GPUs."""
     precision: Choice = "auto"

@@ -8,6 +8,7 @@ import pytest
 
 from layert2v.v1 import artifact_pb2, job_pb2
 from layert2v_backend.errors import CannotServe
+from layert2v_backend.journal import Journal
 from layert2v_backend.settings import Settings
 from support.running_backend import Client, running_backend
 from support.scripted_engine import ScriptedEngine
@@ -139,3 +140,15 @@ def test_the_latest_jobs_of_a_journal_that_was_moved_without_its_log_are_kept(
 
     (kept,) = settings.state.glob("journal.sqlite3-wal.*")
     assert kept.read_bytes() == b"the latest jobs"
+
+
+def test_the_logs_of_two_journals_that_were_moved_away_are_both_kept(tmp_path: Path) -> None:
+    path = tmp_path / "journal.sqlite3"
+    for text in ("first", "second"):
+        path.with_name("journal.sqlite3-wal").write_text(text)
+        Journal(path).close()
+        path.unlink()
+
+    kept = tmp_path.glob("journal.sqlite3-wal.*")
+
+    assert {log.read_text() for log in kept} == {"first", "second"}

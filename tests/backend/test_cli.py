@@ -145,6 +145,16 @@ def test_a_start_that_fails_ends_in_words_while_its_input_is_open(tmp_path: Path
             assert "stop it or choose another path" in started.stderr.read()
 
 
+def test_a_start_that_fails_leaves_the_ready_file_of_another_backend(tmp_path: Path) -> None:
+    ready = tmp_path / "address"
+    with backend_process(tmp_path, "--ready-file", str(ready)) as backend:
+        flags = ["--state", str(tmp_path / "other"), "--listen", backend.client.address]
+        done = run_backend("serve", *flags, "--ready-file", str(ready))
+
+        assert done.returncode == 2
+        assert ready.read_text() == f"{backend.client.address}\n"
+
+
 def test_settings_come_from_the_environment(tmp_path: Path) -> None:
     environment = backend_environment() | {
         "LAYERT2V_STATE": str(tmp_path),
