@@ -59,7 +59,7 @@ class LAYERT2V_OT_generate(SceneOperator, bpy.types.Operator):
 
 
 class LAYERT2V_OT_regenerate(SceneOperator, bpy.types.Operator):
-    """Make the selected strip's layer anew, with every other layer kept as it is."""
+    """Regenerate the selected strip's layer; every other layer stays bit-identical."""
 
     bl_idname = "layert2v.regenerate"
     bl_label = "Regenerate Layer"
@@ -171,13 +171,7 @@ class LAYERT2V_OT_retry(JobOperator, bpy.types.Operator):
             return {"CANCELLED"}
         if importing.is_on_disk(view):
             return _import(self, view)
-        _ensure_session()
-        try:
-            requests.send_again(view.record, Path(view.journal_folder))
-        except ShotProblem as problem:
-            self.report({"ERROR"}, str(problem))
-            return {"CANCELLED"}
-        return {"FINISHED"}
+        return _send_again(self, view)
 
 
 class LAYERT2V_OT_import_now(JobOperator, bpy.types.Operator):
@@ -198,13 +192,17 @@ class LAYERT2V_OT_import_now(JobOperator, bpy.types.Operator):
             return {"CANCELLED"}
         if view.record.state is RecordState.READY:
             return _import(self, view)
-        _ensure_session()
-        try:
-            requests.send_again(view.record, Path(view.journal_folder))
-        except ShotProblem as problem:
-            self.report({"ERROR"}, str(problem))
-            return {"CANCELLED"}
-        return {"FINISHED"}
+        return _send_again(self, view)
+
+
+def _send_again(operator: bpy.types.Operator, view: JobView) -> set[str]:
+    _ensure_session()
+    try:
+        requests.send_again(view.record, Path(view.journal_folder))
+    except ShotProblem as problem:
+        operator.report({"ERROR"}, str(problem))
+        return {"CANCELLED"}
+    return {"FINISHED"}
 
 
 def _import(operator: bpy.types.Operator, view: JobView) -> set[str]:
