@@ -75,7 +75,9 @@ def debug_run(assets: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     run = tmp_path_factory.mktemp("debug")
     with pytest.MonkeyPatch.context() as patch:
         read = watch_reads(patch)
-        train("all", "--recipe", "debug", "--assets", str(assets), "--out", str(run))
+        # Whether each stage fits is simulated in `test_dry_run`.
+        places = ("--assets", str(assets), "--out", str(run))
+        train("all", "--recipe", "debug", "--ignore-fit", *places)
     (run / "reads.json").write_text(json.dumps(read))
     (run / "models").mkdir()
     (run / "model").rename(run / "models" / "debug")
@@ -193,8 +195,9 @@ def wan_model(assets: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     )  # fmt: skip
     recipe = ("--recipe", "wan2.1-1.3b", "--out", str(out / "run"), "--base", str(wan), *changes)
 
+    # Whether each fits is simulated in `test_dry_run`.
     for stage in ("alpha-vae", "joint"):
-        train(stage, "--assets", str(assets), *recipe)
+        train(stage, "--assets", str(assets), "--ignore-fit", *recipe)
     train("export", str(out / "model"), "--run", JOINT_RUN, *recipe)
     return out / "model"
 
