@@ -277,6 +277,7 @@ def test_any_text_is_judged_and_what_is_quoted_is_judged_alike(layer: int, promp
 WORDS = st.lists(
     st.sampled_from("old castle on a hill red dragon fox sea with two green".split()),  # noqa: SIM905
     max_size=6,
+    unique=True,
 ).map(" ".join)
 
 
