@@ -3,7 +3,7 @@
 
 import random
 from collections.abc import Mapping
-from dataclasses import asdict, replace
+from dataclasses import asdict, fields, replace
 from typing import Any
 
 from layert2v_client import KeptLayer, LayerRole, LayerSpec, Model, Shot
@@ -130,16 +130,32 @@ def shot_to_json(shot: Shot) -> dict[str, Any]:
     return asdict(shot)
 
 
+def known_values(kind: type, values: Any) -> dict[str, Any]:
+    """Pick the fields of a dataclass that are said; those of newer versions are passed over.
+
+    Raises:
+        TypeError: `values` has no fields.
+    """
+    if not isinstance(values, Mapping):
+        raise TypeError(f"{values!r:.40} instead of the fields of a {kind.__name__}")
+    said = {field.name: values.get(field.name) for field in fields(kind)}
+    return {name: value for name, value in said.items() if value is not None}
+
+
 def shot_from_json(values: Mapping[str, Any]) -> Shot:
-    """Read a shot that `shot_to_json` wrote."""
-    return Shot(**{**values, "layers": tuple(_layer_from_json(each) for each in values["layers"])})
+    """Read a shot that `shot_to_json` wrote, in this version or a newer one.
+
+    Raises:
+        KeyError: It has no layers.
+        TypeError: A field is missing that has no default.
+        ValueError: A layer's role is not known.
+    """
+    known = known_values(Shot, values)
+    return Shot(**{**known, "layers": tuple(map(_layer_from_json, known["layers"]))})
 
 
 def _layer_from_json(values: Mapping[str, Any]) -> LayerSpec:
-    kept = values["kept"]
-    return LayerSpec(
-        role=LayerRole(values["role"]),
-        prompt=values["prompt"],
-        seed=values["seed"],
-        kept=KeptLayer(**kept) if kept else None,
-    )
+    known = known_values(LayerSpec, values)
+    if "kept" in known:
+        known["kept"] = KeptLayer(**known_values(KeptLayer, known["kept"]))
+    return LayerSpec(**{**known, "role": LayerRole(known["role"])})

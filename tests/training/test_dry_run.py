@@ -78,7 +78,8 @@ def test_all_stages_are_said_with_their_sums(tmp_path: Path) -> None:
 
 
 def test_times_are_said_in_a_unit_that_fits() -> None:
-    assert [duration(s) for s in (3.4, 600, 9000, 1e6)] == [
+    assert [duration(s) for s in (0.2, 3.4, 600, 9000, 1e6)] == [
+        "less than 1 s",
         "3 s",
         "10 min",
         "2.5 hours",

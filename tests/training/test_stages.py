@@ -51,12 +51,12 @@ def watch_reads(patch: pytest.MonkeyPatch) -> dict[str, list[str]]:
         return object.__getattribute__(self, name)
 
     def under_its_name(command: str, work: Callable[..., None]) -> Callable[..., None]:
-        def run(made: Run, *given: Any) -> None:
+        def run(made: Run, *given: Any, **options: Any) -> None:
             name = given[0] if command == "joint" else command
             read.setdefault(name, [])
             running.append(name)
             try:
-                work(made, *given)
+                work(made, *given, **options)
             finally:
                 running.pop()
 
@@ -126,7 +126,8 @@ def test_the_card_says_what_an_exported_model_learned(debug_run: Path) -> None:
     card = read_card(debug_run / "models" / "debug")
 
     assert card["description"] == (
-        "Small LayerT2V model, trained on composed scenes of emoji over photographs"
+        "Small LayerT2V model, trained on composed scenes of emoji over photographs, "
+        f"computed in {card['trained_in']}"
     )
 
 

@@ -8,8 +8,10 @@ from layert2v_model.media import IMAGE_SUFFIXES, MOVIE_SUFFIXES
 from layert2v_training.data import renders, vidlayer
 from layert2v_training.data.clip_files import ClipFiles
 from layert2v_training.data.named import holds_named_layers
-from layert2v_training.data.problems import BadClip, reading
+from layert2v_training.data.problems import MISSING, BadClip, reading
 
+LIST = "clips.jsonl"
+"""What `layert2v-data build` calls the list of the clips that it accepted."""
 _FOOTAGE = (*MOVIE_SUFFIXES, *IMAGE_SUFFIXES)
 
 
@@ -17,13 +19,16 @@ def find_clips(source: Path) -> tuple[list[ClipFiles], list[BadClip]]:
     """Find the clips of a source, and what looks like one but cannot be read.
 
     Args:
-        source: A clip's folder, a folder of such folders, or a `.jsonl` file whose lines are
-            VidLayer's, `{"clip": FOLDER}`, or descriptions as in `renders`.
+        source: A clip's folder, a folder of such folders, a `.jsonl` file whose lines are
+            VidLayer's, `{"clip": FOLDER}`, or descriptions as in `renders`, or a folder with such a
+            file by the name of `LIST`.
     """
     clips: list[ClipFiles] = []
     bad: list[BadClip] = []
     if not source.exists():
-        return clips, [BadClip(source, "is missing")]
+        return clips, [BadClip(source, MISSING)]
+    if _has_list(source):
+        source /= LIST
     try:
         with reading(source):
             places = _lines(source) if source.is_file() else _folders(source)
@@ -41,11 +46,24 @@ def find_clips(source: Path) -> tuple[list[ClipFiles], list[BadClip]]:
 
 
 def _folders(source: Path) -> list[tuple[Path, bytes | None]]:
-    is_vidlayer = vidlayer.is_vidlayer_folder(source)
-    if is_vidlayer or renders.find_description(source) or holds_named_layers(source):
+    if _is_clip(source):
         return [(source, None)]
-    folders = [path for path in sorted(source.iterdir()) if path.is_dir()]
-    return [(folder, None) for folder in folders if not folder.name.startswith(".")]
+    return [(folder, None) for folder in _folders_in(source)]
+
+
+def _folders_in(folder: Path) -> list[Path]:
+    found = [path for path in sorted(folder.iterdir()) if path.is_dir()]
+    return [path for path in found if not path.name.startswith(".")]
+
+
+def _is_clip(folder: Path) -> bool:
+    """Whether a folder looks like a clip, whole or not."""
+    is_described = renders.find_description(folder) is not None
+    return is_described or vidlayer.is_vidlayer_folder(folder) or holds_named_layers(folder)
+
+
+def _has_list(folder: Path) -> bool:
+    return folder.is_dir() and not _is_clip(folder) and (folder / LIST).is_file()
 
 
 def _lines(source: Path) -> list[tuple[Path, bytes | None]]:
@@ -73,6 +91,11 @@ def _clip_of_folder(folder: Path) -> ClipFiles:
         return renders.from_folder(description)
     if (folder / "metadata.json").is_file():
         return vidlayer.from_folder(folder)
+    inner = [LIST] if _has_list(folder) else [f.name for f in _folders_in(folder) if _is_clip(f)]
+    if inner:
+        raise BadClip(
+            folder, f"is no clip and holds clips, such as {inner[0]}; name this folder itself"
+        )
     wanted = ", ".join((*renders.DESCRIPTIONS, "metadata.json"))
     raise BadClip(
         folder,

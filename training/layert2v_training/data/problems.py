@@ -10,6 +10,9 @@ from contextlib import contextmanager
 from fractions import Fraction
 from pathlib import Path
 
+MISSING = "is missing; name a folder of clips or a .jsonl file"
+"""What is wrong with a source that is not there."""
+
 
 class BadClip(ValueError):
     """Raised when a clip cannot be used; says which file, why, and what to do."""
