@@ -52,7 +52,7 @@ def write(strip: Any, provenance: Provenance) -> None:
 
 def read_or_none(strip: Any) -> Provenance | None:
     """Read a strip's provenance; None where it has none that we understand."""
-    stored = strip.get(KEY) if strip is not None else None
+    stored: Any = strip.get(KEY) if strip is not None else None
     if not hasattr(stored, "items") or stored.get("schema") != SCHEMA:
         return None
     values = {**dict(stored.items()), "seed": _whole_or_none(stored.get("seed"))}
