@@ -12,7 +12,7 @@ from .. import compat
 from ..core.board import JobView
 from ..core.launcher import LaunchState
 from ..core.records import RecordState
-from ..core.shots import layer_name
+from ..core.shots import layer_name, seed_problem
 from ..scene import project, provenance
 from ..scene.runtime import runtime
 from .drawing import LINE_CHARS, draw_sentence
@@ -99,14 +99,24 @@ class LAYERT2V_PT_shot(SidebarPanel, bpy.types.Panel):
         draw_words_button(row, model, 0)
         draw_unknown_words(layout, model, 0, shot.background)
         self._draw_foregrounds(layout, shot, model)
-        layout.prop(shot, "negative_prompt")
-        row = layout.row(align=True)
-        row.prop(shot, "seed")
-        row.operator("layert2v.random_seed", text="", icon="FILE_REFRESH")
-        row.prop(shot, "is_seed_random", text="Random", toggle=True)
+        layout.prop(shot, "negative_prompt", text="Negative")
+        self._draw_seed(layout, shot)
         self._draw_limits(layout, shot)
         layout.operator("layert2v.generate", icon="RENDER_ANIMATION")
         _draw_warnings(layout, scene)
+
+    @staticmethod
+    def _draw_seed(layout: Any, shot: Any) -> None:
+        row = layout.row(align=True)
+        field = row.row(align=True)
+        # A seed that the next shot will not have cannot be written.
+        field.enabled = not shot.is_seed_random
+        field.prop(shot, "seed", placeholder="new each time")
+        field.operator("layert2v.random_seed", text="", icon="FILE_REFRESH")
+        row.prop(shot, "is_seed_random", text="Random", toggle=True)
+        problem = "" if shot.is_seed_random else seed_problem(shot.seed)
+        if problem:
+            draw_sentence(layout, problem, "ERROR")
 
     @staticmethod
     def _draw_foregrounds(layout: Any, shot: Any, model: Model | None) -> None:

@@ -131,6 +131,15 @@ def test_a_running_job_shows_progress_and_cancel(saved, backend):
     pump_until(
         lambda: any(view.progress and view.progress.step == 2 for view in runtime.board.active),
         "progress",
+def test_the_shot_panel_says_that_a_seed_is_none_unless_it_is_drawn(saved):
+    fill_shot(saved, "a red ball", seed="twelve")
+
+    assert "The seed 'twelve' is no whole number" in " ".join(draw(saved, "LAYERT2V_PT_shot"))
+
+    saved.context.scene.layert2v.is_seed_random = True
+    assert "twelve" not in " ".join(draw(saved, "LAYERT2V_PT_shot"))
+
+
     )
 
     notes = draw(saved, "LAYERT2V_PT_jobs")
