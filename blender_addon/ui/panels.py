@@ -92,7 +92,7 @@ class LAYERT2V_PT_shot(SidebarPanel, bpy.types.Panel):
             return
         shot = scene.layert2v
         model = runtime.board.model(shot.model)
-        layout.prop(shot, "prompt")
+        layout.prop(shot, "prompt", placeholder="empty: all layers together")
         draw_unknown_words(layout, model, FULL, shot.prompt)
         row = layout.row(align=True)
         row.prop(shot, "background")
@@ -122,8 +122,11 @@ class LAYERT2V_PT_shot(SidebarPanel, bpy.types.Panel):
     def _draw_foregrounds(layout: Any, shot: Any, model: Model | None) -> None:
         layout.label(text="Foregrounds, farthest first")
         for index in range(len(shot.foregrounds)):
-            row = layout.row(align=True)
-            row.prop(shot.foregrounds[index], "prompt", text=str(index + 1))
+            # A label of its own: that of a property takes a third of the row.
+            split = layout.split(factor=0.06, align=True)
+            split.label(text=str(index + 1))
+            row = split.row(align=True)
+            row.prop(shot.foregrounds[index], "prompt", text="")
             draw_words_button(row, model, index + 1)
             for step, icon in ((-1, "TRIA_UP"), (1, "TRIA_DOWN")):
                 move = row.operator("layert2v.foreground_move", text="", icon=icon)
@@ -250,22 +253,29 @@ class LAYERT2V_PT_jobs(SidebarPanel, bpy.types.Panel):
         return True
 
     def _draw_active(self, view: JobView) -> None:
-        box, record, board = self.layout.box(), view.record, runtime.board
+        box, record = self.layout.box(), view.record
         box.label(text=_title(view))
-        row = box.row(align=True)
-        if record.is_cancel_pending:
-            row.label(text="Cancelling" if board.is_up else "Cancelled once the backend answers")
-            if board.is_up is False:
-                row.operator("layert2v.dismiss").request_id = record.request_id
-        elif board.is_up is False:
-            row.label(text="Waiting for the backend", icon="TIME")
+        if runtime.board.is_up is False:
+            self._draw_out_of_reach(box, view)
+        elif record.is_cancel_pending:
+            box.label(text="Cancelling")
         else:
+            row = box.row(align=True)
             row.progress(factor=view.fraction, text=view.caption)
-        if board.is_up is False and _can_start():
-            row.operator("layert2v.backend_start", text="Start")
-        if not record.is_cancel_pending:
             cancel = row.operator("layert2v.cancel", text="", icon="CANCEL")
             cancel.request_id = record.request_id
+
+    @staticmethod
+    def _draw_out_of_reach(box: Any, view: JobView) -> None:
+        is_cancel = view.record.is_cancel_pending
+        text = "Cancelled once the backend answers" if is_cancel else "Waiting for the backend"
+        # On a line of its own: beside buttons it would be cut.
+        box.label(text=text, icon="TIME")
+        row = box.row(align=True)
+        if _can_start():
+            row.operator("layert2v.backend_start")
+        name = "layert2v.dismiss" if is_cancel else "layert2v.cancel"
+        row.operator(name).request_id = view.record.request_id
 
     def _draw_waiting(self, view: JobView, text: str, *, can_import: bool) -> None:
         box = self.layout.box()
@@ -306,7 +316,7 @@ def _title(view: JobView) -> str:
     record = view.record
     if record.layer_index >= 0:
         layer = record.asked.layers[record.layer_index]
-        return f"{layer_name(record.layer_index)}: {layer.prompt}"
+        return f"{layer_name(record.layer_index).capitalize()}: {layer.prompt}"
     return record.asked.prompt or ", ".join(layer.prompt for layer in record.asked.layers)
 
 
@@ -337,9 +347,10 @@ class LAYERT2V_PT_layer(SidebarPanel, bpy.types.Panel):
         row.operator("layert2v.step_take", text="Next Take", icon="TRIA_RIGHT").step = 1
         if described.layer >= 0:
             layout.operator("layert2v.regenerate", text="Regenerate with New Prompt...")
-            column = layout.column()
-            column.operator_context = "EXEC_DEFAULT"
-            column.operator("layert2v.regenerate", text="Regenerate with New Seed")
+            layout.operator_context = "EXEC_DEFAULT"
+            layout.operator("layert2v.regenerate", text="Regenerate with New Seed")
+            # All layouts of a panel share it, and what follows asks first.
+            layout.operator_context = "INVOKE_REGION_WIN"
         layout.operator("layert2v.match_scene", text="Match Scene to This Take...")
         layout.operator_menu_enum("layert2v.show_format", "format", text="Image Files of Shot")
 
