@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Panels in the sequencer's sidebar. They draw what the board and the scene say, nothing else."""
 
+from pathlib import Path
 from typing import Any
 
 import bpy
@@ -38,14 +39,16 @@ class LAYERT2V_PT_connection(SidebarPanel, bpy.types.Panel):
         """Draw the link's state and its buttons."""
         layout, board = self.layout, runtime.board
         address = runtime.session.address if runtime.session else default_address()
+        is_ours = runtime.launcher.address == address
+        has_failed = is_ours and not board.is_up and runtime.launcher.state is LaunchState.ENDED
         if board.is_up and board.info:
             is_loaded = board.info.is_model_loaded or board.is_working
             loading = "" if is_loaded else ", model not loaded yet"
             text = f"Connected, version {board.info.version}{loading}"
             layout.label(text=text, icon="CHECKMARK")
-        elif runtime.launcher.address == address and (
-            runtime.launcher.is_running or runtime.launcher.is_stopped_on_purpose
-        ):
+        elif has_failed:
+            draw_sentence(layout, runtime.launcher.failure(), "ERROR")
+        elif is_ours and (runtime.launcher.is_running or runtime.launcher.is_stopped_on_purpose):
             layout.label(text=str(runtime.launcher.state).capitalize(), icon="UNLINKED")
         elif runtime.session and board.is_up is False:
             draw_sentence(layout, board.message, "ERROR")
@@ -59,8 +62,7 @@ class LAYERT2V_PT_connection(SidebarPanel, bpy.types.Panel):
             row.operator("layert2v.backend_stop")
         elif not board.is_up:
             row.operator("layert2v.backend_start")
-        if runtime.launcher.state is LaunchState.ENDED:
-            draw_sentence(layout, runtime.launcher.failure(), "ERROR")
+        if has_failed:
             layout.operator("layert2v.backend_log")
         if runtime.launcher.is_running and board.active:
             draw_sentence(
@@ -107,13 +109,14 @@ class LAYERT2V_PT_shot(SidebarPanel, bpy.types.Panel):
 
     @staticmethod
     def _draw_seed(layout: Any, shot: Any) -> None:
-        row = layout.row(align=True)
-        field = row.row(align=True)
+        # Wide enough for the nineteen digits that a layer's seed has.
+        split = layout.split(factor=0.78, align=True)
+        field = split.row(align=True)
         # A seed that the next shot will not have cannot be written.
         field.enabled = not shot.is_seed_random
         field.prop(shot, "seed", placeholder="new each time")
         field.operator("layert2v.random_seed", text="", icon="FILE_REFRESH")
-        row.prop(shot, "is_seed_random", text="Random", toggle=True)
+        split.prop(shot, "is_seed_random", text="Random", toggle=True)
         problem = "" if shot.is_seed_random else seed_problem(shot.seed)
         if problem:
             draw_sentence(layout, problem, "ERROR")
@@ -255,6 +258,8 @@ class LAYERT2V_PT_jobs(SidebarPanel, bpy.types.Panel):
     def _draw_active(self, view: JobView) -> None:
         box, record = self.layout.box(), view.record
         box.label(text=_title(view))
+        if project.scene_of(record) is None:
+            box.label(text=f"For {Path(record.blend_path).name or 'a file that was not saved'}")
         if runtime.board.is_up is False:
             self._draw_out_of_reach(box, view)
         elif record.is_cancel_pending:
@@ -362,7 +367,7 @@ def _described(scene: Any) -> Any:
 def draw_in_add_menu(self: Any, context: bpy.types.Context) -> None:
     """Offer takes on disk in the sequencer's Add menu, so that search finds them too."""
     self.layout.separator()
-    self.layout.operator("layert2v.import_take", icon="RENDERLAYERS")
+    self.layout.operator("layert2v.import_take", text="Import Take...", icon="RENDERLAYERS")
 
 
 def draw_in_strip_menu(self: Any, context: bpy.types.Context) -> None:

@@ -337,6 +337,27 @@ def test_the_regenerate_dialog_marks_its_prompts_and_suggests_words(saved, backe
     assert suggest_words(None, saved.context, "") == ["a beach", "a castle over a river"]
 
 
+def test_the_regenerate_dialog_names_what_its_button_does(saved, backend):
+    from blender_addon.ui.job_operators import LAYERT2V_OT_regenerate
+
+    generate(saved, "a fox")
+    select(saved, strip_named(saved, "Foreground 1"))
+    asked = {}
+    context = types.SimpleNamespace(
+        scene=saved.context.scene,
+        workspace=saved.context.workspace,
+        window_manager=types.SimpleNamespace(
+            invoke_props_dialog=lambda operator, **named: asked.update(named, it=operator.prompt)
+        ),
+    )
+
+    LAYERT2V_OT_regenerate.invoke(types.SimpleNamespace(prompt=""), context, None)
+
+    functions = saved.types.WindowManager.bl_rna.functions
+    assert set(asked) - {"it"} <= set(functions["invoke_props_dialog"].parameters.keys())
+    assert (asked["it"], asked["confirm_text"]) == ("a fox", "Regenerate")
+
+
 def test_words_are_suggested_for_generated_strips_only(saved):
     from blender_addon.ui.words import suggest_words
 
@@ -450,6 +471,16 @@ def test_a_take_of_another_file_is_named_with_its_file_and_prompt(saved, backend
     assert "layert2v.import_now" not in told
 
 
+def test_a_running_job_of_another_file_is_named_with_its_file(saved, backend):
+    begin(saved, backend)
+    assert not any("edit.blend" in note for note in draw(saved, "LAYERT2V_PT_jobs"))
+
+    saved.ops.wm.read_homefile(use_empty=True)
+
+    assert "For edit.blend" in draw(saved, "LAYERT2V_PT_jobs")
+    backend.finish()
+
+
 def test_a_failed_job_of_another_file_is_only_counted(saved, backend, tmp_path):
     backend.script.refusals["CreateJob"].append(invalid_shot("shot.width", "97: choose 96."))
     generate(saved, "a red ball")
@@ -520,6 +551,7 @@ def test_an_intended_stop_is_no_error_and_a_failed_start_says_why(bpy, backend, 
 
     told = " ".join(draw(bpy, "LAYERT2V_PT_connection"))
     assert "The backend did not start: another backend uses the folder X." in told
+    assert "No backend answers" not in told
 
 
 def test_a_backend_that_answers_is_not_started_again(saved, backend):
