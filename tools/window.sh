@@ -36,6 +36,7 @@ rm -rf "$work" && mkdir -p "$work"/{bin,home,data,tmp}
 
 mount -t proc proc "$root/proc"
 mkdir -p "$root/dev/shm" "$root$work" && mount -t tmpfs tmpfs "$root/dev/shm"
+mount -t tmpfs tmpfs "$root/tmp" # a screen that was killed leaves a lock there
 for node in null zero random urandom; do
   [ -e "$root/dev/$node" ] || cp -a "/dev/$node" "$root/dev/"
 done
@@ -49,8 +50,9 @@ END
 chmod +x "$work/bin/layert2v-backend"
 
 inside() { # the folders have the same paths inside and outside, so that sockets and media are found
-  chroot "$root" env -i PATH="$work/bin:/usr/sbin:/usr/bin:/bin" HOME="$work/home" XDG_DATA_HOME="$work/data" \
-    TMPDIR="$work/tmp" LANG=C.UTF-8 LIBGL_ALWAYS_SOFTWARE=1 DISPLAY=:71 "$@"
+  chroot "$root" env -i PATH="$work/bin:/usr/sbin:/usr/bin:/bin" HOME="$work/home" \
+    XDG_DATA_HOME="$work/data" TMPDIR="$work/tmp" LANG=C.UTF-8 LIBGL_ALWAYS_SOFTWARE=1 \
+    DISPLAY=:71 "$@"
 }
 inside blender --version | head -1
 inside Xvfb :71 -screen 0 1280x800x24 +extension GLX &>"$work/screen.log" &
