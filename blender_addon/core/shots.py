@@ -11,7 +11,7 @@ from layert2v_client import KeptLayer, LayerRole, LayerSpec, Model, Shot
 LARGEST_SEED = 2**63 - 1
 """Seeds go from 0 to this. Source: `Shot.seed` in layert2v/v1/shot.proto."""
 NUM_RANDOM_SEEDS = 2**31
-"""Random seeds are drawn below this: they fit Blender's 32-bit integer properties."""
+"""Random seeds are drawn below this, so that they are short enough to write down."""
 
 
 class ShotProblem(Exception):
@@ -62,6 +62,11 @@ def _check_limits(shot: Shot, model: Model) -> None:
         )
 
 
+def draw_seed() -> int:
+    """Draw a random seed from 0 to below `NUM_RANDOM_SEEDS`."""
+    return random.randrange(NUM_RANDOM_SEEDS)
+
+
 def parse_seed(text: str) -> int:
     """Read a seed that the artist wrote; empty: draw a new one.
 
@@ -70,14 +75,23 @@ def parse_seed(text: str) -> int:
     """
     text = text.strip()
     if not text:
-        return random.randrange(NUM_RANDOM_SEEDS)
-    is_number = text.isascii() and text.isdecimal() and len(text) <= len(str(LARGEST_SEED))
-    if not is_number or int(text) > LARGEST_SEED:
-        raise ShotProblem(
-            f"The seed '{text[:80]}' is no whole number from 0 to {LARGEST_SEED}: write one, or "
-            "leave it empty."
-        )
+        return draw_seed()
+    problem = seed_problem(text)
+    if problem:
+        raise ShotProblem(problem)
     return int(text)
+
+
+def seed_problem(text: str) -> str:
+    """Say in a sentence why a text is no seed; empty where it is one, or empty itself."""
+    text = text.strip()
+    is_number = text.isascii() and text.isdecimal() and len(text) <= len(str(LARGEST_SEED))
+    if not text or (is_number and int(text) <= LARGEST_SEED):
+        return ""
+    return (
+        f"The seed '{text[:80]}' is no whole number from 0 to {LARGEST_SEED}: write one, or leave "
+        "it empty."
+    )
 
 
 def layer_name(layer_index: int) -> str:
