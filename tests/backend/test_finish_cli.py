@@ -5,6 +5,7 @@ import shutil
 import signal
 import subprocess
 import sys
+from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from click.testing import Result
 from typer.testing import CliRunner
 
 from layert2v_backend.finish_cli import app
+from layert2v_media.footage import Footage, read, read_matte
 from layert2v_model import media
 from layert2v_model.stack import Layer, Role, Stack
 from support.layer_folders import write_images, write_stack
@@ -49,7 +51,7 @@ def _stack_from(out: Path, full: media.Pixels, names: list[str]) -> Stack:
     """What the written files hold, as a stack of 8-bit layers."""
     layers = []
     for name in ["background", *names]:
-        frames_THWC = torch.from_numpy(media.read_frames(out / name)).permute(0, 3, 1, 2)
+        frames_THWC = torch.from_numpy(read(Footage(out / name))).permute(0, 3, 1, 2)
         alpha = frames_THWC[:, 3:] if name != "background" else torch.ones_like(frames_THWC[:, :1])
         role = Role.FOREGROUND if name != "background" else Role.BACKGROUND
         coded = [(plane * 255).round() / 255 for plane in (frames_THWC[:, :3], alpha)]
@@ -89,11 +91,11 @@ def test_the_files_composite_to_what_the_report_says(tmp_path: Path) -> None:
 
     report = json.loads(_finish(folder, tmp_path / "out").stdout)
 
-    full = media.read_frames(folder / "full")
+    full = read(Footage(folder / "full"))
     stack = _stack_from(tmp_path / "out", full, ["foreground_1", "foreground_2"])
     error = (stack.flatten() - stack.full_TCHW).square().mean().item()
     assert -10 * np.log10(error) == pytest.approx(report["recomposition_after"], abs=1)
-    matte = media.read_matte(tmp_path / "out" / "matte_2")
+    matte = read_matte(Footage(tmp_path / "out" / "matte_2"))
     assert np.abs(matte - stack.layers[2].alpha_T1HW[:, 0].numpy()).max() <= 1.01 / 255
 
 
@@ -143,7 +145,7 @@ def test_finished_layers_can_be_finished_again(shot: Path, tmp_path: Path) -> No
 
 def test_movies_are_read(shot: Path, tmp_path: Path) -> None:
     for name in ("full", "background", "foreground", "matte"):
-        frames = media.read_frames(shot / name)
+        frames = read(Footage(shot / name))
         media.write_movie(tmp_path / "movies.tmp.mp4", frames, Fraction(8))
         (tmp_path / "movies").mkdir(exist_ok=True)
         (tmp_path / "movies.tmp.mp4").rename(tmp_path / "movies" / f"{name}.mp4")
@@ -290,12 +292,19 @@ def test_a_failed_overwrite_keeps_what_was_there(
 def test_a_folder_that_cannot_be_listed_is_one_sentence(
     shot: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def forbidden(folder: Path) -> None:
-        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(folder))
+    list_folder = Path.iterdir
 
-    monkeypatch.setattr(media, "list_frames", forbidden)
+    def forbidding(folder: Path) -> Iterator[Path]:
+        if folder.name == "full":
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(folder))
+        return list_folder(folder)
 
-    assert "full: Permission denied" in _refusal(shot, tmp_path / "out")
+    with monkeypatch.context() as only_here:
+        only_here.setattr(Path, "iterdir", forbidding)
+        result = _finish(shot, tmp_path / "out")
+
+    assert result.exit_code == 2
+    assert "full cannot be listed (Permission denied)" in result.stderr
 
 
 def test_layers_that_are_not_finite_are_one_sentence_and_leave_nothing(

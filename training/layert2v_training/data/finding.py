@@ -1,16 +1,14 @@
 """Clips of a folder or a JSONL file, and which of its parts are none."""
 
-import json
-from codecs import BOM_UTF8
 from pathlib import Path
 
-from layert2v_model.media import IMAGE_SUFFIXES, MOVIE_SUFFIXES
+from layert2v_media.kinds import is_movie, is_picture, listed
 from layert2v_training.data import renders, vidlayer
 from layert2v_training.data.clip_files import ClipFiles
+from layert2v_training.data.encodings import decoded, read_list
 from layert2v_training.data.named import holds_named_layers
 from layert2v_training.data.problems import BadClip, reading
-
-_FOOTAGE = (*MOVIE_SUFFIXES, *IMAGE_SUFFIXES)
+from layert2v_training.data.texts import parse_json
 
 
 def find_clips(source: Path) -> tuple[list[ClipFiles], list[BadClip]]:
@@ -44,16 +42,13 @@ def _folders(source: Path) -> list[tuple[Path, bytes | None]]:
     is_vidlayer = vidlayer.is_vidlayer_folder(source)
     if is_vidlayer or renders.find_description(source) or holds_named_layers(source):
         return [(source, None)]
-    folders = [path for path in sorted(source.iterdir()) if path.is_dir()]
-    return [(folder, None) for folder in folders if not folder.name.startswith(".")]
+    return [(folder, None) for folder in listed(source) if folder.is_dir()]
 
 
 def _lines(source: Path) -> list[tuple[Path, bytes | None]]:
-    is_text = source.suffix.lower() not in _FOOTAGE
-    content = source.read_bytes() if is_text else b""
-    if not is_text or b"\0" in content:
+    if is_movie(source) or is_picture(source):
         raise BadClip(source, "is no folder of clips and no .jsonl text; name one of these")
-    content = content.removeprefix(BOM_UTF8)
+    content = read_list(source)
     if content.lstrip()[:1] == b"[" and b"\n[" not in content:
         raise BadClip(source, "is one JSON array; write one object to a line, without brackets")
     lines = enumerate(content.splitlines(), start=1)
@@ -66,7 +61,7 @@ def _clip_of(where: Path, line: bytes | None) -> ClipFiles:
 
 
 def _clip_of_folder(folder: Path) -> ClipFiles:
-    if not any(folder.iterdir()):
+    if not listed(folder):
         raise BadClip(folder, "is empty")
     description = renders.find_description(folder)
     if description is not None:
@@ -82,15 +77,19 @@ def _clip_of_folder(folder: Path) -> ClipFiles:
 
 
 def _clip_of_line(where: Path, line: bytes) -> ClipFiles:
-    text = line.decode()
+    text = decoded(where, line)
     try:
-        read = json.loads(text)
-    except (ValueError, RecursionError) as failure:
+        read = parse_json(text)
+    except RecursionError as failure:
+        raise BadClip(where, "is not JSON: it is nested too deeply; correct it") from failure
+    except ValueError as failure:
         raise BadClip(where, f"is not JSON: {failure}; correct the line") from failure
     if not isinstance(read, dict):
         raise BadClip(where, f"is {text[:60]}, not a JSON object; correct the line")
     if "vid" in read:
         return vidlayer.from_line(where, where.parent, read)
+    if "file_name" in read and "background" not in read:
+        return _of_hub(where, read)
     if "clip" not in read and "background" not in read:
         raise BadClip(
             where,
@@ -103,3 +102,14 @@ def _clip_of_line(where: Path, line: bytes) -> ClipFiles:
     if not folder.is_dir():
         raise BadClip(where, f"names {read['clip']}, which is no folder")
     return _clip_of_folder(folder)
+
+
+def _of_hub(where: Path, read: dict[str, object]) -> ClipFiles:
+    """Explain a line of Hugging Face's metadata.jsonl, which knows one file and one text."""
+    raise BadClip(
+        where,
+        f"is a line of Hugging Face's form: {read['file_name']} is one file with one text, but "
+        f"clips have layers. Build clips from movies by `layert2v-data build`, or name folders of "
+        f'layers: {{"clip": FOLDER}}; a line may also hold VidLayer\'s keys (vid, entry, ...) or a '
+        f"description with background and another layer",
+    )

@@ -10,6 +10,8 @@ from contextlib import contextmanager
 from fractions import Fraction
 from pathlib import Path
 
+from layert2v_media.errors import UnreadableMedia
+
 
 class BadClip(ValueError):
     """Raised when a clip cannot be used; says which file, why, and what to do."""
@@ -47,12 +49,11 @@ class BadClips(ValueError):
 
 @contextmanager
 def reading(path: Path) -> Iterator[None]:
-    """Turn what the system or the encoding says while a file is read into `BadClip`."""
+    """Turn what the reader of media or the system says while a file is read into `BadClip`."""
     try:
         yield
-    except UnicodeDecodeError as failure:
-        where = f"is not UTF-8 at byte {failure.start}; save it as UTF-8"
-        raise BadClip(path, where) from failure
+    except UnreadableMedia as problem:
+        raise BadClip(problem.path, problem.reason) from problem
     except OSError as failure:
         reason = f"cannot be read ({failure.strerror}); check the name and who may read it"
         raise BadClip(path, reason) from failure

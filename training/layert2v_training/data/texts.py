@@ -1,6 +1,7 @@
 """Texts beside clips: whatever is wrong with one becomes a `BadClip` with its file and field."""
 
 import json
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -8,7 +9,8 @@ import yaml
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
-from layert2v_training.data.problems import BadClip, reading
+from layert2v_training.data.encodings import read_text
+from layert2v_training.data.problems import BadClip
 
 Text = TypeVar("Text", bound=BaseModel)
 
@@ -26,18 +28,69 @@ def read_mapping(description: Path) -> dict[str, Any]:
     Raises:
         BadClip: It is not one.
     """
-    with reading(description):
-        text = description.read_text("utf-8-sig")
+    text, suffix = read_text(description), description.suffix.lower()
+    if suffix == ".txt":
+        return _lines(description, text)
     try:
-        if description.suffix == ".txt":
-            lines = [line.partition(":") for line in text.splitlines() if line.strip()]
-            return {name.strip(): caption.strip() for name, _, caption in lines}
-        read = json.loads(text) if description.suffix == ".json" else yaml.safe_load(text)
-    except (ValueError, RecursionError, yaml.YAMLError) as failure:
-        raise BadClip(description, f"cannot be read: {failure}; correct it") from failure
+        read = parse_json(text) if suffix == ".json" else yaml.load(text, _Loader)
+    except RecursionError as failure:
+        raise BadClip(description, "is nested too deeply; correct it") from failure
+    except (ValueError, yaml.YAMLError) as failure:
+        said = " ".join(str(failure).split())
+        raise BadClip(description, f"cannot be read: {said}; correct it") from failure
     if not isinstance(read, dict):
         raise BadClip(description, "should map names of layers to captions")
     return read
+
+
+def _lines(description: Path, text: str) -> dict[str, Any]:
+    """Read lines of `name: text`."""
+    pairs = []
+    for number, line in enumerate(text.splitlines(), start=1):
+        name, colon, said = (part.strip() for part in line.partition(":"))
+        if name and not colon:
+            reason = f"names no layer in its line {number}; write `name: {name[:40]}`"
+            raise BadClip(description, reason)
+        if name or said:
+            pairs.append((name, said))
+    try:
+        return _unique(pairs)
+    except _GivenTwice as failure:
+        raise BadClip(description, f"cannot be read: {failure}; correct it") from failure
+
+
+class _GivenTwice(ValueError):
+    """Raised when a mapping has a key twice: which one counts, nobody says."""
+
+
+def _unique(pairs: Iterable[tuple[str, Any]]) -> dict[str, Any]:
+    read: dict[str, Any] = {}
+    for name, value in pairs:
+        if name in read:
+            raise _GivenTwice(f"{name} is given twice")
+        read[name] = value
+    return read
+
+
+def parse_json(text: str) -> Any:
+    """Read JSON in which no key is given twice.
+
+    Raises:
+        ValueError: It is none, or a key is given twice.
+        RecursionError: It is nested too deeply.
+    """
+    return json.loads(text, object_pairs_hook=_unique)
+
+
+class _Loader(yaml.SafeLoader):
+    """Reads YAML in which no key is given twice."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> Mapping[Any, Any]:
+        keys = [key.value for key, _ in node.value if isinstance(key, yaml.ScalarNode)]
+        twice = next((key for key in keys if key != "<<" and keys.count(key) > 1), None)
+        if twice is not None:
+            raise _GivenTwice(f"{twice} is given twice in line {node.start_mark.line + 1}")
+        return super().construct_mapping(node, deep)
 
 
 def validated(kind: type[Text], where: Path, read: object) -> Text:

@@ -3,8 +3,8 @@
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
+from layert2v_media.errors import UnreadableMedia
 from layert2v_model.errors import InvalidLayers
-from layert2v_model.media import UnreadableMedia
 from layert2v_model.shot_folder import colour_forms, layer_paths, read_layers, stack_of
 from layert2v_model.stack import Stack
 from layert2v_training.evaluation.evaluating import Shot
