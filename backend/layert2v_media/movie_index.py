@@ -80,11 +80,12 @@ def _indexed(path: Path, _size: int, _changed: int) -> MovieIndex:
             _, _, frames = _scanned(path, container, stream, all_frames=True)
     found = _stamps_of_frames(frames, facts) if stamps is None else stamps
     check_length(path, len(found), (found[-1] - found[0]) * facts.unit)
+    times, fps, is_variable = _timed(found, facts)
     turn = _turn_of(path, first)
     width = square_width(path, first.width, first.height, facts.aspect)
     return MovieIndex(
         *turned_size(width, first.height, turn), width, turn,
-        None if stamps is None else tuple(stamps), *_timed(found, facts), has_alpha(first),
+        None if stamps is None else tuple(stamps), times, fps, is_variable, has_alpha(first),
     )  # fmt: skip
 
 

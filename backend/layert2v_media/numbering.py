@@ -91,7 +91,7 @@ def _is_sign(names: Sequence[_Name], place: int) -> bool:
     if not all(name.minuses[place] for name in names):
         return True
     before = names[0].texts[place]
-    return not before or not before[-1].isalnum()
+    return not before[-1].isalnum() if before else place == 0
 
 
 def _value(name: _Name, place: int, *, signed: bool) -> int:

@@ -23,9 +23,10 @@ from layert2v_media.limits import check_ratio, check_size
 from layert2v_media.transfer import Pixels, gamma_to_linear, linear_to_srgb
 from layert2v_media.turning import exif_turn, square_width, turned, turned_size, widened
 
-_FORMATS = ("PNG", "JPEG", "MPO", "WEBP", "TIFF")
-"""MPO is a JPEG with more pictures behind it, as phones write: the first one counts."""
-_ORIENTATION, _BITS, _SAMPLE_FORMAT, _EXTRA_SAMPLES, _PHOTOMETRIC = 274, 258, 339, 338, 262
+_FORMATS = ("PNG", "JPEG", "WEBP", "TIFF")
+"""What Pillow may open. JPEG opens MPO too, with more pictures behind it, as phones write: the
+first one counts."""
+_ORIENTATION, _BITS, _SAMPLE_FORMAT, _EXTRA_SAMPLES = 274, 258, 339, 338
 """Tags of TIFF and EXIF. Source: TIFF 6.0, 8."""
 _ASSOCIATED = 1
 """Of extra samples: alpha by which colours are multiplied. Source: TIFF 6.0, 18."""
@@ -216,8 +217,8 @@ def _png_chunk(path: Path, name: bytes) -> bytes | None:
 
 
 def _orientation(picture: Image.Image) -> int:
-    if picture.format == "TIFF":
-        return _tag(picture, _ORIENTATION) or 1
+    if picture.format == "TIFF":  # Pillow and OpenCV have turned it, its size too
+        return 1
     value = picture.getexif().get(_ORIENTATION, 1)
     return value if isinstance(value, int) and value != 0 else 1
 
