@@ -136,6 +136,8 @@ def check(
         if checked.problem is None:
             num_good += 1
             silent += [checked.path] if checked.facts and checked.facts.fps is None else []
+            for note in checked.notes:
+                typer.echo(f"note {checked.path}: {note}")
         else:
             num_bad += 1
             is_mixed |= isinstance(checked.problem, MixedRates)

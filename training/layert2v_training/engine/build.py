@@ -36,7 +36,7 @@ from layert2v_training.engine.recipe import EngineRecipe
 from layert2v_training.engine.redundancy import REPEATS, without_repeats
 from layert2v_training.engine.report import Outcome, write_report, write_strip
 from layert2v_training.engine.shots import Shot, name_of, read_shots
-from layert2v_training.engine.sidecars import read_sidecar, sidecar
+from layert2v_training.engine.sidecars import read_sidecar
 from layert2v_training.engine.stages import (
     check_stages,
     load_captioner,
@@ -169,7 +169,7 @@ def _outcomes(shot: Shot, video: Path, out: Path, recipe: EngineRecipe) -> list[
 def _digest(video: Path, recipe: EngineRecipe) -> str:
     """Tell a video, its names and a recipe from others."""
     stat = video.stat()
-    names = sidecar(video).read_bytes().decode("latin-1") if sidecar(video).is_file() else ""
+    names = repr(read_sidecar(video))
     judged_later = replace(recipe, most_similar=None)
     facts = repr((str(video.resolve()), stat.st_size, stat.st_mtime_ns, names, judged_later))
     return hashlib.sha256(facts.encode()).hexdigest()[:12]

@@ -7,7 +7,7 @@ from layert2v_media.errors import UnreadableMedia
 from layert2v_media.kinds import MOVIE_SUFFIXES, is_junk, is_movie, walk_movies
 from layert2v_media.movies import stream_shown
 from layert2v_training.data.problems import BadClip
-from layert2v_training.engine.sidecars import read_sidecar, sidecar
+from layert2v_training.engine.sidecars import read_sidecar
 
 
 def find_videos(places: Sequence[Path]) -> list[Path]:
@@ -38,7 +38,7 @@ def reason_against(video: Path) -> str | None:
     except UnreadableMedia as problem:
         return problem.reason
     except BadClip as problem:
-        return f"has {sidecar(video).name} beside it, which {problem.reason}"
+        return f"has {problem.path.name} beside it, which {problem.reason}"
     return None
 
 
