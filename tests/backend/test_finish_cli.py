@@ -8,6 +8,7 @@ import sys
 from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -21,6 +22,7 @@ from layert2v_model import media
 from layert2v_model.stack import Layer, Role, Stack
 from support.layer_folders import write_images, write_stack
 from support.layered_scenes import faded, make_scene
+from support.media_files import write_movie
 from support.waiting import HANG_S
 
 SIZE = (48, 72)
@@ -354,3 +356,98 @@ def test_a_polite_kill_leaves_nothing_behind(shot: Path, tmp_path: Path) -> None
     assert process.returncode in (0, 128 + signal.SIGTERM)
     left = [path.name for path in tmp_path.iterdir()]
     assert left == ["shot"] if process.returncode else sorted(left) == ["out", "shot"]
+
+
+def _codes(folder: Path) -> np.ndarray:
+    """The frames of a layer, 8 bits."""
+    return media.to_8_bit(read(Footage(folder)))
+
+
+def _as_movie(folder: Path, name: str, frames: np.ndarray, **options: Any) -> None:
+    """Put a movie in the place of a layer's pictures."""
+    shutil.rmtree(folder / Path(name).stem.lower())
+    write_movie(folder / "movie.tmp.mov", frames, **options).rename(folder / name)
+
+
+@pytest.mark.parametrize("quarters", [1, 2, 3])
+def test_a_turned_movie_is_read_upright(tmp_path: Path, quarters: int) -> None:
+    folder = write_stack(tmp_path / "shot", make_scene(1, 2, *SIZE))
+    a, b = {1: (0, 1), 2: (-1, 0), 3: (0, -1)}[quarters]
+    one = 1 << 16
+    matrix = (a * one, b * one, 0, -b * one, a * one, 0, 0, 0, 1 << 30)
+    stored = np.rot90(_codes(folder / "full"), quarters, (1, 2))
+    _as_movie(folder, "full.MOV", stored, matrix=matrix)
+
+    report = json.loads(_finish(folder, tmp_path / "out").stdout)
+
+    assert (report["width"], report["height"]) == (SIZE[1], SIZE[0])
+    assert report["recomposition_before"] > 45
+
+
+@pytest.mark.parametrize("is_movie", [False, True])
+def test_a_foreground_with_alpha_needs_no_matte(tmp_path: Path, is_movie: bool) -> None:
+    folder = write_stack(tmp_path / "shot", make_scene(1, 2, *SIZE))
+    rgba = np.concatenate([_codes(folder / "foreground"), _codes(folder / "matte")[..., :1]], -1)
+    shutil.rmtree(folder / "matte")
+    if is_movie:
+        _as_movie(folder, "foreground.mov", rgba, codec="png", pix_fmt="rgba")
+    else:
+        for path, frame in zip(sorted((folder / "foreground").iterdir()), rgba, strict=True):
+            colours = frame.astype(np.float32) / 255
+            media.write_png(path, colours[..., :3], colours[..., 3])
+
+    report = json.loads(_finish(folder, tmp_path / "out").stdout)
+
+    assert report["foreground_form"] == {"foreground": "straight"}
+    assert report["recomposition_before"] > 45
+
+
+def test_a_foreground_movie_multiplied_by_its_alpha_is_recognised(tmp_path: Path) -> None:
+    folder = write_stack(tmp_path / "shot", make_scene(1, 2, *SIZE), premultiplied=True)
+    rgba = np.concatenate([_codes(folder / "foreground"), _codes(folder / "matte")[..., :1]], -1)
+    shutil.rmtree(folder / "matte")
+    _as_movie(folder, "foreground.mov", rgba, codec="png", pix_fmt="rgba")
+
+    report = json.loads(_finish(folder, tmp_path / "out").stdout)
+
+    assert report["foreground_form"] == {"foreground": "premultiplied"}
+    assert report["recomposition_after"] > 45
+
+
+def test_an_opaque_foreground_needs_a_matte(tmp_path: Path) -> None:
+    folder = write_stack(tmp_path / "shot", make_scene(1, 2, *SIZE))
+    shutil.rmtree(folder / "matte")
+
+    assert "since foreground has no alpha of its own" in _refusal(folder, tmp_path / "out")
+
+
+def test_an_exr_foreground_stays_straight_whatever_is_asked(tmp_path: Path) -> None:
+    folder = write_stack(tmp_path / "shot", make_scene(1, 2, *SIZE))
+    colours, mattes = read(Footage(folder / "foreground")), read_matte(Footage(folder / "matte"))
+    shutil.rmtree(folder / "foreground")
+    (folder / "foreground").mkdir()
+    for t, (rgb_HWC, alpha_HW) in enumerate(zip(colours, mattes, strict=True)):
+        media.write_exr(folder / "foreground" / f"{t}.exr", rgb_HWC, alpha_HW)
+
+    result = _finish(folder, tmp_path / "out", "--foreground", "premultiplied")
+
+    report = json.loads(result.stdout)
+    assert report["foreground_form"] == {"foreground": "straight"}
+    assert report["recomposition_before"] > 45
+
+
+def test_a_picture_without_a_number_among_numbered_ones_is_refused(
+    shot: Path, tmp_path: Path
+) -> None:
+    shutil.copy(shot / "full" / "full_0001.png", shot / "full" / "preview.png")
+
+    assert "preview.png has no number in its name" in _refusal(shot, tmp_path / "out")
+
+
+def test_junk_beside_layers_is_left_alone(shot: Path, tmp_path: Path) -> None:
+    for place in (shot, shot / "full"):
+        (place / "._full_0001.png").write_bytes(b"\0\5\x16\7")
+        (place / "Thumbs.db").write_bytes(b"x")
+        (place / "@eaDir").mkdir()
+
+    assert _finish(shot, tmp_path / "out").exit_code == 0
