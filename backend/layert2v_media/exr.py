@@ -9,7 +9,14 @@ from pathlib import Path
 
 import numpy as np
 
-from layert2v_media.colour import REC709, Chromaticities, rec709_matrix, to_rec709, xyz_matrix
+from layert2v_media.colour import (
+    PRIMARIES,
+    REC709,
+    Chromaticities,
+    rec709_matrix,
+    to_rec709,
+    xyz_matrix,
+)
 from layert2v_media.errors import UnreadableMedia
 from layert2v_media.exr_layers import Layer, choose_layer, read_layers
 from layert2v_media.transfer import Pixels, linear_to_srgb
@@ -19,6 +26,18 @@ ALPHA_FLOOR = 1.0 / 512.0
 """Alpha under which a premultiplied colour says nothing: half a code value of 8 bits."""
 ALPHA_SLACK = 1e-3
 """How far alpha may leave [0, 1] by filtering and half-float rounding before it is an error."""
+_ACES_WHITE = (0.32168, 0.33767)
+_LINEAR_SPACES: dict[str, Chromaticities] = {
+    "lin_rec709_scene": REC709,
+    "lin_ap0_scene": (0.7347, 0.2653, 0.0, 1.0, 0.0001, -0.077, *_ACES_WHITE),
+    "lin_ap1_scene": (0.713, 0.293, 0.165, 0.830, 0.128, 0.044, *_ACES_WHITE),
+    "lin_rec2020_scene": PRIMARIES[9],
+    "lin_p3d65_scene": PRIMARIES[12],
+    "data": REC709,
+    "unknown": REC709,
+}
+"""By `colorInteropID`, which some files have in place of chromaticities. Source: Color Interop
+Forum, recommendation of color space identifiers, 2025; SMPTE ST 2065-1; Academy S-2014-004."""
 _MAGIC = b"\x76\x2f\x31\x01"
 
 
@@ -117,7 +136,7 @@ def _from_luminance(path: Path, layer: Layer) -> Pixels:
 def _chromaticities(path: Path, header: Mapping[str, object]) -> Chromaticities:
     said = header.get("chromaticities")
     if said is None:
-        return REC709
+        return _by_name(path, str(header.get("colorInteropID", "unknown")))
     try:
         r_x, r_y, g_x, g_y, b_x, b_y, w_x, w_y = map(float, np.asarray(said, np.float64).ravel())
         values = (r_x, r_y, g_x, g_y, b_x, b_y, w_x, w_y)
@@ -126,6 +145,14 @@ def _chromaticities(path: Path, header: Mapping[str, object]) -> Chromaticities:
         reason = f"says chromaticities that are none ({failure}): correct its header"
         raise UnreadableMedia(path, reason) from failure
     return values
+
+
+def _by_name(path: Path, name: str) -> Chromaticities:
+    if name not in _LINEAR_SPACES:
+        known = ", ".join(_LINEAR_SPACES)
+        reason = f"says the colour space {name}; read are {known}: convert it to one of these"
+        raise UnreadableMedia(path, reason)
+    return _LINEAR_SPACES[name]
 
 
 def _square(path: Path, picture_HWC: Pixels, layer: Layer) -> Pixels:

@@ -26,6 +26,8 @@ from layert2v_media.transfer import Pixels
 
 _COMBINED = "combined"
 """Blender's pass that holds a view layer's picture."""
+_COMPOSITE = "composite.combined"
+"""What Blender's compositor made of all view layers."""
 _LETTERS = ("R", "G", "B", "A", "Y", "Z", "RY", "BY")
 _MOST_NAMED = 12
 """Layers that a refusal names."""
@@ -198,7 +200,8 @@ def choose_layer(path: Path, layers: Mapping[str, Layer], asked: str | None) -> 
     """Find a layer by name, or the one that a renderer means where none is asked for.
 
     A name is a layer's, a view layer's (its Combined pass) or that of a group with one layer.
-    Without one it is the unnamed RGBA, else the only Combined, else the only layer with colour.
+    Without one it is the unnamed RGBA, else Blender's composite, else the only Combined, else the
+    only layer with colour.
 
     Raises:
         UnreadableMedia: There is none, or there are several.
@@ -218,7 +221,8 @@ def _default(layers: Mapping[str, Layer]) -> list[Layer]:
         return [layers[""]]
     coloured = [layer for layer in layers.values() if _has_colour(layer)]
     combined = [layer for layer in coloured if _pass_of(layer.name) == _COMBINED]
-    return combined or coloured or list(layers.values())
+    composite = [layer for layer in combined if layer.name.casefold() == _COMPOSITE]
+    return composite or combined or coloured or list(layers.values())
 
 
 def _matching(layers: Mapping[str, Layer], asked: str) -> list[Layer]:
@@ -226,9 +230,13 @@ def _matching(layers: Mapping[str, Layer], asked: str) -> list[Layer]:
     if wanted in ("rgba", "rgb") and "" in layers:
         return [layers[""]]
     exact = [layer for layer in layers.values() if layer.name.casefold() == wanted]
-    inside = [layer for layer in layers.values() if layer.name.casefold().startswith(f"{wanted}.")]
+    inside = [layer for layer in layers.values() if _group_of(layer.name) == wanted]
     combined = [layer for layer in inside if layer.name.casefold() == f"{wanted}.{_COMBINED}"]
     return exact or combined or [layer for layer in inside if _has_colour(layer)] or inside
+
+
+def _group_of(name: str) -> str:
+    return name.rpartition(".")[0].casefold()
 
 
 def _has_colour(layer: Layer) -> bool:

@@ -28,6 +28,8 @@ _FORMATS = ("PNG", "JPEG", "WEBP", "TIFF")
 first one counts."""
 _ORIENTATION, _BITS, _SAMPLE_FORMAT, _EXTRA_SAMPLES = 274, 258, 339, 338
 """Tags of TIFF and EXIF. Source: TIFF 6.0, 8."""
+_DEFLATE_RATIO = 1032
+"""Bytes that a byte of PNG can unpack to. Source: zlib, technical details."""
 _ASSOCIATED = 1
 """Of extra samples: alpha by which colours are multiplied. Source: TIFF 6.0, 18."""
 _GREY_MODES = ("1", "L", "LA", "I;16", "I;16B", "I;16L", "I")
@@ -80,6 +82,8 @@ def _opened(path: Path) -> Iterator[Image.Image]:
     except (UnidentifiedImageError, Image.DecompressionBombError) as failure:
         reason = "is no PNG, JPEG, WebP or TIFF, or its beginning is damaged; write it again"
         raise UnreadableMedia(path, reason) from failure
+    except MemoryError as failure:
+        raise UnreadableMedia(path, "needs more memory than there is; scale it down") from failure
     except OSError as failure:
         if failure.errno is not None:
             reason = f"cannot be read ({failure.strerror}); check the name and who may read it"
@@ -97,6 +101,8 @@ def _opened(path: Path) -> Iterator[Image.Image]:
 def _check_kind(path: Path, picture: Image.Image) -> None:
     """Refuse what is not one picture of grey or RGB."""
     check_ratio(path, *picture.size, 8 if _bits(path, picture) == 16 else 4)
+    if picture.format == "PNG" and _is_impossible(path, picture):
+        raise UnreadableMedia(path, "is damaged or cut short; write it again")
     count = getattr(picture, "n_frames", 1)
     if count > 1 and picture.format != "MPO":
         raise UnreadableMedia(path, f"holds {count} pictures; write one picture to a file")
@@ -122,6 +128,12 @@ def _png_bits(path: Path) -> int:
     with path.open("rb") as file:
         head = file.read(25)
     return head[24] if len(head) == 25 else 0
+
+
+def _is_impossible(path: Path, picture: Image.Image) -> bool:
+    """Tell whether a PNG is too small to hold its pixels, even of one channel."""
+    bits = picture.width * picture.height * _png_bits(path)
+    return bits > 8 * _DEFLATE_RATIO * path.stat().st_size
 
 
 def _tag(picture: Image.Image, number: int) -> int | None:

@@ -81,6 +81,18 @@ def test_chromaticities_that_are_none_are_refused(tmp_path: Path, wrong: tuple[f
         read_exr(path)
 
 
+def test_a_named_colour_space_counts_where_there_are_no_chromaticities(tmp_path: Path) -> None:
+    channels = {"R": 0.2, "G": 0.4, "B": 0.3}
+    ap1 = (0.713, 0.293, 0.165, 0.830, 0.128, 0.044, 0.32168, 0.33767)
+    named = _write(tmp_path / "a.exr", channels, colorInteropID="lin_ap1_scene")
+    said = _write(tmp_path / "b.exr", channels, chromaticities=ap1)
+    odd = _write(tmp_path / "c.exr", channels, colorInteropID="g22_adobergb_display")
+
+    assert np.allclose(read_exr(named), read_exr(said), atol=1e-4)
+    with pytest.raises(UnreadableMedia, match="says the colour space g22_adobergb_display"):
+        read_exr(odd)
+
+
 def _attribute(name: bytes, kind: bytes, data: bytes) -> bytes:
     return name + b"\0" + kind + b"\0" + struct.pack("<I", len(data)) + data
 
@@ -148,6 +160,20 @@ def test_a_view_layer_of_blender_is_its_combined_pass(
     assert np.allclose(found[0, 0], [*_srgb(value, value, value), 1], atol=1e-3)
     assert read_exr(path, f"{layer}.Combined").shape == (*SHAPE, 4)
     assert read_exr(path, f"{layer}.DiffDir").shape == (*SHAPE, 3)
+
+
+def test_the_composite_wins_over_view_layers_and_a_number_is_part_of_a_name(
+    tmp_path: Path,
+) -> None:
+    composite = {f"Composite.Combined.{letter}": 0.9 for letter in "RGB"}
+    path = _write(tmp_path / "a.exr", VIEW_LAYERS | composite)
+    numbered = {f"ball.001.Combined.{letter}": 0.9 for letter in "RGB"}
+    other = _write(tmp_path / "b.exr", numbered)
+
+    assert np.allclose(read_exr(path), _srgb(0.9)[0], atol=1e-3)
+    assert read_exr(other, "ball.001").shape == (*SHAPE, 3)
+    with pytest.raises(UnreadableMedia, match="layer ball is not one"):
+        read_exr(other, "ball")
 
 
 def test_a_lone_view_layer_needs_no_name(tmp_path: Path) -> None:

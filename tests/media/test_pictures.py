@@ -1,4 +1,5 @@
 import struct
+import zlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -247,6 +248,17 @@ def test_a_size_beyond_the_limit_is_refused_by_the_header(tmp_path: Path) -> Non
 
     with pytest.raises(UnreadableMedia, match="says it is 9000 x 8000; the limit is"):
         read_picture(tmp_path / "a.png")
+
+
+def test_a_png_that_is_too_small_for_its_size_is_not_decoded(tmp_path: Path) -> None:
+    Image.fromarray(_scene()).save(tmp_path / "a.png")
+    content = bytearray((tmp_path / "a.png").read_bytes())
+    content[16:24] = struct.pack(">II", 3000, 3000)
+    content[29:33] = struct.pack(">I", zlib.crc32(content[12:29]))
+    (tmp_path / "a.png").write_bytes(content)
+
+    with pytest.raises(UnreadableMedia, match="damaged or cut short"):
+        coded_size(tmp_path / "a.png")
 
 
 def test_a_large_picture_in_a_few_bytes_is_refused(tmp_path: Path) -> None:
