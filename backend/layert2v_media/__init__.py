@@ -10,6 +10,7 @@ A layer is a *footage*: a movie, or a folder of numbered pictures, perhaps one l
     colour      range, matrix, transfer, primaries or profile as the file says, or `UnreadableMedia`
 
 Rooms, from the top: `footage`; `movies`, `numbering`; `movie_index`; `movie_files`, `exr`,
-`pictures`; `planes`, `exr_layers`, `containers`, `icc`; `colour`, `turning`; `kinds`, `limits`,
-`transfer`; `errors`. `docs/media.md` has the table of what is read, how, and what is refused.
+`pictures`; `planes`, `exr_layers`, `cropping`, `icc`; `containers`; `colour`, `turning`; `kinds`,
+`limits`, `transfer`; `errors`. `docs/media.md` has the table of what is read, how, and what is
+refused.
 """

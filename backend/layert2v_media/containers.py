@@ -10,8 +10,11 @@ from typing import BinaryIO
 
 from layert2v_media.errors import UnreadableMedia
 
-_BOXES = (b"ftyp", b"moov", b"mdat", b"moof", b"wide", b"free", b"skip", b"uuid", b"sidx", b"mfra")
-_EBML, _SEGMENT = 0x1A45DFA3, 0x18538067
+BOXES = (b"ftyp", b"moov", b"mdat", b"moof", b"wide", b"free", b"skip", b"uuid", b"sidx", b"mfra")
+"""Kinds of boxes that a file of MP4 or MOV holds."""
+EBML_START = b"\x1a\x45\xdf\xa3"
+SEGMENT = 0x18538067
+_EBML = 0x1A45DFA3
 
 
 def check_whole(path: Path) -> None:
@@ -28,9 +31,9 @@ def check_whole(path: Path) -> None:
     with path.open("rb") as file:
         start = file.read(12)
         file.seek(0)
-        if start[4:8] in _BOXES:
+        if start[4:8] in BOXES:
             promised = _end_of_boxes(file, held)
-        elif start[:4] == b"\x1a\x45\xdf\xa3":
+        elif start[:4] == EBML_START:
             promised = _end_of_segment(file)
         elif start[:4] == b"RIFF":
             promised = struct.unpack("<I", start[4:8].ljust(4, b"\0"))[0] + 8
@@ -46,7 +49,7 @@ def _end_of_boxes(file: BinaryIO, held: int) -> int:
     end = 0
     while len(head := file.read(8)) == 8:
         size, kind = struct.unpack(">I4s", head)
-        if kind not in _BOXES:
+        if kind not in BOXES:
             break
         if size == 1:
             size = struct.unpack(">Q", file.read(8).ljust(8, b"\0"))[0]
@@ -62,16 +65,16 @@ def _end_of_boxes(file: BinaryIO, held: int) -> int:
 def _end_of_segment(file: BinaryIO) -> int:
     """Give where Matroska's segment ends; 0 where it does not say."""
     while True:
-        kind, _ = _number(file, keep_marker=True)
-        size, is_unknown = _number(file, keep_marker=False)
-        if kind not in (_EBML, _SEGMENT) or is_unknown:
+        kind, _ = ebml_number(file, keep_marker=True)
+        size, is_unknown = ebml_number(file, keep_marker=False)
+        if kind not in (_EBML, SEGMENT) or is_unknown:
             return 0
-        if kind == _SEGMENT:
+        if kind == SEGMENT:
             return file.tell() + size
         file.seek(size, io.SEEK_CUR)
 
 
-def _number(file: BinaryIO, *, keep_marker: bool) -> tuple[int, bool]:
+def ebml_number(file: BinaryIO, *, keep_marker: bool) -> tuple[int, bool]:
     """Read a number of variable length, and whether all of its bits are set: unknown."""
     first = file.read(1)
     if not first or first[0] == 0:

@@ -9,6 +9,7 @@ from typing import Any
 import av
 
 from layert2v_media.containers import check_whole
+from layert2v_media.cropping import check_uncropped
 from layert2v_media.errors import UnreadableMedia
 from layert2v_media.limits import check_length, check_size
 
@@ -33,6 +34,7 @@ def opened(path: Path) -> Iterator[tuple[Any, Any]]:
             stream = _picture_of(path, container)
             codec = stream.codec_context
             check_size(path, codec.width, codec.height)
+            check_uncropped(path, codec.width, codec.height)
             seconds = container.duration and Fraction(container.duration, av.time_base)
             check_length(path, stream.frames, seconds)
             yield container, stream

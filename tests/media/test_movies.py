@@ -1,3 +1,4 @@
+import struct
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -378,3 +379,33 @@ def test_grey_video_is_of_full_range_unless_it_says_otherwise(tmp_path: Path) ->
 
     assert _error(write_movie(tmp_path / "a.mkv", grey, "ffv1", "gray"), grey) < 1.1
     assert _error(write_movie(tmp_path / "b.mkv", grey, "ffv1", "gray16le"), grey) < 1.1
+
+
+def _with_clap(path: Path, width: int) -> Path:
+    """Write a clean aperture over the boxes colr, pasp and btrt of a sample entry."""
+    tags = dict.fromkeys(("colorspace", "color_primaries", "color_trc", "color_range"), 1)
+    write_movie(path, scene(2), aspect=Fraction(1), tags=tags)
+    content = bytearray(path.read_bytes())
+    place = min(content.index(name) for name in (b"colr", b"pasp", b"btrt")) - 4
+    room = 0
+    while content[place + room + 4 : place + room + 8] in (b"colr", b"pasp", b"btrt"):
+        room += int.from_bytes(content[place + room : place + room + 4], "big")
+    clap = struct.pack(">I4s8i", 40, b"clap", width, 1, 32, 1, 0, 1, 0, 1)
+    filler = struct.pack(">I4s", room - 40, b"free").ljust(room - 40, b"\0")
+    content[place : place + room] = clap + filler
+    path.write_bytes(content)
+    return path
+
+
+def test_a_crop_that_a_container_asks_for_is_refused_by_name(tmp_path: Path) -> None:
+    assert len(read(Footage(_with_clap(tmp_path / "whole.mp4", 48)))) == 2
+    with pytest.raises(UnreadableMedia, match="asks to show only 40 x 32 of its 48 x 32"):
+        read(Footage(_with_clap(tmp_path / "part.mp4", 40)))
+
+    path = write_movie(tmp_path / "a.mkv", scene(2))
+    display_unit, crop_left = b"\x54\xb2\x81\x04", b"\x54\xcc\x81\x08"
+    content = path.read_bytes()
+    assert content.count(display_unit) == 1
+    path.write_bytes(content.replace(display_unit, crop_left))
+    with pytest.raises(UnreadableMedia, match="asks to show only 40 x 32 of its 48 x 32"):
+        read(Footage(path))
