@@ -49,9 +49,10 @@ def gamma_to_linear(codes: Pixels, gamma: float) -> Pixels:
 
 def pq_to_linear(codes: Pixels) -> Pixels:
     """Turn PQ code values into linear light, `SDR_WHITE_NITS` as 1."""
-    root = np.power(codes.clip(0, 1).astype(np.float64), 1 / _M2)
-    light = np.power(np.maximum(root - _C1, 0) / (_C2 - _C3 * root), 1 / _M1)
-    return (light * (_PQ_PEAK_NITS / SDR_WHITE_NITS)).astype(np.float32)
+    root = cv2.pow(codes.clip(0, 1).astype(np.float32), 1 / _M2).reshape(codes.shape)
+    base = np.maximum(root - np.float32(_C1), 0) / (np.float32(_C2) - np.float32(_C3) * root)
+    light = cv2.pow(base, 1 / _M1).reshape(codes.shape)
+    return np.asarray(light * np.float32(_PQ_PEAK_NITS / SDR_WHITE_NITS), np.float32)
 
 
 def hlg_to_linear(codes_HWC: Pixels) -> Pixels:
