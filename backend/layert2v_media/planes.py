@@ -137,8 +137,10 @@ def _chroma(frame: Any, codes: Pixels) -> Pixels:
     values = (codes - np.float32(128 << (bits - 8))) / np.float32(span)
     if values.shape == (frame.height, frame.width):
         return values
-    grown = cv2.resize(values, (frame.width, frame.height), interpolation=cv2.INTER_LINEAR)
-    return np.asarray(grown, np.float32)
+    rows, columns = values.shape  # of odd sizes the last sample lies half outside
+    size = (columns * round(frame.width / columns), rows * round(frame.height / rows))
+    grown = cv2.resize(values, size, interpolation=cv2.INTER_LINEAR)
+    return np.asarray(grown[: frame.height, : frame.width], np.float32)
 
 
 def _from_yuv(path: Path, frame: Any, planes: list[Pixels]) -> Pixels:

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from layert2v_media.footage import AlphaForm, Footage, FootageFacts, probe, read, read_matte
+from layert2v_media.footage import AlphaForm, Footage, FootageFacts, probe, read, read_matte, stream
 from layert2v_media.kinds import IMAGE_SUFFIXES, MOVIE_SUFFIXES, find_layer, layer_names
 from layert2v_media.limits import check_held
 from layert2v_media.transfer import Pixels
@@ -55,13 +55,19 @@ def layer_paths(folder: Path) -> tuple[tuple[str, ...], dict[str, Path]]:
     A matte may be missing: it is then the alpha of its foreground.
 
     Raises:
-        InvalidLayers: Another layer is missing.
-        UnreadableMedia: One is there twice.
+        InvalidLayers: Another layer is missing, or a matte whose foreground has no alpha.
+        UnreadableMedia: One is there twice, or the first frame of a foreground cannot be read.
     """
     names = _foreground_names(folder)
     paths = {name: _find(folder, name) for name in ("full", "background", *names)}
-    found = {matte: find_layer(folder, matte) for matte in map(_matte_of, names)}
-    return names, paths | {matte: path for matte, path in found.items() if path is not None}
+    for name in names:
+        matte = find_layer(folder, _matte_of(name))
+        if matte is not None:
+            paths[_matte_of(name)] = matte
+        elif next(stream(Footage(paths[name]), [0])).shape[-1] < 4:
+            missing = _missing(folder, _matte_of(name))
+            raise InvalidLayers(f"{missing}, since {name} has no alpha of its own")
+    return names, paths
 
 
 def _matte_of(foreground: str) -> str:
@@ -106,12 +112,12 @@ def _own_alpha(folder: Path, name: str, pixels_THWC: Pixels) -> Pixels:
     """Take the matte of a foreground from its alpha.
 
     Raises:
-        InvalidLayers: It has none, or is opaque in every frame.
+        InvalidLayers: It is opaque in every frame.
     """
-    if pixels_THWC.shape[3] == 4 and pixels_THWC[..., 3].min() < 1:
+    if pixels_THWC[..., 3].min() < 1:
         return pixels_THWC[..., 3]
-    has = "is opaque in every frame" if pixels_THWC.shape[3] == 4 else "has no alpha of its own"
-    raise InvalidLayers(f"{_missing(folder, _matte_of(name))}, since {name} {has}")
+    missing = _missing(folder, _matte_of(name))
+    raise InvalidLayers(f"{missing}, since {name} is opaque in every frame")
 
 
 def _foreground_names(folder: Path) -> tuple[str, ...]:

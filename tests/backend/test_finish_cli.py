@@ -421,6 +421,15 @@ def test_an_opaque_foreground_needs_a_matte(tmp_path: Path) -> None:
     assert "since foreground has no alpha of its own" in _refusal(folder, tmp_path / "out")
 
 
+def test_a_foreground_whose_alpha_is_opaque_needs_a_matte(tmp_path: Path) -> None:
+    folder = write_stack(tmp_path / "shot", make_scene(1, 2, *SIZE))
+    shutil.rmtree(folder / "matte")
+    for path in (folder / "foreground").iterdir():
+        media.write_png(path, np.zeros((*SIZE, 3), np.float32), np.ones(SIZE, np.float32))
+
+    assert "since foreground is opaque in every frame" in _refusal(folder, tmp_path / "out")
+
+
 def test_an_exr_foreground_stays_straight_whatever_is_asked(tmp_path: Path) -> None:
     folder = write_stack(tmp_path / "shot", make_scene(1, 2, *SIZE))
     colours, mattes = read(Footage(folder / "foreground")), read_matte(Footage(folder / "matte"))

@@ -182,6 +182,12 @@ def test_a_layer_that_is_there_twice_is_refused(tmp_path: Path) -> None:
         ("clip.txt", TEXT.encode("utf-16"), "is UTF-16 (Notepad calls it Unicode)"),
         ("clip.txt", "background: caf\xe9\nball: b".encode("cp1252"), "seems to be Windows-1252"),
         ("clip.json", "[" * 100_000, "is nested too deeply"),
+        ("clip.yaml", "background: a: b\nball: c\n", "are not allowed here in line 1; correct it"),
+        (
+            "clip.yaml",
+            "background: [" + "long words " * 20 + "]\nball: b\n",
+            "long words ...: a text",
+        ),
     ],
 )
 def test_a_text_that_says_things_twice_or_otherwise_is_named(

@@ -7,7 +7,7 @@ from layert2v_training.data import renders, vidlayer
 from layert2v_training.data.clip_files import ClipFiles
 from layert2v_training.data.encodings import decoded, read_list
 from layert2v_training.data.named import holds_named_layers
-from layert2v_training.data.problems import BadClip, reading
+from layert2v_training.data.problems import BadClip, reading, shortened
 from layert2v_training.data.texts import parse_json
 
 
@@ -85,7 +85,7 @@ def _clip_of_line(where: Path, line: bytes) -> ClipFiles:
     except ValueError as failure:
         raise BadClip(where, f"is not JSON: {failure}; correct the line") from failure
     if not isinstance(read, dict):
-        raise BadClip(where, f"is {text[:60]}, not a JSON object; correct the line")
+        raise BadClip(where, f"is {shortened(text)}, not a JSON object; correct the line")
     if "vid" in read:
         return vidlayer.from_line(where, where.parent, read)
     if "file_name" in read and "background" not in read:

@@ -5,12 +5,18 @@ MixedRates   clips of a source that would show one motion at several speeds
 BadClips     several, each on a line of its own
 """
 
+import textwrap
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from fractions import Fraction
 from pathlib import Path
 
 from layert2v_media.errors import UnreadableMedia
+
+
+def shortened(text: str, most: int = 60) -> str:
+    """Cut a text between words for a message; a word that is too long is left out."""
+    return textwrap.shorten(text, most, placeholder=" ...")
 
 
 class BadClip(ValueError):

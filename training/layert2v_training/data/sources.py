@@ -21,7 +21,7 @@ from layert2v_training.data.finding import find_clips
 from layert2v_training.data.fit import Timing, choose_frames, cover, frames_needed
 from layert2v_training.data.flat_fill import straight_over_fill
 from layert2v_training.data.footage import Footage, FootageFacts, probe, read, read_matte
-from layert2v_training.data.problems import BadClip, BadClips, mixed_rates
+from layert2v_training.data.problems import BadClip, BadClips, mixed_rates, reading
 
 _LOGGER = logging.getLogger(__name__)
 _NEXT = "`layert2v-data check` decodes all clips and names the bad, --skip-bad leaves them out"
@@ -54,7 +54,8 @@ class FileClips:
         for clip in self.clips:
             lines.append(repr(clip))
             for footage in clip.footage():
-                files = listed(footage.path) if footage.path.is_dir() else [footage.path]
+                with reading(footage.path):
+                    files = listed(footage.path) if footage.path.is_dir() else [footage.path]
                 stats = [(file.name, file.stat()) for file in files]
                 lines += [f"{name} {stat.st_size} {stat.st_mtime_ns}" for name, stat in stats]
         return hashlib.sha256("\n".join(lines).encode()).hexdigest()

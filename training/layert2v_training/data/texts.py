@@ -10,7 +10,7 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
 from layert2v_training.data.encodings import read_text
-from layert2v_training.data.problems import BadClip
+from layert2v_training.data.problems import BadClip, shortened
 
 Text = TypeVar("Text", bound=BaseModel)
 
@@ -36,11 +36,18 @@ def read_mapping(description: Path) -> dict[str, Any]:
     except RecursionError as failure:
         raise BadClip(description, "is nested too deeply; correct it") from failure
     except (ValueError, yaml.YAMLError) as failure:
-        said = " ".join(str(failure).split())
-        raise BadClip(description, f"cannot be read: {said}; correct it") from failure
+        reason = f"cannot be read: {_said(failure)}; correct it"
+        raise BadClip(description, reason) from failure
     if not isinstance(read, dict):
         raise BadClip(description, "should map names of layers to captions")
     return read
+
+
+def _said(failure: Exception) -> str:
+    """What a parser says, without its excerpts of the text."""
+    if isinstance(failure, yaml.MarkedYAMLError) and failure.problem_mark is not None:
+        return f"{failure.problem} in line {failure.problem_mark.line + 1}"
+    return shortened(str(failure), 200)
 
 
 def _lines(description: Path, text: str) -> dict[str, Any]:
@@ -49,7 +56,7 @@ def _lines(description: Path, text: str) -> dict[str, Any]:
     for number, line in enumerate(text.splitlines(), start=1):
         name, colon, said = (part.strip() for part in line.partition(":"))
         if name and not colon:
-            reason = f"names no layer in its line {number}; write `name: {name[:40]}`"
+            reason = f"names no layer in its line {number}; write `name: {shortened(name, 40)}`"
             raise BadClip(description, reason)
         if name or said:
             pairs.append((name, said))
@@ -108,8 +115,7 @@ def validated(kind: type[Text], where: Path, read: object) -> Text:
 
 def _described(error: ErrorDetails) -> str:
     field = ".".join(map(str, error["loc"])) or "it"
-    value = repr(error["input"])
-    value = value if len(value) <= 60 else f"{value[:57]}..."
+    value = shortened(repr(error["input"]))
     if error["type"] == "missing":
         return f"{field} is needed and missing; add it"
     if error["type"] == "extra_forbidden":

@@ -6,7 +6,7 @@ from pathlib import Path
 from layert2v_media.errors import UnreadableMedia
 from layert2v_media.kinds import MOVIE_SUFFIXES, is_junk, is_movie, walk_movies
 from layert2v_media.movies import stream_shown
-from layert2v_training.data.problems import BadClip
+from layert2v_training.data.problems import BadClip, reading
 from layert2v_training.engine.sidecars import read_sidecar
 
 
@@ -45,5 +45,6 @@ def reason_against(video: Path) -> str | None:
 def _movies_in(place: Path) -> list[Path]:
     """Find movies, also behind links; not what systems leave beside them, such as `._a.mp4`."""
     if place.is_dir():
-        return list(walk_movies(place))
+        with reading(place):
+            return list(walk_movies(place))
     return [place] if is_movie(place) and place.is_file() and not is_junk(place) else []
