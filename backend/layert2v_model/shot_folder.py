@@ -89,7 +89,7 @@ def read_layers(folder: Path, on_read: Callable[[str], None] = lambda _: None) -
     facts = {name: probe(Footage(path)) for name, path in paths.items()}
     _check_equal(facts)
     full = facts["full"]
-    check_held(folder, full.num_frames * len(paths), full.width, full.height)
+    check_held(folder, full.num_frames, full.width, full.height)
     mattes = [_matte_of(name) for name in names]
     frames = {}
     for name, path in paths.items():

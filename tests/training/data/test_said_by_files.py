@@ -243,3 +243,14 @@ def test_a_file_that_a_text_names_is_found_in_another_case(tmp_path: Path) -> No
     (folder / "clip.yaml").write_text("background: a\nball: {caption: b, file: red.mov}\n")
 
     assert _checked(folder).problem is None
+
+
+def test_a_line_of_hugging_face_may_name_a_folder_of_layers(tmp_path: Path) -> None:
+    _clip(tmp_path / "c")
+    line = {"file_name": "c", "text": "a red ball over a field"}
+    (tmp_path / "metadata.jsonl").write_text(json.dumps(line))
+
+    clips, bad = find_clips(tmp_path / "metadata.jsonl")
+
+    assert bad == []
+    assert [clip.full_caption for clip in clips] == ["a red ball over a field"]

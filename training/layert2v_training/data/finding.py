@@ -1,5 +1,6 @@
 """Clips of a folder or a JSONL file, and which of its parts are none."""
 
+from dataclasses import replace
 from pathlib import Path
 
 from layert2v_media.kinds import is_movie, is_picture, listed
@@ -105,7 +106,15 @@ def _clip_of_line(where: Path, line: bytes) -> ClipFiles:
 
 
 def _of_hub(where: Path, read: dict[str, object]) -> ClipFiles:
-    """Explain a line of Hugging Face's metadata.jsonl, which knows one file and one text."""
+    """Take a line of Hugging Face's metadata.jsonl that names a clip's folder, or explain it.
+
+    Raises:
+        BadClip: It names one file, which has no layers; or the folder is no clip.
+    """
+    folder = where.parent / str(read["file_name"])
+    if folder.is_dir():
+        clip = _clip_of_folder(folder)
+        return replace(clip, full_caption=clip.full_caption or str(read.get("text") or ""))
     raise BadClip(
         where,
         f"is a line of Hugging Face's form: {read['file_name']} is one file with one text, but "
