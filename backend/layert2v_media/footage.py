@@ -92,7 +92,7 @@ def probe(footage: Footage) -> FootageFacts:
     if path.is_dir():
         pictures = list_pictures(path)
         check_length(path, len(pictures), None)
-        size = exr_size(pictures[0]) if is_exr(pictures[0]) else coded_size(pictures[0])
+        size = exr_size(pictures[0]) if _as_exr(pictures[0]) else coded_size(pictures[0])
         form = _alpha_form(pictures[0])
         return FootageFacts(*size, len(pictures), None, alpha_form=form)
     index = index_of(path)
@@ -101,7 +101,7 @@ def probe(footage: Footage) -> FootageFacts:
 
 
 def _alpha_form(picture: Path) -> AlphaForm:
-    is_said = is_exr(picture) or picture.suffix.lower() in (".tif", ".tiff")
+    is_said = _as_exr(picture) or picture.suffix.lower() in (".tif", ".tiff")
     return AlphaForm.SAID if is_said else AlphaForm.USUAL
 
 
@@ -177,11 +177,12 @@ def read_picture(path: Path, layer: str | None = None) -> Pixels:
     Raises:
         UnreadableMedia: As `exr.read_exr` and `pictures.read_coded`.
     """
-    return read_exr(path, layer) if is_exr(path) or _is_named_exr(path) else read_coded(path)
+    return read_exr(path, layer) if _as_exr(path) else read_coded(path)
 
 
-def _is_named_exr(path: Path) -> bool:
-    return path.suffix.lower() == ".exr"
+def _as_exr(path: Path) -> bool:
+    """Tell whether to read a picture as EXR: by its first bytes, or by its name."""
+    return is_exr(path) or path.suffix.lower() == ".exr"
 
 
 def straight(frame_HWC: Pixels) -> Pixels:
@@ -239,7 +240,7 @@ def _all_matte_planes(footage: Footage, indices: Sequence[int]) -> Iterator[tupl
             yield footage.path, _mean_and_alpha(frame)
         return
     for path in _chosen(footage.path, indices):
-        if is_exr(path) or _is_named_exr(path):
+        if _as_exr(path):
             yield path, read_exr_matte(path, footage.layer)
         else:
             yield path, _mean_and_alpha(read_coded(path, as_data=True))

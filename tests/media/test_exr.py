@@ -10,7 +10,7 @@ from layert2v_media import limits
 from layert2v_media.errors import UnreadableMedia
 from layert2v_media.exr import read_exr, read_exr_matte
 from layert2v_media.exr_layers import exr_size
-from layert2v_media.footage import Footage, read_matte
+from layert2v_media.footage import Footage, probe, read_matte
 from layert2v_media.transfer import linear_to_srgb
 
 SHAPE = (6, 8)
@@ -286,3 +286,11 @@ def test_a_matte_is_data_and_is_found_for_the_whole_layer(tmp_path: Path) -> Non
 
     assert np.allclose(read_matte(Footage(tmp_path))[:, 0, 0], [0.25, 1, 0])
     assert np.allclose(read_exr_matte(_write(tmp_path / "y.exr", {"Y": 0.25})), 0.25)
+
+
+def test_an_exr_whose_beginning_is_damaged_is_still_called_one(tmp_path: Path) -> None:
+    path = _write(tmp_path / "a.exr", {"Y": 0.5})
+    path.write_bytes(b"XXXX" + path.read_bytes()[4:])
+
+    with pytest.raises(UnreadableMedia, match="cannot be read as EXR"):
+        probe(Footage(tmp_path))

@@ -409,3 +409,29 @@ def test_a_crop_that_a_container_asks_for_is_refused_by_name(tmp_path: Path) -> 
     path.write_bytes(content.replace(display_unit, crop_left))
     with pytest.raises(UnreadableMedia, match="asks to show only 40 x 32 of its 48 x 32"):
         read(Footage(path))
+
+
+@pytest.mark.parametrize(
+    ("codec", "pix_fmt", "suffix"),
+    [
+        ("libx264", "yuv420p", ".m4v"),
+        ("libx265", "yuv420p10le", ".mp4"),
+        ("mpeg2video", "yuv420p", ".mxf"),
+        ("mpeg4", "yuv420p", ".avi"),
+        ("mjpeg", "yuvj420p", ".mkv"),
+        ("prores_ks", "yuv422p10le", ".mov"),
+        ("libvpx-vp9", "yuv420p", ".webm"),
+    ],
+)
+def test_round_trips_through_every_container_stay_close(
+    tmp_path: Path, codec: str, pix_fmt: str, suffix: str
+) -> None:
+    options = {"x265-params": "log-level=none"} if codec == "libx265" else {"g": "50"}
+    frames = scene(6, 64, 96)
+    path = write_movie(tmp_path / f"a{suffix}", frames, codec, pix_fmt, fps=25, options=options)
+
+    found = read(Footage(path))
+
+    assert np.abs(found * 255 - frames).mean() < 4
+    assert np.array_equal(read(Footage(path), [4]), found[4:5])
+    assert (probe(Footage(path)).fps, probe(Footage(path)).times) == (25, None)
