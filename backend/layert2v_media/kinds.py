@@ -11,6 +11,9 @@ _SAME = {".jpeg": ".jpg", ".tiff": ".tif"}
 _OTHER_PICTURES = (".heic", ".heif", ".avif", ".jxl", ".dpx", ".cin", ".bmp", ".tga", ".gif",
                    ".psd", ".jp2", ".hdr", ".ppm", ".dng", ".cr2", ".nef", ".arw")  # fmt: skip
 """Pictures that are known and not read, so that a refusal can name them."""
+_OTHER_MOVIES = (".mpg", ".mpeg", ".ts", ".mts", ".m2ts", ".wmv", ".asf", ".flv", ".3gp", ".ogv",
+                 ".vob", ".r3d", ".braw")  # fmt: skip
+"""Movies that are known and not read."""
 _JUNK = ("__macosx", "@eadir", "thumbs.db", "desktop.ini", "$recycle.bin", "lost+found",
          "system volume information")  # fmt: skip
 """What Windows, macOS and network drives leave beside pictures; names with a dot are left too."""
@@ -75,6 +78,18 @@ def find_layer(folder: Path, name: str) -> Path | None:
     if found and not found[0].exists():
         raise UnreadableMedia(found[0], "is a link to nothing; link it again or copy the file")
     return found[0] if found else None
+
+
+def said_of_others(folder: Path, name: str) -> str:
+    """Say which file has a layer's name and is no layer, for the end of a message; or nothing."""
+    wanted = name.casefold()
+    for path in listed(folder):
+        if path.stem.casefold() == wanted and path.is_file() and not is_movie(path):
+            if is_picture(path):
+                return f"; {path.name} is one picture, where a folder of them is needed"
+            if path.suffix.lower() in (*_OTHER_PICTURES, *_OTHER_MOVIES):
+                return f"; {path.name} is of a kind that is not read"
+    return ""
 
 
 def layer_names(folder: Path) -> set[str]:

@@ -14,7 +14,13 @@ import torch
 from torch import Tensor
 
 from layert2v_media.footage import AlphaForm, Footage, FootageFacts, probe, read, read_matte, stream
-from layert2v_media.kinds import IMAGE_SUFFIXES, MOVIE_SUFFIXES, find_layer, layer_names
+from layert2v_media.kinds import (
+    IMAGE_SUFFIXES,
+    MOVIE_SUFFIXES,
+    find_layer,
+    layer_names,
+    said_of_others,
+)
 from layert2v_media.limits import check_held
 from layert2v_media.transfer import Pixels
 from layert2v_model.alpha import light_of, unpremultiply
@@ -156,7 +162,9 @@ def _find(folder: Path, name: str) -> Path:
 
 def _missing(folder: Path, name: str) -> str:
     kinds = f"a movie ({', '.join(MOVIE_SUFFIXES)}) or a folder of images"
-    return f"{name} is missing in {folder}: add {kinds} ({', '.join(IMAGE_SUFFIXES)}) of that name"
+    images = ", ".join(IMAGE_SUFFIXES)
+    others = said_of_others(folder, name)
+    return f"{name} is missing in {folder}: add {kinds} ({images}) of that name{others}"
 
 
 def _check_equal(facts: dict[str, FootageFacts]) -> None:

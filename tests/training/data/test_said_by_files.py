@@ -254,3 +254,40 @@ def test_a_line_of_hugging_face_may_name_a_folder_of_layers(tmp_path: Path) -> N
 
     assert bad == []
     assert [clip.full_caption for clip in clips] == ["a red ball over a field"]
+
+
+@pytest.mark.parametrize("fps", ["0", "-24", "1e999999999", "nan", ".inf", "1001", "24/0", "fast"])
+def test_a_rate_that_is_none_is_refused(tmp_path: Path, fps: str) -> None:
+    folder = _clip(tmp_path / "c", f"{TEXT}fps: {fps}\n")
+
+    assert "a positive number or fraction up to 1000 is needed" in str(find_clips(folder)[1][0])
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("ball.gif", "; ball.gif is of a kind that is not read"),
+        ("Ball.MTS", "; Ball.MTS is of a kind that is not read"),
+        ("ball.png", "; ball.png is one picture, where a folder of them is needed"),
+    ],
+)
+def test_a_file_of_another_kind_is_named_where_a_layer_is_missing(
+    tmp_path: Path, name: str, said: str
+) -> None:
+    folder = _replace(_clip(tmp_path / "c"), "ball")
+    (folder / name).write_bytes(b"x")
+
+    assert str(find_clips(folder)[1][0]).endswith(said)
+
+
+def test_aliases_that_stand_for_a_billion_values_are_not_written_out(tmp_path: Path) -> None:
+    folder = _clip(tmp_path / "c")
+    (folder / "clip.txt").unlink()
+    rows = ["a0: &a0 [x, x, x, x, x, x, x, x, x]"]
+    rows += [f"a{k}: &a{k} [{', '.join([f'*a{k - 1}'] * 9)}]" for k in range(1, 12)]
+    (folder / "clip.yaml").write_text("\n".join([*rows, "background: a", "ball: *a11"]))
+
+    (problem,) = find_clips(folder)[1]
+
+    assert len(problem.reason) < 3000
+    assert "a text is needed" in problem.reason

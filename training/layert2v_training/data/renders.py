@@ -13,6 +13,7 @@ layer: ..., matte: fox_matte.mov, premultiplied: true}`, and `fps: 24`, `full: c
 Where foregrounds are called as in `named`, `matte[_k]` and `full` beside them are taken unasked.
 """
 
+import re
 from collections.abc import Mapping
 from fractions import Fraction
 from pathlib import Path
@@ -20,12 +21,15 @@ from typing import Any
 
 from pydantic import BaseModel, model_validator
 
-from layert2v_media.kinds import IMAGE_SUFFIXES, MOVIE_SUFFIXES, is_movie, listed
+from layert2v_media.kinds import IMAGE_SUFFIXES, MOVIE_SUFFIXES, is_movie, listed, said_of_others
 from layert2v_training.data.clip_files import ClipFiles, LayerFiles
 from layert2v_training.data.footage import Footage
 from layert2v_training.data.named import find_footage, find_matte, is_foreground, number_of
-from layert2v_training.data.problems import BadClip, reading
+from layert2v_training.data.problems import BadClip, reading, shortened
 from layert2v_training.data.texts import read_mapping, validated
+
+_RATE = re.compile(r"\d{1,9}(\.\d{1,9}|/\d{1,9})?")
+_MAX_FPS = 1000
 
 DESCRIPTIONS = ("clip.yaml", "clip.yml", "clip.json", "clip.txt")
 
@@ -131,13 +135,16 @@ def _named_full(folder: Path, said: str | None, caption: str) -> tuple[str | Non
 
 
 def _rate(where: Path, value: object) -> Fraction:
+    said = str(value)
     try:
-        rate = Fraction(str(value))
-    except (ValueError, ZeroDivisionError):
+        rate = Fraction(said) if _RATE.fullmatch(said) else Fraction(0)
+    except ZeroDivisionError:
         rate = Fraction(0)
-    if rate <= 0:
+    if not 0 < rate <= _MAX_FPS:
         raise BadClip(
-            where, f"fps is {value}; a positive number or fraction is needed (30000/1001)"
+            where,
+            f"fps is {shortened(said)}; a positive number or fraction up to {_MAX_FPS} is needed "
+            f"(30000/1001)",
         )
     return rate
 
@@ -166,7 +173,8 @@ def _footage(
     if len(sequences) != 1:
         kinds = ", ".join((*MOVIE_SUFFIXES, *IMAGE_SUFFIXES))
         raise BadClip(where, f"layer {name} has no footage: a movie or a folder {name} ({kinds}), "
-                             f"or one EXR sequence with a layer {name}")  # fmt: skip
+                             f"or one EXR sequence with a layer {name}"
+                             f"{said_of_others(folder, name)}")  # fmt: skip
     return Footage(sequences[0], said.layer or name)
 
 

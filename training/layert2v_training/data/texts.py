@@ -1,6 +1,7 @@
 """Texts beside clips: whatever is wrong with one becomes a `BadClip` with its file and field."""
 
 import json
+import reprlib
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
@@ -13,6 +14,10 @@ from layert2v_training.data.encodings import read_text
 from layert2v_training.data.problems import BadClip, shortened
 
 Text = TypeVar("Text", bound=BaseModel)
+
+_REPR = reprlib.Repr()
+"""Shows the first few of what a text says: aliases of YAML may stand for a billion values."""
+_REPR.maxstring = _REPR.maxother = 200
 
 _NEEDED = {
     "string_type": "a text is needed; put it in quotes",
@@ -115,7 +120,7 @@ def validated(kind: type[Text], where: Path, read: object) -> Text:
 
 def _described(error: ErrorDetails) -> str:
     field = ".".join(map(str, error["loc"])) or "it"
-    value = shortened(repr(error["input"]))
+    value = shortened(_REPR.repr(error["input"]))
     if error["type"] == "missing":
         return f"{field} is needed and missing; add it"
     if error["type"] == "extra_forbidden":
