@@ -7,7 +7,7 @@ DEBIAN := libx11-6 libxi6 libxkbcommon0 libsm6 libice6 libgl1 libxxf86vm1 libxfi
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export HF_HUB_OFFLINE := 1
 
-.PHONY: help demo test test-rest test-training check window fresh addon proto verify bench train-tiny train-tiny-debug test-bpy clean
+.PHONY: help demo test test-rest test-training check window fresh addon proto verify bench train-tiny train-tiny-debug test-bpy fuzz-media clean
 
 help:  ## Print this menu
 	@grep -hE '^[a-z-]+:.*##' Makefile | sed -E 's/:.*## /\t/' | expand -t 20
@@ -61,6 +61,9 @@ verify: $(VENV)/installed  ## Check the model against ground truth from the auth
 
 bench: $(VENV)/installed  ## Measure speed and memory against the plain model and the release (on quiet cores)
 	$(RUN)/python -m benchmarks $(BENCH)
+
+fuzz-media: $(VENV)/installed  ## Read damaged movies, pictures and texts for ten minutes; only refusals may come out
+	PYTHONPATH=tests $(RUN)/python tools/fuzz_media.py --minutes 10
 
 train-tiny: cache/assets/manifest.json  ## Train the shipped model from nothing into runs/tiny, in batches for two cores (hours; resumes)
 	$(RUN)/layert2v-train all --recipe tiny --assets cache/assets --out runs/tiny

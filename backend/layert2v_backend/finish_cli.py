@@ -38,7 +38,7 @@ def main_command(
 ) -> None:
     """Make layers composite back to their full video, with straight colour and clean plates."""
     from layert2v_backend.finish_folder import BadInput, check_out, finish_folder
-    from layert2v_model.media import UnreadableMedia
+    from layert2v_media.errors import UnreadableMedia
 
     try:
         check_out(folder, out, overwrite=overwrite)

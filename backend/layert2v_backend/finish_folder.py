@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 from torch import Tensor
 
+from layert2v_media.transfer import Pixels
 from layert2v_model import media
 from layert2v_model.durable import publish_folder
 from layert2v_model.finish import Finished, finish
@@ -148,5 +149,5 @@ def _write(stack: Stack, names: tuple[str, ...], folder: Path, tell: Tell) -> No
             media.write_matte_png(folder / matte / f"{matte}_{number}.png", alpha_HW)
 
 
-def _frame(pixels_TCHW: Tensor, t: int) -> media.Pixels:
+def _frame(pixels_TCHW: Tensor, t: int) -> Pixels:
     return np.ascontiguousarray(pixels_TCHW[t].permute(1, 2, 0).numpy())

@@ -13,7 +13,16 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from layert2v_model import media
+from layert2v_media.footage import AlphaForm, Footage, FootageFacts, probe, read, read_matte, stream
+from layert2v_media.kinds import (
+    IMAGE_SUFFIXES,
+    MOVIE_SUFFIXES,
+    find_layer,
+    layer_names,
+    said_of_others,
+)
+from layert2v_media.limits import check_held
+from layert2v_media.transfer import Pixels
 from layert2v_model.alpha import light_of, unpremultiply
 from layert2v_model.errors import InvalidLayers
 from layert2v_model.fill import pixels_per_unit
@@ -36,23 +45,39 @@ class LayerFiles:
 
     names: tuple[str, ...]
     """Names of the foregrounds, back to front: `foreground`, or `foreground_1` and so on."""
-    full_THWC: media.Pixels
-    background_THWC: media.Pixels
-    foregrounds: tuple[media.Pixels, ...]
+    full_THWC: Pixels
+    background_THWC: Pixels
+    foregrounds: tuple[Pixels, ...]
     """(T, H, W, 3 or 4): 4 with straight colour and an alpha of its own."""
-    mattes: tuple[media.Pixels, ...]
+    mattes: tuple[Pixels, ...]
     """(T, H, W)."""
+    alpha_forms: tuple[AlphaForm, ...] = ()
+    """Whether each foreground's own files say how its colour relates to its alpha."""
 
 
 def layer_paths(folder: Path) -> tuple[tuple[str, ...], dict[str, Path]]:
     """Name the foregrounds of a folder, and find the movie or the images of every layer.
 
+    A matte may be missing: it is then the alpha of its foreground.
+
     Raises:
-        InvalidLayers: One is missing or twice.
+        InvalidLayers: Another layer is missing, or a matte whose foreground has no alpha.
+        UnreadableMedia: One is there twice, or the first frame of a foreground cannot be read.
     """
     names = _foreground_names(folder)
-    mattes = [name.replace("foreground", "matte") for name in names]
-    return names, {name: _find(folder, name) for name in ("full", "background", *names, *mattes)}
+    paths = {name: _find(folder, name) for name in ("full", "background", *names)}
+    for name in names:
+        matte = find_layer(folder, _matte_of(name))
+        if matte is not None:
+            paths[_matte_of(name)] = matte
+        elif next(stream(Footage(paths[name]), [0])).shape[-1] < 4:
+            missing = _missing(folder, _matte_of(name))
+            raise InvalidLayers(f"{missing}, since {name} has no alpha of its own")
+    return names, paths
+
+
+def _matte_of(foreground: str) -> str:
+    return foreground.replace("foreground", "matte")
 
 
 def read_layers(folder: Path, on_read: Callable[[str], None] = lambda _: None) -> LayerFiles:
@@ -63,28 +88,47 @@ def read_layers(folder: Path, on_read: Callable[[str], None] = lambda _: None) -
         on_read: Is told the name of each file or folder before it is read.
 
     Raises:
-        InvalidLayers: One is missing or twice, or they differ in size or number of frames.
-        UnreadableMedia: One cannot be read.
+        InvalidLayers: One is missing, or they differ in size or number of frames.
+        UnreadableMedia: One cannot be read, or is there twice.
     """
     names, paths = layer_paths(folder)
-    mattes = [name.replace("foreground", "matte") for name in names]
+    facts = {name: probe(Footage(path)) for name, path in paths.items()}
+    _check_equal(facts)
+    full = facts["full"]
+    check_held(folder, full.num_frames, full.width, full.height)
+    mattes = [_matte_of(name) for name in names]
     frames = {}
     for name, path in paths.items():
         on_read(path.name)
-        frames[name] = media.read_matte(path) if name in mattes else media.read_frames(path)
-    _check_equal({name: pixels.shape[:3] for name, pixels in frames.items()})
+        frames[name] = read_matte(Footage(path)) if name in mattes else read(Footage(path))
+    for name in names:
+        if _matte_of(name) not in frames:
+            frames[_matte_of(name)] = _own_alpha(folder, name, frames[name])
     return LayerFiles(
         names=names,
         full_THWC=frames["full"][..., :3],
         background_THWC=frames["background"][..., :3],
         foregrounds=tuple(frames[name] for name in names),
         mattes=tuple(frames[matte] for matte in mattes),
+        alpha_forms=tuple(facts[name].alpha_form for name in names),
     )
+
+
+def _own_alpha(folder: Path, name: str, pixels_THWC: Pixels) -> Pixels:
+    """Take the matte of a foreground from its alpha.
+
+    Raises:
+        InvalidLayers: It is opaque in every frame.
+    """
+    if pixels_THWC[..., 3].min() < 1:
+        return pixels_THWC[..., 3]
+    missing = _missing(folder, _matte_of(name))
+    raise InvalidLayers(f"{missing}, since {name} is opaque in every frame")
 
 
 def _foreground_names(folder: Path) -> tuple[str, ...]:
     """Names of the foregrounds that a folder holds, or whose matte it holds, back to front."""
-    held = {path.stem if path.is_file() else path.name for path in folder.iterdir()}
+    held = layer_names(folder)
     numbered = [
         k for k in range(1, MAX_FOREGROUNDS + 1) if {f"foreground_{k}", f"matte_{k}"} & held
     ]
@@ -109,58 +153,68 @@ def _foreground_names(folder: Path) -> tuple[str, ...]:
 
 
 def _find(folder: Path, name: str) -> Path:
-    """The one movie or folder of images that holds a layer."""
-    places = [folder / name, *(folder / f"{name}{suffix}" for suffix in media.MOVIE_SUFFIXES)]
-    found = [path for path in places if (path.is_dir() if path == places[0] else path.is_file())]
-    if not found:
-        raise InvalidLayers(
-            f"{name} is missing in {folder}: add a movie ({', '.join(media.MOVIE_SUFFIXES)}) or a "
-            f"folder of images of that name"
-        )
-    if len(found) > 1:
-        raise InvalidLayers(f"{folder} holds {found[0].name} and {found[1].name}: keep one of them")
-    return found[0]
+    """Find the one movie or folder that holds a layer."""
+    found = find_layer(folder, name)
+    if found is None:
+        raise InvalidLayers(_missing(folder, name))
+    return found
 
 
-def _check_equal(shapes: dict[str, tuple[int, ...]]) -> None:
+def _missing(folder: Path, name: str) -> str:
+    kinds = f"a movie ({', '.join(MOVIE_SUFFIXES)}) or a folder of images"
+    images = ", ".join(IMAGE_SUFFIXES)
+    others = said_of_others(folder, name)
+    return f"{name} is missing in {folder}: add {kinds} ({images}) of that name{others}"
+
+
+def _check_equal(facts: dict[str, FootageFacts]) -> None:
     """All layers have the frames and the size of the full video."""
-    frames, height, width = shapes["full"]
-    for name, (layer_frames, layer_height, layer_width) in shapes.items():
-        if (layer_height, layer_width) != (height, width):
+    full = facts["full"]
+    for name, layer in facts.items():
+        if (layer.height, layer.width) != (full.height, full.width):
             raise InvalidLayers(
-                f"{name} is {layer_width} x {layer_height} but full is {width} x {height}: "
-                f"export all layers at one size"
+                f"{name} is {layer.width} x {layer.height} but full is {full.width} x "
+                f"{full.height}: export all layers at one size"
             )
-        if layer_frames != frames:
+        if layer.num_frames != full.num_frames:
             raise InvalidLayers(
-                f"{name} has {layer_frames} frames but full has {frames}: export all layers with "
-                f"the same number of frames"
+                f"{name} has {layer.num_frames} frames but full has {full.num_frames}: export all "
+                f"layers with the same number of frames"
             )
 
 
 def colour_forms(source: LayerFiles, asked: Form = Form.AUTO) -> tuple[list[Form], list[str]]:
     """Tell the form of each foreground's colour, and why."""
-    if asked is not Form.AUTO:
-        return [asked] * len(source.names), [f"asked for by --foreground {asked}"] * len(
-            source.names
-        )
-    pairs = zip(source.foregrounds, source.mattes, strict=True)
-    decided = [_form_of(pixels_THWC, matte_THW) for pixels_THWC, matte_THW in pairs]
+    alpha_forms = source.alpha_forms or (AlphaForm.UNSAID,) * len(source.names)
+    triples = zip(source.foregrounds, source.mattes, alpha_forms, strict=True)
+    decided = [_decided(*triple, asked) for triple in triples]
     return [form for form, _ in decided], [reason for _, reason in decided]
 
 
-def _form_of(pixels_THWC: media.Pixels, matte_THW: media.Pixels) -> tuple[Form, str]:
-    """Decide by the fill around the matte, then by what the soft edge looks like."""
-    if pixels_THWC.shape[3] == 4:
+def _decided(
+    pixels_THWC: Pixels, matte_THW: Pixels, said: AlphaForm, asked: Form
+) -> tuple[Form, str]:
+    """Believe files that say their form, which are straight as read; then what is asked for."""
+    has_alpha = pixels_THWC.shape[3] == 4
+    if has_alpha and said is AlphaForm.SAID:
         return Form.STRAIGHT, "its files have an alpha of their own"
+    if asked is not Form.AUTO:
+        return asked, f"asked for by --foreground {asked}"
+    if has_alpha and said is AlphaForm.USUAL:
+        return Form.STRAIGHT, "its files have an alpha of their own"
+    return _form_of(pixels_THWC, matte_THW)
+
+
+def _form_of(pixels_THWC: Pixels, matte_THW: Pixels) -> tuple[Form, str]:
+    """Decide by the fill around the matte, then by what the soft edge looks like."""
     outside_THW = matte_THW < 0.02
-    fill = float(pixels_THWC[outside_THW].mean()) if outside_THW.any() else 0.0
+    fill = float(pixels_THWC[outside_THW, :3].mean()) if outside_THW.any() else 0.0
     if fill > _BLACK:
         return Form.STRAIGHT, f"colour outside the matte is {fill * 255:.0f}/255, not black"
     errors = np.zeros(2)
     for pixels_HWC, alpha_HW in zip(pixels_THWC, matte_THW, strict=True):
         soft_HW = (alpha_HW > 0.05) & (alpha_HW < 0.95)
-        pixels_CHW, unit = _planar(pixels_HWC), pixels_per_unit(len(alpha_HW))
+        pixels_CHW, unit = _planar(pixels_HWC[..., :3]), pixels_per_unit(len(alpha_HW))
         beyond_CN = colour_beyond(pixels_CHW, alpha_HW, unit)[:, soft_HW]
         stored_CN, scaled_CN = pixels_CHW[:, soft_HW], beyond_CN * alpha_HW[soft_HW]
         errors += [np.square(stored_CN - guess_CN).sum() for guess_CN in (beyond_CN, scaled_CN)]
@@ -186,10 +240,10 @@ def stack_of(source: LayerFiles, forms: list[Form]) -> Stack:
     return Stack((background, *layers), _tensor(source.full_THWC))
 
 
-def _tensor(pixels_THWC: media.Pixels) -> Tensor:
+def _tensor(pixels_THWC: Pixels) -> Tensor:
     return torch.from_numpy(_planar(pixels_THWC))
 
 
-def _planar(pixels: media.Pixels) -> media.Pixels:
+def _planar(pixels: Pixels) -> Pixels:
     """(T, H, W, C) to (T, C, H, W), and (H, W, C) to (C, H, W)."""
     return np.ascontiguousarray(np.moveaxis(pixels, -1, -3))

@@ -5,8 +5,10 @@ import shutil
 import signal
 import subprocess
 import sys
+from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -15,10 +17,12 @@ from click.testing import Result
 from typer.testing import CliRunner
 
 from layert2v_backend.finish_cli import app
+from layert2v_media.footage import Footage, read, read_matte
 from layert2v_model import media
 from layert2v_model.stack import Layer, Role, Stack
 from support.layer_folders import write_images, write_stack
 from support.layered_scenes import faded, make_scene
+from support.media_files import write_movie
 from support.waiting import HANG_S
 
 SIZE = (48, 72)
@@ -49,7 +53,7 @@ def _stack_from(out: Path, full: media.Pixels, names: list[str]) -> Stack:
     """What the written files hold, as a stack of 8-bit layers."""
     layers = []
     for name in ["background", *names]:
-        frames_THWC = torch.from_numpy(media.read_frames(out / name)).permute(0, 3, 1, 2)
+        frames_THWC = torch.from_numpy(read(Footage(out / name))).permute(0, 3, 1, 2)
         alpha = frames_THWC[:, 3:] if name != "background" else torch.ones_like(frames_THWC[:, :1])
         role = Role.FOREGROUND if name != "background" else Role.BACKGROUND
         coded = [(plane * 255).round() / 255 for plane in (frames_THWC[:, :3], alpha)]
@@ -89,11 +93,11 @@ def test_the_files_composite_to_what_the_report_says(tmp_path: Path) -> None:
 
     report = json.loads(_finish(folder, tmp_path / "out").stdout)
 
-    full = media.read_frames(folder / "full")
+    full = read(Footage(folder / "full"))
     stack = _stack_from(tmp_path / "out", full, ["foreground_1", "foreground_2"])
     error = (stack.flatten() - stack.full_TCHW).square().mean().item()
     assert -10 * np.log10(error) == pytest.approx(report["recomposition_after"], abs=1)
-    matte = media.read_matte(tmp_path / "out" / "matte_2")
+    matte = read_matte(Footage(tmp_path / "out" / "matte_2"))
     assert np.abs(matte - stack.layers[2].alpha_T1HW[:, 0].numpy()).max() <= 1.01 / 255
 
 
@@ -143,7 +147,7 @@ def test_finished_layers_can_be_finished_again(shot: Path, tmp_path: Path) -> No
 
 def test_movies_are_read(shot: Path, tmp_path: Path) -> None:
     for name in ("full", "background", "foreground", "matte"):
-        frames = media.read_frames(shot / name)
+        frames = read(Footage(shot / name))
         media.write_movie(tmp_path / "movies.tmp.mp4", frames, Fraction(8))
         (tmp_path / "movies").mkdir(exist_ok=True)
         (tmp_path / "movies.tmp.mp4").rename(tmp_path / "movies" / f"{name}.mp4")
@@ -290,12 +294,19 @@ def test_a_failed_overwrite_keeps_what_was_there(
 def test_a_folder_that_cannot_be_listed_is_one_sentence(
     shot: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def forbidden(folder: Path) -> None:
-        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(folder))
+    list_folder = Path.iterdir
 
-    monkeypatch.setattr(media, "list_frames", forbidden)
+    def forbidding(folder: Path) -> Iterator[Path]:
+        if folder.name == "full":
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(folder))
+        return list_folder(folder)
 
-    assert "full: Permission denied" in _refusal(shot, tmp_path / "out")
+    with monkeypatch.context() as only_here:
+        only_here.setattr(Path, "iterdir", forbidding)
+        result = _finish(shot, tmp_path / "out")
+
+    assert result.exit_code == 2
+    assert "full cannot be listed (Permission denied)" in result.stderr
 
 
 def test_layers_that_are_not_finite_are_one_sentence_and_leave_nothing(
@@ -345,3 +356,107 @@ def test_a_polite_kill_leaves_nothing_behind(shot: Path, tmp_path: Path) -> None
     assert process.returncode in (0, 128 + signal.SIGTERM)
     left = [path.name for path in tmp_path.iterdir()]
     assert left == ["shot"] if process.returncode else sorted(left) == ["out", "shot"]
+
+
+def _codes(folder: Path) -> np.ndarray:
+    """The frames of a layer, 8 bits."""
+    return media.to_8_bit(read(Footage(folder)))
+
+
+def _as_movie(folder: Path, name: str, frames: np.ndarray, **options: Any) -> None:
+    """Put a movie in the place of a layer's pictures."""
+    shutil.rmtree(folder / Path(name).stem.lower())
+    write_movie(folder / "movie.tmp.mov", frames, **options).rename(folder / name)
+
+
+@pytest.mark.parametrize("quarters", [1, 2, 3])
+def test_a_turned_movie_is_read_upright(tmp_path: Path, quarters: int) -> None:
+    folder = write_stack(tmp_path / "shot", make_scene(1, 2, *SIZE))
+    a, b = {1: (0, 1), 2: (-1, 0), 3: (0, -1)}[quarters]
+    one = 1 << 16
+    matrix = (a * one, b * one, 0, -b * one, a * one, 0, 0, 0, 1 << 30)
+    stored = np.rot90(_codes(folder / "full"), quarters, (1, 2))
+    _as_movie(folder, "full.MOV", stored, matrix=matrix)
+
+    report = json.loads(_finish(folder, tmp_path / "out").stdout)
+
+    assert (report["width"], report["height"]) == (SIZE[1], SIZE[0])
+    assert report["recomposition_before"] > 45
+
+
+@pytest.mark.parametrize("is_movie", [False, True])
+def test_a_foreground_with_alpha_needs_no_matte(tmp_path: Path, is_movie: bool) -> None:
+    folder = write_stack(tmp_path / "shot", make_scene(1, 2, *SIZE))
+    rgba = np.concatenate([_codes(folder / "foreground"), _codes(folder / "matte")[..., :1]], -1)
+    shutil.rmtree(folder / "matte")
+    if is_movie:
+        _as_movie(folder, "foreground.mov", rgba, codec="png", pix_fmt="rgba")
+    else:
+        for path, frame in zip(sorted((folder / "foreground").iterdir()), rgba, strict=True):
+            colours = frame.astype(np.float32) / 255
+            media.write_png(path, colours[..., :3], colours[..., 3])
+
+    report = json.loads(_finish(folder, tmp_path / "out").stdout)
+
+    assert report["foreground_form"] == {"foreground": "straight"}
+    assert report["recomposition_before"] > 45
+
+
+def test_a_foreground_movie_multiplied_by_its_alpha_is_recognised(tmp_path: Path) -> None:
+    folder = write_stack(tmp_path / "shot", make_scene(1, 2, *SIZE), premultiplied=True)
+    rgba = np.concatenate([_codes(folder / "foreground"), _codes(folder / "matte")[..., :1]], -1)
+    shutil.rmtree(folder / "matte")
+    _as_movie(folder, "foreground.mov", rgba, codec="png", pix_fmt="rgba")
+
+    report = json.loads(_finish(folder, tmp_path / "out").stdout)
+
+    assert report["foreground_form"] == {"foreground": "premultiplied"}
+    assert report["recomposition_after"] > 45
+
+
+def test_an_opaque_foreground_needs_a_matte(tmp_path: Path) -> None:
+    folder = write_stack(tmp_path / "shot", make_scene(1, 2, *SIZE))
+    shutil.rmtree(folder / "matte")
+
+    assert "since foreground has no alpha of its own" in _refusal(folder, tmp_path / "out")
+
+
+def test_a_foreground_whose_alpha_is_opaque_needs_a_matte(tmp_path: Path) -> None:
+    folder = write_stack(tmp_path / "shot", make_scene(1, 2, *SIZE))
+    shutil.rmtree(folder / "matte")
+    for path in (folder / "foreground").iterdir():
+        media.write_png(path, np.zeros((*SIZE, 3), np.float32), np.ones(SIZE, np.float32))
+
+    assert "since foreground is opaque in every frame" in _refusal(folder, tmp_path / "out")
+
+
+def test_an_exr_foreground_stays_straight_whatever_is_asked(tmp_path: Path) -> None:
+    folder = write_stack(tmp_path / "shot", make_scene(1, 2, *SIZE))
+    colours, mattes = read(Footage(folder / "foreground")), read_matte(Footage(folder / "matte"))
+    shutil.rmtree(folder / "foreground")
+    (folder / "foreground").mkdir()
+    for t, (rgb_HWC, alpha_HW) in enumerate(zip(colours, mattes, strict=True)):
+        media.write_exr(folder / "foreground" / f"{t}.exr", rgb_HWC, alpha_HW)
+
+    result = _finish(folder, tmp_path / "out", "--foreground", "premultiplied")
+
+    report = json.loads(result.stdout)
+    assert report["foreground_form"] == {"foreground": "straight"}
+    assert report["recomposition_before"] > 45
+
+
+def test_a_picture_without_a_number_among_numbered_ones_is_refused(
+    shot: Path, tmp_path: Path
+) -> None:
+    shutil.copy(shot / "full" / "full_0001.png", shot / "full" / "preview.png")
+
+    assert "preview.png has no number in its name" in _refusal(shot, tmp_path / "out")
+
+
+def test_junk_beside_layers_is_left_alone(shot: Path, tmp_path: Path) -> None:
+    for place in (shot, shot / "full"):
+        (place / "._full_0001.png").write_bytes(b"\0\5\x16\7")
+        (place / "Thumbs.db").write_bytes(b"x")
+        (place / "@eaDir").mkdir()
+
+    assert _finish(shot, tmp_path / "out").exit_code == 0

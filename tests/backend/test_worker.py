@@ -35,6 +35,7 @@ from layert2v_backend.worker.generate import (
 )
 from layert2v_backend.worker.log import note
 from layert2v_backend.worker.take import Provenance, manifest_of, read_kept, weights_sha256
+from layert2v_media.errors import UnreadableMedia
 from layert2v_model import media, precision
 from layert2v_model.errors import DamagedModel, NotFinite
 from layert2v_model.precision import Hardware
@@ -86,7 +87,7 @@ def test_the_first_line_of_a_workers_log_says_in_which_precision_it_computes_and
         (OSError(errno.EDQUOT, "Quota"), "DISK_FULL", "free some space"),
         (torch.OutOfMemoryError("CUDA"), "OUT_OF_MEMORY", "64 x 48 pixels"),
         (MemoryError(), "OUT_OF_MEMORY", "make the shot smaller"),
-        (media.UnreadableMedia("a.exr is damaged"), "DATA_LOSS", "a.exr"),
+        (UnreadableMedia(Path("a.exr"), "is damaged"), "DATA_LOSS", "a.exr"),
         (KeyError("surprise"), "INTERNAL", "a fault of its own"),
         (PermissionError(errno.EACCES, "no"), "DISK_NOT_WRITABLE", "give its user the right"),
         (OSError(errno.EROFS, "no"), "DISK_NOT_WRITABLE", "mounted read-only"),

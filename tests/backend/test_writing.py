@@ -33,6 +33,7 @@ from layert2v_backend.worker.assembly import Assembly
 from layert2v_backend.worker.generate import Worker, prompts_of, stream_seeds
 from layert2v_backend.worker.take import Provenance
 from layert2v_backend.worker.writing import TakeWriter
+from layert2v_media.footage import read_picture
 from layert2v_model import media
 from layert2v_model.errors import NotFinite
 from layert2v_model.export import write_card
@@ -263,7 +264,7 @@ def test_compiled_blocks_make_the_same_take(
         manifest = json.loads(store.path(ended.artifacts[-1].sha256).read_text())
         assert manifest["approximations"] == {}
         pngs = (made for made in ended.artifacts if made.format is ArtifactFormat.PNG)
-        return [media.read_png(store.path(made.sha256))[0] for made in pngs]
+        return [read_picture(store.path(made.sha256))[..., :3] for made in pngs]
 
     torch.compiler.reset()
     counters.clear()

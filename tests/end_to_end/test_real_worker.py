@@ -13,7 +13,7 @@ import pytest
 
 from layert2v.v1 import artifact_pb2, job_pb2
 from layert2v_backend.jobs import JobStage
-from layert2v_model import media
+from layert2v_media.footage import Footage, read, read_matte
 from support.backend_process import BackendProcess, backend_process
 from support.toy_model import (
     TOY_CARD,
@@ -81,22 +81,22 @@ def test_a_take_holds_every_layer_as_master_picture_and_matte(
     for layer in ["full", "background", "foreground_1", "foreground_2"]:
         channels = 4 if layer.startswith("foreground") else 3
         shape = (TOY_NUM_FRAMES, TOY_HEIGHT, TOY_WIDTH, channels)
-        assert media.read_frames(folder / layer / "exr").shape == shape
-        assert media.read_frames(folder / layer / "png").shape == shape
+        assert read(Footage(folder / layer / "exr")).shape == shape
+        assert read(Footage(folder / layer / "png")).shape == shape
     for matte in ["matte_1", "matte_2"]:
-        assert media.read_matte(folder / matte / "png").max() > 0
+        assert read_matte(Footage(folder / matte / "png")).max() > 0
 
 
 def test_the_pictures_flatten_to_the_full_video(
     backend: BackendProcess, take: job_pb2.Job, tmp_path: Path
 ) -> None:
     folder = download(backend, take, tmp_path)
-    flat = media.read_frames(folder / "background" / "png")
+    flat = read(Footage(folder / "background" / "png"))
     for number in (1, 2):
-        rgba = media.read_frames(folder / f"foreground_{number}" / "png")
+        rgba = read(Footage(folder / f"foreground_{number}" / "png"))
         flat = rgba[..., :3] * rgba[..., 3:] + flat * (1 - rgba[..., 3:])
 
-    difference = abs(flat - media.read_frames(folder / "full" / "png")).max()
+    difference = abs(flat - read(Footage(folder / "full" / "png"))).max()
 
     assert difference <= 2 / 255
 

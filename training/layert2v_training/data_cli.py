@@ -141,6 +141,8 @@ def check(
             if checked.facts and (said := lossy_fit(checked.facts, target, fps)):
                 typer.echo(f"note {checked.path}: {said}")
             silent += [checked.path] if checked.facts and checked.facts.fps is None else []
+            for note in checked.notes:
+                typer.echo(f"note {checked.path}: {note}")
         else:
             num_bad += 1
             is_mixed |= isinstance(checked.problem, MixedRates)
@@ -273,7 +275,7 @@ def build(
     import cv2
 
     from layert2v_training.assets import AssetsUnavailable
-    from layert2v_training.data.problems import BadClips
+    from layert2v_training.data.problems import BadClip, BadClips
     from layert2v_training.engine.build import build_clips
     from layert2v_training.engine.stages import StageUnavailable
     from layert2v_training.overrides import InvalidRecipe
@@ -293,7 +295,9 @@ def build(
     except BadClips as error:
         typer.echo(f"{error}\n--skip-bad builds from the others", err=True)
         raise typer.Exit(2) from error
-    except (AssetsUnavailable, StageUnavailable, FileNotFoundError, InvalidRecipe) as error:
+    except (
+        AssetsUnavailable, BadClip, StageUnavailable, FileNotFoundError, InvalidRecipe,
+    ) as error:  # fmt: skip
         typer.echo(str(error), err=True)
         raise typer.Exit(2) from error
     typer.echo(f"{result.num_accepted} clips, {result.num_rejected} rejected: {result.report}")

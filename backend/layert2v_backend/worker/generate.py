@@ -34,8 +34,8 @@ from layert2v_backend.worker.log import note
 from layert2v_backend.worker.model import HeldModel
 from layert2v_backend.worker.take import Provenance, read_kept
 from layert2v_backend.worker.writing import TakeWriter
+from layert2v_media.errors import UnreadableMedia
 from layert2v_model.errors import DamagedModel, InvalidShot, NotFinite
-from layert2v_model.media import UnreadableMedia
 from layert2v_model.pipeline import ShotPrompts
 from layert2v_model.plan import Plan
 

@@ -19,7 +19,7 @@ from layert2v_backend.jobs import (
     FinishingReport,
     Task,
 )
-from layert2v_model import media
+from layert2v_media.exr import read_exr
 
 MANIFEST_VERSION = 1
 CONTRACT = {
@@ -71,12 +71,12 @@ def read_kept(kept: Sequence[Artifact], store: ArtifactStore) -> dict[str, Tenso
     masters.sort(key=lambda artifact: (artifact.layer_index, artifact.frame_index))
     frames: dict[str, list[NDArray[np.float32]]] = {}
     for artifact in masters:
-        rgb_HWC, alpha_HW = media.read_exr(store.path(artifact.sha256))
+        pixels_CHW = read_exr(store.path(artifact.sha256)).transpose(2, 0, 1).clip(0, 1)
         name = _stream("foreground", artifact.layer_index)
-        frames.setdefault(name, []).append(rgb_HWC.transpose(2, 0, 1).clip(0, 1))
-        if artifact.layer_index and alpha_HW is not None:
+        frames.setdefault(name, []).append(pixels_CHW[:3])
+        if artifact.layer_index and len(pixels_CHW) == 4:
             alpha_name = _stream("alpha", artifact.layer_index)
-            frames.setdefault(alpha_name, []).append(alpha_HW[None])
+            frames.setdefault(alpha_name, []).append(pixels_CHW[3:])
     return {name: torch.from_numpy(np.stack(stream)) for name, stream in frames.items()} or None
 
 

@@ -59,11 +59,11 @@ def test_a_json_array_and_lines_of_other_keys_are_refused_with_what_is_read(
     tmp_path: Path,
 ) -> None:
     (tmp_path / "array.jsonl").write_text(json.dumps([_LINE], indent=1))
-    (tmp_path / "other.jsonl").write_text(json.dumps({"file_name": "a.mp4", "text": "a fox"}))
+    (tmp_path / "other.jsonl").write_text(json.dumps({"id": "a.mp4", "text": "a fox"}))
 
     assert "is one JSON array" in _reasons(tmp_path / "array.jsonl")["array.jsonl"]
     assert (
-        "has the keys file_name, text: a line holds VidLayer's keys"
+        "has the keys id, text: a line holds VidLayer's keys"
         in (_reasons(tmp_path / "other.jsonl")["other.jsonl:1"])
     )
 

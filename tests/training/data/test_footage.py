@@ -73,5 +73,7 @@ def test_matte_pictures_with_and_without_alpha_in_one_layer_are_refused(tmp_path
     toy_clips.write_pngs(tmp_path / "other", toy_clips.flat((9, 9, 9)))
     (tmp_path / "other" / "frame_0004.png").replace(folder / "frame_0004.png")
 
-    with pytest.raises(BadClip, match=r"frame_0004\.png: is 24x32x1 but 24x32x2"):
+    with pytest.raises(
+        BadClip, match=r"frame_0004\.png: is 32 x 24, 1 channels but frame_0001\.png is 32 x 24, 2"
+    ):
         read_matte(Footage(folder), INDICES)

@@ -45,3 +45,28 @@ def test_a_movie_with_damaged_frames_is_refused(tmp_path: Path) -> None:
 
     assert reason is not None
     assert "is damaged" in reason
+
+
+def test_what_systems_leave_beside_movies_is_no_movie(tmp_path: Path, movie: Path) -> None:
+    for name in ("._one.mp4", "@eaDir/one.mp4", "__MACOSX/._one.mp4", ".hidden/two.mp4"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_bytes(b"\0\5\x16\7")
+
+    assert find_videos([tmp_path]) == [movie]
+
+
+def test_movies_behind_links_are_found_once(tmp_path: Path, movie: Path) -> None:
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in" / "loop").symlink_to(tmp_path / "in")
+    (tmp_path / "in" / "all").symlink_to(tmp_path)
+
+    assert [path.resolve() for path in find_videos([tmp_path / "in"])] == [movie]
+
+
+def test_a_text_beside_a_movie_that_cannot_be_read_is_said(movie: Path) -> None:
+    movie.with_suffix(".txt").write_bytes("background: caf\xe9".encode("cp1252"))
+
+    reason = reason_against(movie)
+
+    assert reason is not None
+    assert "has one.txt beside it, which is not UTF-8" in reason

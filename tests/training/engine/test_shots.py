@@ -7,6 +7,7 @@ import pytest
 from layert2v_training.data.problems import BadClip
 from layert2v_training.engine.shots import camera_motion, name_of, read_shots
 from support import toy_clips
+from support.media_files import scene, write_movie
 
 
 def test_a_jump_of_colours_begins_a_new_shot(tmp_path: Path) -> None:
@@ -58,14 +59,14 @@ def test_a_long_shot_is_cut_where_memory_ends(tmp_path: Path) -> None:
 def test_a_damaged_movie_is_a_bad_clip(tmp_path: Path) -> None:
     (tmp_path / "broken.mp4").write_bytes(b"\0" * 300)
 
-    with pytest.raises(BadClip, match=r"broken\.mp4: cannot be decoded"):
+    with pytest.raises(BadClip, match=r"broken\.mp4: cannot be read as a movie"):
         list(read_shots(tmp_path / "broken.mp4", Fraction(24), 24, 3))
 
 
 def test_a_movie_with_damaged_frames_is_no_row_of_short_shots(tmp_path: Path) -> None:
     movie = toy_clips.write_damaged_movie(tmp_path / "flipped.mp4")
 
-    with pytest.raises(BadClip, match=r"flipped\.mp4: frame \d+ is damaged"):
+    with pytest.raises(BadClip, match=r"flipped\.mp4: is damaged in frame \d+"):
         list(read_shots(movie, Fraction(24), 24, 100))
 
 
@@ -76,3 +77,24 @@ def test_a_panning_camera_moves_and_a_still_one_does_not() -> None:
 
     assert camera_motion(pan) == pytest.approx(2, abs=0.3)
     assert camera_motion(np.stack([pan[0]] * 6)) < 0.1
+
+
+def test_frames_of_a_variable_rate_are_those_nearest_to_each_instant(tmp_path: Path) -> None:
+    stamps = [*range(0, 241, 20), *range(340, 1341, 100)]
+    frames = np.stack([np.full((32, 48, 3), stamp / 6, np.uint8) for stamp in stamps])
+    movie = write_movie(tmp_path / "phone.mp4", frames, stamps=stamps)
+
+    shots = list(read_shots(movie, Fraction(8), 32, 100))
+    shown = np.concatenate([shot.frames_THWC[:, 0, 0, 0] for shot in shots]).astype(int) * 6
+
+    wanted = [0, 120, 240, 340, 540, 640, 740, 840, 1040, 1140, 1240]
+    np.testing.assert_allclose(shown, wanted, atol=12)
+
+
+def test_a_turned_movie_is_upright(tmp_path: Path) -> None:
+    matrix = (0, 1 << 16, 0, -(1 << 16), 0, 0, 0, 0, 1 << 30)
+    movie = write_movie(tmp_path / "phone.mp4", np.rot90(scene(), 1, (1, 2)), matrix=matrix)
+
+    (shot,) = read_shots(movie, Fraction(24), 32, 100)
+
+    assert np.abs(shot.frames_THWC.astype(int) - scene()).max() < 3

@@ -7,7 +7,15 @@ from pathlib import Path
 
 from layert2v_training.data.clip_files import ClipFiles
 from layert2v_training.data.finding import find_clips
-from layert2v_training.data.footage import FootageFacts, stream, stream_mattes
+from layert2v_training.data.footage import (
+    AlphaForm,
+    Footage,
+    FootageFacts,
+    probe,
+    stream,
+    stream_mattes,
+)
+from layert2v_training.data.multiplied import LooksMultiplied
 from layert2v_training.data.problems import BadClip, mixed_rates
 from layert2v_training.data.sources import ClipFormat, probe_clip
 
@@ -22,6 +30,8 @@ class CheckedClip:
     problem: BadClip | None = None
     clip: ClipFiles | None = None
     """Where the layers of a good clip are."""
+    notes: tuple[str, ...] = ()
+    """What is no fault, but may not be as it was meant."""
 
 
 def check_source(
@@ -37,19 +47,21 @@ def check_source(
     rates: dict[Fraction, Path] = {}
     for clip in clips:
         try:
-            facts = check_clip(clip, target)
+            facts, notes = check_clip(clip, target)
         except BadClip as problem:
             yield CheckedClip(clip.path, None, problem)
             continue
         if facts.fps is not None:
             rates.setdefault(facts.fps, clip.path)
-        yield CheckedClip(clip.path, facts, clip=clip)
+        yield CheckedClip(clip.path, facts, clip=clip, notes=notes)
     if len(rates) > 1 and fps is None:
         yield CheckedClip(source, None, mixed_rates(source, rates))
 
 
-def check_clip(clip: ClipFiles, target: ClipFormat | None = None) -> FootageFacts:
-    """Decode every frame of a clip, one at a time.
+def check_clip(
+    clip: ClipFiles, target: ClipFormat | None = None
+) -> tuple[FootageFacts, tuple[str, ...]]:
+    """Decode every frame of a clip, one at a time: its facts, and notes.
 
     Raises:
         BadClip: The first thing that is wrong with it.
@@ -57,12 +69,26 @@ def check_clip(clip: ClipFiles, target: ClipFormat | None = None) -> FootageFact
     facts = probe_clip(clip, target)
     mattes = {layer.matte for layer in clip.layers}
     own_alpha = {layer.colour for layer in clip.layers if layer.matte is None}
+    notes = []
     for footage in clip.footage():
+        multiplied = LooksMultiplied()
         decode = stream_mattes if footage in mattes else stream
         for frame in decode(footage, range(facts.num_frames)):
             if footage in own_alpha and frame.shape[-1] < 4:
                 raise BadClip(footage.path, "has no alpha: render it with alpha, or name a `matte`")
-    return facts
+            if footage in own_alpha:
+                multiplied.look(frame)
+        if multiplied.so and not footage.is_premultiplied and not _says_form(footage):
+            notes.append(
+                f"{footage.label}: no colour exceeds its alpha, as where colours are multiplied "
+                f"by it; it is read as straight: if that is wrong, write `premultiplied: true` "
+                f"beside its caption (clip.yaml)"
+            )
+    return facts, tuple(notes)
+
+
+def _says_form(footage: Footage) -> bool:
+    return probe(footage).alpha_form is AlphaForm.SAID
 
 
 def lossy_fit(facts: FootageFacts, target: ClipFormat | None, fps: Fraction | None) -> str:

@@ -1,18 +1,18 @@
 """Clips of a folder or a JSONL file, and which of its parts are none."""
 
-import json
-from codecs import BOM_UTF8
+from dataclasses import replace
 from pathlib import Path
 
-from layert2v_model.media import IMAGE_SUFFIXES, MOVIE_SUFFIXES
+from layert2v_media.kinds import is_movie, is_picture, listed
 from layert2v_training.data import renders, vidlayer
 from layert2v_training.data.clip_files import ClipFiles
+from layert2v_training.data.encodings import decoded, read_list
 from layert2v_training.data.named import holds_named_layers
-from layert2v_training.data.problems import MISSING, BadClip, reading
+from layert2v_training.data.problems import MISSING, BadClip, reading, shortened
+from layert2v_training.data.texts import parse_json
 
 LIST = "clips.jsonl"
 """What `layert2v-data build` calls the list of the clips that it accepted."""
-_FOOTAGE = (*MOVIE_SUFFIXES, *IMAGE_SUFFIXES)
 
 
 def find_clips(source: Path) -> tuple[list[ClipFiles], list[BadClip]]:
@@ -27,9 +27,9 @@ def find_clips(source: Path) -> tuple[list[ClipFiles], list[BadClip]]:
     bad: list[BadClip] = []
     if not source.exists():
         return clips, [BadClip(source, MISSING)]
-    if _has_list(source):
-        source /= LIST
     try:
+        if _has_list(source):
+            source /= LIST
         with reading(source):
             places = _lines(source) if source.is_file() else _folders(source)
     except BadClip as problem:
@@ -52,8 +52,7 @@ def _folders(source: Path) -> list[tuple[Path, bytes | None]]:
 
 
 def _folders_in(folder: Path) -> list[Path]:
-    found = [path for path in sorted(folder.iterdir()) if path.is_dir()]
-    return [path for path in found if not path.name.startswith(".")]
+    return [path for path in listed(folder) if path.is_dir()]
 
 
 def _is_clip(folder: Path) -> bool:
@@ -67,11 +66,9 @@ def _has_list(folder: Path) -> bool:
 
 
 def _lines(source: Path) -> list[tuple[Path, bytes | None]]:
-    is_text = source.suffix.lower() not in _FOOTAGE
-    content = source.read_bytes() if is_text else b""
-    if not is_text or b"\0" in content:
+    if is_movie(source) or is_picture(source):
         raise BadClip(source, "is no folder of clips and no .jsonl text; name one of these")
-    content = content.removeprefix(BOM_UTF8)
+    content = read_list(source)
     if content.lstrip()[:1] == b"[" and b"\n[" not in content:
         raise BadClip(source, "is one JSON array; write one object to a line, without brackets")
     lines = enumerate(content.splitlines(), start=1)
@@ -84,7 +81,7 @@ def _clip_of(where: Path, line: bytes | None) -> ClipFiles:
 
 
 def _clip_of_folder(folder: Path) -> ClipFiles:
-    if not any(folder.iterdir()):
+    if not listed(folder):
         raise BadClip(folder, "is empty")
     description = renders.find_description(folder)
     if description is not None:
@@ -105,15 +102,19 @@ def _clip_of_folder(folder: Path) -> ClipFiles:
 
 
 def _clip_of_line(where: Path, line: bytes) -> ClipFiles:
-    text = line.decode()
+    text = decoded(where, line)
     try:
-        read = json.loads(text)
-    except (ValueError, RecursionError) as failure:
+        read = parse_json(text)
+    except RecursionError as failure:
+        raise BadClip(where, "is not JSON: it is nested too deeply; correct it") from failure
+    except ValueError as failure:
         raise BadClip(where, f"is not JSON: {failure}; correct the line") from failure
     if not isinstance(read, dict):
-        raise BadClip(where, f"is {text[:60]}, not a JSON object; correct the line")
+        raise BadClip(where, f"is {shortened(text)}, not a JSON object; correct the line")
     if "vid" in read:
         return vidlayer.from_line(where, where.parent, read)
+    if "file_name" in read and "background" not in read:
+        return _of_hub(where, read)
     if "clip" not in read and "background" not in read:
         raise BadClip(
             where,
@@ -126,3 +127,22 @@ def _clip_of_line(where: Path, line: bytes) -> ClipFiles:
     if not folder.is_dir():
         raise BadClip(where, f"names {read['clip']}, which is no folder")
     return _clip_of_folder(folder)
+
+
+def _of_hub(where: Path, read: dict[str, object]) -> ClipFiles:
+    """Take a line of Hugging Face's metadata.jsonl that names a clip's folder, or explain it.
+
+    Raises:
+        BadClip: It names one file, which has no layers; or the folder is no clip.
+    """
+    folder = where.parent / str(read["file_name"])
+    if folder.is_dir():
+        clip = _clip_of_folder(folder)
+        return replace(clip, full_caption=clip.full_caption or str(read.get("text") or ""))
+    raise BadClip(
+        where,
+        f"is a line of Hugging Face's form: {read['file_name']} is one file with one text, but "
+        f"clips have layers. Build clips from movies by `layert2v-data build`, or name folders of "
+        f'layers: {{"clip": FOLDER}}; a line may also hold VidLayer\'s keys (vid, entry, ...) or a '
+        f"description with background and another layer",
+    )

@@ -6,6 +6,9 @@ that is too short is refused, never looped or held.
 Shape letters: T frames, H, W, C channels.
 """
 
+import bisect
+from collections.abc import Sequence
+from dataclasses import dataclass
 from fractions import Fraction
 
 import cv2
@@ -15,23 +18,51 @@ from numpy.random import Generator
 from layert2v_training.clips import Pixels
 
 
+@dataclass(frozen=True)
+class Timing:
+    """When the frames of footage are shown."""
+
+    num_frames: int
+    fps: Fraction | None
+    """None: it does not say, and is taken a frame a frame."""
+    times: Sequence[Fraction] | None = None
+    """Seconds of each frame, where the rate varies; `fps` is then their mean."""
+
+    def num_starts(self, num_frames: int, target_fps: Fraction | None) -> int:
+        """Count the frames from which `num_frames` at `target_fps` can be taken."""
+        if self.times is None or self.fps is None:
+            return self.num_frames - frames_needed(num_frames, self.fps, target_fps) + 1
+        lasts = (num_frames - 1) / (target_fps or self.fps)
+        latest = self.times[-1] + 1 / self.fps / 2 - lasts
+        return bisect.bisect_right(self.times, latest)
+
+
 def frames_needed(num_frames: int, fps: Fraction | None, target_fps: Fraction | None) -> int:
     """Frames of footage at `fps` that hold `num_frames` at `target_fps` (None: its own rate)."""
     return _offset(num_frames - 1, fps, target_fps) + 1
 
 
 def choose_frames(
-    rng: Generator,
-    available: int,
-    num_frames: int,
-    fps: Fraction | None,
-    target_fps: Fraction | None,
+    rng: Generator, timing: Timing, num_frames: int, target_fps: Fraction | None
 ) -> list[int]:
     """Draw a start and give the indices of `num_frames` frames; footage is long enough."""
-    slack = available - frames_needed(num_frames, fps, target_fps)
-    assert slack >= 0, f"{available} frames cannot hold {num_frames}"
-    start = int(rng.integers(0, slack + 1))
-    return [start + _offset(k, fps, target_fps) for k in range(num_frames)]
+    num_starts = timing.num_starts(num_frames, target_fps)
+    assert num_starts > 0, f"{timing.num_frames} frames cannot hold {num_frames}"
+    start = int(rng.integers(0, num_starts))
+    if timing.times is None or timing.fps is None:
+        return [start + _offset(k, timing.fps, target_fps) for k in range(num_frames)]
+    rate = target_fps or timing.fps
+    return [nearest(timing.times, timing.times[start] + k / rate) for k in range(num_frames)]
+
+
+def nearest(times: Sequence[Fraction], instant: Fraction) -> int:
+    """Index of the time nearest to an instant, halves up; times ascend."""
+    after = bisect.bisect_left(times, instant)
+    if after == 0:
+        return 0
+    if after == len(times):
+        return len(times) - 1
+    return after if times[after] - instant <= instant - times[after - 1] else after - 1
 
 
 def _offset(k: int, fps: Fraction | None, target_fps: Fraction | None) -> int:

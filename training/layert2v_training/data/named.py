@@ -7,15 +7,20 @@
 import re
 from pathlib import Path
 
-from layert2v_model.media import MOVIE_SUFFIXES
+from layert2v_media.kinds import find_layer
+from layert2v_training.data.problems import reading
 
 _FOREGROUND = re.compile(r"foreground(_\d+)?")
 
 
 def find_footage(folder: Path, name: str) -> Path | None:
-    """Find a layer's folder of pictures, or its movie, by name."""
-    places = (folder / name, *(folder / f"{name}{suffix}" for suffix in MOVIE_SUFFIXES))
-    return next((place for place in places if place.exists()), None)
+    """Find a layer's folder of pictures, or its movie, by name; any case will do.
+
+    Raises:
+        BadClip: There are two of that name.
+    """
+    with reading(folder):
+        return find_layer(folder, name)
 
 
 def is_foreground(name: str) -> bool:

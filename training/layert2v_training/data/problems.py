@@ -5,13 +5,21 @@ MixedRates   clips of a source that would show one motion at several speeds
 BadClips     several, each on a line of its own
 """
 
+import textwrap
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from fractions import Fraction
 from pathlib import Path
 
+from layert2v_media.errors import UnreadableMedia
+
 MISSING = "is missing; name a folder of clips or a .jsonl file"
 """What is wrong with a source that is not there."""
+
+
+def shortened(text: str, most: int = 60) -> str:
+    """Cut a text between words for a message; a word that is too long is left out."""
+    return textwrap.shorten(text, most, placeholder=" ...")
 
 
 class BadClip(ValueError):
@@ -50,12 +58,11 @@ class BadClips(ValueError):
 
 @contextmanager
 def reading(path: Path) -> Iterator[None]:
-    """Turn what the system or the encoding says while a file is read into `BadClip`."""
+    """Turn what the reader of media or the system says while a file is read into `BadClip`."""
     try:
         yield
-    except UnicodeDecodeError as failure:
-        where = f"is not UTF-8 at byte {failure.start}; save it as UTF-8"
-        raise BadClip(path, where) from failure
+    except UnreadableMedia as problem:
+        raise BadClip(problem.path, problem.reason) from problem
     except OSError as failure:
         reason = f"cannot be read ({failure.strerror}); check the name and who may read it"
         raise BadClip(path, reason) from failure

@@ -7,11 +7,13 @@ The text is `clip.yaml`, `clip.json` or `clip.txt`, one layer to a line, back to
 
 A name is a movie or a folder of pictures beside the text (`fox.mov`, `fox/`), or a layer of the
 folder's only EXR sequence. YAML and JSON may say more: `fox: {caption: ..., file: v3/fox.mov,
-layer: ..., matte: fox_matte.mov}`, and `fps: 24`, `full: comp.mov`, `full_caption: ...`.
+layer: ..., matte: fox_matte.mov, premultiplied: true}`, and `fps: 24`, `full: comp.mov`,
+`full_caption: ...`.
 
 Where foregrounds are called as in `named`, `matte[_k]` and `full` beside them are taken unasked.
 """
 
+import re
 from collections.abc import Mapping
 from fractions import Fraction
 from pathlib import Path
@@ -19,12 +21,15 @@ from typing import Any
 
 from pydantic import BaseModel, model_validator
 
-from layert2v_model.media import IMAGE_SUFFIXES, MOVIE_SUFFIXES
+from layert2v_media.kinds import IMAGE_SUFFIXES, MOVIE_SUFFIXES, is_movie, listed, said_of_others
 from layert2v_training.data.clip_files import ClipFiles, LayerFiles
 from layert2v_training.data.footage import Footage
 from layert2v_training.data.named import find_footage, find_matte, is_foreground, number_of
-from layert2v_training.data.problems import BadClip
+from layert2v_training.data.problems import BadClip, reading, shortened
 from layert2v_training.data.texts import read_mapping, validated
+
+_RATE = re.compile(r"\d{1,9}(\.\d{1,9}|/\d{1,9})?")
+_MAX_FPS = 1000
 
 DESCRIPTIONS = ("clip.yaml", "clip.yml", "clip.json", "clip.txt")
 
@@ -36,6 +41,7 @@ class _Layer(BaseModel, extra="forbid"):
     file: str | None = None
     layer: str | None = None
     matte: str | None = None
+    premultiplied: bool = False
 
     @model_validator(mode="before")
     @classmethod
@@ -53,8 +59,17 @@ class _Description(BaseModel, extra="allow"):
 
 
 def find_description(folder: Path) -> Path | None:
-    """Give the text that describes a folder, or None."""
-    return next((folder / name for name in DESCRIPTIONS if (folder / name).is_file()), None)
+    """Give the text that describes a folder, in any case, or None.
+
+    Raises:
+        BadClip: There are two.
+    """
+    with reading(folder):
+        found = [p for p in listed(folder) if p.name.lower() in DESCRIPTIONS and p.is_file()]
+    if len(found) > 1:
+        said = " and ".join(path.name for path in found)
+        raise BadClip(folder, f"holds {said}; keep one of them")
+    return found[0] if found else None
 
 
 def from_folder(description: Path) -> ClipFiles:
@@ -115,18 +130,21 @@ def _named_full(folder: Path, said: str | None, caption: str) -> tuple[str | Non
         return said, caption
     if said is None:
         return beside.name, caption
-    is_file = Path(said).suffix.lower() in MOVIE_SUFFIXES or (folder / said).exists()
+    is_file = is_movie(Path(said)) or (folder / said).exists()
     return (said, caption) if is_file else (beside.name, caption or said)
 
 
 def _rate(where: Path, value: object) -> Fraction:
+    said = str(value)
     try:
-        rate = Fraction(str(value))
-    except (ValueError, ZeroDivisionError):
+        rate = Fraction(said) if _RATE.fullmatch(said) else Fraction(0)
+    except ZeroDivisionError:
         rate = Fraction(0)
-    if rate <= 0:
+    if not 0 < rate <= _MAX_FPS:
         raise BadClip(
-            where, f"fps is {value}; a positive number or fraction is needed (30000/1001)"
+            where,
+            f"fps is {shortened(said)}; a positive number or fraction up to {_MAX_FPS} is needed "
+            f"(30000/1001)",
         )
     return rate
 
@@ -135,7 +153,7 @@ def _layer(where: Path, folder: Path, name: str, said: _Layer) -> LayerFiles:
     caption = (said.caption or "").strip()
     if not caption:
         raise BadClip(where, f"layer {name} has no caption; write one after its name")
-    matte = folder / said.matte if said.matte else None
+    matte = _in(folder, said.matte) if said.matte else None
     if matte is None and is_foreground(name):
         matte = find_matte(folder, name)
     colour = _footage(where, folder, name, said, has_matte=matte is not None)
@@ -146,20 +164,29 @@ def _layer(where: Path, folder: Path, name: str, said: _Layer) -> LayerFiles:
 def _footage(
     where: Path, folder: Path, name: str, said: _Layer, *, has_matte: bool
 ) -> Footage | None:
-    if said.file:
-        return Footage(folder / said.file, said.layer)
-    found = find_footage(folder, name)
-    if found is not None:
-        return Footage(found, said.layer)
+    place = _in(folder, said.file) if said.file else find_footage(folder, name)
+    if place is not None:
+        return Footage(place, said.layer, said.premultiplied)
     if has_matte:
         return None
-    sequences = [path for path in (folder, *sorted(folder.iterdir())) if _is_exr_sequence(path)]
+    sequences = [path for path in (folder, *listed(folder)) if _is_exr_sequence(path)]
     if len(sequences) != 1:
         kinds = ", ".join((*MOVIE_SUFFIXES, *IMAGE_SUFFIXES))
         raise BadClip(where, f"layer {name} has no footage: a movie or a folder {name} ({kinds}), "
-                             f"or one EXR sequence with a layer {name}")  # fmt: skip
+                             f"or one EXR sequence with a layer {name}"
+                             f"{said_of_others(folder, name)}")  # fmt: skip
     return Footage(sequences[0], said.layer or name)
 
 
 def _is_exr_sequence(path: Path) -> bool:
-    return path.is_dir() and any(path.glob("*.exr"))
+    return path.is_dir() and any(inside.suffix.lower() == ".exr" for inside in listed(path))
+
+
+def _in(folder: Path, said: str) -> Path:
+    """Find a file that a text names, as it is written or in another case."""
+    path = folder / said
+    if path.exists() or not path.parent.is_dir():
+        return path
+    wanted = path.name.casefold()
+    alike = [beside for beside in listed(path.parent) if beside.name.casefold() == wanted]
+    return alike[0] if len(alike) == 1 else path

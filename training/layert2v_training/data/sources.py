@@ -14,13 +14,14 @@ from pathlib import Path
 
 import numpy as np
 
+from layert2v_media.kinds import listed
 from layert2v_training.clips import ClipForeground, LayeredClip, Pixels, flatten, straight
 from layert2v_training.data.clip_files import ClipFiles, LayerFiles
 from layert2v_training.data.finding import find_clips
-from layert2v_training.data.fit import choose_frames, cover, frames_needed
+from layert2v_training.data.fit import Timing, choose_frames, cover, frames_needed
 from layert2v_training.data.flat_fill import straight_over_fill
 from layert2v_training.data.footage import Footage, FootageFacts, probe, read, read_matte
-from layert2v_training.data.problems import MISSING, BadClip, BadClips, mixed_rates
+from layert2v_training.data.problems import MISSING, BadClip, BadClips, mixed_rates, reading
 
 _LOGGER = logging.getLogger(__name__)
 _NEXT = "`layert2v-data check` decodes all clips and names the bad, --skip-bad leaves them out"
@@ -53,7 +54,8 @@ class FileClips:
         for clip in self.clips:
             lines.append(repr(clip))
             for footage in clip.footage():
-                files = sorted(footage.path.iterdir()) if footage.path.is_dir() else [footage.path]
+                with reading(footage.path):
+                    files = listed(footage.path) if footage.path.is_dir() else [footage.path]
                 stats = [(file.name, file.stat()) for file in files]
                 lines += [f"{name} {stat.st_size} {stat.st_mtime_ns}" for name, stat in stats]
         return hashlib.sha256("\n".join(lines).encode()).hexdigest()
@@ -159,27 +161,56 @@ def probe_clip(clip: ClipFiles, target: ClipFormat | None = None) -> FootageFact
             if one != other:
                 raise BadClip(footage.path, f"{what} is {one}, but {other} in {first.label}")
     rates = {found.fps for _, found in facts if found.fps}
-    if len(rates) > 1:
+    times = _agreed_times(facts)
+    if len(rates) > 1 and times is None:
         said = " and ".join(f"{float(rate):.5g}" for rate in sorted(rates))
         raise BadClip(clip.path, f"its layers have several frame rates: {said}")
-    fps = next(iter(rates), clip.fps)
+    fps = next((found.fps for _, found in facts if found.times), next(iter(rates), clip.fps))
     if target is not None:
-        _check_length(clip, agreed.num_frames, fps, target)
-    return FootageFacts(agreed.width, agreed.height, agreed.num_frames, fps)
+        _check_length(clip, Timing(agreed.num_frames, fps, times), target)
+    return FootageFacts(agreed.width, agreed.height, agreed.num_frames, fps, times)
 
 
-def _check_length(clip: ClipFiles, found: int, fps: Fraction | None, target: ClipFormat) -> None:
+def _agreed_times(facts: Sequence[tuple[Footage, FootageFacts]]) -> tuple[Fraction, ...] | None:
+    """Give the times of a clip whose rate varies; its movies show each frame at about one time.
+
+    Raises:
+        BadClip: One shows a frame at another time, by over half the mean distance of frames.
+    """
+    varying = next(((footage, found) for footage, found in facts if found.times), None)
+    if varying is None:
+        return None
+    footage, first = varying
+    assert first.times is not None
+    assert first.fps is not None
+    for other, found in facts:
+        if found.fps is None:
+            continue
+        times = found.times or [k / found.fps for k in range(found.num_frames)]
+        for k, (one, two) in enumerate(zip(first.times, times, strict=True)):
+            if abs(one - two) > 1 / first.fps / 2:
+                raise BadClip(
+                    other.path,
+                    f"shows frame {k} at {float(two):.3f} s, but {footage.label} at "
+                    f"{float(one):.3f} s: export all layers with the same times",
+                )
+    return first.times
+
+
+def _check_length(clip: ClipFiles, timing: Timing, target: ClipFormat) -> None:
+    if timing.num_starts(target.num_frames, target.fps) > 0:
+        return
+    found, fps = timing.num_frames, timing.fps
+    at = wanted = ""
     needed = frames_needed(target.num_frames, fps, target.fps)
-    if found < needed:
-        at = wanted = ""
-        if fps and target.fps:
-            at = f" at {float(fps):.5g} fps"
-            wanted = f" for {target.num_frames} at {float(target.fps):.5g} fps"
-        raise BadClip(
-            clip.path,
-            f"is too short: {found} frames{at}, {needed} are needed{wanted}; "
-            f"use longer footage or fewer frames",
-        )
+    if fps and target.fps:
+        at = f" at {float(fps):.5g} fps" + (" on average" if timing.times else "")
+        wanted = f" for {target.num_frames} at {float(target.fps):.5g} fps"
+    raise BadClip(
+        clip.path,
+        f"is too short: {found} frames{at}, {needed} are needed{wanted}; "
+        f"use longer footage or fewer frames",
+    )
 
 
 def read_clip(clip: ClipFiles, target: ClipFormat, seed: tuple[int, ...]) -> LayeredClip:
@@ -190,7 +221,8 @@ def read_clip(clip: ClipFiles, target: ClipFormat, seed: tuple[int, ...]) -> Lay
     """
     facts = probe_clip(clip, target)
     rng = np.random.default_rng(seed)
-    indices = choose_frames(rng, facts.num_frames, target.num_frames, facts.fps, target.fps)
+    timing = Timing(facts.num_frames, facts.fps, facts.times)
+    indices = choose_frames(rng, timing, target.num_frames, target.fps)
     return read_frames(clip, indices, (target.width, target.height))
 
 

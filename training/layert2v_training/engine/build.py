@@ -36,13 +36,13 @@ from layert2v_training.engine.recipe import EngineRecipe
 from layert2v_training.engine.redundancy import REPEATS, without_repeats
 from layert2v_training.engine.report import Outcome, write_report, write_strip
 from layert2v_training.engine.shots import Shot, name_of, read_shots
+from layert2v_training.engine.sidecars import read_sidecar
 from layert2v_training.engine.stages import (
     check_stages,
     load_captioner,
     load_matter,
     load_painter,
 )
-from layert2v_training.engine.templates import sidecar
 from layert2v_training.engine.writing import write_clip
 
 
@@ -169,7 +169,7 @@ def _outcomes(shot: Shot, video: Path, out: Path, recipe: EngineRecipe) -> list[
 def _digest(video: Path, recipe: EngineRecipe) -> str:
     """Tell a video, its names and a recipe from others."""
     stat = video.stat()
-    names = sidecar(video).read_text() if sidecar(video).is_file() else ""
+    names = repr(read_sidecar(video))
     judged_later = replace(recipe, most_similar=None)
     facts = repr((str(video.resolve()), stat.st_size, stat.st_mtime_ns, names, judged_later))
     return hashlib.sha256(facts.encode()).hexdigest()[:12]
@@ -233,7 +233,8 @@ def _work(shot: Shot, video: Path, out: Path, recipe: EngineRecipe) -> list[Outc
             reasons = tuple(reasons_against(made.figures, recipe))
             write_strip(out / "pictures" / f"{made.name}.jpg", made.clip)
             if not reasons:
-                write_clip(out / "clips" / made.name, made.clip, shot.fps)
+                clip = replace(made.clip, full_caption=read_sidecar(video).caption)
+                write_clip(out / "clips" / made.name, clip, shot.fps)
             telling = captioner.telling(captions)
             of = name_of(video) if telling.of_video else ""
             outcomes.append(Outcome(made.name, reasons, captions, made.figures, telling.text, of))

@@ -3,10 +3,11 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from layert2v_model.media import MOVIE_SUFFIXES
-from layert2v_training.data.footage import Footage, probe
-from layert2v_training.data.problems import BadClip
-from layert2v_training.engine.shots import decode
+from layert2v_media.errors import UnreadableMedia
+from layert2v_media.kinds import MOVIE_SUFFIXES, is_junk, is_movie, walk_movies
+from layert2v_media.movies import stream_shown
+from layert2v_training.data.problems import BadClip, reading
+from layert2v_training.engine.sidecars import read_sidecar
 
 
 def find_videos(places: Sequence[Path]) -> list[Path]:
@@ -30,14 +31,20 @@ def reason_against(video: Path) -> str | None:
     Decoding finds what no header tells, for little: vtest.avi takes .2 s, and 7 minutes to build.
     """
     try:
-        probe(Footage(video))
-        for _ in decode(video):
-            pass
-    except BadClip as problem:
+        read_sidecar(video)
+        for number, pixels in enumerate(stream_shown(video)):
+            if number == 0:
+                pixels()  # says what is wrong with the colours
+    except UnreadableMedia as problem:
         return problem.reason
+    except BadClip as problem:
+        return f"has {problem.path.name} beside it, which {problem.reason}"
     return None
 
 
 def _movies_in(place: Path) -> list[Path]:
-    paths = sorted(place.rglob("*")) if place.is_dir() else [place]
-    return [path for path in paths if path.suffix.lower() in MOVIE_SUFFIXES and path.is_file()]
+    """Find movies, also behind links; not what systems leave beside them, such as `._a.mp4`."""
+    if place.is_dir():
+        with reading(place):
+            return list(walk_movies(place))
+    return [place] if is_movie(place) and place.is_file() and not is_junk(place) else []

@@ -4,18 +4,20 @@ Shape letters: T frames, H, W, C channels. Frames are uint8 sRGB.
 """
 
 import hashlib
-from collections.abc import Iterator
+import itertools
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
-from typing import Any
 
-import av
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from layert2v_training.data.problems import BadClip
+from layert2v_media.movie_index import MovieIndex, index_of
+from layert2v_media.movies import stream_shown
+from layert2v_media.transfer import Pixels
+from layert2v_training.data.problems import reading
 
 Codes = NDArray[np.uint8]
 
@@ -71,39 +73,36 @@ def read_shots(path: Path, fps: Fraction, height: int, most_frames: int) -> Iter
 
 
 def _chosen(path: Path, fps: Fraction, height: int) -> Iterator[tuple[Codes, Fraction]]:
-    """Give frames at `fps` or the movie's own rate, whichever is lower, and that rate."""
-    due = Fraction(0)
-    for index, (frame, rate) in enumerate(decode(path)):
-        if Fraction(index) / rate >= due:
-            chosen = min(fps, rate)
-            due += 1 / chosen
-            yield _reduced(frame, height), chosen
+    """Give the frames nearest to the instants of `fps`, or of the movie's own rate if lower.
 
-
-def decode(path: Path) -> Iterator[tuple[av.VideoFrame, Fraction]]:
-    """Give every frame of a movie, and its rate.
-
-    Raises:
-        BadClip: It cannot be decoded, or a frame is damaged: damage looks like cuts.
+    Time stamps say when a frame is shown. The own rate of a movie whose rate varies is that of its
+    fastest stretch. With each frame comes the rate.
     """
-    try:
-        with av.open(str(path)) as container:
-            if not container.streams.video:
-                raise BadClip(path, "has no video stream")
-            stream = container.streams.video[0]
-            rate = stream.average_rate or Fraction(25)
-            for number, frame in enumerate(container.decode(stream)):
-                if frame.is_corrupt:
-                    raise BadClip(path, f"frame {number} is damaged; export it again")
-                yield frame, rate
-    except (av.error.FFmpegError, OSError) as failure:
-        raise BadClip(path, f"cannot be decoded ({failure.strerror})") from failure
+    with reading(path):
+        index = index_of(path)
+        rate = min(fps, _own_rate(index) or fps)
+        due, before, shown_at = Fraction(0), None, Fraction(0)
+        for time, frame in zip(index.times, stream_shown(path), strict=True):
+            while before is not None and due - shown_at < time - due:
+                yield _reduced(before, height), rate
+                due += 1 / rate
+            before, shown_at = frame, time
+        while before is not None and due <= shown_at:
+            yield _reduced(before, height), rate
+            due += 1 / rate
 
 
-def _reduced(frame: Any, height: int) -> Codes:
-    width = round(frame.width * height / frame.height / 2) * 2
-    rgb = frame.to_ndarray(format="rgb24")
-    return np.asarray(cv2.resize(rgb, (width, height), interpolation=cv2.INTER_AREA), np.uint8)
+def _own_rate(index: MovieIndex) -> Fraction | None:
+    if not index.is_variable:
+        return index.fps
+    return 1 / min(after - before for before, after in itertools.pairwise(index.times))
+
+
+def _reduced(frame: Callable[[], Pixels], height: int) -> Codes:
+    rgb_HWC = frame()[..., :3]
+    width = round(rgb_HWC.shape[1] * height / rgb_HWC.shape[0] / 2) * 2
+    small = cv2.resize(rgb_HWC, (width, height), interpolation=cv2.INTER_AREA)
+    return (np.asarray(small) * 255 + 0.5).astype(np.uint8)
 
 
 def _histogram(frame_HWC: Codes) -> NDArray[np.float32]:

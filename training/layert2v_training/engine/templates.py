@@ -1,14 +1,15 @@
 """Captions without a model: words for size and motion around names that a text file gives.
 
-Beside `street.avi` may lie `street.txt` with `background: a street` and `subject: a pedestrian`.
+Beside `street.avi` may lie `street.txt` with `background: a street` and `subject: a pedestrian`,
+or with one plain caption of the whole video.
 """
 
 from collections.abc import Sequence
 from pathlib import Path
 
-from layert2v_training.data.texts import read_mapping
 from layert2v_training.engine.redundancy import Telling
 from layert2v_training.engine.shots import Codes
+from layert2v_training.engine.sidecars import read_sidecar
 from layert2v_training.engine.subjects import Box
 
 _SMALL, _MOVED = 0.25, 0.08
@@ -16,20 +17,14 @@ _SMALL, _MOVED = 0.25, 0.08
 must cross to be said to move."""
 
 
-def sidecar(video: Path) -> Path:
-    """Give the text that may lie beside a video."""
-    return video.with_suffix(".txt")
-
-
 class TemplateCaptioner:
     """Fills templates."""
 
     def __init__(self, video: Path) -> None:
-        text = sidecar(video)
-        read = read_mapping(text) if text.is_file() else {}
-        named = {name: str(read.get(name) or "") for name in ("background", "subject")}
-        self._background, self._subject = named["background"], named["subject"]
-        self._names = ". ".join(name for name in named.values() if name)
+        said = read_sidecar(video)
+        self._background, self._subject = said.background, said.subject
+        names = (said.background, said.subject, said.caption)
+        self._names = ". ".join(name for name in names if name)
 
     def telling(self, captions: Sequence[str]) -> Telling:
         """Give the names alone: what templates say of motion and light is the same everywhere."""

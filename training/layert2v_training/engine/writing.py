@@ -25,6 +25,8 @@ def write_clip(folder: Path, clip: LayeredClip, fps: Fraction) -> None:
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir(parents=True)
     described: dict[str, object] = {"full": "full.mkv", "background": clip.background_caption}
+    if clip.full_caption:
+        described["full_caption"] = clip.full_caption
     _write_movie(partial / "full.mkv", clip.full_THWC, fps)
     _write_movie(partial / "background.mkv", clip.background_THWC, fps)
     for number, layer in enumerate(clip.foregrounds, start=1):

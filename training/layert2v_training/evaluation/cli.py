@@ -86,8 +86,8 @@ def main_command(
     ] = "auto",
 ) -> None:
     """Measure layered video beside baselines."""
+    from layert2v_media.errors import UnreadableMedia
     from layert2v_model.errors import DamagedModel, InvalidLayers, InvalidShot, NotFinite
-    from layert2v_model.media import UnreadableMedia
     from layert2v_training.assets import AssetsUnavailable
     from layert2v_training.evaluation.beside import read_beside
     from layert2v_training.evaluation.conditioning import read_subset

@@ -3,8 +3,9 @@
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
+from layert2v_media.errors import UnreadableMedia
+from layert2v_media.kinds import layer_names
 from layert2v_model.errors import InvalidLayers
-from layert2v_model.media import UnreadableMedia
 from layert2v_model.shot_folder import colour_forms, layer_paths, read_layers, stack_of
 from layert2v_model.stack import Stack
 from layert2v_training.evaluation.evaluating import Shot
@@ -43,7 +44,7 @@ def shape_of(folder: Path) -> tuple[int, int, int]:
 
 
 def _holds_layers(folder: Path) -> bool:
-    return any(path.stem.split("_")[0] in _LAYERS for path in folder.iterdir())
+    return any(name.split("_")[0] in _LAYERS for name in layer_names(folder))
 
 
 def read_shots(
@@ -83,7 +84,7 @@ def read_shots(
 def _missing(folder: Path) -> str:
     try:
         layer_paths(folder)
-    except InvalidLayers as problem:
+    except (InvalidLayers, UnreadableMedia) as problem:
         return f"shot {folder.name}: {problem}"
     return ""
 

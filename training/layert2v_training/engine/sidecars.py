@@ -1,0 +1,68 @@
+"""The text beside a video: names of what it shows, or one plain caption.
+
+As other trainers have it, a caption is `street.txt` beside `street.mp4`, or a line
+`{"file_name": "street.mp4", "text": "a street"}` in `metadata.jsonl` of the same folder.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from layert2v_training.data.encodings import decoded, read_list, read_text
+from layert2v_training.data.problems import BadClip
+from layert2v_training.data.texts import parse_json, read_mapping
+
+_NAMES = ("background", "subject")
+_LIST = "metadata.jsonl"
+
+
+@dataclass(frozen=True)
+class Sidecar:
+    """What a text says; empty where it says nothing."""
+
+    background: str = ""
+    subject: str = ""
+    caption: str = ""
+    """Of the whole video, as other trainers write it: a text without names."""
+
+
+def sidecar(video: Path) -> Path:
+    """Give the text that may lie beside a video."""
+    return video.with_suffix(".txt")
+
+
+def read_sidecar(video: Path) -> Sidecar:
+    """Read what lies beside a video: lines `background: ...`, `subject: ...`, or a caption.
+
+    Raises:
+        BadClip: It is no UTF-8, no JSON, or says something twice.
+    """
+    path = sidecar(video)
+    if not path.is_file():
+        return Sidecar(caption=_listed(video))
+    text = read_text(path)
+    names = [line.partition(":")[0].strip() for line in text.splitlines() if ":" in line]
+    if not any(name in _NAMES for name in names):
+        return Sidecar(caption=" ".join(text.split()))
+    read = read_mapping(path)
+    return Sidecar(str(read.get("background") or ""), str(read.get("subject") or ""))
+
+
+def _listed(video: Path) -> str:
+    """Find a video's caption in `metadata.jsonl` beside it, Hugging Face's form."""
+    path = video.with_name(_LIST)
+    if not path.is_file():
+        return ""
+    found = []
+    for number, line in enumerate(read_list(path).splitlines(), start=1):
+        where = path.with_name(f"{_LIST}:{number}")
+        try:
+            read = parse_json(decoded(where, line)) if line.strip() else {}
+        except (ValueError, RecursionError) as failure:
+            if isinstance(failure, BadClip):
+                raise
+            raise BadClip(where, f"is not JSON: {failure}; correct the line") from failure
+        if isinstance(read, dict) and read.get("file_name") == video.name:
+            found.append(str(read.get("text") or ""))
+    if len(found) > 1:
+        raise BadClip(path, f"names {video.name} {len(found)} times; keep one line")
+    return found[0] if found else ""
