@@ -277,7 +277,7 @@ def build(
     from layert2v_training.assets import AssetsUnavailable
     from layert2v_training.data.problems import BadClip, BadClips
     from layert2v_training.engine.build import build_clips
-    from layert2v_training.engine.stages import StageUnavailable
+    from layert2v_training.engine.protocols import StageUnavailable
     from layert2v_training.overrides import InvalidRecipe
 
     cv2.setNumThreads(1)

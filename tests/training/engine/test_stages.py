@@ -3,9 +3,9 @@ from pathlib import Path
 import pytest
 
 from layert2v_training.engine import stages
+from layert2v_training.engine.protocols import StageUnavailable
 from layert2v_training.engine.recipe import Captioner, EngineRecipe, Matter, Plates
 from layert2v_training.engine.stages import (
-    StageUnavailable,
     check_stages,
     load_captioner,
     load_matter,

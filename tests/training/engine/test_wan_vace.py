@@ -11,8 +11,9 @@ from diffusers import (
 )
 from transformers import AutoTokenizer, UMT5EncoderModel
 
+from layert2v_training.engine.protocols import StageUnavailable
 from layert2v_training.engine.recipe import EngineRecipe, Plates
-from layert2v_training.engine.stages import StageUnavailable, load_painter
+from layert2v_training.engine.stages import load_painter
 from layert2v_training.engine.wan_vace import WanVacePlates
 from support.released_files import write_diffusers_wan_folder
 

@@ -1,15 +1,15 @@
 """The stages that a recipe chooses between, and how the chosen one is loaded."""
 
-from collections.abc import Sequence
 from functools import lru_cache
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Protocol
 
-import numpy as np
-from numpy.typing import NDArray
-
-from layert2v_training.clips import Pixels
+from layert2v_training.engine.protocols import (
+    ClipCaptioner,
+    PlatePainter,
+    StageUnavailable,
+    SubjectMatter,
+)
 from layert2v_training.engine.recipe import (
     ADAPTERS,
     BOX_PROMPTED,
@@ -18,9 +18,6 @@ from layert2v_training.engine.recipe import (
     Matter,
     Plates,
 )
-from layert2v_training.engine.redundancy import Telling
-from layert2v_training.engine.shots import Codes
-from layert2v_training.engine.subjects import Box
 
 _INSTALL = {
     "torchvision": "pip install torchvision",
@@ -36,37 +33,6 @@ _PACKAGES = {
 }
 """What an adapter needs beyond this project's own packages."""
 _WEIGHT_SUFFIXES = (".safetensors", ".bin", ".pt", ".pth")
-
-
-class StageUnavailable(RuntimeError):
-    """Raised when a stage's package or weights are not there; says what to give."""
-
-
-class SubjectMatter(Protocol):
-    """Cuts a subject out of a shot."""
-
-    def mattes(self, frames_THWC: Codes, boxes: list[Box | None]) -> Pixels:
-        """Give alpha (T, H, W) in [0, 1] of the subject in a box per frame; 0 without a box."""
-
-
-class PlatePainter(Protocol):
-    """Removes subjects from a clip."""
-
-    def plates(self, frames_THWC: Codes, covered_THW: NDArray[np.bool_], words: str) -> Codes:
-        """Paint what is covered: a plate per frame (T, H, W, 3) that shows `words`."""
-
-
-class ClipCaptioner(Protocol):
-    """Writes what a picture shows."""
-
-    def background(self, plate_HWC: Codes) -> str:
-        """Caption a clean plate."""
-
-    def subject(self, frames_THWC: Codes, boxes: list[Box | None]) -> str:
-        """Caption what is in the boxes, and how it moves."""
-
-    def telling(self, captions: Sequence[str]) -> Telling:
-        """Give what of a clip's captions tells it from others."""
 
 
 def check_stages(recipe: EngineRecipe) -> None:
