@@ -1,13 +1,13 @@
 # The front door for people: every target sets up what it needs on a fresh Debian 12 with Python 3.11.
 PYTHON ?= python3.11
-JOBS ?= 2
+JOBS ?= 3
 VENV := .venv
 RUN := $(VENV)/bin
 DEBIAN := libx11-6 libxi6 libxkbcommon0 libsm6 libice6 libgl1 libxxf86vm1 libxfixes3 libxrender1
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export HF_HUB_OFFLINE := 1
 
-.PHONY: help demo test test-rest test-training check fresh addon proto verify bench train-tiny train-tiny-debug test-bpy fuzz-media clean
+.PHONY: help demo test test-rest test-training check window fresh addon proto verify bench train-tiny train-tiny-debug test-bpy fuzz-media clean
 
 help:  ## Print this menu
 	@grep -hE '^[a-z-]+:.*##' Makefile | sed -E 's/:.*## /\t/' | expand -t 20
@@ -19,10 +19,11 @@ demo: $(VENV)/installed  ## Generate, import, render and regenerate one shot in 
 	  $(if $(FOREGROUND_2),--foreground-2 "$(FOREGROUND_2)") \
 	  $(if $(REPLACEMENT),--replacement "$(REPLACEMENT)") $(if $(SEED),--seed $(SEED))
 
-# Two parts at a time, the longest first: on two cores in half the time, on one core in the same. Each
-# part is printed once it has ended, and a part that fails stops no other.
+# Three parts at a time, the longest first: they wait for processes now and then, and on two cores the
+# third fills that; fewer by JOBS=1. Each part is printed once it has ended, and a part that fails
+# stops no other.
 test: $(VENV)/installed .venv-bpy-5.0/installed  ## Run every check and test (what CI runs)
-	@echo "four parts, two at a time; each is printed when it has ended, after some minutes"
+	@echo "four parts, $(JOBS) at a time; each is printed when it has ended, after some minutes"
 	@$(MAKE) --no-print-directory -j$(JOBS) -k --output-sync=target test-rest test-training test-bpy check
 
 test-rest: $(VENV)/installed  ## Run the tests of everything but training and Blender
@@ -42,6 +43,9 @@ check: $(VENV)/installed  ## Lint, format, types, import contracts, wire
 # Each bpy in a process of its own, as users have it: never beside PyTorch and its libraries.
 test-bpy: .venv-bpy-5.0/installed  ## Run the add-on's tests in two versions of Blender
 	$(RUN)/python tests/addon/run_matrix.py $(RUN)/python .venv-bpy-5.0/bin/python
+
+window: $(VENV)/installed  ## Walk through the add-on in a real window of the newest Blender (as root; 2 GB of disk)
+	PYTHON=$(CURDIR)/$(RUN)/python tools/window.sh
 
 fresh:  ## Run the README's two commands on a minimal Debian 12 made for it (as root; 8 GB of disk)
 	tools/fresh.sh

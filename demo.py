@@ -79,7 +79,7 @@ def fill_shot(arguments: argparse.Namespace) -> None:
     shot.prompt, shot.background = arguments.prompt, arguments.background
     for prompt in (arguments.foreground_1, arguments.foreground_2):
         bpy.ops.layert2v.foreground_add(prompt=prompt)
-    shot.is_seed_random, shot.seed = False, arguments.seed
+    shot.is_seed_random, shot.seed = False, str(arguments.seed)
     bpy.ops.layert2v.match_scene(with_range=True)
     bpy.ops.layert2v.set_view_transform()
 

@@ -18,7 +18,16 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from layert2v_client import ArtifactFormat, Client, Job, JobState, LayerRole, LayerSpec, Shot
+from layert2v_client import (
+    ArtifactFormat,
+    Client,
+    Job,
+    JobEvent,
+    JobState,
+    LayerRole,
+    LayerSpec,
+    Shot,
+)
 
 BACKEND = (sys.executable, "-m", "layert2v_backend", "serve")
 ANNOUNCED = "serving layert2v.v1 on "
@@ -97,9 +106,18 @@ async def take_one(
     )
     async with Client.connect(address) as client:
         job = await client.create_job(shot, request_id=str(uuid.uuid4()))
-        async for _ in client.watch_job(job.name):
-            pass
+        async for event in client.watch_job(job.name):
+            _say(event)
         return await _fetch(client, await client.get_job(job.name), out)
+
+
+def _say(event: JobEvent) -> None:
+    if event.state:
+        print(f"the shot is {event.state}", file=sys.stderr, flush=True)
+    elif event.progress:
+        progress = event.progress
+        step = f", step {progress.step} of {progress.num_steps}" if progress.num_steps else ""
+        print(f"{progress.stage}{step}", file=sys.stderr, flush=True)
 
 
 async def _fetch(client: Client, job: Job, out: Path) -> list[Path]:
@@ -129,6 +147,7 @@ def main() -> None:
     prompts = (arguments.background, arguments.foreground)
     try:
         model_id = json.loads((arguments.model / "layert2v.json").read_text())["id"]
+        print("starting the backend, which loads the model", file=sys.stderr, flush=True)
         with backend(arguments.model, arguments.out) as address:
             take = take_one(
                 address, model_id, arguments.out, prompts, arguments.seed, arguments.steps

@@ -14,6 +14,7 @@ from typing import Annotated, Any, NoReturn
 import structlog
 import typer
 from pydantic import ValidationError
+from pydantic_settings import SettingsError
 
 from layert2v.v1 import LOOPBACK_ADDRESS
 from layert2v_backend.admission import default_size, estimate_shot
@@ -229,12 +230,27 @@ def estimate(
 
 
 def _settings(given: dict[str, Any]) -> Settings:
+    said = {name: value for name, value in given.items() if value is not None}
     try:
-        return Settings(**{name: value for name, value in given.items() if value is not None})
+        return Settings(**said)
     except ValidationError as failure:
         first = failure.errors()[0]
-        name = "--" + ".".join(map(str, first["loc"])).replace("_", "-")
+        field = str(first["loc"][0])
+        parts = ".".join(map(str, first["loc"]))
+        name = f"--{parts.replace('_', '-')}" if field in said else _variable_of(field)
         _refuse(f"{name} {first['input']}: {first['msg']}")
+    except SettingsError as failure:
+        # Its sentence names the field only: a list in the environment is not JSON.
+        unreadable = [
+            _variable_of(name) for name in Settings.model_fields if f'"{name}"' in str(failure)
+        ]
+        _refuse(f'{" or ".join(unreadable) or failure}: write the list as JSON, such as ["models"]')
+
+
+def _variable_of(field: str) -> str:
+    """Name the environment variable of a field; on POSIX it may be written in other cases."""
+    wanted = f"{Settings.model_config['env_prefix']}{field}".upper()
+    return next((name for name in os.environ if name.upper() == wanted), wanted)
 
 
 def _refuse(message: str) -> NoReturn:

@@ -1,14 +1,13 @@
 """The journal's file: opened for one process, brought up to date, and never lost by being moved."""
 
-import itertools
 import sqlite3
-import time
 from pathlib import Path
 
 import structlog
 
 from layert2v_backend.errors import CannotServe
-from layert2v_backend.faults import damaged_journal, fault_of_sqlite
+from layert2v_backend.faults import damaged_journal, fault_of, fault_of_sqlite
+from layert2v_backend.journal_log import keep_foreign_log, mark_opening
 from layert2v_backend.journal_rows import MIGRATIONS
 
 _LOCK_WAIT_S = 1.0
@@ -24,7 +23,7 @@ def open_journal(path: Path) -> sqlite3.Connection:
         CannotServe: Another backend has it, it is damaged, or written by a newer version; or the
             disk refuses it.
     """
-    _keep_orphans(path)
+    keep_foreign_log(path)
     try:
         database = sqlite3.connect(
             path, timeout=_LOCK_WAIT_S, isolation_level=None, check_same_thread=False
@@ -46,38 +45,27 @@ def _prepare(database: sqlite3.Connection, path: Path) -> None:
     database.execute("PRAGMA journal_mode = WAL")
     database.execute("PRAGMA synchronous = FULL")
     database.execute("PRAGMA foreign_keys = ON")
-    _migrate(database, path)
+    version = _claim(database, path)
+    _mark(database, path)
+    for number, script in enumerate(MIGRATIONS[version:], start=version + 1):
+        database.executescript(f"BEGIN; {script} PRAGMA user_version = {number}; COMMIT;")
 
 
-def _keep_orphans(path: Path) -> None:
-    """Put the log of a journal that was moved away aside: SQLite would delete it.
-
-    It holds the latest jobs of that journal, so a restored journal needs it.
-
-    Raises:
-        CannotServe: It cannot be renamed.
-    """
-    orphan = path.with_name(f"{path.name}-wal")
-    if path.exists() or not orphan.exists():
-        return
-    kept = _unused(path.with_name(f"{path.name}-wal.{time.strftime('%Y-%m-%d-%H%M%S')}"))
+def _mark(database: sqlite3.Connection, path: Path) -> None:
+    """Give the journal its new id; on a disk that refuses it, a journal can still be read."""
     try:
-        orphan.rename(kept)
+        mark_opening(database, path)
     except OSError as failure:
-        raise CannotServe(
-            f"{orphan} belongs to a journal that is gone and cannot be moved ({failure}): move it "
-            f"to where that journal is"
-        ) from failure
-    log.warning("journal_log_kept", file=str(kept), why="its journal was moved away")
+        log.warning("journal_not_marked", why=fault_of(failure).message)
+    except sqlite3.OperationalError as failure:
+        fault = fault_of_sqlite(failure, path)
+        if fault is None:
+            raise
+        log.warning("journal_not_marked", why=fault.message)
 
 
-def _unused(path: Path) -> Path:
-    """Add a number to a name that is taken."""
-    numbered = (path.with_name(f"{path.name}-{number}") for number in itertools.count(2))
-    return next(found for found in itertools.chain([path], numbered) if not found.exists())
-
-
-def _migrate(database: sqlite3.Connection, path: Path) -> None:
+def _claim(database: sqlite3.Connection, path: Path) -> int:
+    """Lock the journal for this process and give its version."""
     (version,) = database.execute("PRAGMA user_version").fetchone()
     if version > len(MIGRATIONS):
         raise CannotServe(
@@ -86,8 +74,7 @@ def _migrate(database: sqlite3.Connection, path: Path) -> None:
         )
     database.execute("BEGIN EXCLUSIVE")
     database.execute("COMMIT")
-    for number, script in enumerate(MIGRATIONS[version:], start=version + 1):
-        database.executescript(f"BEGIN; {script} PRAGMA user_version = {number}; COMMIT;")
+    return int(version)
 
 
 def _opening_failure(path: Path, failure: sqlite3.DatabaseError) -> str:

@@ -19,10 +19,10 @@ from layert2v_backend.journal_files import open_journal
 from layert2v_backend.journal_rows import (
     ARTIFACT_COLUMNS,
     JOB_COLUMNS,
-    UNREADABLE_ENTRY,
     artifact_of,
     event_of,
     job_of,
+    unreadable_event,
 )
 from layert2v_backend.pairing import Pair
 
@@ -194,7 +194,7 @@ def _event(row: Sequence[Any]) -> JobEvent:
         return event_of(*row)
     except ValueError as failure:
         log.error("event_unreadable", sequence=sequence, why=str(failure))
-        return JobEvent(sequence, attempt, time, UNREADABLE_ENTRY)
+        return unreadable_event(sequence, attempt, time)
 
 
 def _artifact(job_id: str, row: Sequence[Any]) -> Artifact:

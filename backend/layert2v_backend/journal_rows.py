@@ -1,7 +1,8 @@
 """How the journal's rows are laid out: tables, columns, and rows to records and back."""
 
 from collections.abc import Sequence
-from typing import Any
+from dataclasses import fields, is_dataclass
+from typing import Any, TypeVar
 
 from layert2v_backend.jobs import (
     Artifact,
@@ -18,6 +19,8 @@ from layert2v_backend.jobs import (
     to_json,
 )
 from layert2v_words import UnknownWords
+
+Value = TypeVar("Value")
 
 MIGRATIONS = (
     """
@@ -87,10 +90,41 @@ UNREADABLE_ENTRY = "This entry of the job's history is damaged."
 ARTIFACT_COLUMNS = "path, kind, format, layer_index, frame_index, size_bytes, sha256, checksums"
 
 
+_LATEST_TIME = 253402300799
+"""Unix seconds of the last second of the year 9999, where the wire's timestamps end."""
+_LONG = frozenset({"seed", "last_sequence", "sequence", "size_bytes"})
+"""Whole numbers of 64 bits on the wire; all others have 32."""
+
+
+def _checked(value: Value, name: str = "") -> Value:
+    """Give a value whose numbers fit the wire.
+
+    Raises:
+        ValueError: One does not, so the row is damaged.
+    """
+    if isinstance(value, int) and not isinstance(value, bool):
+        limit = 2 ** (63 if name in _LONG else 31)
+        if not -limit <= value < limit:
+            raise ValueError(f"{name} is {str(value)[:20]}, beyond {limit}")
+    elif isinstance(value, float) and name.endswith("time") and not 0 <= value <= _LATEST_TIME:
+        raise ValueError(f"{name} is {value:g}, which no calendar holds")
+    elif is_dataclass(value):
+        for field in fields(value):
+            _checked(getattr(value, field.name), field.name)
+    elif isinstance(value, tuple):
+        for each in value:
+            _checked(each, name)
+    return value
+
+
 def job_of(row: Sequence[Any]) -> Job:
-    """Read a row of `JOB_COLUMNS`."""
+    """Read a row of `JOB_COLUMNS`.
+
+    Raises:
+        ValueError: It is damaged.
+    """
     job_id, shot, state, attempt, sequence, created, updated, error, report, seconds, words = row
-    return Job(
+    job = Job(
         id=job_id,
         shot=from_json(Shot, shot),
         state=JobState(state),
@@ -103,6 +137,7 @@ def job_of(row: Sequence[Any]) -> Job:
         seconds=from_json(dict, seconds),
         unknown_words=from_json(tuple[UnknownWords, ...], words),
     )
+    return _checked(job)
 
 
 def event_body(what: JobState | JobProgress | str) -> tuple[str, str]:
@@ -121,7 +156,15 @@ def event_of(sequence: int, attempt: int, time: float, kind: str, body: str) -> 
         what = JobState(body)
     elif kind == "progress":
         what = from_json(JobProgress, body)
-    return JobEvent(sequence, attempt, time, what)
+    return _checked(JobEvent(sequence, attempt, time, what))
+
+
+def unreadable_event(sequence: int, attempt: int, time: float) -> JobEvent:
+    """Stand for an event whose row is damaged; what does not fit the wire becomes zero."""
+    try:
+        return _checked(JobEvent(sequence, attempt, time, UNREADABLE_ENTRY))
+    except ValueError:
+        return JobEvent(sequence, 0, 0.0, UNREADABLE_ENTRY)
 
 
 def artifact_row(artifact: Artifact) -> tuple[Any, ...]:
@@ -141,4 +184,4 @@ def artifact_row(artifact: Artifact) -> tuple[Any, ...]:
 def artifact_of(row: Sequence[Any]) -> Artifact:
     """Read a row of `ARTIFACT_COLUMNS`."""
     path, kind, form, *numbers_and_sums = row
-    return Artifact(path, ArtifactKind(kind), ArtifactFormat(form), *numbers_and_sums)
+    return _checked(Artifact(path, ArtifactKind(kind), ArtifactFormat(form), *numbers_and_sums))

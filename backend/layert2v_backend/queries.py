@@ -9,6 +9,7 @@ from typing import ParamSpec, TypeVar
 from layert2v_backend.errors import Draining, InvalidRequest, UnknownArtifact, shown
 from layert2v_backend.jobs import Artifact, Job, JobEvent, JobState
 from layert2v_backend.journal import Journal
+from layert2v_backend.journal_rows import UNREADABLE_ENTRY
 from layert2v_backend.promises import Promises
 from layert2v_backend.settings import Settings
 from layert2v_backend.watching import READ_AT_ONCE, Watched
@@ -125,6 +126,13 @@ class Queries:
                     after = event.sequence
                     if isinstance(event.what, JobState) and event.what.is_terminal:
                         return
+                    if event.what == UNREADABLE_ENTRY and await self._ended_at(job_id, after):
+                        return
                 if not events:
                     self._check_draining()
                     await feed.news(after, deadline - time.monotonic())
+
+    async def _ended_at(self, job_id: str, sequence: int) -> bool:
+        """Whether a job is over with this event, which no longer says so itself."""
+        job = await self.get(job_id)
+        return job.state.is_terminal and sequence >= job.last_sequence

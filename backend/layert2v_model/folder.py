@@ -19,7 +19,9 @@ from safetensors import SafetensorError
 
 from layert2v_model.alpha_vae import PROJECT_IN_FILE, ProjectIn, load_project_in
 from layert2v_model.errors import DamagedModel, reason_of
+from layert2v_model.file_heads import in_short
 from layert2v_model.transformer import LayerT2VTransformer3DModel
+from layert2v_model.weight_checks import is_finite
 
 CARD_FILE = "layert2v.json"
 """What the model is and can do; the only file the front door reads."""
@@ -83,7 +85,9 @@ def read_vae(folder: Path, name: str) -> AutoencoderKLWan:
 def read_project_in(folder: Path) -> ProjectIn:
     """Read `alpha_vae/project_in.safetensors`."""
     place = folder / "alpha_vae"
-    return _guarded(place / PROJECT_IN_FILE, lambda: load_project_in(place))
+    project_in = _guarded(place / PROJECT_IN_FILE, lambda: load_project_in(place))
+    _check_finite(place / PROJECT_IN_FILE, project_in)
+    return project_in
 
 
 def read_scheduler(folder: Path) -> FlowMatchEulerDiscreteScheduler:
@@ -152,6 +156,7 @@ def _read_text_encoder(place: Path) -> Any:
     )
     # Sentence encoders ship heads that token states do not need: only missing tensors matter.
     _check_loading(place, {"missing_keys": info["missing_keys"]})
+    _check_finite(place, encoder)
     return encoder.eval().requires_grad_(False)
 
 
@@ -165,6 +170,7 @@ def _read_weights(kind: Any, place: Path, dtype: torch.dtype) -> Any:
             output_loading_info=True,
         )
         _check_loading(place, info)
+        _check_finite(place, model)
         return model.eval().requires_grad_(False)
 
     return _guarded(place, read)
@@ -178,6 +184,12 @@ def _check_loading(place: Path, info: dict[str, Any]) -> None:
             raise _damaged(place, reason)
 
 
+def _check_finite(place: Path, model: torch.nn.Module) -> None:
+    for name, value in model.state_dict().items():
+        if not is_finite(value):
+            raise _damaged(place, f"{name} holds NaN or infinity")
+
+
 def _guarded(place: Path, read: Callable[[], Any]) -> Any:
     try:
         return read()
@@ -188,7 +200,7 @@ def _guarded(place: Path, read: Callable[[], Any]) -> Any:
 
 
 def _damaged(place: Path, reason: object) -> DamagedModel:
-    words = " ".join(reason_of(reason, place).split())[:300]
+    words = in_short(reason_of(reason, place))
     return DamagedModel(
         f"the model is damaged at {place} ({words}); install or export the model again"
     )

@@ -71,6 +71,8 @@ def main_command(
         _check_out(out, wan, trained)
         typer.echo("reading", err=True)
         released = read_released(wan, trained, use_ema=ema)
+        for note in released.notes:
+            typer.echo(f"note: {note}", err=True)
         _check_trained_at(released, width, height, num_frames)
         typer.echo(f"merging {len(released.adapter.factors)} linear maps, writing {out}", err=True)
         card = _card(out.resolve().name, (width, height), num_frames, fps)

@@ -16,7 +16,7 @@ from layert2v_model.alpha_vae import ProjectIn, low_rank_change
 from layert2v_model.errors import InvalidFixture
 from layert2v_model.released_names import project_in_names, transformer_names, vae_names
 from layert2v_model.transformer import LayerT2VTransformer3DModel
-from layert2v_model.weight_files import names_in_short
+from layert2v_model.weight_checks import names_in_short
 
 Module = TypeVar("Module", bound=nn.Module)
 Value = TypeVar("Value")

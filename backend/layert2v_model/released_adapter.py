@@ -12,23 +12,21 @@ from typing import Any
 from torch import Tensor
 
 from layert2v_model.errors import InvalidCheckpoint
-from layert2v_model.weight_files import (
-    check_names,
-    is_state_dict,
-    read_json,
-    read_pickled,
-    read_safetensors,
-)
+from layert2v_model.pickled_files import read_pickled
+from layert2v_model.released_names import transformer_names
+from layert2v_model.tensor_names import plain_names
+from layert2v_model.weight_checks import check_finite, check_kinds, check_names
+from layert2v_model.weight_files import is_state_dict, read_json, read_safetensors
 
 CONFIG_FILE = "adapter_config.json"
 WEIGHTS_FILE = "adapter_model.safetensors"
 EMA_FILE = "ema/ema_model.pt"
 
+_PREFIX = "base_model.model."
 LAYER_MODULATION = "layer_adaln.layer_modulation"
 """The one parameter that is trained whole."""
 
-_PREFIX = "base_model.model."
-_DOWN, _UP = ".lora_A.weight", ".lora_B.weight"
+_DOWN, _UP, _ALPHA = ".lora_A.weight", ".lora_B.weight", ".alpha"
 
 _NEEDED: Mapping[str, type | tuple[type, ...]] = {
     "r": int,
@@ -40,20 +38,29 @@ _PLAIN_LORA: Mapping[str, tuple[object, ...]] = {
     "peft_type": ("LORA",),
     "bias": ("none",),
     "modules_to_save": (["layer_adaln"],),
-    "use_dora": (False, None),
-    "use_rslora": (False, None),
-    "use_bdlora": (False, None),
-    "lora_bias": (False, None),
-    "fan_in_fan_out": (False, None),
-    "rank_pattern": ({}, None),
-    "alpha_pattern": ({}, None),
-    "exclude_modules": (None,),
-    "layers_to_transform": (None,),
-    "layer_replication": (None,),
-    "trainable_token_indices": (None,),
-    "target_parameters": (None,),
+    "init_lora_weights": (True, False, None, "gaussian", "eva", "orthogonal"),
 }
-"""Settings of peft that change what the tensors mean, and the values of plain LoRA."""
+"""Settings of peft that change what the tensors mean, and the values of plain LoRA.
+
+Of the initialisations these leave the base as it was. PiSSA, OLoRA, CorDA, LoftQ and LoRA-GA take
+part of it into the adapter, which then is none for the published base.
+Source: peft 0.21, `LoraConfig.init_lora_weights`.
+"""
+
+_HARMLESS = frozenset(
+    {
+        *("auto_mapping", "base_model_name_or_path", "revision", "inference_mode", "task_type"),
+        *("peft_version", "lora_dropout", "layers_pattern", "megatron_core", "runtime_config"),
+        *("qalora_group_size", "eva_config", "ensure_weight_tying"),
+    }
+)
+"""Settings that change nothing once an adapter is trained.
+
+Any other that is set is refused: a later peft may have added it for a new meaning.
+"""
+
+_SAID_LENGTH = 60
+"""Characters of a setting's value in a message."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -67,6 +74,8 @@ class Adapter:
     the model's parameters."""
     layer_modulation: Tensor
     """LayerAdaLN's table, (4, 6, D)."""
+    notes: tuple[str, ...] = ()
+    """What was read otherwise than it stands in the files, a sentence each."""
 
     def merged(self, module: str, weight_OI: Tensor) -> Tensor:
         """Return a linear map's weight with its LoRA folded in, computed in float32."""
@@ -89,20 +98,47 @@ def read_adapter(folder: Path, linear_maps: Iterable[str], *, use_ema: bool) -> 
     config = read_json(folder / CONFIG_FILE)
     _check_plain(config, folder / CONFIG_FILE)
     path = folder / WEIGHTS_FILE
-    state = read_safetensors([path])
-    modules = _targets(config, linear_maps)
-    names = [f"{_PREFIX}{module}{end}" for module in modules for end in (_DOWN, _UP)]
-    check_names(state, [*names, _PREFIX + LAYER_MODULATION], str(path))
+    all_maps = list(linear_maps)
+    state, notes = _plain_state(path, all_maps, float(config["lora_alpha"]))
+    modules = _targets(config, all_maps)
+    names = [f"{module}{end}" for module in modules for end in (_DOWN, _UP)]
+    check_names(state, [*names, LAYER_MODULATION], str(path))
     adapter = Adapter(
         scale=float(config["lora_alpha"]) / int(config["r"]),
         factors={
-            module: (state[f"{_PREFIX}{module}{_DOWN}"], state[f"{_PREFIX}{module}{_UP}"])
-            for module in modules
+            module: (state[f"{module}{_DOWN}"], state[f"{module}{_UP}"]) for module in modules
         },
-        layer_modulation=state[_PREFIX + LAYER_MODULATION],
+        layer_modulation=state[LAYER_MODULATION],
+        notes=notes,
     )
     _check_rank(adapter, int(config["r"]), path)
     return _averaged(adapter, folder / EMA_FILE) if use_ema else adapter
+
+
+def _plain_state(
+    path: Path, linear_maps: Iterable[str], alpha: float
+) -> tuple[dict[str, Tensor], tuple[str, ...]]:
+    """Read the tensors under the release's names; tells which wrappers those had."""
+    found = read_safetensors([path])
+    check_kinds(found, str(path))
+    check_finite(found, str(path))
+    # peft puts its own two words before every name; they are expected and not told.
+    found = {name.removeprefix(_PREFIX): value for name, value in found.items()}
+    names, notes = plain_names(found, str(path), is_lora=True)
+    released = {
+        f"{ours.removesuffix('.weight')}{end}": f"{theirs.removesuffix('.weight')}{end}"
+        for theirs, ours in transformer_names(f"{m}.weight" for m in linear_maps).items()
+        for end in (_DOWN, _UP, _ALPHA)
+    }
+    state = {released.get(plain, plain): found[name] for name, plain in names.items()}
+    for name in [name for name in state if name.endswith(_ALPHA)]:
+        if state[name].numel() != 1 or float(state[name]) != alpha:
+            raise InvalidCheckpoint(
+                f"{path} has another scale in {name} than lora_alpha {alpha:g} of {CONFIG_FILE}; "
+                f"give the two files of one training output"
+            )
+        del state[name]
+    return state, notes
 
 
 def _check_plain(config: Mapping[str, Any], path: Path) -> None:
@@ -115,22 +151,36 @@ def _check_plain(config: Mapping[str, Any], path: Path) -> None:
         raise InvalidCheckpoint(
             f"{path} has no usable {', '.join(lacking)}; give the file that peft wrote"
         )
-    for name, values in _PLAIN_LORA.items():
-        if name in config and config[name] not in values:
+    for name, value in config.items():
+        if name in _NEEDED or name in _HARMLESS:
+            continue
+        values = _PLAIN_LORA.get(name)
+        if (value not in values) if values else value:
+            shown = repr(value)
+            shown = shown if len(shown) <= _SAID_LENGTH else f"{shown[:_SAID_LENGTH]}…"
             raise InvalidCheckpoint(
-                f"{path} sets {name} to {config[name]!r}, but only {values[0]!r} is known, as in "
-                f"the authors' training; merge this adapter with peft first"
+                f"{path} sets {name} to {shown}, which may change what the adapter means; in the "
+                f"authors' training it is {values[0] if values else 'not set'!r}: make it a plain "
+                f"LoRA with peft first"
             )
 
 
-def _targets(config: Mapping[str, Any], linear_maps: Iterable[str]) -> list[str]:
-    """Find the adapted maps: `target_modules` are ends of names, or one pattern."""
+def _targets(config: Mapping[str, Any], linear_maps: list[str]) -> list[str]:
+    """Find the adapted maps: `target_modules` are ends of names, or one pattern.
+
+    They may be of the release or of diffusers.
+    """
     targets = config["target_modules"]
     if isinstance(targets, str):
         is_target = re.compile(targets).fullmatch
     else:
         is_target = re.compile("|".join(rf"(.*\.)?{re.escape(end)}" for end in targets)).fullmatch
-    return [module for module in linear_maps if is_target(module)]
+    ours = transformer_names(f"{module}.weight" for module in linear_maps)
+    return [
+        module
+        for module in linear_maps
+        if is_target(module) or is_target(ours[f"{module}.weight"].removesuffix(".weight"))
+    ]
 
 
 def _check_rank(adapter: Adapter, rank: int, path: Path) -> None:
@@ -175,6 +225,7 @@ def _shadow_params(path: Path) -> list[Tensor]:
         raise InvalidCheckpoint(
             f"{path} has no list shadow_params of tensors; give the file the training wrote"
         )
+    check_finite({f"shadow_params[{k}]": value for k, value in enumerate(values)}, str(path))
     return values
 
 
@@ -201,6 +252,9 @@ def read_mask_vae_lora(path: Path) -> Mapping[str, Any]:
     is_whole = is_state_dict(parts["project_in"]) and is_state_dict(parts["decoder_lora"])
     if not is_whole or not isinstance(parts["config"], dict):
         raise InvalidCheckpoint(f"{path} holds no tensors by name; give the file training wrote")
+    for part in ("project_in", "decoder_lora"):
+        check_kinds(parts[part], f"{path}, its {part},")
+        check_finite(parts[part], f"{path}, its {part},")
     if not all(isinstance(value, int | float) for value in parts["config"].values()):
         raise InvalidCheckpoint(f"{path} has settings that are no numbers; give the file again")
     wanted = {"lora_rank", "lora_alpha", "proj_hidden", "proj_res_blocks", "proj_use_attention"}

@@ -38,7 +38,8 @@ from layert2v_model.released_adapter import (
 from layert2v_model.released_names import linear_maps, transformer_names, vae_names
 from layert2v_model.transformer import LayerT2VTransformer3DModel
 from layert2v_model.wan_folder import WanFolder, read_wan_folder
-from layert2v_model.weight_files import check_names, check_weights, write_weights
+from layert2v_model.weight_checks import check_names, check_weights
+from layert2v_model.weight_files import write_weights
 
 MASK_VAE_FILE = "mask_vae_lora.pt"
 
@@ -68,6 +69,11 @@ class Released:
     """The decoder LoRA merged in; float32."""
     project_in: ProjectIn
     """The projector of encoded mattes."""
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What was read otherwise than it stands in the files, a sentence each."""
+        return (*self.base.notes, *self.adapter.notes)
 
 
 def read_released(wan: Path, trained: Path, *, use_ema: bool = False) -> Released:
@@ -251,7 +257,7 @@ def _write_transformer(released: Released, folder: Path, dtype: torch.dtype) -> 
         for name, value in released.network.state_dict().items()
     }
     released.network.save_config(folder)
-    write_weights(folder, "diffusion_pytorch_model", planned, read)
+    write_weights(folder, "diffusion_pytorch_model", planned, read, "the transformer")
 
 
 def _write_text_encoder(base: WanFolder, draft: Path) -> None:
@@ -260,7 +266,8 @@ def _write_text_encoder(base: WanFolder, draft: Path) -> None:
     config.architectures = [UMT5EncoderModel.__name__]
     config.dtype = base.text_encoder["shared.weight"].dtype
     config.save_pretrained(folder)
-    write_weights(folder, "model", base.text_encoder, base.text_encoder.__getitem__)
+    read = base.text_encoder.__getitem__
+    write_weights(folder, "model", base.text_encoder, read, "the text encoder")
     shutil.copytree(base.tokenizer, draft / "tokenizer")
 
 

@@ -13,16 +13,15 @@ from torch import Tensor
 from transformers import UMT5Config
 
 from layert2v_model.errors import DamagedModel, InvalidCheckpoint
+from layert2v_model.file_heads import unreadable
 from layert2v_model.folder import read_vae
+from layert2v_model.pickled_files import read_pickled
 from layert2v_model.released import renamed, transformer_settings, vae_from_released
 from layert2v_model.released_names import text_encoder_names, transformer_names
-from layert2v_model.weight_files import (
-    is_state_dict,
-    read_json,
-    read_pickled,
-    read_safetensors,
-    unreadable,
-)
+from layert2v_model.tensor_names import plain_names
+from layert2v_model.wan_kinds import check_is_wan21_t2v, check_tensors_are_of_t2v
+from layert2v_model.weight_checks import check_finite, check_kinds
+from layert2v_model.weight_files import is_state_dict, read_json, read_safetensors
 
 TRANSFORMER_FILES = "diffusion_pytorch_model*.safetensors"
 VAE_FILE = "Wan2.1_VAE.pth"
@@ -76,6 +75,8 @@ class WanFolder:
     """The text encoder's settings."""
     tokenizer: Path
     """A folder."""
+    notes: tuple[str, ...] = ()
+    """What was read otherwise than it stands in the files, a sentence each."""
 
 
 def read_wan_folder(folder: Path) -> WanFolder:
@@ -85,6 +86,7 @@ def read_wan_folder(folder: Path) -> WanFolder:
         InvalidCheckpoint: Files are missing (lists all) or broken.
         InvalidFixture: Tensors are not those of a Wan model.
     """
+    check_is_wan21_t2v(folder)
     if (folder / "transformer").is_dir():
         return _read_diffusers(folder)
     return _read_original(folder)
@@ -97,30 +99,27 @@ def _read_original(folder: Path) -> WanFolder:
         ["config.json", TRANSFORMER_FILES, VAE_FILE, TEXT_ENCODER_FILE],
         tokenizer,
     )
-    state = read_safetensors(paths[TRANSFORMER_FILES])
+    transformer_place = f"the transformer in {folder}"
+    state, transformer_notes = _plain(read_safetensors(paths[TRANSFORMER_FILES]), transformer_place)
+    check_tensors_are_of_t2v(state, transformer_place)
     config = read_json(folder / "config.json")
-    if config.get("model_type", "t2v") != "t2v":
-        raise InvalidCheckpoint(
-            f"{folder} is a Wan model of type {config['model_type']}; give a t2v one"
-        )
     sizes = [config.get(name, 1) for name in _SIZES]
     if not all(isinstance(size, int) and size > 0 for size in sizes):
         raise InvalidCheckpoint(
             f"{folder / 'config.json'} has sizes that are no counts; give the unchanged file"
         )
-    text_encoder = renamed(
-        _pickled_state(folder / TEXT_ENCODER_FILE),
-        text_encoder_names,
-        f"{folder / TEXT_ENCODER_FILE}",
-    )
-    vae_state = _pickled_state(folder / VAE_FILE)
+    text_state, text_notes = _pickled_state(folder / TEXT_ENCODER_FILE)
+    text_encoder = renamed(text_state, text_encoder_names, f"{folder / TEXT_ENCODER_FILE}")
+    vae_state, vae_notes = _pickled_state(folder / VAE_FILE)
+    check_finite(vae_state, str(folder / VAE_FILE))
     return WanFolder(
-        transformer=renamed(state, transformer_names, f"the transformer in {folder}"),
+        transformer=renamed(state, transformer_names, transformer_place),
         settings=transformer_settings(state, _unsaid(state) | config),
         vae=vae_from_released(vae_state, vae_settings(vae_state)),
         text_encoder=text_encoder,
         text_config=text_config_of(text_encoder),
         tokenizer=tokenizer,
+        notes=(*transformer_notes, *text_notes, *vae_notes),
     )
 
 
@@ -144,11 +143,16 @@ def _read_diffusers(folder: Path) -> WanFolder:
     ]
     paths = _present(folder, parts, folder / "tokenizer")
     config = read_json(folder / "transformer/config.json")
+    transformer_place = f"the transformer in {folder}"
+    state = read_safetensors(paths[f"transformer/{TRANSFORMER_FILES}"])
+    transformer, notes = _plain(state, transformer_place)
+    check_tensors_are_of_t2v(transformer, transformer_place)
     text_encoder = read_safetensors(paths["text_encoder/model*.safetensors"])
     tied = text_encoder.pop(_TIED_EMBEDDING, None)
     if tied is not None:
         text_encoder.setdefault("shared.weight", tied)
     text_settings = read_json(folder / "text_encoder/config.json")
+    check_kinds(text_encoder, f"the text encoder in {folder}")
     try:
         vae = read_vae(folder, "vae")
         text_config = UMT5Config(**text_settings)
@@ -157,12 +161,13 @@ def _read_diffusers(folder: Path) -> WanFolder:
     except (TypeError, ValueError) as error:
         raise unreadable(folder / "text_encoder/config.json", error) from None
     return WanFolder(
-        transformer=read_safetensors(paths[f"transformer/{TRANSFORMER_FILES}"]),
+        transformer=transformer,
         settings={name: config[name] for name in DIFFUSERS_SETTINGS if name in config},
         vae=vae,
         text_encoder=text_encoder,
         text_config=text_config,
         tokenizer=folder / "tokenizer",
+        notes=notes,
     )
 
 
@@ -180,11 +185,20 @@ def _present(folder: Path, patterns: Iterable[str], tokenizer: Path) -> dict[str
     return found
 
 
-def _pickled_state(path: Path) -> dict[str, Tensor]:
+def _pickled_state(path: Path) -> tuple[dict[str, Tensor], tuple[str, ...]]:
     content = read_pickled(path)
+    if isinstance(content, dict) and len(content) == 1:
+        content = content.get("state_dict", content)
     if not is_state_dict(content):
         raise unreadable(path, "it holds something else than tensors by name")
-    return dict(content)
+    return _plain(content, str(path))
+
+
+def _plain(state: Mapping[str, Tensor], source: str) -> tuple[dict[str, Tensor], tuple[str, ...]]:
+    """Check the tensors' kinds and take wrappers off their names; tells what it took off."""
+    check_kinds(state, source)
+    names, notes = plain_names(state, source)
+    return {plain: state[name] for name, plain in names.items()}, notes
 
 
 def vae_settings(state: Mapping[str, Tensor]) -> dict[str, Any]:

@@ -63,6 +63,11 @@ def duration(seconds: float) -> str:
     return f"{whole} s" if whole < 60 else f"{whole // 60} min {whole % 60} s"
 
 
+def counted(count: int, noun: str) -> str:
+    """Write how many there are, with the verb: `1 job is`, `2 jobs are`."""
+    return f"{count} {noun} is" if count == 1 else f"{count} {noun}s are"
+
+
 @dataclass
 class Board:
     """Everything the session has told so far."""

@@ -211,14 +211,17 @@ class Launcher:
 
 
 def _sentence_of(line: str) -> str:
-    """Give what a line of the log says to people: of JSON its message."""
+    """Give what a line of the log says to people: of JSON its message, never an event's name.
+
+    Empty where it says nothing of an end, as the line that tells where the backend serves.
+    """
     try:
         values = json.loads(line)
     except ValueError:
-        return line
+        return "" if line.startswith("serving ") else line
     if not isinstance(values, dict):
         return line
-    return str(next((values[name] for name in ("message", "event", "error") if name in values), ""))
+    return str(next((values[name] for name in ("message", "why", "error") if name in values), ""))
 
 
 def _close_input(process: "subprocess.Popen[bytes]") -> None:

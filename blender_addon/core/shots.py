@@ -3,7 +3,7 @@
 
 import random
 from collections.abc import Mapping
-from dataclasses import asdict, replace
+from dataclasses import asdict, fields, replace
 from typing import Any
 
 from layert2v_client import KeptLayer, LayerRole, LayerSpec, Model, Shot
@@ -11,7 +11,7 @@ from layert2v_client import KeptLayer, LayerRole, LayerSpec, Model, Shot
 LARGEST_SEED = 2**63 - 1
 """Seeds go from 0 to this. Source: `Shot.seed` in layert2v/v1/shot.proto."""
 NUM_RANDOM_SEEDS = 2**31
-"""Random seeds are drawn below this: they fit Blender's 32-bit integer properties."""
+"""Random seeds are drawn below this, so that they are short enough to write down."""
 
 
 class ShotProblem(Exception):
@@ -62,6 +62,11 @@ def _check_limits(shot: Shot, model: Model) -> None:
         )
 
 
+def draw_seed() -> int:
+    """Draw a random seed from 0 to below `NUM_RANDOM_SEEDS`."""
+    return random.randrange(NUM_RANDOM_SEEDS)
+
+
 def parse_seed(text: str) -> int:
     """Read a seed that the artist wrote; empty: draw a new one.
 
@@ -70,14 +75,23 @@ def parse_seed(text: str) -> int:
     """
     text = text.strip()
     if not text:
-        return random.randrange(NUM_RANDOM_SEEDS)
-    is_number = text.isascii() and text.isdecimal() and len(text) <= len(str(LARGEST_SEED))
-    if not is_number or int(text) > LARGEST_SEED:
-        raise ShotProblem(
-            f"The seed '{text[:80]}' is no whole number from 0 to {LARGEST_SEED}: write one, or "
-            "leave it empty."
-        )
+        return draw_seed()
+    problem = seed_problem(text)
+    if problem:
+        raise ShotProblem(problem)
     return int(text)
+
+
+def seed_problem(text: str) -> str:
+    """Say in a sentence why a text is no seed; empty where it is one, or empty itself."""
+    text = text.strip()
+    is_number = text.isascii() and text.isdecimal() and len(text) <= len(str(LARGEST_SEED))
+    if not text or (is_number and int(text) <= LARGEST_SEED):
+        return ""
+    return (
+        f"The seed '{text[:80]}' is no whole number from 0 to {LARGEST_SEED}: write one, or leave "
+        "it empty."
+    )
 
 
 def layer_name(layer_index: int) -> str:
@@ -130,16 +144,32 @@ def shot_to_json(shot: Shot) -> dict[str, Any]:
     return asdict(shot)
 
 
+def known_values(kind: type, values: Any) -> dict[str, Any]:
+    """Pick the fields of a dataclass that are said; those of newer versions are passed over.
+
+    Raises:
+        TypeError: `values` has no fields.
+    """
+    if not isinstance(values, Mapping):
+        raise TypeError(f"{values!r:.40} instead of the fields of a {kind.__name__}")
+    said = {field.name: values.get(field.name) for field in fields(kind)}
+    return {name: value for name, value in said.items() if value is not None}
+
+
 def shot_from_json(values: Mapping[str, Any]) -> Shot:
-    """Read a shot that `shot_to_json` wrote."""
-    return Shot(**{**values, "layers": tuple(_layer_from_json(each) for each in values["layers"])})
+    """Read a shot that `shot_to_json` wrote, in this version or a newer one.
+
+    Raises:
+        KeyError: It has no layers.
+        TypeError: A field is missing that has no default.
+        ValueError: A layer's role is not known.
+    """
+    known = known_values(Shot, values)
+    return Shot(**{**known, "layers": tuple(map(_layer_from_json, known["layers"]))})
 
 
 def _layer_from_json(values: Mapping[str, Any]) -> LayerSpec:
-    kept = values["kept"]
-    return LayerSpec(
-        role=LayerRole(values["role"]),
-        prompt=values["prompt"],
-        seed=values["seed"],
-        kept=KeptLayer(**kept) if kept else None,
-    )
+    known = known_values(LayerSpec, values)
+    if "kept" in known:
+        known["kept"] = KeptLayer(**known_values(KeptLayer, known["kept"]))
+    return LayerSpec(**{**known, "role": LayerRole(known["role"])})

@@ -11,7 +11,7 @@ from layert2v_client import Artifact, ArtifactFormat, ArtifactKind, Shot
 from layert2v_words import UnknownWords
 
 from .paths import TAKE_NAME
-from .shots import shot_from_json, shot_to_json
+from .shots import known_values, shot_from_json, shot_to_json
 
 SCHEMA = 1
 """Version of `take.json` and of `strip["layert2v"]`."""
@@ -165,32 +165,63 @@ def check_files(take: Take, paths: Iterable[Path]) -> None:
 
 
 def _take_from_json(folder: Path, values: Mapping[str, Any]) -> Take:
-    files = [
-        TakeFile(
-            **{
-                **file,
-                "kind": ArtifactKind(file["kind"]),
-                "format": ArtifactFormat(file["format"]),
-            }
-        )
-        for file in values["files"]
-    ]
+    """Read a take of this version or of a newer one, whose additions are passed over."""
     return Take(
         folder=folder,
-        number=values["number"],
+        number=int(values["number"]),
         job=values["job"],
         shot_uid=values["shot_uid"],
         asked=shot_from_json(values["asked"]),
         made=shot_from_json(values["made"]),
-        fps=values["fps"],
-        files=tuple(files),
-        empty_frames=tuple(values.get("empty_frames", ())),
-        unknown_words=tuple(map(_unknown_words_from_json, values.get("unknown_words", ()))),
+        fps=values.get("fps") or 0.0,
+        files=tuple(map(_file_from_json, filter(_is_known_file, values["files"]))),
+        empty_frames=_numbers(values.get("empty_frames")),
+        unknown_words=_unknown_words_from_json(values.get("unknown_words")),
     )
 
 
-def _unknown_words_from_json(values: Mapping[str, Any]) -> UnknownWords:
-    return UnknownWords(**{**values, "nearest": tuple(values["nearest"])})
+def _is_known_file(values: Any) -> bool:
+    """Whether this version knows what a file shows and how it is stored."""
+    return (
+        isinstance(values, Mapping)
+        and values.get("kind") in tuple(ArtifactKind)
+        and values.get("format") in tuple(ArtifactFormat)
+    )
+
+
+def _file_from_json(values: Mapping[str, Any]) -> TakeFile:
+    kind, stored = ArtifactKind(values["kind"]), ArtifactFormat(values["format"])
+    return TakeFile(**{**known_values(TakeFile, values), "kind": kind, "format": stored})
+
+
+def _numbers(values: Any) -> tuple[int, ...]:
+    """Read whole numbers by place; none where one is not understood."""
+    is_known = isinstance(values, list) and all(isinstance(each, int) for each in values)
+    return tuple(values) if is_known else ()
+
+
+def _unknown_words_from_json(rows: Any) -> tuple[UnknownWords, ...]:
+    """Read the rows that say a sentence of a layer."""
+    return tuple(
+        UnknownWords(
+            layer_index=row["layer_index"],
+            words=_text(row.get("words")),
+            nearest=tuple(filter(None, map(_text, _rows(row.get("nearest"))))),
+            message=row["message"],
+        )
+        for row in _rows(rows)
+        if isinstance(row, Mapping)
+        and isinstance(row.get("layer_index"), int)
+        and isinstance(row.get("message"), str)
+    )
+
+
+def _rows(values: Any) -> list[Any]:
+    return values if isinstance(values, list) else []
+
+
+def _text(value: Any) -> str:
+    return value if isinstance(value, str) else ""
 
 
 def takes_of_shot(shot_folder: Path, *, is_checked: bool = True) -> list[Take]:

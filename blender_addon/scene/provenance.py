@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """`strip["layert2v"]`: where a strip's media come from. A split copies it: it is no identity."""
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from typing import Any
 
 from layert2v_client import ArtifactKind
@@ -52,12 +52,24 @@ def write(strip: Any, provenance: Provenance) -> None:
 
 def read_or_none(strip: Any) -> Provenance | None:
     """Read a strip's provenance; None where it has none that we understand."""
-    stored = strip.get(KEY) if strip is not None else None
-    if stored is None or stored.get("schema") != SCHEMA:
+    stored: Any = strip.get(KEY) if strip is not None else None
+    if not hasattr(stored, "items") or stored.get("schema") != SCHEMA:
         return None
-    names = Provenance.__dataclass_fields__
-    values = {name: stored[name] for name in names if name in stored}
-    return Provenance(**{**values, "seed": int(values["seed"])})
+    values = {**dict(stored.items()), "seed": _whole_or_none(stored.get("seed"))}
+    said = {
+        field.name: values[field.name]
+        for field in fields(Provenance)
+        if isinstance(values.get(field.name), field.type)  # type: ignore[arg-type]
+    }
+    is_whole = all(field.name in said or field.default == "" for field in fields(Provenance))
+    return Provenance(**said) if is_whole else None
+
+
+def _whole_or_none(value: Any) -> int | None:
+    try:
+        return int(value)
+    except (TypeError, ValueError):
+        return None
 
 
 def of_take(

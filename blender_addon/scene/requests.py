@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Makes requests from the scene: a new shot at the playhead, or one layer again."""
 
-import random
 import time
 import uuid
 from dataclasses import replace
@@ -17,7 +16,14 @@ from ..core.events import RecordChanged
 from ..core.journal import Journal
 from ..core.paths import shot_folder_name
 from ..core.records import JobRecord, RecordState
-from ..core.shots import NUM_RANDOM_SEEDS, ShotProblem, check_shot, new_shot, regenerated
+from ..core.shots import (
+    ShotProblem,
+    check_shot,
+    draw_seed,
+    new_shot,
+    parse_seed,
+    regenerated,
+)
 from ..core.takes import Take
 from . import project, provenance, strips
 from .provenance import Provenance
@@ -27,8 +33,8 @@ REPEAT_S = 1.0
 """Seconds within which a second equal Generate is a question, not a job."""
 
 
-def shot_of_scene(scene: Any) -> Shot:
-    """Read the next shot from the scene's properties."""
+def shot_of_scene(scene: Any, seed: int) -> Shot:
+    """Read the next shot from the scene's properties, with a seed that was read or drawn."""
     form = scene.layert2v
     return new_shot(
         form.background,
@@ -39,7 +45,7 @@ def shot_of_scene(scene: Any) -> Shot:
         width=form.width,
         height=form.height,
         num_frames=form.num_frames,
-        seed=form.seed,
+        seed=seed,
     )
 
 
@@ -50,10 +56,9 @@ def is_repeated(scene: Any) -> bool:
 
 
 def _wish(scene: Any) -> tuple[Any, ...]:
-    shot = shot_of_scene(scene)
-    if scene.layert2v.is_seed_random:
-        shot = replace(shot, seed=0)
-    return scene.layert2v.project_uid, scene.frame_current, shot
+    form = scene.layert2v
+    seed = "" if form.is_seed_random else form.seed
+    return form.project_uid, scene.frame_current, seed, shot_of_scene(scene, 0)
 
 
 def generate(scene: Any) -> JobRecord:
@@ -63,9 +68,9 @@ def generate(scene: Any) -> JobRecord:
         ShotProblem: The shot cannot be made, or no backend answers.
     """
     form = scene.layert2v
-    if form.is_seed_random:
-        form.seed = random.randrange(NUM_RANDOM_SEEDS)
-    shot = shot_of_scene(scene)
+    seed = draw_seed() if form.is_seed_random else parse_seed(form.seed)
+    form.seed = str(seed)
+    shot = shot_of_scene(scene, seed)
     _check(shot)
     shot_uid = uuid.uuid4().hex
     folder = project.ensure_media_folder(scene)

@@ -8,6 +8,7 @@ from bpy.props import StringProperty
 
 from layert2v_client import BadAddress, default_address, parse_address
 
+from ..core.board import counted
 from ..core.launcher import BackendNotFound, find_command
 from ..scene import project
 from ..scene.runtime import runtime
@@ -89,7 +90,10 @@ class LAYERT2V_OT_backend_stop(bpy.types.Operator):
             self,
             event,
             title=self.bl_label,
-            message=f"{count} jobs are running. They go on when the backend is started again.",
+            message=(
+                f"{counted(count, 'job')} running. The work goes on when the backend is started "
+                "again."
+            ),
             confirm_text="Stop",
         )
 

@@ -92,7 +92,9 @@ class LAYERT2V_OT_regenerate(SceneOperator, bpy.types.Operator):
         described = provenance.read_or_none(strip)
         if described is not None and not self.prompt:
             self.prompt = described.prompt
-        return context.window_manager.invoke_props_dialog(self, width=480)
+        return context.window_manager.invoke_props_dialog(
+            self, width=480, confirm_text="Regenerate"
+        )
 
     def draw(self, context: bpy.types.Context) -> None:
         """Draw the dialog, with what the model does not know of the prompts."""

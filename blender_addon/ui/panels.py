@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Panels in the sequencer's sidebar. They draw what the board and the scene say, nothing else."""
 
+from pathlib import Path
 from typing import Any
 
 import bpy
@@ -12,7 +13,7 @@ from .. import compat
 from ..core.board import JobView
 from ..core.launcher import LaunchState
 from ..core.records import RecordState
-from ..core.shots import layer_name
+from ..core.shots import layer_name, seed_problem
 from ..scene import project, provenance
 from ..scene.runtime import runtime
 from .drawing import LINE_CHARS, draw_sentence
@@ -38,14 +39,16 @@ class LAYERT2V_PT_connection(SidebarPanel, bpy.types.Panel):
         """Draw the link's state and its buttons."""
         layout, board = self.layout, runtime.board
         address = runtime.session.address if runtime.session else default_address()
+        is_ours = runtime.launcher.address == address
+        has_failed = is_ours and not board.is_up and runtime.launcher.state is LaunchState.ENDED
         if board.is_up and board.info:
             is_loaded = board.info.is_model_loaded or board.is_working
             loading = "" if is_loaded else ", model not loaded yet"
             text = f"Connected, version {board.info.version}{loading}"
             layout.label(text=text, icon="CHECKMARK")
-        elif runtime.launcher.address == address and (
-            runtime.launcher.is_running or runtime.launcher.is_stopped_on_purpose
-        ):
+        elif has_failed:
+            draw_sentence(layout, runtime.launcher.failure(), "ERROR")
+        elif is_ours and (runtime.launcher.is_running or runtime.launcher.is_stopped_on_purpose):
             layout.label(text=str(runtime.launcher.state).capitalize(), icon="UNLINKED")
         elif runtime.session and board.is_up is False:
             draw_sentence(layout, board.message, "ERROR")
@@ -59,8 +62,7 @@ class LAYERT2V_PT_connection(SidebarPanel, bpy.types.Panel):
             row.operator("layert2v.backend_stop")
         elif not board.is_up:
             row.operator("layert2v.backend_start")
-        if runtime.launcher.state is LaunchState.ENDED:
-            draw_sentence(layout, runtime.launcher.failure(), "ERROR")
+        if has_failed:
             layout.operator("layert2v.backend_log")
         if runtime.launcher.is_running and board.active:
             draw_sentence(
@@ -92,28 +94,42 @@ class LAYERT2V_PT_shot(SidebarPanel, bpy.types.Panel):
             return
         shot = scene.layert2v
         model = runtime.board.model(shot.model)
-        layout.prop(shot, "prompt")
+        layout.prop(shot, "prompt", placeholder="empty: all layers together")
         draw_unknown_words(layout, model, FULL, shot.prompt)
         row = layout.row(align=True)
         row.prop(shot, "background")
         draw_words_button(row, model, 0)
         draw_unknown_words(layout, model, 0, shot.background)
         self._draw_foregrounds(layout, shot, model)
-        layout.prop(shot, "negative_prompt")
-        row = layout.row(align=True)
-        row.prop(shot, "seed")
-        row.operator("layert2v.random_seed", text="", icon="FILE_REFRESH")
-        row.prop(shot, "is_seed_random", text="Random", toggle=True)
+        layout.prop(shot, "negative_prompt", text="Negative")
+        self._draw_seed(layout, shot)
         self._draw_limits(layout, shot)
         layout.operator("layert2v.generate", icon="RENDER_ANIMATION")
         _draw_warnings(layout, scene)
 
     @staticmethod
+    def _draw_seed(layout: Any, shot: Any) -> None:
+        # Wide enough for the nineteen digits that a layer's seed has.
+        split = layout.split(factor=0.78, align=True)
+        field = split.row(align=True)
+        # A seed that the next shot will not have cannot be written.
+        field.enabled = not shot.is_seed_random
+        field.prop(shot, "seed", placeholder="new each time")
+        field.operator("layert2v.random_seed", text="", icon="FILE_REFRESH")
+        split.prop(shot, "is_seed_random", text="Random", toggle=True)
+        problem = "" if shot.is_seed_random else seed_problem(shot.seed)
+        if problem:
+            draw_sentence(layout, problem, "ERROR")
+
+    @staticmethod
     def _draw_foregrounds(layout: Any, shot: Any, model: Model | None) -> None:
         layout.label(text="Foregrounds, farthest first")
         for index in range(len(shot.foregrounds)):
-            row = layout.row(align=True)
-            row.prop(shot.foregrounds[index], "prompt", text=str(index + 1))
+            # A label of its own: that of a property takes a third of the row.
+            split = layout.split(factor=0.06, align=True)
+            split.label(text=str(index + 1))
+            row = split.row(align=True)
+            row.prop(shot.foregrounds[index], "prompt", text="")
             draw_words_button(row, model, index + 1)
             for step, icon in ((-1, "TRIA_UP"), (1, "TRIA_DOWN")):
                 move = row.operator("layert2v.foreground_move", text="", icon=icon)
@@ -240,22 +256,31 @@ class LAYERT2V_PT_jobs(SidebarPanel, bpy.types.Panel):
         return True
 
     def _draw_active(self, view: JobView) -> None:
-        box, record, board = self.layout.box(), view.record, runtime.board
+        box, record = self.layout.box(), view.record
         box.label(text=_title(view))
-        row = box.row(align=True)
-        if record.is_cancel_pending:
-            row.label(text="Cancelling" if board.is_up else "Cancelled once the backend answers")
-            if board.is_up is False:
-                row.operator("layert2v.dismiss").request_id = record.request_id
-        elif board.is_up is False:
-            row.label(text="Waiting for the backend", icon="TIME")
+        if project.scene_of(record) is None:
+            box.label(text=f"For {Path(record.blend_path).name or 'a file that was not saved'}")
+        if runtime.board.is_up is False:
+            self._draw_out_of_reach(box, view)
+        elif record.is_cancel_pending:
+            box.label(text="Cancelling")
         else:
+            row = box.row(align=True)
             row.progress(factor=view.fraction, text=view.caption)
-        if board.is_up is False and _can_start():
-            row.operator("layert2v.backend_start", text="Start")
-        if not record.is_cancel_pending:
             cancel = row.operator("layert2v.cancel", text="", icon="CANCEL")
             cancel.request_id = record.request_id
+
+    @staticmethod
+    def _draw_out_of_reach(box: Any, view: JobView) -> None:
+        is_cancel = view.record.is_cancel_pending
+        text = "Cancelled once the backend answers" if is_cancel else "Waiting for the backend"
+        # On a line of its own: beside buttons it would be cut.
+        box.label(text=text, icon="TIME")
+        row = box.row(align=True)
+        if _can_start():
+            row.operator("layert2v.backend_start")
+        name = "layert2v.dismiss" if is_cancel else "layert2v.cancel"
+        row.operator(name).request_id = view.record.request_id
 
     def _draw_waiting(self, view: JobView, text: str, *, can_import: bool) -> None:
         box = self.layout.box()
@@ -296,7 +321,7 @@ def _title(view: JobView) -> str:
     record = view.record
     if record.layer_index >= 0:
         layer = record.asked.layers[record.layer_index]
-        return f"{layer_name(record.layer_index)}: {layer.prompt}"
+        return f"{layer_name(record.layer_index).capitalize()}: {layer.prompt}"
     return record.asked.prompt or ", ".join(layer.prompt for layer in record.asked.layers)
 
 
@@ -327,9 +352,10 @@ class LAYERT2V_PT_layer(SidebarPanel, bpy.types.Panel):
         row.operator("layert2v.step_take", text="Next Take", icon="TRIA_RIGHT").step = 1
         if described.layer >= 0:
             layout.operator("layert2v.regenerate", text="Regenerate with New Prompt...")
-            column = layout.column()
-            column.operator_context = "EXEC_DEFAULT"
-            column.operator("layert2v.regenerate", text="Regenerate with New Seed")
+            layout.operator_context = "EXEC_DEFAULT"
+            layout.operator("layert2v.regenerate", text="Regenerate with New Seed")
+            # All layouts of a panel share it, and what follows asks first.
+            layout.operator_context = "INVOKE_REGION_WIN"
         layout.operator("layert2v.match_scene", text="Match Scene to This Take...")
         layout.operator_menu_enum("layert2v.show_format", "format", text="Image Files of Shot")
 
@@ -341,7 +367,7 @@ def _described(scene: Any) -> Any:
 def draw_in_add_menu(self: Any, context: bpy.types.Context) -> None:
     """Offer takes on disk in the sequencer's Add menu, so that search finds them too."""
     self.layout.separator()
-    self.layout.operator("layert2v.import_take", icon="RENDERLAYERS")
+    self.layout.operator("layert2v.import_take", text="Import Take...", icon="RENDERLAYERS")
 
 
 def draw_in_strip_menu(self: Any, context: bpy.types.Context) -> None:

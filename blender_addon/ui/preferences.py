@@ -12,6 +12,7 @@ from bpy.props import BoolProperty, StringProperty
 
 from layert2v_client import default_address
 
+from ..core.board import counted
 from ..scene.runtime import runtime
 
 PACKAGE = __package__.rpartition(".")[0]
@@ -64,7 +65,7 @@ class LAYERT2V_AP_preferences(bpy.types.AddonPreferences):
         layout.prop(self, "with_masters")
         count = len(runtime.board.active)
         if count and runtime.launcher.is_running:
-            text = f"{count} jobs are running. Disabling the add-on stops the backend it started."
+            text = f"{counted(count, 'job')} running. Disabling the add-on stops its backend."
             layout.label(text=text, icon="ERROR")
 
 

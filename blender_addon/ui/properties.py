@@ -9,8 +9,6 @@ from bpy.props import (
     StringProperty,
 )
 
-from ..core.shots import NUM_RANDOM_SEEDS
-
 
 class LAYERT2V_PG_foreground(bpy.types.PropertyGroup):
     """One foreground of the next shot."""
@@ -37,11 +35,13 @@ class LAYERT2V_PG_scene(bpy.types.PropertyGroup):
         name="Negative Prompt",
         description="Names what must not appear in any layer",
     )
-    seed: IntProperty(  # type: ignore[valid-type]
+    # A text: Blender's integers have 32 bits, seeds 63.
+    seed: StringProperty(  # type: ignore[valid-type]
         name="Seed",
-        description="Equal shots with equal seeds give equal takes",
-        min=0,
-        max=NUM_RANDOM_SEEDS - 1,
+        description=(
+            "A whole number of up to 63 bits; equal shots with equal seeds give equal takes. Leave "
+            "empty to draw one"
+        ),
     )
     is_seed_random: BoolProperty(  # type: ignore[valid-type]
         name="Random",

@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Operators for the next shot and the scene around it."""
 
-import random
 from collections.abc import Callable
 from fractions import Fraction
 from typing import Any
@@ -12,7 +11,8 @@ from bpy.props import BoolProperty, IntProperty, StringProperty
 from layert2v_client import default_address
 
 from .. import compat
-from ..core.shots import NUM_RANDOM_SEEDS, ShotProblem
+from ..core.board import counted
+from ..core.shots import ShotProblem, draw_seed
 from ..core.takes import UnreadableTake
 from ..core.timing import take_fps
 from ..scene import matching, strips
@@ -149,8 +149,7 @@ class LAYERT2V_OT_random_seed(SceneOperator, bpy.types.Operator):
 
     def execute(self, context: bpy.types.Context) -> set[str]:
         """Draw it."""
-        seed = random.randrange(NUM_RANDOM_SEEDS)
-        compat.sequencer_scene(context).layert2v.seed = seed
+        compat.sequencer_scene(context).layert2v.seed = str(draw_seed())
         return {"FINISHED"}
 
 
@@ -200,8 +199,9 @@ class LAYERT2V_OT_match_scene(SceneOperator, bpy.types.Operator):
             event,
             title=self.bl_label,
             message=(
-                f"Change the scene from {_said(now)} to {_said(wanted)}? {count} generated strips "
-                "are fitted and timed to it. Other strips stay as they are."
+                f"Change the scene from {_said(now)} to {_said(wanted)}? "
+                f"{counted(count, 'generated strip')} fitted and timed to it. Other strips "
+                "stay as they are."
             ),
             confirm_text="Match Scene",
         )

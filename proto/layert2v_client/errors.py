@@ -21,6 +21,7 @@ ClientError
         TokenInClear            an address to which a token would go unencrypted
 """
 
+import os
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 
@@ -238,5 +239,12 @@ async def translated(
     except (StreamTerminatedError, ProtocolError):
         raise BackendUnreachable(f"The connection to the backend at {address} was lost.") from None
     except OSError as error:
-        reason = error.strerror or type(error).__name__
-        raise BackendUnreachable(f"No backend answers at {address} ({reason}).") from None
+        raise BackendUnreachable(f"No backend answers at {address}{_why(error)}.") from None
+
+
+def _why(error: OSError) -> str:
+    """Give the system's reason in brackets; empty where Python put words of its own over it."""
+    reason = error.strerror or ""
+    if reason.startswith("Connect call failed") and error.errno:
+        reason = os.strerror(error.errno)
+    return f" ({reason})" if reason else ""

@@ -2,7 +2,7 @@
 
 import re
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import pairwise
@@ -12,7 +12,9 @@ from layert2v_words.vocabulary import ARTICLES
 Forms = frozenset[str]
 """The forms a word may have: itself and what it may be the plural of."""
 
-_WORD = re.compile(r"[^\W_]+(?:'[^\W_]+)?")
+_JOINERS = frozenset("\u200c\u200d")
+"""Invisible letters within words of Persian and of Indian languages."""
+_BLANKS = re.compile(r"[\s\x00-\x1f\x7f-\x9f]+")
 
 _PREPOSITIONS = frozenset((
     "above", "across", "against", "along", "among", "around", "at", "before", "behind", "below",
@@ -33,8 +35,10 @@ _FILLERS = frozenset((
 class Word:
     """A word that names something."""
 
+    name: str
+    """As it was written: `hill`."""
     text: str
-    """As it was written, with the fillers directly before it: `on a hill`."""
+    """The same with all that stands between it and the word before: ` on a hill`, `, a hill`."""
     forms: Forms
     """To compare by."""
     follows_preposition: bool
@@ -50,23 +54,43 @@ class Word:
 @lru_cache(maxsize=1024)
 def read_words(text: str) -> tuple[Word, ...]:
     """Read the words of a text that name something, in order."""
-    found, fillers = list[Word](), list[str]()
-    for written in _WORD.findall(unicodedata.normalize("NFKC", text).replace("\u2019", "'")):
-        word = written.casefold().removesuffix("'s")
+    text = _BLANKS.sub(" ", unicodedata.normalize("NFKC", text).replace("\u2019", "'"))
+    found, between, written_to = list[Word](), set[str](), 0
+    for start, end in _spans(text):
+        word = text[start:end].casefold().removesuffix("'s")
         if word in _FILLERS:
-            fillers.append(written)
+            between.add(word)
             continue
-        between = {filler.casefold() for filler in fillers}
         found.append(
             Word(
-                text=" ".join([*fillers, written]),
+                name=text[start:end],
+                text=text[written_to:end],
                 forms=_forms(word),
                 follows_preposition=not between.isdisjoint(_PREPOSITIONS),
                 follows_and=not between.isdisjoint(_CONJUNCTIONS),
             )
         )
-        fillers = []
+        between, written_to = set(), end
     return tuple(found)
+
+
+def _spans(text: str) -> Iterator[tuple[int, int]]:
+    """Give where each word begins and ends: letters, digits and their marks, one apostrophe."""
+    start, has_apostrophe = -1, False
+    for at, char in enumerate(f"{text} "):
+        if char.isalnum() or (start >= 0 and _is_mark(char)):
+            if start < 0:
+                start, has_apostrophe = at, False
+        elif char == "'" and start >= 0 and not has_apostrophe and text[at + 1 : at + 2].isalnum():
+            has_apostrophe = True
+        elif start >= 0:
+            yield start, at
+            start = -1
+
+
+def _is_mark(char: str) -> bool:
+    """Whether a character belongs to the letter before it: an accent, a vowel sign, a tone."""
+    return char in _JOINERS or unicodedata.category(char).startswith("M")
 
 
 def heads_of(words: Sequence[Word]) -> tuple[Word, ...]:
@@ -85,20 +109,43 @@ def heads_of(words: Sequence[Word]) -> tuple[Word, ...]:
 
 def without_phrases(words: Sequence[Word], phrases: Sequence[str]) -> tuple[Word, ...]:
     """Leave out every occurrence of `phrases`, the longest first."""
-    left = list(words)
+    left = tuple(words)
     for phrase in sorted(map(read_words, phrases), key=len, reverse=True):
-        size, start = len(phrase), 0
-        while phrase and start + size <= len(left):
-            if all(map(Word.is_like, left[start : start + size], phrase)):
-                del left[start : start + size]
-            else:
-                start += 1
+        left = _without(left, phrase)
+    return left
+
+
+def around(
+    words: Sequence[Word], phrase: Sequence[Word]
+) -> tuple[tuple[Word, ...], tuple[Word, ...]] | None:
+    """Give the words before a phrase and those after it; None where it does not occur.
+
+    Where it occurs again, those words are left out too.
+    """
+    start = _find(words, phrase, 0)
+    if start is None:
+        return None
+    return tuple(words[:start]), _without(words[start:], phrase)
+
+
+def _without(words: Sequence[Word], phrase: Sequence[Word]) -> tuple[Word, ...]:
+    left, start = list(words), _find(words, phrase, 0)
+    while start is not None:
+        del left[start : start + len(phrase)]
+        start = _find(left, phrase, start)
     return tuple(left)
+
+
+def _find(words: Sequence[Word], phrase: Sequence[Word], first: int) -> int | None:
+    for start in range(first, len(words) - len(phrase) + 1 if phrase else 0):
+        if all(map(Word.is_like, words[start : start + len(phrase)], phrase)):
+            return start
+    return None
 
 
 def written(words: Sequence[Word]) -> str:
     """Write words again as they were, without the fillers before the first."""
-    return " ".join([words[0].text.rpartition(" ")[2], *(word.text for word in words[1:])])
+    return "".join([words[0].name, *(word.text for word in words[1:])])
 
 
 def _forms(word: str) -> Forms:

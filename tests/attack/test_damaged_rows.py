@@ -41,10 +41,13 @@ def make_takes(settings: Settings, number: int) -> list[str]:
         ("seconds", "nothing"),
         ("error", "?"),
         ("state", "lost"),
+        ("attempt", 2**40),
+        ("create_time", 1e300),
+        ("create_time", -1.0),
     ],
 )
 def test_an_unreadable_job_leaves_the_list_of_the_others(
-    settings: Settings, column: str, value: str
+    settings: Settings, column: str, value: object
 ) -> None:
     first, second, third = make_takes(settings, 3)
     job_id = second.removeprefix("jobs/")
@@ -116,6 +119,21 @@ def test_a_damaged_entry_of_a_history_keeps_its_place(settings: Settings) -> Non
     assert [event.sequence for event in events] == list(range(1, len(events) + 1))
     assert events[-1].state == job_pb2.JOB_STATE_SUCCEEDED
     assert any("damaged" in event.message for event in events)
+
+
+@pytest.mark.parametrize(("column", "value"), [("body", "?"), ("time", 1e300), ("attempt", 2**40)])
+def test_a_history_whose_last_entry_is_damaged_ends_all_the_same(
+    settings: Settings, column: str, value: object
+) -> None:
+    (name,) = make_takes(settings, 1)
+    last = "sequence = (SELECT max(sequence) FROM event)"
+    change(settings, f"UPDATE event SET {column} = ? WHERE {last}", value)
+
+    with running_backend(settings, ScriptedEngine()) as client:
+        events = client.events(name)
+
+    assert [event.sequence for event in events] == list(range(1, len(events) + 1))
+    assert "damaged" in events[-1].message
 
 
 def test_a_take_whose_list_of_files_is_damaged_is_refused_alone(settings: Settings) -> None:

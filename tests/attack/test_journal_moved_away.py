@@ -2,6 +2,10 @@
 
 import os
 import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -97,7 +101,7 @@ def test_an_intact_journal_is_served_again_after_it_was_away(
 
 
 def test_a_restored_backup_costs_no_take(settings: Settings, old_take: str, tmp_path: Path) -> None:
-    (backup,) = journal_files(settings)
+    backup = settings.state / "journal.sqlite3"
     shutil.copy(backup, tmp_path / "backup")
     newer = stored(settings)
     make_take(settings, 2)
@@ -152,3 +156,75 @@ def test_the_logs_of_two_journals_that_were_moved_away_are_both_kept(tmp_path: P
     kept = tmp_path.glob("journal.sqlite3-wal.*")
 
     assert {log.read_text() for log in kept} == {"first", "second"}
+
+
+KILLED_WRITER = """
+import dataclasses, os, pathlib, sys
+from layert2v_backend.journal import Journal
+from support.journal_entries import SHOT
+shot = dataclasses.replace(SHOT, prompt=sys.argv[2])
+Journal(pathlib.Path(sys.argv[1])).create(shot, "hash", 1.0)
+os.kill(os.getpid(), 9)
+"""
+
+
+def leave_killed(path: Path, prompt: str) -> None:
+    """Leave a journal as a killed backend does: its latest job is in the log only."""
+    command = [sys.executable, "-c", KILLED_WRITER, str(path), prompt]
+    subprocess.run(
+        command, check=False, env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    )
+    assert path.with_name(f"{path.name}-wal").stat().st_size
+
+
+def prompts(path: Path) -> list[str]:
+    with closing(Journal(path)) as journal:
+        return [job.shot.prompt for _, job in journal.list_jobs(10)]
+
+
+@pytest.mark.parametrize("put_back", [shutil.move, shutil.copy])
+def test_a_journal_beside_the_log_of_its_successor_keeps_its_own_jobs(
+    tmp_path: Path, put_back: Callable[[Path, Path], object]
+) -> None:
+    path, aside = tmp_path / "journal.sqlite3", tmp_path / "aside"
+    leave_killed(path, "first")
+    assert prompts(path) == ["first"]
+    path.rename(aside)
+    leave_killed(path, "second")
+    path.unlink()
+
+    put_back(aside, path)
+
+    assert prompts(path) == ["first"]
+    (kept,) = tmp_path.glob("journal.sqlite3-wal.*")
+    assert kept.stat().st_size
+
+
+def test_a_backup_beside_a_later_log_is_what_was_backed_up(tmp_path: Path) -> None:
+    path = tmp_path / "journal.sqlite3"
+    leave_killed(path, "first")
+    assert prompts(path) == ["first"]
+    backup = shutil.copy2(path, tmp_path / "backup")
+    leave_killed(path, "second")
+
+    shutil.copy(backup, path)
+
+    assert prompts(path) == ["first"]
+
+
+@pytest.mark.parametrize("put_back", [shutil.move, shutil.copy])
+def test_a_journal_that_is_restored_with_its_log_keeps_the_jobs_in_the_log(
+    tmp_path: Path, put_back: Callable[[Path, Path], object]
+) -> None:
+    path, log = tmp_path / "journal.sqlite3", tmp_path / "journal.sqlite3-wal"
+    leave_killed(path, "first")
+    shutil.move(path, tmp_path / "aside")
+    shutil.move(log, tmp_path / "aside-wal")
+    leave_killed(path, "second")
+    path.unlink()
+    log.unlink()
+
+    put_back(tmp_path / "aside", path)
+    put_back(tmp_path / "aside-wal", log)
+
+    assert prompts(path) == ["first"]

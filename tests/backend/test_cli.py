@@ -155,6 +155,30 @@ def test_a_start_that_fails_leaves_the_ready_file_of_another_backend(tmp_path: P
         assert ready.read_text() == f"{backend.client.address}\n"
 
 
+@pytest.mark.parametrize(
+    ("variable", "value", "arguments", "said"),
+    [
+        ("LAYERT2V_PRECISION", "half", (), "LAYERT2V_PRECISION half: Input should be 'auto'"),
+        ("layert2v_step_cache", "-3", (), "layert2v_step_cache -3: Input should be greater"),
+        ("LAYERT2V_MODELS_DIRS", "models", (), "LAYERT2V_MODELS_DIRS: write the list as JSON"),
+        ("LAYERT2V_THREADS", "2", ("--threads", "-1"), "--threads -1: Input should be greater"),
+    ],
+)
+def test_a_bad_value_is_reported_under_the_name_by_which_it_was_given(
+    monkeypatch: pytest.MonkeyPatch,
+    variable: str,
+    value: str,
+    arguments: tuple[str, ...],
+    said: str,
+) -> None:
+    monkeypatch.setenv(variable, value)
+
+    result = CliRunner().invoke(app, ["serve", *arguments])
+
+    assert result.exit_code == 2
+    assert f"layert2v-backend: {said}" in result.output
+
+
 def test_settings_come_from_the_environment(tmp_path: Path) -> None:
     environment = backend_environment() | {
         "LAYERT2V_STATE": str(tmp_path),

@@ -1,4 +1,6 @@
 import asyncio
+import errno
+import os
 import uuid
 
 import pytest
@@ -66,6 +68,18 @@ async def collect(events):
 
 async def create(client, shot=SHOT):
     return await client.create_job(shot, str(uuid.uuid4()))
+
+
+def test_a_refused_connection_has_the_systems_reason_and_no_words_of_python():
+    with FakeBackend() as stopped:
+        pass
+
+    with pytest.raises(BackendUnreachable) as caught:
+        ask(stopped, lambda client: client.server_info())
+
+    assert caught.value.message == (
+        f"No backend answers at {stopped.address} ({os.strerror(errno.ECONNREFUSED)})."
+    )
 
 
 def test_a_created_job_echoes_the_shot_with_defaults_filled_in(backend):

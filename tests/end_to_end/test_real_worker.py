@@ -184,7 +184,7 @@ def worker_of(backend: BackendProcess) -> int:
 
 def test_a_killed_worker_costs_an_attempt_and_not_the_job(backend: BackendProcess) -> None:
     client = backend.client
-    job = client.create(make_shot(1, model="toy", num_inference_steps=60))
+    job = client.create(make_shot(1, model="toy", num_inference_steps=24))
     for response in client.watch(job.name):
         if response.event.progress.stage == job_pb2.JOB_STAGE_DENOISING:
             os.kill(worker_of(backend), signal.SIGKILL)
@@ -201,7 +201,7 @@ def test_a_killed_worker_costs_an_attempt_and_not_the_job(backend: BackendProces
 def test_a_killed_front_door_completes_its_jobs_after_a_restart(folder: Path) -> None:
     with backend_process(folder, "--state", str(folder / "killed"), "--listen",
                          f"unix:{folder / 'k' / 'b.sock'}") as backend:  # fmt: skip
-        running = backend.client.create(make_shot(1, model="toy", num_inference_steps=100))
+        running = backend.client.create(make_shot(1, model="toy", num_inference_steps=24))
         waiting = backend.client.create(make_shot(1, model="toy"))
         for response in backend.client.watch(running.name):
             if response.event.progress.step >= 3:

@@ -360,7 +360,7 @@ def test_a_lora_that_leaves_out_a_whole_map_is_refused(folder: Path) -> None:
 
     _change(folder / "trained" / "adapter_model.safetensors", change)
 
-    assert "2 missing: base_model.model.blocks.0.cross_attn.k.lora_A" in _refusal(folder)
+    assert "2 missing: blocks.0.cross_attn.k.lora_A" in _refusal(folder)
 
 
 def test_a_decoder_lora_that_leaves_out_a_convolution_is_refused(folder: Path) -> None:
@@ -433,7 +433,7 @@ def test_an_average_in_another_order_is_refused(folder: Path) -> None:
 def test_a_file_that_could_run_code_is_refused(folder: Path) -> None:
     torch.save({"project_in": Path("x")}, folder / "trained" / "mask_vae_lora.pt")
 
-    assert "mask_vae_lora.pt cannot be read" in _refusal(folder)
+    assert "holds pathlib.PosixPath, which could run code" in _refusal(folder)
 
 
 def test_an_image_model_is_refused(folder: Path) -> None:

@@ -7,13 +7,9 @@ from safetensors.torch import save_file
 
 from layert2v_model.errors import InvalidCheckpoint
 from layert2v_model.folder import read_transformer
-from layert2v_model.weight_files import (
-    check_weights,
-    read_json,
-    read_pickled,
-    read_safetensors,
-    write_weights,
-)
+from layert2v_model.pickled_files import read_pickled
+from layert2v_model.weight_checks import check_weights
+from layert2v_model.weight_files import read_json, read_safetensors, write_weights
 from support.toy_model import make_toy_transformer
 
 
@@ -23,7 +19,7 @@ def test_shards_are_read_by_the_library_as_one_model(tmp_path: Path) -> None:
     model.save_config(tmp_path / "transformer")
 
     write_weights(
-        tmp_path / "transformer", "diffusion_pytorch_model", state, state.__getitem__, 20_000
+        tmp_path / "transformer", "diffusion_pytorch_model", state, state.__getitem__, "it", 20_000
     )
 
     assert len(list(tmp_path.glob("transformer/*.safetensors"))) > 2
@@ -39,7 +35,7 @@ def test_a_tensor_is_asked_for_only_when_its_shard_is_written(tmp_path: Path) ->
         files_at_reading.append(len(list(tmp_path.iterdir())))
         return torch.zeros(1000)
 
-    write_weights(tmp_path, "model", planned, read, max_shard_bytes=4000)
+    write_weights(tmp_path, "model", planned, read, "it", max_shard_bytes=4000)
 
     assert files_at_reading == [0, 1, 2, 3]
 
@@ -47,7 +43,7 @@ def test_a_tensor_is_asked_for_only_when_its_shard_is_written(tmp_path: Path) ->
 def test_tensors_are_written_in_the_planned_precision(tmp_path: Path) -> None:
     planned = {"a": torch.empty(3, dtype=torch.bfloat16, device="meta")}
 
-    write_weights(tmp_path, "model", planned, lambda _: torch.ones(3))
+    write_weights(tmp_path, "model", planned, lambda _: torch.ones(3), "it")
 
     found = read_safetensors([tmp_path / "model.safetensors"])
     assert found["a"].dtype == torch.bfloat16

@@ -51,7 +51,9 @@ def connect(bpy: Any, address: str) -> None:
     pump_until(lambda: bool(runtime.board.models), "the backend's models")
 
 
-def fill_shot(bpy: Any, *foregrounds: str, background: str = "a beach", seed: int = 5) -> None:
+def fill_shot(
+    bpy: Any, *foregrounds: str, background: str = "a beach", seed: int | str = 5
+) -> None:
     """Write the next shot into the scene."""
     shot = bpy.context.scene.layert2v
     shot.background = background
@@ -59,7 +61,7 @@ def fill_shot(bpy: Any, *foregrounds: str, background: str = "a beach", seed: in
     for prompt in foregrounds:
         bpy.ops.layert2v.foreground_add(prompt=prompt)
     shot.is_seed_random = False
-    shot.seed = seed
+    shot.seed = str(seed)
 
 
 def generate(bpy: Any, *foregrounds: str, **others: Any) -> None:

@@ -7,6 +7,8 @@ from PIL import Image
 from typer.testing import CliRunner
 
 from layert2v_training.data_cli import app
+from layert2v_training.engine import build
+from layert2v_training.engine.build import BuildResult
 from support import toy_clips
 
 
@@ -57,7 +59,10 @@ def test_check_refuses_a_rate_that_is_none(tmp_path: Path) -> None:
             ("97", "63", "8"),
             "width 97 is no multiple of 16, say 96; height 63 is no multiple of 16, say 64",
         ),
-        (("96", "63", "9"), "--format is of no recipe: height 63 is no multiple of 16, say 64"),
+        (
+            ("96", "63", "9"),
+            "no recipe takes this --format: height 63 is no multiple of 16, say 64",
+        ),
         (("96", "64", "0"), "0 frames are too few"),
     ],
 )
@@ -114,7 +119,8 @@ def test_preview_draws_a_strip_of_each_good_clip(tmp_path: Path) -> None:
 
     assert folder.exit_code == 0
     assert "hollow: is empty" in folder.output
-    assert names == ["0002-a.png", "0003-b.png"]
+    assert names == ["0001-a.png", "0002-b.png"]
+    assert f"2 pictures in {strips}" in folder.output
     with Image.open(strips / names[0]) as picture:
         pixels = np.asarray(picture)
         assert picture.width == 4 * 192
@@ -135,6 +141,93 @@ def test_preview_names_lines_apart_and_refuses_a_folder_that_is_a_file(tmp_path:
     assert len(list((tmp_path / "strips").iterdir())) == 2
     assert refused.exit_code == 2
     assert "cannot be written: File exists" in refused.output
+
+
+def test_a_later_preview_replaces_the_pictures_of_an_earlier_one_and_nothing_else(
+    tmp_path: Path,
+) -> None:
+    toy_clips.write_vidlayer(tmp_path / "clips" / "a")
+    toy_clips.write_vidlayer(tmp_path / "clips" / "b")
+    strips = tmp_path / "strips"
+    command = ["check", str(tmp_path / "clips"), "--preview", str(strips)]
+    CliRunner().invoke(app, command)
+    Image.new("RGB", (2, 2)).save(strips / "0009-mine.png")
+    (strips / "0008-note.png").write_text("no picture")
+    (tmp_path / "clips" / "b").rename(tmp_path / "clips" / "c")
+
+    CliRunner().invoke(app, command)
+
+    assert sorted(path.name for path in strips.iterdir()) == [
+        "0001-a.png", "0002-c.png", "0008-note.png", "0009-mine.png",
+    ]  # fmt: skip
+
+
+def test_check_says_of_each_clip_whose_frames_are_repeated_or_enlarged(tmp_path: Path) -> None:
+    toy_clips.write_vidlayer(tmp_path / "slow", fps=5)
+    toy_clips.write_vidlayer(tmp_path / "fast", fps=24)
+
+    small = CliRunner().invoke(app, ["check", str(tmp_path), "--fps", "8", "--skip-bad"])
+    large = CliRunner().invoke(
+        app, ["check", str(tmp_path), "--format", "48", "32", "2", "--fps", "8"]
+    )
+    fitting = CliRunner().invoke(
+        app, ["check", str(tmp_path), "--format", "32", "16", "1", "--fps", "5"]
+    )
+
+    assert f"note {tmp_path / 'slow'}: repeats frames, 5 fps footage gives 8" in small.output
+    assert f"note {tmp_path / 'fast'}" not in small.output
+    for name in ("slow", "fast"):
+        assert f"note {tmp_path / name}: is enlarged, 32x24 footage covers 48x32" in " ".join(
+            large.output.split()
+        ).replace("; repeats frames, 5 fps footage gives 8", "")
+    assert "slow" not in fitting.output
+    assert fitting.exit_code == 0
+
+
+def test_a_folder_that_build_filled_is_checked_by_its_list(tmp_path: Path) -> None:
+    toy_clips.write_vidlayer(tmp_path / "out" / "clips" / "a")
+    toy_clips.write_vidlayer(tmp_path / "out" / "clips" / "left_out")
+    (tmp_path / "out" / "shots").mkdir()
+    (tmp_path / "out" / "clips.jsonl").write_text('{"clip": "clips/a"}\n')
+
+    result = CliRunner().invoke(app, ["check", str(tmp_path / "out")])
+
+    assert result.exit_code == 0
+    assert "1 good, 0 bad" in result.output
+
+
+def test_a_folder_of_folders_of_clips_is_told_which_to_name(tmp_path: Path) -> None:
+    toy_clips.write_vidlayer(tmp_path / "mine" / "a")
+    toy_clips.write_vidlayer(tmp_path / "built" / "clips" / "a")
+    (tmp_path / "built" / "clips.jsonl").write_text('{"clip": "clips/a"}\n')
+
+    result = CliRunner().invoke(app, ["check", str(tmp_path)])
+
+    assert result.exit_code == 2
+    assert f"{tmp_path / 'mine'}: is no clip and holds clips, such as a; name" in result.output
+    assert f"{tmp_path / 'built'}: is no clip and holds clips, such as" in result.output
+
+
+def test_a_source_that_is_missing_is_no_bad_clip(tmp_path: Path) -> None:
+    result = CliRunner().invoke(app, ["check", str(tmp_path / "nowhere")])
+
+    assert result.exit_code == 2
+    assert result.output.strip() == (
+        f"{tmp_path / 'nowhere'} is missing; name a folder of clips or a .jsonl file"
+    )
+
+
+def test_a_build_that_accepts_no_clip_fails_with_a_sentence(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    report = tmp_path / "out" / "report.html"
+    nothing = BuildResult(0, 2, report, {"flicker": 2})
+    monkeypatch.setattr(build, "build_clips", lambda *_, **__: nothing)
+
+    result = CliRunner().invoke(app, ["build", str(tmp_path), "--out", str(tmp_path / "out")])
+
+    assert result.exit_code == 1
+    assert f"no clip was accepted; {report} shows each with its reasons" in result.output
 
 
 def words_of(output: str) -> str:

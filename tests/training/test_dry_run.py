@@ -31,6 +31,8 @@ SMALL = ("transformer.num_layers=2", *NARROW)
 @pytest.fixture(autouse=True)
 def _short_timings(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(timing, "BUDGET_S", 0.005)
+    # A first pass says as much as the fastest of three: figures of speed are not asserted.
+    monkeypatch.setattr(timing, "REPEATS", 0)
 
 
 def make_run(out: Path, *changes: str) -> Run:
@@ -54,7 +56,7 @@ def phase(found: Needs, name: str) -> Phase:
 def test_every_stage_says_what_it_takes_and_makes_nothing(tmp_path: Path, stage: str) -> None:
     out = tmp_path / "run"
 
-    result = CliRunner().invoke(app, [stage, "--dry-run", "--out", str(out)])
+    result = CliRunner().invoke(app, [stage, "--dry-run", "--recipe", "debug", "--out", str(out)])
 
     assert result.exit_code == 0, result.output
     for word in ("parameters", "tokens a clip", "memory", "disk", "s a step", "steps a second"):
@@ -76,7 +78,8 @@ def test_all_stages_are_said_with_their_sums(tmp_path: Path) -> None:
 
 
 def test_times_are_said_in_a_unit_that_fits() -> None:
-    assert [duration(s) for s in (3.4, 600, 9000, 1e6)] == [
+    assert [duration(s) for s in (0.2, 3.4, 600, 9000, 1e6)] == [
+        "less than 1 s",
         "3 s",
         "10 min",
         "2.5 hours",

@@ -40,7 +40,7 @@ def assert_same_state(one: Path, other: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("num_steps", "num_kills"), [(40, 3), pytest.param(120, 10, marks=pytest.mark.slow)]
+    ("num_steps", "num_kills"), [(16, 3), pytest.param(66, 10, marks=pytest.mark.slow)]
 )
 def test_a_run_killed_at_random_moments_ends_bit_for_bit_as_an_uninterrupted_one(
     tmp_path: Path, num_steps: int, num_kills: int

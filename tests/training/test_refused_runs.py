@@ -8,6 +8,7 @@ from typer.testing import CliRunner
 
 from layert2v_training import stages
 from layert2v_training.cli import app
+from layert2v_training.export import replacing
 from layert2v_training.refusals import is_full_disk
 from layert2v_training.stages import Run
 from support.toy_model import make_toy_transformer
@@ -161,7 +162,10 @@ def test_a_recipe_file_may_hold_what_other_commands_of_the_run_read(tmp_path: Pa
     unread.write_text("alpha_vae: {num_clips: 4}\n")
     place = ("--out", str(tmp_path / "run"))
 
-    allowed = CliRunner().invoke(app, ["joint", "--dry-run", *place, "--recipe-file", str(shared)])
+    # A device that is not here is not timed.
+    untimed = ("joint", "--dry-run", "--device-memory", "24GiB")
+
+    allowed = CliRunner().invoke(app, [*untimed, *place, "--recipe-file", str(shared)])
     refused = CliRunner().invoke(
         app, ["alpha-vae", *place, "--data", str(tmp_path), "--recipe-file", str(unread)]
     )
@@ -197,3 +201,42 @@ def test_a_message_names_a_path_once(tmp_path: Path) -> None:
         assert result.exit_code == 2
         assert result.output.count(str(missing)) == 1
         assert "(No such file or directory)" in result.output
+
+
+@pytest.mark.parametrize(
+    ("held", "options", "said"),
+    [
+        ("layert2v.json", (), "holds a model; name another folder, or add --overwrite"),
+        ("notes.txt", ("--overwrite",), "holds notes.txt and no model; name another folder"),
+    ],
+)
+def test_an_export_does_not_replace_what_a_folder_holds(
+    tmp_path: Path, held: str, options: tuple[str, ...], said: str
+) -> None:
+    folder = tmp_path / "model"
+    folder.mkdir()
+    (folder / held).write_text("{}")
+
+    result = CliRunner().invoke(
+        app, ["export", str(folder), "--out", str(tmp_path / "run"), *options]
+    )
+
+    assert result.exit_code == 2
+    assert f"{folder} {said}" in result.output
+    assert (folder / held).read_text() == "{}"
+
+
+def test_a_model_is_replaced_whole_or_stays(tmp_path: Path) -> None:
+    folder = tmp_path / "model"
+    folder.mkdir()
+    (folder / "old").touch()
+
+    with pytest.raises(FileNotFoundError), replacing(folder) as draft:
+        (draft / "missing" / "new").touch()
+    assert [path.name for path in folder.iterdir()] == ["old"]
+
+    with replacing(folder) as draft:
+        draft.mkdir()
+        (draft / "new").touch()
+    assert [path.name for path in folder.iterdir()] == ["new"]
+    assert list(tmp_path.iterdir()) == [folder]

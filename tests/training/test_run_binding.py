@@ -1,3 +1,4 @@
+import json
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -8,7 +9,14 @@ import torch
 from layert2v_training.checkpoint import CHECKPOINT
 from layert2v_training.overrides import apply_overrides, read_overrides
 from layert2v_training.recipes import debug
-from layert2v_training.run_binding import RunDiffers, Values, bind, check_network_of, values_of
+from layert2v_training.run_binding import (
+    RunDiffers,
+    Values,
+    bind,
+    check_export,
+    precisions_of,
+    values_of,
+)
 from layert2v_training.stages import Run
 
 
@@ -97,11 +105,64 @@ def test_decoders_after_a_longer_stage_3_say_what_to_remove(tmp_path: Path) -> N
 
 
 def test_a_model_is_exported_with_the_settings_it_was_trained_with(run: Path) -> None:
-    check_network_of(run, debug())
+    check_export(run, "run-joint", debug())
+    faster = apply_overrides(debug(), read_overrides([], ["joint.loop.learning_rate=1"]))
+    check_export(run, "run-joint", faster)
 
     network = {**debug().transformer, "prompt_visibility": "released"}
     with pytest.raises(RunDiffers, match='prompt_visibility was "isolated" and is "released"'):
-        check_network_of(run, replace(debug(), transformer=network))
+        check_export(run, "run-joint", replace(debug(), transformer=network))
+
+
+def test_an_export_without_the_runs_recipe_file_names_the_fields_that_differ(
+    tmp_path: Path,
+) -> None:
+    model = tmp_path / "init"
+    model.mkdir()
+    trained = values("joint.lora.rank=2", "extra_sizes=[[96,64]]", init=model)
+    bind(tmp_path / "run", trained)
+
+    with pytest.raises(RunDiffers) as refused:
+        check_export(tmp_path / "run", "run-joint", debug(), init=model)
+
+    assert "extra_sizes was [[96, 64]] and is []" in str(refused.value)
+    assert "joint.lora.rank was 2 and is null" in str(refused.value)
+    assert "--recipe-file" in str(refused.value)
+    assert "learning_rate" not in str(refused.value)
+
+
+def test_adapters_are_exported_onto_the_model_that_they_were_trained_on(tmp_path: Path) -> None:
+    models = [tmp_path / name for name in ("one", "other")]
+    for model in models:
+        model.mkdir()
+        (model / "weights").write_text(model.name)
+    recipe = apply_overrides(debug(), read_overrides([], ["joint.lora.rank=2"]))
+    bind(tmp_path / "run", values_of("run-joint", recipe, init=models[0]))
+
+    check_export(tmp_path / "run", "run-joint", recipe, init=models[0])
+    with pytest.raises(RunDiffers, match=r'--init was "one \(\w+\)" and is "other \(\w+\)"'):
+        check_export(tmp_path / "run", "run-joint", recipe, init=models[1])
+
+
+def test_a_run_records_in_which_precisions_it_has_computed(tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    bind(folder, values("joint.loop.autocast=null"))
+    assert precisions_of(folder) == ["float32"]
+    write_checkpoint(folder)
+
+    bind(folder, values("joint.loop.autocast=bfloat16"), accepts_changes=True)
+    bind(folder, values("joint.loop.autocast=bfloat16"))
+
+    assert precisions_of(folder) == ["float32", "bfloat16"]
+
+
+def test_a_run_of_an_earlier_version_says_its_precision_by_its_values(run: Path) -> None:
+    content = json.loads((run / "run.json").read_text())
+    del content["precision"]
+    (run / "run.json").write_text(json.dumps(content))
+
+    assert precisions_of(run) == ["float32"]
+    assert precisions_of(run.parent / "none") == []
 
 
 def test_a_binding_that_cannot_be_read_is_refused(run: Path) -> None:

@@ -1,12 +1,13 @@
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from layert2v_training.export import model_card
+from layert2v_training.export import Training, model_card
 from layert2v_training.recipes import debug, wan2_1_1_3b
 from layert2v_training.run_binding import bind
-from layert2v_training.trained_on import trained_on
+from layert2v_training.trained_on import trained_in, trained_on
 
 
 @pytest.mark.parametrize(
@@ -43,7 +44,27 @@ def test_a_run_that_went_on_from_another_names_both(tmp_path: Path) -> None:
 
 
 def test_the_card_says_what_the_model_was_trained_on() -> None:
-    small, wan = (model_card(recipe, "9 clips of crabs") for recipe in (debug(), wan2_1_1_3b()))
+    training = Training("9 clips of crabs", "bfloat16")
+    small = model_card(debug(), training)
+    wan = model_card(wan2_1_1_3b(), replace(training, precision=""))
 
-    assert small["description"] == "Small LayerT2V model, trained on 9 clips of crabs"
+    assert small["description"] == (
+        "Small LayerT2V model, trained on 9 clips of crabs, computed in bfloat16"
+    )
+    assert small["trained_in"] == "bfloat16"
+    assert "trained_in" not in wan
     assert wan["description"] == "LayerT2V on Wan2.1, trained on 9 clips of crabs"
+
+
+def test_the_precisions_of_a_run_and_of_the_stage_before_it_are_said_once_each(
+    tmp_path: Path,
+) -> None:
+    half = {"multi_foreground.loop.autocast": "bfloat16", "stage before": "run-joint (def)"}
+    bind(tmp_path / "before", {"joint.loop.autocast": None})
+    bind(tmp_path / "run", half)
+    bind(tmp_path / "alone", {**half, "stage before": None})
+
+    assert trained_in(tmp_path / "run", tmp_path / "before") == "float32, then bfloat16"
+    assert trained_in(tmp_path / "run", tmp_path / "run") == "bfloat16"
+    assert trained_in(tmp_path / "alone", tmp_path / "before") == "bfloat16"
+    assert trained_in(tmp_path / "none", tmp_path / "before") == ""

@@ -320,11 +320,14 @@ def export_model(
     name: Annotated[
         TrainedRun, typer.Option("--run", help="Run whose averaged parameters to take.")
     ] = TrainedRun.MULTI_FOREGROUND,
+    overwrite: Annotated[
+        bool, typer.Option(help="Replace a model that FOLDER already holds.")
+    ] = False,
 ) -> None:
     """Write a model folder from a run's averaged parameters, adapters merged in."""
     from layert2v_training.stages import run_export
 
-    run_export(run, folder, name.value)
+    run_export(run, folder, name.value, overwrite=overwrite)
     print(f"wrote {folder}, the model {run.recipe.name}")
 
 
@@ -369,7 +372,7 @@ def every_stage(
     run_joint(run, "multi-foreground")
     if run.recipe.base == "none":
         run_decoders(run)
-    run_export(run, run.out / "model")
+    run_export(run, run.out / "model", overwrite=True)
 
 
 def main() -> None:

@@ -61,7 +61,7 @@ def _check_format(width: int, height: int, num_frames: int) -> None:
     if num_frames < 1:
         wrong.append(f"{num_frames} frames are too few, say 1 or more")
     if wrong:
-        raise typer.BadParameter(f"--format is of no recipe: {'; '.join(wrong)}")
+        raise typer.BadParameter(f"no recipe takes this --format: {'; '.join(wrong)}")
     if (num_frames - 1) % 4:
         near = num_frames // 4 * 4 + 1
         typer.echo(
@@ -120,12 +120,15 @@ def check(
     ] = None,
 ) -> None:
     """Decode every frame of every clip; name each bad one with its reason and exit with 2."""
-    from layert2v_training.data.checking import check_source
-    from layert2v_training.data.problems import MixedRates
+    from layert2v_training.data.checking import check_source, lossy_fit
+    from layert2v_training.data.problems import MISSING, MixedRates
     from layert2v_training.data.sources import ClipFormat
 
     if size:
         _check_format(*size)
+    if not source.exists():
+        typer.echo(f"{source} {MISSING}", err=True)
+        raise typer.Exit(2)
     target = ClipFormat(*size, fps) if size else None
     num_good = num_bad = 0
     is_mixed, silent = False, list[Path]()
@@ -135,6 +138,8 @@ def check(
     for checked in checked_clips:
         if checked.problem is None:
             num_good += 1
+            if checked.facts and (said := lossy_fit(checked.facts, target, fps)):
+                typer.echo(f"note {checked.path}: {said}")
             silent += [checked.path] if checked.facts and checked.facts.fps is None else []
             for note in checked.notes:
                 typer.echo(f"note {checked.path}: {note}")
@@ -159,29 +164,33 @@ def check(
 def _with_previews(
     checked_clips: "Iterable[CheckedClip]", folder: Path, target: "ClipFormat | None"
 ) -> "Iterator[CheckedClip]":
-    """Write a strip of each good clip as it passes.
+    """Write a strip of each good clip as it passes, in place of those of an earlier check.
 
     Raises:
         typer.Exit: With 2, where the folder cannot be written.
     """
     from layert2v_training.data.checking import CheckedClip
     from layert2v_training.data.problems import BadClip
-    from layert2v_training.data.strips import write_preview
+    from layert2v_training.data.strips import remove_previews, write_preview
 
     with _writing(folder):
         folder.mkdir(parents=True, exist_ok=True)
-    for number, checked in enumerate(checked_clips, start=1):
+        remove_previews(folder)
+    num_written = 0
+    for checked in checked_clips:
         if checked.clip is None or checked.facts is None:
             yield checked
             continue
-        path = folder / f"{number:04d}-{checked.path.name.replace(':', '-')}.png"
+        path = folder / f"{num_written + 1:04d}-{checked.path.name.replace(':', '-')}.png"
         try:
             with _writing(folder):
                 write_preview(path, checked.clip, checked.facts, target)
         except BadClip as problem:
             yield CheckedClip(checked.path, None, problem)
         else:
+            num_written += 1
             yield checked
+    typer.echo(f"{num_written} picture{'' if num_written == 1 else 's'} in {folder}")
 
 
 @contextmanager
@@ -261,6 +270,7 @@ def build(
     """Turn raw video into checked clips, CLIPS.jsonl and a report with pictures.
 
     Files change the recipe, options and --set win over files; --set reaches the checker's limits.
+    Exit code 1: no clip was accepted.
     """
     import cv2
 
@@ -293,8 +303,10 @@ def build(
     typer.echo(f"{result.num_accepted} clips, {result.num_rejected} rejected: {result.report}")
     for kind, count in result.reasons.items():
         typer.echo(f"  {count} rejected: {kind}")
-    if result.num_accepted:
-        typer.echo(f"give {out / 'clips.jsonl'} to check and to training's --data")
+    if not result.num_accepted:
+        typer.echo(f"no clip was accepted; {result.report} shows each with its reasons", err=True)
+        raise typer.Exit(1)
+    typer.echo(f"give {out / 'clips.jsonl'} to check and to training's --data")
 
 
 @app.command()

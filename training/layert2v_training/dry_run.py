@@ -160,6 +160,8 @@ def _sums(answers: Sequence[_Answer], device: Device) -> str:
 
 def duration(seconds: float) -> str:
     """Say a time in the unit that fits."""
+    if seconds < 1:
+        return "less than 1 s"
     if seconds < 120:
         return f"{seconds:.0f} s"
     return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.1f} hours"

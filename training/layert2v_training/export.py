@@ -1,6 +1,11 @@
 """Write trained parts as a model folder that the backend serves at once."""
 
 import hashlib
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -10,7 +15,9 @@ import torch
 from diffusers import AutoencoderKLWan, FlowMatchEulerDiscreteScheduler
 
 from layert2v_model.alpha_vae import load_project_in, save_alpha_vae
+from layert2v_model.durable import publish_folder
 from layert2v_model.export import write_card
+from layert2v_model.folder import CARD_FILE
 from layert2v_model.pipeline import LayerT2VPipeline, save_pipeline
 from layert2v_model.transformer import LayerT2VTransformer3DModel
 from layert2v_training.captions import CaptionStates
@@ -33,13 +40,34 @@ def text_encoder_entry() -> dict[str, str]:
     return {"package": TEXT_PACKAGE, "version": metadata.version(TEXT_PACKAGE), "sha256": digest}
 
 
-def model_card(recipe: Recipe, learned: str = "") -> dict[str, Any]:
-    """What `layert2v.json` says of a recipe's model; `learned` is what it was trained on."""
+class InvalidOut(ValueError):
+    """Raised when a folder for a model holds something; says what and the remedy."""
+
+
+@dataclass(frozen=True)
+class Training:
+    """How a model came about, in words."""
+
+    learned: str = ""
+    """What it was trained on; empty: nobody knows."""
+    precision: str = ""
+    """In which precision; empty: nobody knows."""
+
+    @property
+    def clause(self) -> str:
+        """Both, to follow the kind of the model; empty where nothing is known."""
+        on = f", trained on {self.learned}" if self.learned else ""
+        return f"{on}, computed in {self.precision}" if on and self.precision else on
+
+
+def model_card(recipe: Recipe, training: Training | None = None) -> dict[str, Any]:
+    """What `layert2v.json` says of a recipe's model."""
+    said = training or Training()
     scene = recipe.joint_scene
     kind = "LayerT2V on Wan2.1" if recipe.base == "wan" else "Small LayerT2V model"
     card: dict[str, Any] = {
         "id": recipe.name,
-        "description": f"{kind}, trained on {learned}" if learned else kind,
+        "description": f"{kind}{said.clause}",
         "sizes": [[scene.width, scene.height], *map(list, recipe.extra_sizes)],
         "num_frames": [scene.num_frames, *recipe.extra_num_frames],
         "max_foregrounds": recipe.transformer["max_foregrounds"],
@@ -48,7 +76,45 @@ def model_card(recipe: Recipe, learned: str = "") -> dict[str, Any]:
         "default_guidance_scale": recipe.guidance_scale,
         "fps": recipe.fps,
     }
+    if said.precision:
+        card["trained_in"] = said.precision
     return card if recipe.base == "wan" else card | {"text_encoder": text_encoder_entry()}
+
+
+def check_out(folder: Path, *, overwrite: bool) -> None:
+    """Refuse a folder in which something would be lost.
+
+    Raises:
+        InvalidOut: Says what stands in the way, and what to do.
+    """
+    if folder.exists() and not folder.is_dir():
+        raise InvalidOut(f"{folder} is a file; name a folder for the model")
+    held = sorted(path.name for path in folder.iterdir()) if folder.is_dir() else []
+    if held and CARD_FILE not in held:
+        raise InvalidOut(f"{folder} holds {held[0]} and no model; name another folder")
+    if held and not overwrite:
+        raise InvalidOut(f"{folder} holds a model; name another folder, or add --overwrite")
+
+
+@contextmanager
+def replacing(folder: Path) -> Iterator[Path]:
+    """Give a hidden folder beside `folder` to write a model in; it takes its place at the end.
+
+    Where writing fails, `folder` stays as it was.
+    """
+    folder = folder.resolve()
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    draft, old = (folder.with_name(f".{folder.name}.{os.getpid()}.{end}") for end in ("new", "old"))
+    try:
+        yield draft
+        if folder.exists():
+            folder.rename(old)
+        publish_folder(draft, folder)
+    finally:
+        shutil.rmtree(draft, ignore_errors=True)
+        if old.exists() and not folder.exists():
+            old.rename(folder)
+        shutil.rmtree(old, ignore_errors=True)
 
 
 def export(
@@ -57,7 +123,7 @@ def export(
     recipe: Recipe,
     transformer: LayerT2VTransformer3DModel,
     captions: CaptionStates | None = None,
-    learned: str = "",
+    training: Training | None = None,
 ) -> None:
     """Write the VAEs of `out` and `transformer` as a model folder.
 
@@ -67,7 +133,7 @@ def export(
         recipe: Says precision and card.
         transformer: Whole, adapters merged in.
         captions: Whose text encoder is written too; None: the card names its package.
-        learned: What it was trained on, for the card.
+        training: How it came about, for the card.
     """
     pipeline = LayerT2VPipeline(
         transformer=transformer.eval(),
@@ -78,7 +144,7 @@ def export(
         tokenizer=captions.tokenizer if captions else None,
     )
     pipeline.project_in = load_project_in(out / "alpha_vae")
-    card = {**model_card(recipe, learned), **vocabulary_entry(recipe, out)}
+    card = {**model_card(recipe, training), **vocabulary_entry(recipe, out)}
     dtype = getattr(torch, recipe.export)
     save_pipeline(pipeline, folder, card, dtype=dtype, with_text_encoder=captions is not None)
     if recipe.base == "wan":

@@ -176,7 +176,7 @@ def debug() -> Recipe:
         joint_scene=replace(recipe.joint_scene, width=96, height=64),
         extra_sizes=(),
         vae=short,
-        vae_clips=200,
+        vae_clips=48,
         vae_batch_size=2,
         alpha_vae=AlphaVaeRecipe(short, rank=2, hidden_channels=8, batch_size=2, num_clips=20),
         joint=replace(recipe.joint, loop=short, batch_size=2, windowed_batch_size=4, sheet_every=4),

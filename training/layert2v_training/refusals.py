@@ -19,6 +19,7 @@ from layert2v_training.average import CannotAverage
 from layert2v_training.checkpoint import CheckpointMismatch, CheckpointNotSaved
 from layert2v_training.costs.needs import DoesNotFit
 from layert2v_training.data.problems import BadClip, BadClips
+from layert2v_training.export import InvalidOut
 from layert2v_training.finite import Diverged
 from layert2v_training.launching import UnsupportedLaunch
 from layert2v_training.overrides import InvalidRecipe
@@ -37,6 +38,7 @@ REFUSALS = (
     DoesNotFit,
     InvalidCheckpoint,
     InvalidFixture,
+    InvalidOut,
     InvalidRecipe,
     InvalidShot,
     MissingPart,

@@ -1,14 +1,16 @@
 """Binds the folder of a stage's run to what decides it: recipe, base, init, data, stage before.
 
-`run.json` beside the checkpoint holds these values by name and their digest. A run is gone on with
-by the same values only, or by those that the user says are to change.
+`run.json` beside the checkpoint holds these values by name, their digest, and in which precisions
+the run has computed. A run is gone on with by the same values only, or by those that the user says
+are to change.
 """
 
 import hashlib
 import json
 import logging
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
+from functools import reduce
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +39,12 @@ PARTS = {
 }
 """Fields of the recipe that decide the run of a folder."""
 
+_EXPORTED = (
+    "base", "transformer", "joint_scene.width", "joint_scene.height", "joint_scene.num_frames",
+    "extra_sizes", "extra_num_frames",
+)  # fmt: skip
+"""Fields that the exported folder depends on, beside the adapters of the stage."""
+
 _HARMLESS = (".checkpoint_seconds", ".sheet_every")
 """Ends of the names of fields that decide nothing of what is learned."""
 
@@ -61,31 +69,80 @@ def bind(folder: Path, values: Values, *, accepts_changes: bool = False) -> None
         RunDiffers: Names each value that differs, as it was and as it is.
     """
     values = json.loads(json.dumps(values))
-    path = folder / BINDING
+    path, precisions = folder / BINDING, list[str]()
     if (folder / CHECKPOINT).is_file():
         if path.is_file():
             _compare(folder, read_values(path), values, accepts_changes=accepts_changes)
+            precisions = precisions_of(folder)
         else:
             log.warning("%s does not say what it was begun with; taken as these values", folder)
+    precisions += [each for each in _precisions_in(values) if each not in precisions[-1:]]
     folder.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f"{path.name}.part")
-    content = {"digest": short_digest(json.dumps(values, sort_keys=True)), "values": values}
+    content = {
+        "digest": short_digest(json.dumps(values, sort_keys=True)),
+        "precision": precisions,
+        "values": values,
+    }
     partial.write_text(json.dumps(content, indent=1, sort_keys=True) + "\n")
     publish_file(partial, path)
 
 
-def check_network_of(folder: Path, recipe: Recipe) -> None:
-    """Compare the settings of the network with those that a run's parameters were trained in.
+def precisions_of(folder: Path) -> list[str]:
+    """List in which precisions a run has computed, the first first; none where it does not say.
 
     Raises:
-        RunDiffers: Names each that differs.
+        RunDiffers: Its `run.json` cannot be read.
+    """
+    path = folder / BINDING
+    if not path.is_file():
+        return []
+    values, said = read_values(path), json.loads(path.read_text()).get("precision")
+    return said if isinstance(said, list) else _precisions_in(values)
+
+
+def _precisions_in(values: Values) -> list[str]:
+    """Read the precision off a run's values: `autocast` is null for float32."""
+    found = {value or "float32" for name, value in values.items() if name.endswith(".autocast")}
+    return sorted(found - {"auto"})
+
+
+def check_export(
+    folder: Path,
+    name: str,
+    recipe: Recipe,
+    *,
+    base: Path | None = None,
+    init: Path | None = None,
+) -> None:
+    """Compare what an export depends on with what a run was begun with.
+
+    Args:
+        folder: Of the run.
+        name: Of its folder, a key of `PARTS`.
+        recipe: As the export is told it.
+        base: Wan's folder.
+        init: Model folder that adapters are put on.
+
+    Raises:
+        RunDiffers: Names each field or option that differs, as it was and as it is.
     """
     path = folder / BINDING
     if not path.is_file():
         return
-    stored = {n: v for n, v in read_values(path).items() if n.startswith("transformer.")}
-    own = json.loads(json.dumps(dict(_named("transformer", recipe.transformer))))
-    _compare(folder, stored, own, accepts_changes=False)
+    stage, own = PARTS[name][0], dict[str, Any]()
+    for field in (*_EXPORTED, f"{stage}.lora"):
+        value = reduce(getattr, field.split("."), recipe)
+        own |= dict(_named(field, _plain(value)))
+    if getattr(recipe, stage).lora is not None:
+        own |= {"--base": _told(base), "--init": _told(init)}
+    own = json.loads(json.dumps(own))
+    within = tuple(f"{part}." for part in (*_EXPORTED, f"{stage}.lora", *own))
+    stored = {key: x for key, x in read_values(path).items() if f"{key}.".startswith(within)}
+    changed = _changed(stored, own)
+    if changed:
+        remedy = "give export the --recipe, --recipe-file, --set, --base and --init of the run"
+        raise RunDiffers(_difference(folder, stored, own, changed) + remedy)
 
 
 def values_of(
@@ -111,20 +168,24 @@ def values_of(
     """
     values: Values = {}
     for part in PARTS[name]:
-        value = getattr(recipe, part)
-        plain = asdict(value) if hasattr(value, "__dataclass_fields__") else value
-        values |= dict(_named(part, plain))
+        values |= dict(_named(part, _plain(getattr(recipe, part))))
     if name == "run-joint":
         # Stage 2 has one foreground whatever the recipe says.
         del values["joint_scene.foregrounds"]
     values |= counts or {}
     values = {key: value for key, value in values.items() if not key.endswith(_HARMLESS)}
-    values["--base"], values["--init"] = (
-        folder and f"{folder.name} ({folder_key(folder)})" for folder in (base, init)
-    )
+    values["--base"], values["--init"] = _told(base), _told(init)
     values["--data"] = data
     values["stage before"] = before and f"{before.parent.name} ({averages_key(before)})"
     return values
+
+
+def _plain(value: Any) -> Any:
+    return asdict(value) if hasattr(value, "__dataclass_fields__") else value
+
+
+def _told(folder: Path | None) -> str | None:
+    return f"{folder.name} ({folder_key(folder)})" if folder else None
 
 
 def _named(name: str, value: Any) -> Iterator[tuple[str, Any]]:
@@ -181,17 +242,9 @@ def read_values(path: Path) -> Values:
 
 
 def _compare(folder: Path, stored: Values, values: Values, *, accepts_changes: bool) -> None:
-    changed = [
-        name
-        for name in sorted(stored.keys() | values.keys())
-        if stored.get(name) != values.get(name) and not _is_longer(name, stored, values)
-    ]
+    changed = [name for name in _changed(stored, values) if not _is_longer(name, stored, values)]
     if not changed or (accepts_changes and not any(map(_is_fixed, changed))):
         return
-    said = "; ".join(
-        f"{name} was {json.dumps(stored.get(name))} and is {json.dumps(values.get(name))}"
-        for name in changed
-    )
     remedy = "choose another --out"
     if "stage before" in changed:
         remedy += f", or remove {folder} to learn again after the new stage"
@@ -200,7 +253,20 @@ def _compare(folder: Path, stored: Values, values: Values, *, accepts_changes: b
             remedy += f", or compute as before by --precision {before or 'float32'}"
     if not any(map(_is_fixed, changed)):
         remedy += ", or go on with the new values by --accept-changes"
-    raise RunDiffers(f"{folder} holds a run with other values: {said}; {remedy}")
+    raise RunDiffers(_difference(folder, stored, values, changed) + remedy)
+
+
+def _changed(stored: Values, values: Values) -> list[str]:
+    names = sorted(stored.keys() | values.keys())
+    return [name for name in names if stored.get(name) != values.get(name)]
+
+
+def _difference(folder: Path, stored: Values, values: Values, changed: Sequence[str]) -> str:
+    said = "; ".join(
+        f"{name} was {json.dumps(stored.get(name))} and is {json.dumps(values.get(name))}"
+        for name in changed
+    )
+    return f"{folder} holds a run with other values: {said}; "
 
 
 def _is_longer(name: str, stored: Values, values: Values) -> bool:

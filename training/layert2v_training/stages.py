@@ -26,7 +26,13 @@ from layert2v_training.data.sources import FileClips, clips_from
 from layert2v_training.decoded import DecodedLosses
 from layert2v_training.decoders import FrameMaker, join_frames, train_decoder
 from layert2v_training.effects import SOFT_MATTES
-from layert2v_training.export import export, text_encoder_folder
+from layert2v_training.export import (
+    Training,
+    check_out,
+    export,
+    replacing,
+    text_encoder_folder,
+)
 from layert2v_training.joint import JointRecipe, train_joint
 from layert2v_training.latents import LatentClip, load_latents, write_latents
 from layert2v_training.linear_vae import channel_weights, is_linear
@@ -35,10 +41,10 @@ from layert2v_training.network import check_init, stage_transformer
 from layert2v_training.overrides import InvalidRecipe
 from layert2v_training.recipe_checks import max_foregrounds
 from layert2v_training.recipes import Recipe
-from layert2v_training.run_binding import bind, check_network_of, short_digest, values_of
+from layert2v_training.run_binding import bind, check_export, short_digest, values_of
 from layert2v_training.scenes import SceneRecipe, SceneSource
 from layert2v_training.sheets import SampleSheet
-from layert2v_training.trained_on import trained_on
+from layert2v_training.trained_on import trained_in, trained_on
 from layert2v_training.vae import train_vae
 from layert2v_training.wan import wan_text_encoder
 
@@ -416,12 +422,27 @@ def run_decoders(run: Run) -> None:
         save_alpha_vae(alpha_vae.cpu(), project_in.cpu(), run.out / "alpha_vae")
 
 
-def run_export(run: Run, folder: Path, name: str = MULTI_FOREGROUND_RUN) -> None:
-    """Write a model folder from the averages of one of the run's stages."""
+def run_export(
+    run: Run, folder: Path, name: str = MULTI_FOREGROUND_RUN, *, overwrite: bool = False
+) -> None:
+    """Write a model folder from the averages of one of the run's stages.
+
+    Args:
+        run: Of the recipe that it was trained with.
+        folder: Of the model.
+        name: Of the stage's run.
+        overwrite: Replace a model that the folder holds.
+
+    Raises:
+        MissingPart: The stage was not run.
+        InvalidOut: The folder holds something.
+        RunDiffers: The run was begun with another recipe.
+    """
+    check_out(folder, overwrite=overwrite)
     stage = name.removeprefix("run-")
     recipe = run.stage(stage)
     checkpoint = run.needs(f"{name}/{CHECKPOINT}", stage)
-    check_network_of(run.out / name, run.recipe)
+    check_export(run.out / name, name, run.recipe, base=run.base, init=run.init)
     # Adapters need the weights of `init`; whole transformers take its sizes.
     model = stage_transformer(
         run.recipe, recipe, base=run.wan, init=run.init, checkpoint=checkpoint
@@ -429,5 +450,9 @@ def run_export(run: Run, folder: Path, name: str = MULTI_FOREGROUND_RUN) -> None
     if recipe.lora:
         merge_lora(model)
     captions = run.captions() if run.recipe.base != "none" else None
-    learned = trained_on(run.out / name, run.out / JOINT_RUN)
-    export(run.out, folder, run.recipe, model, captions, learned)
+    training = Training(
+        trained_on(run.out / name, run.out / JOINT_RUN),
+        trained_in(run.out / name, run.out / JOINT_RUN),
+    )
+    with replacing(folder) as draft:
+        export(run.out, draft, run.recipe, model, captions, training)

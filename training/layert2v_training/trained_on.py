@@ -1,9 +1,10 @@
-"""What a model was trained on, in words for its card, from what its runs are bound to."""
+"""What a model was trained on and in, in words for its card, from what its runs are bound to."""
 
 import re
+from itertools import groupby
 from pathlib import Path
 
-from layert2v_training.run_binding import BINDING, Values, read_values
+from layert2v_training.run_binding import BINDING, Values, precisions_of, read_values
 
 COMPOSED = "composed scenes of emoji over photographs"
 
@@ -28,6 +29,22 @@ def trained_on(folder: Path, before: Path) -> str:
     words = ", then on ".join(dict.fromkeys(sources))
     start = values.get("--init")
     return words + (f", starting from {_name_in(start)}" if start else "")
+
+
+def trained_in(folder: Path, before: Path) -> str:
+    """Say in which precision a folder's run computed: `bfloat16`, or `float32, then bfloat16`.
+
+    Args:
+        folder: Of the run.
+        before: Folder of the stage before; counted if the run went on from it.
+
+    Returns:
+        Empty where no run says.
+    """
+    values = _values_of(folder)
+    went_on = values is not None and values.get("stage before")
+    found = [*(precisions_of(before) if went_on else ()), *precisions_of(folder)]
+    return ", then ".join(name for name, _ in groupby(found))
 
 
 def _values_of(folder: Path) -> Values | None:

@@ -62,7 +62,32 @@ def test_a_random_seed_is_new_each_time_and_remembered(saved, backend):
     seeds = [request.shot.seed for request in backend.script.create_requests]
 
     assert len(set(seeds)) == 2
-    assert shot.seed == seeds[-1]
+    assert shot.seed == str(seeds[-1])
+
+
+@pytest.mark.parametrize("seed", [0, 2**63 - 1])
+def test_the_seed_of_a_shot_has_63_bits_as_on_the_wire(saved, backend, seed):
+    generate(saved, "a red ball", seed=f" {seed} ")
+
+    (request,) = backend.script.create_requests
+    assert request.shot.seed == seed
+    assert saved.context.scene.layert2v.seed == str(seed)
+
+
+def test_a_seed_left_empty_is_drawn_and_written_into_the_form(saved, backend):
+    generate(saved, "a red ball", seed="")
+
+    (request,) = backend.script.create_requests
+    assert saved.context.scene.layert2v.seed == str(request.shot.seed)
+
+
+def test_a_seed_that_is_none_is_told_and_nothing_is_sent(saved, backend):
+    fill_shot(saved, "a red ball", seed="9223372036854775808")
+
+    with pytest.raises(RuntimeError, match="no whole number from 0 to 9223372036854775807"):
+        saved.ops.layert2v.generate()
+
+    assert not backend.script.create_requests
 
 
 def test_the_scene_is_matched_to_the_selected_take_or_the_next_shot(saved, backend):

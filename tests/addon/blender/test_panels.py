@@ -5,17 +5,31 @@ import sys
 import types
 
 from layert2v.v1 import job_pb2, system_pb2
-from support.blender_session import fill_shot, generate, pump_until, select, strip_named
+from support.blender_session import (
+    fill_shot,
+    generate,
+    pump_until,
+    select,
+    strip_named,
+    wait_for_settled,
+)
 from support.fake_backend import invalid_shot
 
 NO_JOBS = ["No jobs", "layert2v.import_take"]
 
 
 class CheckedLayout:
-    """Knows the functions and parameters of Blender's layout and notes labels and operators."""
+    """Knows the functions and parameters of Blender's layout and notes labels and operators.
 
-    def __init__(self, bpy, notes=None):
-        self.__dict__.update(bpy=bpy, notes=[] if notes is None else notes)
+    As in Blender, all layouts of a panel share one `operator_context`, and a sentence beside
+    buttons is cut.
+    """
+
+    def __init__(self, bpy, root=None, kind=""):
+        self.__dict__.update(bpy=bpy, root=root or self, kind=kind, beside=set())
+        if root is None:
+            self.__dict__.update(notes=[], asking=set(), context="INVOKE_REGION_WIN")
+        self.__dict__["notes"] = self.root.notes
 
     def __getattr__(self, name):
         functions = self.bpy.types.UILayout.bl_rna.functions
@@ -31,12 +45,18 @@ class CheckedLayout:
 
     def __setattr__(self, name, value):
         assert name in self.bpy.types.UILayout.bl_rna.properties, f"UILayout has no {name}"
+        if name == "operator_context":
+            self.root.__dict__["context"] = value
 
     def _note(self, name, arguments, named):
+        self.beside.add(name)
+        assert self.kind != "row" or not {"label", "operator"} <= self.beside, arguments or named
         if name == "operator":
             module, _, operator = arguments[0].partition(".")
             properties = getattr(getattr(self.bpy.ops, module), operator).get_rna_type().properties
             self.notes.append(arguments[0])
+            if self.root.context.startswith("INVOKE"):
+                self.root.asking.add(arguments[0])
             if arguments[0] == "layert2v.use_words":
                 self.notes.append(named["text"])
             return CheckedOperator(set(properties.keys()))
@@ -44,7 +64,7 @@ class CheckedLayout:
             assert arguments[1] in arguments[0].bl_rna.properties
         if name in ("menu", "label", "progress"):
             self.notes.append(named.get("text", ""))
-        return CheckedLayout(self.bpy, self.notes)
+        return CheckedLayout(self.bpy, self.root, name)
 
 
 class CheckedOperator:
@@ -57,6 +77,11 @@ class CheckedOperator:
 
 def draw(bpy, name, **fields):
     """Draw a panel, menu, dialog (its `fields` given) or the preferences; labels and operators."""
+    return drawn_layout(bpy, name, **fields).notes
+
+
+def drawn_layout(bpy, name, **fields):
+    """Draw it; the layout with its notes, and the operators that ask first (`asking`)."""
     from blender_addon.ui import preferences
 
     drawn = (
@@ -74,7 +99,7 @@ def draw(bpy, name, **fields):
     stand_in = type(name, (), {**methods, **fields, "bl_rna": rna})()
     stand_in.layout = CheckedLayout(bpy)
     stand_in.draw(bpy.context)
-    return stand_in.layout.notes
+    return stand_in.layout
 
 
 def test_the_backend_panel_shows_the_link_and_its_version(saved):
@@ -104,6 +129,15 @@ def test_the_shot_panel_shows_prompts_limits_and_generate(saved):
     assert notes.count("layert2v.foreground_move") == 4
     assert "layert2v.generate" in notes
     assert "layert2v.set_view_transform" not in notes
+
+
+def test_the_shot_panel_says_that_a_seed_is_none_unless_it_is_drawn(saved):
+    fill_shot(saved, "a red ball", seed="twelve")
+
+    assert "The seed 'twelve' is no whole number" in " ".join(draw(saved, "LAYERT2V_PT_shot"))
+
+    saved.context.scene.layert2v.is_seed_random = True
+    assert "twelve" not in " ".join(draw(saved, "LAYERT2V_PT_shot"))
 
 
 def test_the_shot_panel_warns_of_a_view_that_changes_colours_and_offers_the_remedy(saved):
@@ -303,6 +337,27 @@ def test_the_regenerate_dialog_marks_its_prompts_and_suggests_words(saved, backe
     assert suggest_words(None, saved.context, "") == ["a beach", "a castle over a river"]
 
 
+def test_the_regenerate_dialog_names_what_its_button_does(saved, backend):
+    from blender_addon.ui.job_operators import LAYERT2V_OT_regenerate
+
+    generate(saved, "a fox")
+    select(saved, strip_named(saved, "Foreground 1"))
+    asked = {}
+    context = types.SimpleNamespace(
+        scene=saved.context.scene,
+        workspace=saved.context.workspace,
+        window_manager=types.SimpleNamespace(
+            invoke_props_dialog=lambda operator, **named: asked.update(named, it=operator.prompt)
+        ),
+    )
+
+    LAYERT2V_OT_regenerate.invoke(types.SimpleNamespace(prompt=""), context, None)
+
+    functions = saved.types.WindowManager.bl_rna.functions
+    assert set(asked) - {"it"} <= set(functions["invoke_props_dialog"].parameters.keys())
+    assert (asked["it"], asked["confirm_text"]) == ("a fox", "Regenerate")
+
+
 def test_words_are_suggested_for_generated_strips_only(saved):
     from blender_addon.ui.words import suggest_words
 
@@ -357,6 +412,16 @@ def test_a_job_whose_backend_is_gone_says_that_it_waits_and_offers_to_start_one(
     assert not any("denoising" in note for note in notes)
 
 
+def test_a_row_names_the_layer_as_the_layer_panel_does(saved, backend):
+    generate(saved, "a red ball")
+    select(saved, strip_named(saved, "Foreground 1"))
+    backend.script.fail_with = job_pb2.JobError(reason="X", message="A fault.")
+    saved.ops.layert2v.regenerate()
+    wait_for_settled()
+
+    assert "Foreground 1: a red ball" in draw(saved, "LAYERT2V_PT_jobs")
+
+
 def test_a_cancel_that_is_not_heard_yet_can_be_dismissed_from_its_row(saved, backend):
     from blender_addon.scene.runtime import runtime
 
@@ -406,6 +471,16 @@ def test_a_take_of_another_file_is_named_with_its_file_and_prompt(saved, backend
     assert "layert2v.import_now" not in told
 
 
+def test_a_running_job_of_another_file_is_named_with_its_file(saved, backend):
+    begin(saved, backend)
+    assert not any("edit.blend" in note for note in draw(saved, "LAYERT2V_PT_jobs"))
+
+    saved.ops.wm.read_homefile(use_empty=True)
+
+    assert "For edit.blend" in draw(saved, "LAYERT2V_PT_jobs")
+    backend.finish()
+
+
 def test_a_failed_job_of_another_file_is_only_counted(saved, backend, tmp_path):
     backend.script.refusals["CreateJob"].append(invalid_shot("shot.width", "97: choose 96."))
     generate(saved, "a red ball")
@@ -424,6 +499,17 @@ def test_panels_keep_their_places(saved):
 
     assert [panel.bl_order for panel in panels] == [0, 1, 2, 3]
     assert "poll" not in vars(saved.types.LAYERT2V_PT_jobs)
+
+
+def test_what_changes_the_whole_scene_asks_first_and_a_new_seed_does_not(saved):
+    generate(saved, "a red ball")
+    select(saved, strip_named(saved, "Background"))
+
+    layout = drawn_layout(saved, "LAYERT2V_PT_layer")
+
+    assert "layert2v.match_scene" in layout.asking
+    assert layout.notes.count("layert2v.regenerate") == 2
+    assert layout.context == "INVOKE_REGION_WIN"
 
 
 def test_the_shot_panel_has_nothing_that_changes_the_scene_beside_generate(saved):
@@ -465,6 +551,7 @@ def test_an_intended_stop_is_no_error_and_a_failed_start_says_why(bpy, backend, 
 
     told = " ".join(draw(bpy, "LAYERT2V_PT_connection"))
     assert "The backend did not start: another backend uses the folder X." in told
+    assert "No backend answers" not in told
 
 
 def test_a_backend_that_answers_is_not_started_again(saved, backend):

@@ -147,6 +147,14 @@ def test_windows_paths_keep_their_backslashes(monkeypatch):
             """print('{"level": "error", "message": "no space left"}'); raise SystemExit(3)""",
             "The backend ended with code 3: no space left",
         ),
+        (
+            """print('{"level": "info", "event": "attempt_began"}'); raise SystemExit(3)""",
+            "The backend ended with code 3.",
+        ),
+        (
+            "print('serving layert2v.v1 on unix:/x'); raise SystemExit(3)",
+            "The backend ended with code 3.",
+        ),
         ("print('[1]'); raise SystemExit(3)", "The backend ended with code 3: [1]"),
         ("raise SystemExit(3)", "The backend ended with code 3."),
     ],

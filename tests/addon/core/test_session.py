@@ -11,7 +11,7 @@ from grpclib.exceptions import GRPCError
 
 from blender_addon.core import fetch as fetch_module
 from blender_addon.core import session as session_module
-from blender_addon.core.board import Board, duration
+from blender_addon.core.board import Board, counted, duration
 from blender_addon.core.events import FetchProgressed, Logged, ProgressChanged
 from blender_addon.core.journal import Journal
 from blender_addon.core.records import JobRecord, RecordState
@@ -380,6 +380,10 @@ def test_the_caption_says_stage_steps_and_time_left(session, journal, backend):
     assert view.fraction == pytest.approx(0.975)
     view.record = replace(view.record, state=RecordState.READY)
     assert (view.fraction, view.caption) == (1.0, "ready")
+
+
+def test_counts_are_written_with_their_verb():
+    assert [counted(n, "job") for n in (0, 1, 2)] == ["0 jobs are", "1 job is", "2 jobs are"]
 
 
 def test_durations_are_written_for_people():

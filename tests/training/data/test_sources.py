@@ -261,3 +261,12 @@ def test_footage_covers_the_format_and_loses_only_its_margin(tmp_path: Path) -> 
     alpha = clip.foregrounds[0].alpha_THW[0]
     assert alpha.shape == (12, 12)
     assert alpha.sum() == pytest.approx(0.5 * 64 / 4, abs=1)
+
+
+def test_a_source_that_is_missing_is_said_without_counting_bad_clips(tmp_path: Path) -> None:
+    with pytest.raises(BadClip) as refused:
+        clips_from(tmp_path / "nowhere", (32, 16), 5)
+
+    assert str(refused.value) == (
+        f"{tmp_path / 'nowhere'}: is missing; name a folder of clips or a .jsonl file"
+    )

@@ -274,7 +274,7 @@ def recipes(monkeypatch: pytest.MonkeyPatch) -> list[EngineRecipe]:
 
     def keep(videos: object, out: Path, recipe: EngineRecipe, *_: object, **__: object) -> object:
         asked.append(recipe)
-        return build.BuildResult(0, 0, out / "report.html", {})
+        return build.BuildResult(1, 0, out / "report.html", {})
 
     monkeypatch.setattr(build, "build_clips", keep)
     return asked

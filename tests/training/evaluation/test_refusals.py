@@ -5,6 +5,8 @@ from pathlib import Path
 import pytest
 
 from layert2v_training.evaluation import program
+from layert2v_training.evaluation.prompts import BadInput
+from layert2v_training.evaluation.request import Request, check_request
 from support.evaluating import LINE, refusal_of, write_prompts, write_shots
 from support.layer_folders import write_stack
 from support.layered_scenes import make_scene
@@ -172,3 +174,16 @@ def test_layers_of_another_size_cannot_stand_beside(tmp_path: Path) -> None:
 
     assert "--beside it shows other shots than the run's: they are 64x48 with 2 frames" in said
     assert "the run's are 72x48 with 2 frames" in said
+
+
+def test_a_folder_of_pictures_that_is_named_wrong_is_refused_and_not_filled(tmp_path: Path) -> None:
+    (tmp_path / "model").mkdir()
+    (tmp_path / "model" / "layert2v.json").write_text("{}")
+    typo = tmp_path / "typo"
+    request = Request(tmp_path / "model", tmp_path / "out", held_out=1, assets=typo)
+
+    with pytest.raises(BadInput, match=r"holds no manifest.json: .* `layert2v-data assets .*typo`"):
+        check_request(request)
+
+    assert not typo.exists()
+    assert not (tmp_path / "out").exists()

@@ -89,3 +89,22 @@ def check_clip(
 
 def _says_form(footage: Footage) -> bool:
     return probe(footage).alpha_form is AlphaForm.SAID
+
+
+def lossy_fit(facts: FootageFacts, target: ClipFormat | None, fps: Fraction | None) -> str:
+    """Say where training has to make up pixels or frames of a good clip; empty: nowhere.
+
+    Args:
+        facts: Of the clip.
+        target: What it is made to; None: its own size.
+        fps: Frames per second that it is made to; None: its own.
+    """
+    said = []
+    if target and (facts.width < target.width or facts.height < target.height):
+        said.append(
+            f"is enlarged, {facts.width}x{facts.height} footage covers "
+            f"{target.width}x{target.height}"
+        )
+    if fps and facts.fps and facts.fps < fps:
+        said.append(f"repeats frames, {float(facts.fps):.5g} fps footage gives {float(fps):.5g}")
+    return "; ".join(said)

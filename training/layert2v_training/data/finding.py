@@ -8,22 +8,28 @@ from layert2v_training.data import renders, vidlayer
 from layert2v_training.data.clip_files import ClipFiles
 from layert2v_training.data.encodings import decoded, read_list
 from layert2v_training.data.named import holds_named_layers
-from layert2v_training.data.problems import BadClip, reading, shortened
+from layert2v_training.data.problems import MISSING, BadClip, reading, shortened
 from layert2v_training.data.texts import parse_json
+
+LIST = "clips.jsonl"
+"""What `layert2v-data build` calls the list of the clips that it accepted."""
 
 
 def find_clips(source: Path) -> tuple[list[ClipFiles], list[BadClip]]:
     """Find the clips of a source, and what looks like one but cannot be read.
 
     Args:
-        source: A clip's folder, a folder of such folders, or a `.jsonl` file whose lines are
-            VidLayer's, `{"clip": FOLDER}`, or descriptions as in `renders`.
+        source: A clip's folder, a folder of such folders, a `.jsonl` file whose lines are
+            VidLayer's, `{"clip": FOLDER}`, or descriptions as in `renders`, or a folder with such a
+            file by the name of `LIST`.
     """
     clips: list[ClipFiles] = []
     bad: list[BadClip] = []
     if not source.exists():
-        return clips, [BadClip(source, "is missing")]
+        return clips, [BadClip(source, MISSING)]
     try:
+        if _has_list(source):
+            source /= LIST
         with reading(source):
             places = _lines(source) if source.is_file() else _folders(source)
     except BadClip as problem:
@@ -40,10 +46,23 @@ def find_clips(source: Path) -> tuple[list[ClipFiles], list[BadClip]]:
 
 
 def _folders(source: Path) -> list[tuple[Path, bytes | None]]:
-    is_vidlayer = vidlayer.is_vidlayer_folder(source)
-    if is_vidlayer or renders.find_description(source) or holds_named_layers(source):
+    if _is_clip(source):
         return [(source, None)]
-    return [(folder, None) for folder in listed(source) if folder.is_dir()]
+    return [(folder, None) for folder in _folders_in(source)]
+
+
+def _folders_in(folder: Path) -> list[Path]:
+    return [path for path in listed(folder) if path.is_dir()]
+
+
+def _is_clip(folder: Path) -> bool:
+    """Whether a folder looks like a clip, whole or not."""
+    is_described = renders.find_description(folder) is not None
+    return is_described or vidlayer.is_vidlayer_folder(folder) or holds_named_layers(folder)
+
+
+def _has_list(folder: Path) -> bool:
+    return folder.is_dir() and not _is_clip(folder) and (folder / LIST).is_file()
 
 
 def _lines(source: Path) -> list[tuple[Path, bytes | None]]:
@@ -69,6 +88,11 @@ def _clip_of_folder(folder: Path) -> ClipFiles:
         return renders.from_folder(description)
     if (folder / "metadata.json").is_file():
         return vidlayer.from_folder(folder)
+    inner = [LIST] if _has_list(folder) else [f.name for f in _folders_in(folder) if _is_clip(f)]
+    if inner:
+        raise BadClip(
+            folder, f"is no clip and holds clips, such as {inner[0]}; name this folder itself"
+        )
     wanted = ", ".join((*renders.DESCRIPTIONS, "metadata.json"))
     raise BadClip(
         folder,

@@ -13,6 +13,9 @@ from pathlib import Path
 
 from layert2v_media.errors import UnreadableMedia
 
+MISSING = "is missing; name a folder of clips or a .jsonl file"
+"""What is wrong with a source that is not there."""
+
 
 def shortened(text: str, most: int = 60) -> str:
     """Cut a text between words for a message; a word that is too long is left out."""

@@ -21,7 +21,13 @@ from layert2v_training.data.finding import find_clips
 from layert2v_training.data.fit import Timing, choose_frames, cover, frames_needed
 from layert2v_training.data.flat_fill import straight_over_fill
 from layert2v_training.data.footage import Footage, FootageFacts, probe, read, read_matte
-from layert2v_training.data.problems import BadClip, BadClips, mixed_rates, reading
+from layert2v_training.data.problems import (
+    MISSING,
+    BadClip,
+    BadClips,
+    mixed_rates,
+    reading,
+)
 
 _LOGGER = logging.getLogger(__name__)
 _NEXT = "`layert2v-data check` decodes all clips and names the bad, --skip-bad leaves them out"
@@ -102,9 +108,12 @@ def clips_from(
         skip_bad: Leave bad clips out, with a warning, instead of refusing the source.
 
     Raises:
+        BadClip: The source is missing.
         BadClips: Clips are bad and may not be skipped, or none is good; rates differ without `fps`.
     """
     target = ClipFormat(*size, num_frames, fps)
+    if not source.exists():
+        raise BadClip(source, MISSING)
     clips, bad = find_clips(source)
     good: list[tuple[ClipFiles, Fraction | None]] = []
     for clip in clips:

@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image, ImageDraw, ImageFont, UnidentifiedImageError
+from PIL.PngImagePlugin import PngInfo
 
 from layert2v_training.clips import LayeredClip, Pixels
 from layert2v_training.data.clip_files import ClipFiles
@@ -18,6 +19,8 @@ GREY = 0.5
 """Under a foreground, plain."""
 _CHECKER, _CHECKS = 8, (0.4, 0.6)
 """Pixels of a square of the checkerboard, and its greys."""
+_MADE_BY = "layert2v-data check"
+"""Stands in the pictures, so that a later check knows those that it may replace."""
 _NUM_MOMENTS = 3
 _WIDEST, _NARROWEST = 320, 192
 """Pixels of a column: larger clips are scaled down, smaller ones are repeated pixel by pixel."""
@@ -90,7 +93,26 @@ def write_preview(
         f"{clip.path.name}: {facts.width}x{facts.height}, {facts.num_frames} frames{rate}; "
         f"rows are frames {', '.join(str(t + 1) for t in moments)}"
     )
-    _labelled(picture, head, column_titles(len(read.foregrounds)), _captions(read)).save(path)
+    mark = PngInfo()
+    mark.add_text("Software", _MADE_BY)
+    titles = column_titles(len(read.foregrounds))
+    _labelled(picture, head, titles, _captions(read)).save(path, pnginfo=mark)
+
+
+def remove_previews(folder: Path) -> None:
+    """Remove the pictures that `write_preview` made in a folder, and no others.
+
+    Raises:
+        OSError: One cannot be removed.
+    """
+    for path in sorted(folder.glob("*.png")):
+        try:
+            with Image.open(path) as picture:
+                is_ours = picture.info.get("Software") == _MADE_BY
+        except UnidentifiedImageError:
+            continue
+        if is_ours:
+            path.unlink()
 
 
 def _fitting(width: int, height: int) -> tuple[int, int]:

@@ -88,16 +88,19 @@ def run(request: Request, on_shot: OnShot) -> Path:
 
 def _run_model(request: Request, left_out: list[str], on_shot: OnShot) -> _Measured:
     lines = read_prompts(request.prompts) if request.prompts else []
+    on_shot(f"loading the model in {request.source}")
     studio = _studio(request, request.source)
     truths: list[Stack] | None = None
     if request.held_out:
         size = (studio.width, studio.height, studio.num_frames)
+        on_shot(f"composing {request.held_out} held-out scenes")
         clips = held_out_clips(fetch_assets(request.assets), *size, request.held_out)
         lines = [line_of(clip, seed) for seed, clip in enumerate(clips, start=1)]
         truths = [stack_of(clip) for clip in clips]
     _check_lines(lines, studio)
     shape = (studio.width, studio.height, studio.num_frames)
     others = _others(request, lines, shape, on_shot)
+    on_shot("loading what judges the takes")
     judges = _judges(request, lines, left_out)
     section, speed = generate(
         studio, lines, truths, judges, on_shot, request.regenerate or 0, partial(_pass, request)

@@ -5,10 +5,14 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from layert2v_model.precision import Choice
+from layert2v_training.assets import MANIFEST
 from layert2v_training.evaluation.beside import Beside, is_model
 from layert2v_training.evaluation.conditioning import FULL, Subset
 from layert2v_training.evaluation.prompts import BadInput
 from layert2v_training.evaluation.vbench_scores import check_vbench
+
+DEFAULT_ASSETS = Path("cache/assets")
+"""Fetched when missing; a folder that is named must hold the pictures."""
 
 
 @dataclass(frozen=True)
@@ -19,7 +23,7 @@ class Request:
     out: Path
     prompts: Path | None = None
     held_out: int = 0
-    assets: Path = Path("cache/assets")
+    assets: Path = DEFAULT_ASSETS
     truth: Path | None = None
     steps: int | None = None
     guidance: float | None = None
@@ -77,6 +81,12 @@ def _check_model(request: Request) -> None:
         raise BadInput("--truth is for folders of shots: leave it out, or use --held-out")
     if request.skip_bad:
         raise BadInput("--skip-bad is for folders of shots: leave it out")
+    is_named = request.assets != DEFAULT_ASSETS
+    if request.held_out and is_named and not (request.assets / MANIFEST).is_file():
+        raise BadInput(
+            f"--assets {request.assets} holds no {MANIFEST}: correct the name, or run "
+            f"`layert2v-data assets {request.assets}` to fetch the pictures"
+        )
     if not request.held_out:
         _refuse_said(request, ("given", "given_scenes"), "is for held-out scenes: add --held-out")
 
