@@ -15,3 +15,12 @@ os.environ |= {
     "TOKENIZERS_PARALLELISM": "false",
     "HF_HUB_OFFLINE": "1",
 }
+
+try:
+    from hypothesis import HealthCheck, settings
+except ModuleNotFoundError:  # A bpy module of its own has none, and no test there needs it.
+    pass
+else:
+    # No test fails because the machine is busy: deadlines of examples are timed tests.
+    settings.register_profile("busy", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+    settings.load_profile("busy")

@@ -27,7 +27,8 @@ def main_command(
         Path,
         typer.Argument(
             help="Holds full, background, foreground[_k] and matte[_k], each a movie "
-            "(.mp4 .mov .mkv .webm .avi) or a folder of images (.png .exr .jpg)."
+            "(.mp4 .mov .mkv .webm .avi .m4v .mxf) or a folder of images (.png .exr .jpg .webp "
+            ".tif). A foreground with alpha needs no matte."
         ),
     ],
     out: Annotated[Path, typer.Option(help="Folder to write; it must be empty or not exist.")],

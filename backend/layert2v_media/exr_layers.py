@@ -3,7 +3,9 @@
 Shape letters: H, W.
 """
 
+import io
 from collections.abc import Mapping
+from contextlib import AbstractContextManager, redirect_stdout
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -65,7 +67,7 @@ def read_layers(path: Path) -> dict[str, Layer]:
     """
     try:
         num_parts = _check_headers(path)
-        with OpenEXR.File(str(path), separate_channels=True) as file:
+        with _silent(), OpenEXR.File(str(path), separate_channels=True) as file:
             # A truncated or corrupt part is not an error to the library: it is left out.
             if len(file.parts) != num_parts:
                 raise UnreadableMedia(path, "is damaged or cut short; write it again")
@@ -77,6 +79,11 @@ def read_layers(path: Path) -> dict[str, Layer]:
     if not layers:
         raise UnreadableMedia(path, "is damaged or cut short: it holds no channel; write it again")
     return layers
+
+
+def _silent() -> AbstractContextManager[object]:
+    """Keep the library's warnings of damage off stdout, where programs write their results."""
+    return redirect_stdout(io.StringIO())
 
 
 def exr_size(path: Path) -> tuple[int, int]:

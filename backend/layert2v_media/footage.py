@@ -96,8 +96,7 @@ def probe(footage: Footage) -> FootageFacts:
         form = _alpha_form(pictures[0])
         return FootageFacts(*size, len(pictures), None, alpha_form=form)
     index = index_of(path)
-    times = index.times if index.is_variable else None
-    return FootageFacts(index.width, index.height, len(index.times), index.fps, times)
+    return FootageFacts(index.width, index.height, index.num_frames, index.fps, index.times)
 
 
 def _alpha_form(picture: Path) -> AlphaForm:

@@ -40,12 +40,18 @@ class MovieIndex:
     turn: Turn
     stamps: tuple[int, ...] | None
     """Time stamps of the frames in the stream's units, ascending; None: frames are counted."""
-    times: tuple[Fraction, ...]
-    """Seconds of each frame from the first; as the rate says where there is one."""
+    num_frames: int
+    times: tuple[Fraction, ...] | None
+    """Seconds of each frame from the first, where the rate varies."""
     fps: Fraction | None
     """Frames a second: the rate, or the mean of a variable one; None for a single frame."""
-    is_variable: bool
     has_alpha: bool
+
+    def time(self, number: int) -> Fraction:
+        """Seconds from the first frame to another."""
+        if self.times is not None:
+            return self.times[number]
+        return number / self.fps if self.fps else Fraction(0)
 
 
 def index_of(path: Path) -> MovieIndex:
@@ -62,7 +68,7 @@ def index_of(path: Path) -> MovieIndex:
     return _indexed(path, stat.st_size, stat.st_mtime_ns)
 
 
-@lru_cache(maxsize=1 << 12)
+@lru_cache(maxsize=1 << 10)
 def _indexed(path: Path, _size: int, _changed: int) -> MovieIndex:
     with opened(path) as (container, stream):
         facts = _Facts(
@@ -80,12 +86,12 @@ def _indexed(path: Path, _size: int, _changed: int) -> MovieIndex:
             _, _, frames = _scanned(path, container, stream, all_frames=True)
     found = _stamps_of_frames(frames, facts) if stamps is None else stamps
     check_length(path, len(found), (found[-1] - found[0]) * facts.unit)
-    times, fps, is_variable = _timed(found, facts)
+    times, fps = _timed(found, facts)
     turn = _turn_of(path, first)
     width = square_width(path, first.width, first.height, facts.aspect)
     return MovieIndex(
         *turned_size(width, first.height, turn), width, turn,
-        None if stamps is None else tuple(stamps), times, fps, is_variable, has_alpha(first),
+        None if stamps is None else tuple(stamps), len(found), times, fps, has_alpha(first),
     )  # fmt: skip
 
 
@@ -148,17 +154,17 @@ def _stamps_of_frames(frames: Sequence[int | None], facts: _Facts) -> list[int]:
 
 def _timed(
     stamps: Sequence[int], facts: _Facts
-) -> tuple[tuple[Fraction, ...], Fraction | None, bool]:
-    """Give times from the first frame, the rate, and whether it varies."""
+) -> tuple[tuple[Fraction, ...] | None, Fraction | None]:
+    """Give times from the first frame, or None where one rate says them; and the rate."""
+    if len(stamps) == 1:
+        return None, next((rate for rate in facts.rates if rate), None)
     times = tuple((stamp - stamps[0]) * facts.unit for stamp in stamps)
-    if len(times) == 1:
-        return times, next((rate for rate in facts.rates if rate), None), False
     mean = Fraction(len(times) - 1) / times[-1]
     for rate in _candidates(facts.rates, mean):
         slack = min(max(facts.unit, _TICK), 1 / rate / 3)
         if all(abs(time - k / rate) <= slack for k, time in enumerate(times)):
-            return tuple(k / rate for k in range(len(times))), rate, False
-    return times, mean.limit_denominator(1001), True
+            return None, rate
+    return times, mean.limit_denominator(1001)
 
 
 def _candidates(rates: Sequence[Fraction | None], mean: Fraction) -> Iterator[Fraction]:

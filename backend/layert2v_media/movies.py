@@ -55,7 +55,7 @@ def stream_shown(path: Path) -> Iterator[Callable[[], Pixels]]:
                 raise UnreadableMedia(path, reason)
             count += 1
             yield lambda frame=frame: shown(path, frame, index)  # type: ignore[misc]
-    if count != len(index.times):
+    if count != index.num_frames:
         reason = f"lacks frame {count}, which cannot be decoded; export it again"
         raise UnreadableMedia(path, reason)
 

@@ -5,6 +5,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import structlog
 from typer.testing import CliRunner
 
 from layert2v.v1 import system_pb2
@@ -173,7 +174,10 @@ def test_a_bad_value_is_reported_under_the_name_by_which_it_was_given(
 ) -> None:
     monkeypatch.setenv(variable, value)
 
-    result = CliRunner().invoke(app, ["serve", *arguments])
+    try:
+        result = CliRunner().invoke(app, ["serve", *arguments])
+    finally:
+        structlog.reset_defaults()  # The command logs to a stream that has gone with the runner.
 
     assert result.exit_code == 2
     assert f"layert2v-backend: {said}" in result.output

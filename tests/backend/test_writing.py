@@ -290,23 +290,43 @@ def test_damaged_weights_are_named(tmp_path: Path, store: ArtifactStore) -> None
     assert "transformer" in ended.error.message
 
 
+def fill_weights(folder: Path, part: str, value: float) -> None:
+    """Fill the tensors of a part of a model, but not of an encoder, and sign its card again."""
+    for path in (folder / part).glob("diffusion_pytorch_model*.safetensors"):
+        weights = load_file(path)
+        filled = {
+            name: weight if name.startswith("encoder") else torch.full_like(weight, value)
+            for name, weight in weights.items()
+        }
+        save_file(filled, path, {"format": "pt"})
+    write_card(folder, json.loads((folder / CARD_FILE).read_text()))
+
+
+@pytest.mark.parametrize("part", ["transformer", "vae", "alpha_vae"])
+def test_weights_that_are_not_numbers_are_damage(
+    tmp_path: Path, store: ArtifactStore, part: str
+) -> None:
+    folder = make_toy_model_folder(tmp_path / "toy")
+    fill_weights(folder, part, torch.nan)
+
+    ended = Worker(lambda report: None, lambda job, attempt: False).run(
+        task_of(store, TOY_SHOT, folder)
+    )
+
+    assert isinstance(ended, Failed)
+    assert ended.error.reason == "MODEL_DAMAGED"
+    assert "holds NaN or infinity" in ended.error.message
+
+
 @pytest.mark.parametrize(
     ("part", "words"),
     [("transformer", "denoising made"), ("vae", "decoding made"), ("alpha_vae", "in alpha_1")],
 )
-def test_weights_that_are_not_numbers_fail_the_job_by_name(
+def test_weights_that_make_no_numbers_fail_the_job_by_name(
     tmp_path: Path, store: ArtifactStore, part: str, words: str
 ) -> None:
     folder = make_toy_model_folder(tmp_path / "toy")
-    for path in (folder / part).glob("diffusion_pytorch_model*.safetensors"):
-        weights = load_file(path)
-        broken = {
-            name: torch.full_like(weight, torch.nan) if "encoder" not in name[:7] else weight
-            for name, weight in weights.items()
-        }
-        save_file(broken, path, {"format": "pt"})
-    card = json.loads((folder / CARD_FILE).read_text())
-    write_card(folder, card)
+    fill_weights(folder, part, 1e38)
 
     ended = Worker(lambda report: None, lambda job, attempt: False).run(
         task_of(store, TOY_SHOT, folder)

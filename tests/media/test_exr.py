@@ -243,13 +243,16 @@ def test_colour_is_divided_by_alpha_and_alpha_must_be_one(tmp_path: Path) -> Non
 
 
 @pytest.mark.parametrize("share", [0.01, 0.5, 0.99])
-def test_an_exr_cut_short_is_refused(tmp_path: Path, share: float) -> None:
+def test_an_exr_cut_short_is_refused_and_nothing_is_printed(
+    tmp_path: Path, share: float, capsys: pytest.CaptureFixture[str]
+) -> None:
     noise = np.random.default_rng(0).random(SHAPE)
     path = _write(tmp_path / "a.exr", dict.fromkeys("RGB", noise))
     path.write_bytes(path.read_bytes()[: int(path.stat().st_size * share)])
 
     with pytest.raises(UnreadableMedia, match=r"a\.exr .*damaged or cut short"):
         read_exr(path)
+    assert capsys.readouterr().out == ""
 
 
 def test_not_a_number_is_named_and_infinity_is_the_brightest_half(tmp_path: Path) -> None:

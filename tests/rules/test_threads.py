@@ -5,6 +5,7 @@ import sys
 
 import cv2
 import torch
+from hypothesis import settings
 
 from layert2v_backend.settings import Settings
 
@@ -17,3 +18,8 @@ def test_this_process_and_its_children_have_one_thread_each() -> None:
     assert child.stdout.split() == ["1", "1"], child.stderr
     assert (torch.get_num_threads(), cv2.getNumThreads()) == (1, 1)
     assert Settings().threads == 1
+
+
+def test_no_example_of_hypothesis_has_a_deadline() -> None:
+    assert settings.default is not None
+    assert settings.default.deadline is None

@@ -82,7 +82,8 @@ def _chosen(path: Path, fps: Fraction, height: int) -> Iterator[tuple[Codes, Fra
         index = index_of(path)
         rate = min(fps, _own_rate(index) or fps)
         due, before, shown_at = Fraction(0), None, Fraction(0)
-        for time, frame in zip(index.times, stream_shown(path), strict=True):
+        for number, frame in enumerate(stream_shown(path)):
+            time = index.time(number)
             while before is not None and due - shown_at < time - due:
                 yield _reduced(before, height), rate
                 due += 1 / rate
@@ -93,7 +94,7 @@ def _chosen(path: Path, fps: Fraction, height: int) -> Iterator[tuple[Codes, Fra
 
 
 def _own_rate(index: MovieIndex) -> Fraction | None:
-    if not index.is_variable:
+    if index.times is None:
         return index.fps
     return 1 / min(after - before for before, after in itertools.pairwise(index.times))
 
