@@ -11,8 +11,8 @@ from benchmarks.models import TOY, WAN_1_3B, make_ours
 from benchmarks.pairs import NUM_PAIRS, Pairs, alternate_seconds
 from benchmarks.released_approach import ReleasedApproach
 from benchmarks.rows import Row
+from layert2v_model.network.transformer import LayerT2VTransformer3DModel
 from layert2v_model.streams import batch_stream_text, stream_text
-from layert2v_model.transformer import LayerT2VTransformer3DModel
 
 GUIDANCE_SCALE = 5.0
 PROMPT_TOKENS = (70, 40, 30)

@@ -15,10 +15,10 @@ from benchmarks.pairs import NUM_PAIRS, Pairs, alternate_seconds
 from benchmarks.regenerate import REFRESH
 from benchmarks.rows import Row
 from benchmarks.shipped import load_shipped, shot
-from layert2v_model.caching import disable_step_cache, enable_step_cache
-from layert2v_model.offload import enable_layerwise_casting
+from layert2v_model.cost.offload import enable_layerwise_casting
+from layert2v_model.network.step_cache import disable_step_cache, enable_step_cache
 from layert2v_model.pipeline import LayerT2VPipeline
-from layert2v_model.reuse import kept_layers
+from layert2v_model.sampling.reuse import kept_layers
 from layert2v_model.stack import Stack
 
 Make = Callable[[], Stack]

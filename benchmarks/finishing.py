@@ -10,7 +10,7 @@ from torch.nn import functional
 from benchmarks.pairs import NUM_PAIRS, Pairs, alternate_seconds
 from benchmarks.rows import Row
 from benchmarks.shipped import load_shipped, shot
-from layert2v_model.finish import finish
+from layert2v_model.finishing.finish import finish
 from layert2v_model.stack import Layer, Stack
 
 WANTED_S = 0.15

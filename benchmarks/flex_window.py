@@ -1,4 +1,4 @@
-"""A window's attention by PyTorch's flex attention: what `layert2v_model.window` is held against.
+"""A window's attention by PyTorch's flex attention: a rival of `layert2v_model.network.window`.
 
 One kernel, compiled, that skips blocks of tokens that are not seen. Whole frames of tokens see the
 same, so that the blocks follow from a small matrix over frames and no mask over tokens is built.

@@ -27,9 +27,9 @@ from benchmarks.page import Measured, tables, write_measured
 from benchmarks.pairs import NUM_PAIRS, Pairs, alternate, timed
 from benchmarks.released_approach import ReleasedApproach
 from benchmarks.rows import Row
-from layert2v_model.estimate import ModelSize, ShotSize, measure_device, step_flops
+from layert2v_model.cost.estimate import ModelSize, ShotSize, measure_device, step_flops
+from layert2v_model.network.window import FrameWindow, attend_windowed
 from layert2v_model.streams import batch_stream_text, stream_text
-from layert2v_model.window import FrameWindow, attend_windowed
 
 NEEDS = """This benchmark needs a GPU that torch can use: torch built for CUDA 12 or later, bfloat16
 (Ampere or newer), and about 24 GiB of free memory for all cases; smaller cards skip what does not

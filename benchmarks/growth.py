@@ -20,7 +20,7 @@ from benchmarks.memory import extra_peak_bytes
 from benchmarks.models import TOY, WAN_1_3B, make_ours
 from benchmarks.pairs import NUM_PAIRS, Pairs, alternate_seconds
 from benchmarks.rows import Row
-from layert2v_model.transformer import LayerT2VTransformer3DModel
+from layert2v_model.network.transformer import LayerT2VTransformer3DModel
 
 QUARTER: dict[str, Any] = {**WAN_1_3B, "num_attention_heads": 3, "ffn_dim": 2240}
 

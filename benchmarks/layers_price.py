@@ -16,8 +16,8 @@ from benchmarks.memory import extra_peak_bytes
 from benchmarks.models import TOY, WAN_1_3B, make_ours, one_video, plain_twin
 from benchmarks.pairs import NUM_PAIRS, Pairs, alternate_seconds
 from benchmarks.rows import Row
-from layert2v_model.text import TextStates
-from layert2v_model.transformer import LayerT2VTransformer3DModel
+from layert2v_model.network.text import TextStates
+from layert2v_model.network.transformer import LayerT2VTransformer3DModel
 
 NUM_TEXT_TOKENS = 128
 

@@ -11,7 +11,7 @@ import torch
 from diffusers import WanTransformer3DModel
 from torch import Tensor
 
-from layert2v_model.transformer import LayerT2VTransformer3DModel
+from layert2v_model.network.transformer import LayerT2VTransformer3DModel
 
 WAN_1_3B: dict[str, Any] = {
     "num_attention_heads": 12,

@@ -24,14 +24,14 @@ from layert2v_backend.jobs import LayerRole, LayerSpec, Shot, Task
 from layert2v_backend.worker.assembly import Assembly
 from layert2v_backend.worker.take import Provenance
 from layert2v_backend.worker.writing import TakeWriter
-from layert2v_model import media
-from layert2v_model.canvas import Canvas
-from layert2v_model.decoding import decode_frames
-from layert2v_model.finish import finish
-from layert2v_model.grid import LatentGrid, latent_grid
+from layert2v_model.files import media
+from layert2v_model.finishing.finish import finish
 from layert2v_model.pipeline import LayerT2VPipeline
-from layert2v_model.reuse import streams_of
+from layert2v_model.sampling.canvas import Canvas
+from layert2v_model.sampling.grid import LatentGrid, latent_grid
+from layert2v_model.sampling.reuse import streams_of
 from layert2v_model.stack import Stack
+from layert2v_model.vae.decoding import decode_frames
 
 NUM_FOREGROUNDS = 2
 _PROVENANCE = Provenance(PROMPTS.background, "", None, is_clamped=False)

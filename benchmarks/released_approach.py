@@ -19,8 +19,8 @@ from diffusers.models.transformers.transformer_wan import WanAttention, WanAttnP
 from torch import Tensor
 
 from benchmarks.models import one_video, plain_twin
+from layert2v_model.network.transformer import LayerT2VTransformer3DModel
 from layert2v_model.streams import visible_prompts
-from layert2v_model.transformer import LayerT2VTransformer3DModel
 
 PADDED_TEXT = 512
 """Source: the release pads joined prompts to at least this, `layered_model.py:481-491`."""

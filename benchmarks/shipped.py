@@ -7,9 +7,9 @@ import torch
 from torch import Tensor
 
 import layert2v_model
+from layert2v_model.cost.precision import decide_precision
 from layert2v_model.loading import load_pipeline
 from layert2v_model.pipeline import LayerT2VPipeline, ShotPrompts
-from layert2v_model.precision import decide_precision
 
 WIDTH, HEIGHT, NUM_FRAMES = 96, 64, 9
 

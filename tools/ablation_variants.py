@@ -13,11 +13,11 @@ from diffusers.models.embeddings import get_1d_rotary_pos_embed
 from einops import rearrange
 from torch import Tensor, nn
 
-from layert2v_model.attention import Rotary
-from layert2v_model.transformer import LayerT2VTransformer3DModel
-from layert2v_training.joint import TINY_TRANSFORMER
-from layert2v_training.noise import NoiseMixture
-from layert2v_training.recipes import STAGE_3
+from layert2v_model.network.attention import Rotary
+from layert2v_model.network.transformer import LayerT2VTransformer3DModel
+from layert2v_training.runs.recipes import STAGE_3
+from layert2v_training.stages.joint import TINY_TRANSFORMER
+from layert2v_training.stages.noise import NoiseMixture
 
 SHIFT = 3.0
 AXES = (8, 42, 40, 38)

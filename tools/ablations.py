@@ -21,22 +21,27 @@ import torch
 from torch import Tensor
 
 from ablation_variants import SHIFT, VARIANTS, Variant
-from layert2v_model.alpha_vae import load_project_in
-from layert2v_model.folder import read_transformer, read_vae
+from layert2v_model.folders.model_folder import read_transformer, read_vae
 from layert2v_model.loading import load_pipeline
+from layert2v_model.network.transformer import LayerT2VTransformer3DModel
 from layert2v_model.pipeline import LayerT2VPipeline
 from layert2v_model.streams import batch_stream_text
-from layert2v_model.transformer import LayerT2VTransformer3DModel
-from layert2v_training.assets import fetch_assets
-from layert2v_training.captions import CaptionStates
+from layert2v_model.vae.alpha_vae import load_project_in
+from layert2v_training.cache.captions import CaptionStates
+from layert2v_training.cache.latents import LatentClip, encode_clip, load_latents
+from layert2v_training.codecs.linear_vae import channel_weights
 from layert2v_training.evaluation.conditioning import FULL, make_given
 from layert2v_training.evaluation.evaluating import Judges, Section, generate
 from layert2v_training.evaluation.held_out import held_out_clips, line_of, stack_of
 from layert2v_training.evaluation.oracle import Oracle
 from layert2v_training.evaluation.pictures import write_sheet
 from layert2v_training.evaluation.studio import Studio, studio_precision
-from layert2v_training.export import text_encoder_folder
-from layert2v_training.joint import (
+from layert2v_training.learning.optimizers import LoopRecipe
+from layert2v_training.runs.export import text_encoder_folder
+from layert2v_training.runs.recipes import tiny
+from layert2v_training.scenes.assets import fetch_assets
+from layert2v_training.scenes.scenes import SceneSource
+from layert2v_training.stages.joint import (
     JointRecipe,
     clip_text,
     full_caption,
@@ -44,12 +49,7 @@ from layert2v_training.joint import (
     project_alphas,
     train_joint,
 )
-from layert2v_training.latents import LatentClip, encode_clip, load_latents
-from layert2v_training.linear_vae import channel_weights
-from layert2v_training.losses import add_noise
-from layert2v_training.optimizers import LoopRecipe
-from layert2v_training.recipes import tiny
-from layert2v_training.scenes import SceneSource
+from layert2v_training.stages.losses import add_noise
 
 log = logging.getLogger(__name__)
 

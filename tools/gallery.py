@@ -14,8 +14,8 @@ from pathlib import Path
 from gallery_decomposition import decompose, decomposition_use
 from gallery_sheet import draw_sheet
 from gallery_uses import Use, make_uses
-from layert2v_model.folder import read_card
-from layert2v_training.clips import LayeredClip
+from layert2v_model.folders.model_folder import read_card
+from layert2v_training.data.clips import LayeredClip
 from layert2v_training.evaluation.held_out import held_out_clips
 from layert2v_training.evaluation.studio import Studio
 

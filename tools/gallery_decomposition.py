@@ -9,10 +9,10 @@ from statistics import median
 
 from gallery_sheet import Row, rgba
 from gallery_uses import Use
-from layert2v_model.finish import finish
+from layert2v_model.finishing.finish import finish
 from layert2v_model.pipeline import ShotPrompts
 from layert2v_model.stack import Stack
-from layert2v_training.clips import LayeredClip
+from layert2v_training.data.clips import LayeredClip
 from layert2v_training.evaluation.baselines import baselines_of
 from layert2v_training.evaluation.held_out import stack_of
 from layert2v_training.evaluation.measuring import Values, measure_take

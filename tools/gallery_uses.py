@@ -10,13 +10,13 @@ import torch
 from torch import Tensor
 
 from gallery_sheet import Row, rows_of
-from layert2v_model.finish import Finished, finish
-from layert2v_model.given import Given, StreamGiven
+from layert2v_model.finishing.finish import Finished, finish
+from layert2v_model.finishing.report import measure
 from layert2v_model.pipeline import ShotPrompts
-from layert2v_model.report import measure
-from layert2v_model.reuse import blended, joined, kept_layers, opening, streams_of
+from layert2v_model.sampling.given import Given, StreamGiven
+from layert2v_model.sampling.reuse import blended, joined, kept_layers, opening, streams_of
 from layert2v_model.stack import Stack
-from layert2v_training.clips import LayeredClip
+from layert2v_training.data.clips import LayeredClip
 from layert2v_training.evaluation.held_out import tensor_of
 from layert2v_training.evaluation.studio import Studio
 

@@ -10,8 +10,7 @@ import pynvml
 from layert2v_backend.errors import FieldViolation, InvalidShot, ModelDamaged
 from layert2v_backend.jobs import Shot
 from layert2v_backend.models import Limits, Model
-from layert2v_model.errors import reason_of
-from layert2v_model.estimate import (
+from layert2v_model.cost.estimate import (
     Device,
     Estimate,
     ModelSize,
@@ -19,8 +18,9 @@ from layert2v_model.estimate import (
     estimate,
     measure_device,
 )
-from layert2v_model.plan import Plan, plan
-from layert2v_model.precision import Choice, decide_precision, default_device
+from layert2v_model.cost.plan import Plan, plan
+from layert2v_model.cost.precision import Choice, decide_precision, default_device
+from layert2v_model.errors import reason_of
 
 _LEAST_BYTES = 2
 """Of one number inside the transformer, at best: what precision the worker takes it alone knows."""

@@ -22,7 +22,7 @@ from layert2v_backend.checksums import read_digests
 from layert2v_backend.errors import DataLoss
 from layert2v_backend.faults import fault_of
 from layert2v_backend.pairing import Pair
-from layert2v_model.durable import sync_file, sync_folder, write_text_durably
+from layert2v_model.files.durable import sync_file, sync_folder, write_text_durably
 
 SYNCS_AT_ONCE = 8
 """Parallel syncs share the disk's commits: 0.4 ms a file, 3.7 one by one (ext4, November 2026)."""

@@ -11,7 +11,7 @@ from typing import Any, Literal, TypeVar
 
 from pydantic import TypeAdapter
 
-from layert2v_model.precision import Choice
+from layert2v_model.cost.precision import Choice
 from layert2v_words import UnknownWords
 
 T = TypeVar("T")

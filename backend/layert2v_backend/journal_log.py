@@ -17,7 +17,7 @@ from pathlib import Path
 import structlog
 
 from layert2v_backend.errors import CannotServe
-from layert2v_model.durable import write_text_durably
+from layert2v_model.files.durable import write_text_durably
 
 _MAGIC = b"SQLite format 3\0"
 _ID_BYTES = slice(68, 72)

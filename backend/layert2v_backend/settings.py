@@ -9,7 +9,7 @@ from pydantic import Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from layert2v.v1 import LOOPBACK_ADDRESS
-from layert2v_model.precision import Choice
+from layert2v_model.cost.precision import Choice
 
 MIB = 1 << 20
 

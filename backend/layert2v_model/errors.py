@@ -5,7 +5,7 @@ ValueError
         InvalidPlate     pixels or mattes given as input
     DamagedModel         a model folder that is not whole
     InvalidLayers        a folder of layers that do not make a stack
-    InvalidFixture       a file that `layert2v_model.released` cannot check
+    InvalidFixture       a file that `layert2v_model.released.modules` cannot check
     InvalidCheckpoint    released files that `layert2v-import` cannot turn into a model folder
 ArithmeticError
     NotFinite            numbers that a model made, or was given to keep, are not numbers

@@ -5,7 +5,7 @@ from pathlib import Path
 import torch
 
 from layert2v_model.errors import DamagedModel
-from layert2v_model.folder import (
+from layert2v_model.folders.model_folder import (
     check_hashes,
     read_card,
     read_project_in,

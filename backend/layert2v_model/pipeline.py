@@ -13,21 +13,19 @@ import torch
 from diffusers import AutoencoderKLWan, DiffusionPipeline, FlowMatchEulerDiscreteScheduler
 from torch import Tensor
 
-from layert2v_model import codec
 from layert2v_model.alpha import ALPHA_FLOOR, premultiply
-from layert2v_model.alpha_vae import PROJECT_IN_FILE, ProjectIn, encode_alpha
-from layert2v_model.canvas import Canvas
-from layert2v_model.conditioning import Conditioning, condition, fill_unknown
-from layert2v_model.decoding import OnProgress, decode_frames
-from layert2v_model.denoising import can_reuse, denoise
 from layert2v_model.errors import DamagedModel, InvalidPlate, InvalidShot
-from layert2v_model.export import save_pipeline
-from layert2v_model.folder import CARD_FILE, read_card, read_project_in
-from layert2v_model.given import Given, Plate, StreamGiven, check_given, check_looped
-from layert2v_model.grid import LatentGrid, latent_grid
-from layert2v_model.guidance import Guidance, StreamGuidance, check_guidance, check_hidden
-from layert2v_model.not_finite import check_streams
-from layert2v_model.shot import (
+from layert2v_model.folders.export import save_pipeline
+from layert2v_model.folders.model_folder import CARD_FILE, read_card, read_project_in
+from layert2v_model.network.text import encode_prompt
+from layert2v_model.network.transformer import LayerT2VTransformer3DModel
+from layert2v_model.sampling.canvas import Canvas
+from layert2v_model.sampling.conditioning import Conditioning, condition, fill_unknown
+from layert2v_model.sampling.denoising import can_reuse, denoise
+from layert2v_model.sampling.given import Given, Plate, StreamGiven, check_given, check_looped
+from layert2v_model.sampling.grid import LatentGrid, latent_grid
+from layert2v_model.sampling.guidance import Guidance, StreamGuidance, check_guidance, check_hidden
+from layert2v_model.sampling.shot import (
     ShotFormat,
     ShotPrompts,
     check_format,
@@ -38,8 +36,10 @@ from layert2v_model.shot import (
 )
 from layert2v_model.stack import Stack
 from layert2v_model.streams import batch_stream_text, stream_names, stream_seed, stream_text
-from layert2v_model.text import encode_prompt
-from layert2v_model.transformer import LayerT2VTransformer3DModel
+from layert2v_model.vae import codec
+from layert2v_model.vae.alpha_vae import PROJECT_IN_FILE, ProjectIn, encode_alpha
+from layert2v_model.vae.decoding import OnProgress, decode_frames
+from layert2v_model.vae.not_finite import check_streams
 
 __all__ = [
     "DamagedModel",

@@ -6,8 +6,8 @@ import pytest
 
 from layert2v_backend.errors import ModelDamaged, UnknownModel
 from layert2v_backend.models import find_models, read_limits, shipped_folder
-from layert2v_training.recipes import tiny_gpu
-from layert2v_training.vocabulary import vocabulary_of
+from layert2v_training.runs.recipes import tiny_gpu
+from layert2v_training.runs.vocabulary import vocabulary_of
 from layert2v_words import find_unknown_words
 from support.wire_shots import SKETCH_LIMITS, write_sketch_model
 

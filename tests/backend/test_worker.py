@@ -36,9 +36,10 @@ from layert2v_backend.worker.generate import (
 from layert2v_backend.worker.log import note
 from layert2v_backend.worker.take import Provenance, manifest_of, read_kept, weights_sha256
 from layert2v_media.errors import UnreadableMedia
-from layert2v_model import media, precision
+from layert2v_model.cost import precision
+from layert2v_model.cost.precision import Hardware
 from layert2v_model.errors import DamagedModel, NotFinite
-from layert2v_model.precision import Hardware
+from layert2v_model.files import media
 from layert2v_words import UnknownWords
 from support.journal_entries import SHOT
 

@@ -34,13 +34,13 @@ from layert2v_backend.worker.generate import Worker, prompts_of, stream_seeds
 from layert2v_backend.worker.take import Provenance
 from layert2v_backend.worker.writing import TakeWriter
 from layert2v_media.footage import read_picture
-from layert2v_model import media
+from layert2v_model.cost.precision import decide_precision
 from layert2v_model.errors import NotFinite
-from layert2v_model.export import write_card
-from layert2v_model.finish import finish
-from layert2v_model.folder import CARD_FILE
+from layert2v_model.files import media
+from layert2v_model.finishing.finish import finish
+from layert2v_model.folders.export import write_card
+from layert2v_model.folders.model_folder import CARD_FILE
 from layert2v_model.loading import load_pipeline
-from layert2v_model.precision import decide_precision
 from layert2v_model.stack import Stack
 from support.journal_entries import SHOT
 from support.layered_scenes import faded, make_scene
@@ -194,7 +194,7 @@ def test_what_goes_wrong_while_finishing_is_raised_where_its_end_is_awaited(
     def fail(shot: object, frame: int) -> None:
         raise MemoryError(f"frame {frame}")
 
-    monkeypatch.setattr("layert2v_model.finish._correct_colours", fail)
+    monkeypatch.setattr("layert2v_model.finishing.finish._correct_colours", fail)
     shot = replace(SHOT, num_frames=3)
 
     with TakeWriter(task_of(store, shot), store) as writer, Assembly(shot, writer) as assembly:

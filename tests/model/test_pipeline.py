@@ -6,13 +6,13 @@ import pytest
 import torch
 from torch import Tensor
 
-from layert2v_model import decoding
-from layert2v_model.decoding import decode_frames
 from layert2v_model.errors import InvalidPlate, InvalidShot, NotFinite
+from layert2v_model.finishing.report import measure
 from layert2v_model.loading import load_pipeline
 from layert2v_model.pipeline import LayerT2VPipeline, ShotPrompts
-from layert2v_model.report import measure
 from layert2v_model.stack import Stack
+from layert2v_model.vae import decoding
+from layert2v_model.vae.decoding import decode_frames
 from support.reference import reference_latents
 from support.spying import spy_on_network
 from support.toy_model import make_toy_model_folder, make_toy_pipeline
@@ -250,7 +250,7 @@ def test_stopping_leaves_the_pipeline_ready_for_the_next_shot(
 def test_large_streams_are_decoded_one_by_one_to_the_same_pixels(
     pipeline: LayerT2VPipeline, take: Stack, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("layert2v_model.decoding.PIXELS_PER_DECODE", 32 * 32)
+    monkeypatch.setattr("layert2v_model.vae.decoding.PIXELS_PER_DECODE", 32 * 32)
     steps: list[int] = []
 
     alone = pipeline(PROMPTS, **FORMAT, on_progress=lambda _, step, of: steps.append(of))
@@ -417,7 +417,7 @@ def test_pictures_smaller_than_a_tile_are_the_same_in_tiles(
 def test_a_model_whose_vae_has_no_levels_refuses_tiles(
     pipeline: LayerT2VPipeline, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("layert2v_model.codec.can_tile", lambda vae: False)
+    monkeypatch.setattr("layert2v_model.vae.codec.can_tile", lambda vae: False)
 
     with pytest.raises(InvalidShot, match="leave tile_decode off"):
         pipeline(PROMPTS, **FORMAT, tile_decode=True)

@@ -4,8 +4,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from layert2v_model.finish import finish
-from layert2v_model.report import MOST_DB, measure
+from layert2v_model.finishing.finish import finish
+from layert2v_model.finishing.report import MOST_DB, measure
 from layert2v_model.stack import Layer, Role, Stack
 
 FRAMES = (2, 16, 16)

@@ -9,8 +9,8 @@ from support.waiting import HANG_S
 
 COMMANDS = {
     "layert2v_backend.cli": ["serve"],
-    "layert2v_backend.finish_cli": [],
-    "layert2v_model.import_cli": [],
+    "layert2v_model.finishing.cli": [],
+    "layert2v_model.released.cli": [],
     "layert2v_training.cli": ["joint"],
     "layert2v_training.data_cli": ["build"],
     "layert2v_training.evaluation.cli": [],

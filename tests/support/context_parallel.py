@@ -9,9 +9,9 @@ from typing import Any
 import torch
 from torch import Tensor, distributed
 
-from layert2v_model.caching import enable_step_cache
-from layert2v_model.parallel import enable_context_parallel
-from layert2v_model.transformer import LayerT2VTransformer3DModel
+from layert2v_model.network.parallel import enable_context_parallel
+from layert2v_model.network.step_cache import enable_step_cache
+from layert2v_model.network.transformer import LayerT2VTransformer3DModel
 from support.forked import forked
 from support.toy_inputs import toy_inputs
 from support.toy_model import make_toy_transformer

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from layert2v_training.assets import Package
-from layert2v_training.subjects import SUBJECTS
+from layert2v_training.scenes.assets import Package
+from layert2v_training.scenes.subjects import SUBJECTS
 
 
 def fake_sprites() -> dict[str, bytes]:

@@ -6,5 +6,5 @@ import multiprocessing
 def forked() -> multiprocessing.context.ForkServerContext:
     """Give the context whose processes start in milliseconds instead of seconds."""
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["layert2v_training.joint", "torch.utils.tensorboard"])
+    context.set_forkserver_preload(["layert2v_training.stages.joint", "torch.utils.tensorboard"])
     return context

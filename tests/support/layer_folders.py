@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from layert2v_model import media
+from layert2v_model.files import media
 from layert2v_model.stack import Stack
 
 

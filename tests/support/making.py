@@ -5,8 +5,8 @@ import threading
 from dataclasses import dataclass
 from pathlib import Path
 
-from layert2v_training.stopping import program
-from layert2v_training.workers import make_in_workers
+from layert2v_training.cache.workers import make_in_workers
+from layert2v_training.learning.stopping import program
 
 
 @dataclass(frozen=True)

@@ -6,9 +6,9 @@ import torch
 from diffusers import AutoencoderKLWan
 
 from benchmarks.memory import extra_peak_bytes
-from layert2v_model import codec
-from layert2v_model.estimate import ModelSize, ShotSize
-from layert2v_model.transformer import LayerT2VTransformer3DModel
+from layert2v_model.cost.estimate import ModelSize, ShotSize
+from layert2v_model.network.transformer import LayerT2VTransformer3DModel
+from layert2v_model.vae import codec
 
 SHOT = ShotSize(256, 192, 9, num_foregrounds=2, num_inference_steps=1, num_text_tokens=20)
 DECODED = ShotSize(384, 256, 5, num_foregrounds=2, num_inference_steps=1, num_text_tokens=20)

@@ -8,10 +8,10 @@ from benchmarks.memory import extra_peak_bytes
 from layert2v_training.costs.batches import Batch
 from layert2v_training.costs.parts import StageParts
 from layert2v_training.costs.passes import joint_losses, joint_peaks
-from layert2v_training.loop import autocast
-from layert2v_training.overrides import apply_overrides, read_overrides
-from layert2v_training.recipes import tiny
-from layert2v_training.stages import Run
+from layert2v_training.learning.loop import autocast
+from layert2v_training.runs.overrides import apply_overrides, read_overrides
+from layert2v_training.runs.recipes import tiny
+from layert2v_training.runs.run import Run
 
 CASES = {
     "float32": ("joint.loop.autocast=null",),

@@ -15,7 +15,7 @@ from safetensors.torch import load_file, safe_open, save_file
 from torch import Tensor, nn
 from transformers import T5Tokenizer, UMT5Config, UMT5EncoderModel
 
-from layert2v_model.released import transformer_from_released, vae_from_released
+from layert2v_model.released.modules import transformer_from_released, vae_from_released
 
 DATA = Path(__file__).parents[1] / "data"
 

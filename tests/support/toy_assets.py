@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from layert2v_training.subjects import PANORAMAS, PHOTOGRAPHS, SUBJECTS
+from layert2v_training.scenes.subjects import PANORAMAS, PHOTOGRAPHS, SUBJECTS
 
 
 def make_toy_assets(folder: Path) -> Path:

@@ -14,9 +14,9 @@ import torch
 from diffusers import AutoencoderKLWan, FlowMatchEulerDiscreteScheduler
 from transformers import BertConfig, BertModel, BertTokenizerFast
 
-from layert2v_model.alpha_vae import ProjectIn
+from layert2v_model.network.transformer import LayerT2VTransformer3DModel
 from layert2v_model.pipeline import LayerT2VPipeline, save_pipeline
-from layert2v_model.transformer import LayerT2VTransformer3DModel
+from layert2v_model.vae.alpha_vae import ProjectIn
 
 TOY_WIDTH = 32
 TOY_HEIGHT = 32

@@ -19,17 +19,17 @@ from accelerate.utils import DistributedType
 from torch import Tensor, nn
 from torch.distributed.tensor import DTensor
 
-from layert2v_model.transformer import LayerT2VTransformer3DModel
-from layert2v_training import alpha_vae
-from layert2v_training.alpha_vae import AlphaVaeRecipe, alpha_loss
-from layert2v_training.joint import JointLoss, JointRecipe
-from layert2v_training.latents import LatentClip
-from layert2v_training.launching import FSDP_CONFIG as FSDP_CONFIG_NAME
-from layert2v_training.loop import Losses, train
-from layert2v_training.noise import NoiseMixture
-from layert2v_training.optimizers import LoopRecipe
-from layert2v_training.scenes import SceneRecipe, SceneSource
-from layert2v_training.stopping import program
+from layert2v_model.network.transformer import LayerT2VTransformer3DModel
+from layert2v_training.cache.latents import LatentClip
+from layert2v_training.learning.launching import FSDP_CONFIG as FSDP_CONFIG_NAME
+from layert2v_training.learning.loop import Losses, train
+from layert2v_training.learning.optimizers import LoopRecipe
+from layert2v_training.learning.stopping import program
+from layert2v_training.scenes.scenes import SceneRecipe, SceneSource
+from layert2v_training.stages import alpha_vae
+from layert2v_training.stages.alpha_vae import AlphaVaeRecipe, alpha_loss
+from layert2v_training.stages.joint import JointLoss, JointRecipe
+from layert2v_training.stages.noise import NoiseMixture
 from support.forked import forked
 from support.toy_model import make_toy_transformer, make_toy_vae
 from support.waiting import HANG_S

@@ -8,7 +8,7 @@ import torch
 
 from ablation_variants import NETWORK, VARIANTS, FourAxisRotary
 from ablations import COLUMNS, write_table
-from layert2v_training.joint import make_transformer
+from layert2v_training.stages.joint import make_transformer
 
 SMALL = {"num_layers": 1, "ffn_dim": 8, "in_channels": 4, "out_channels": 4, "text_dim": 8}
 

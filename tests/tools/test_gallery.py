@@ -10,7 +10,7 @@ import torch
 from gallery import write_gallery
 from gallery_decomposition import decompose
 from layert2v_model.alpha import flatten
-from layert2v_training.clips import ClipForeground, LayeredClip
+from layert2v_training.data.clips import ClipForeground, LayeredClip
 from layert2v_training.evaluation.studio import Studio
 from support.toy_model import make_toy_pipeline
 

@@ -15,11 +15,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from layert2v_model.precision import Choice
-from layert2v_training.stopping import program
+from layert2v_model.cost.precision import Choice
+from layert2v_training.learning.stopping import program
 
 if TYPE_CHECKING:
-    from layert2v_training.stages import Run
+    from layert2v_training.runs.run import Run
 
 app = typer.Typer(help=__doc__, no_args_is_help=True, pretty_exceptions_enable=False)
 
@@ -139,12 +139,12 @@ def _run(
 ) -> "Run":
     import cv2
 
-    from layert2v_training.overrides import apply_overrides, read_overrides
-    from layert2v_training.precision import ELSEWHERE, decide_for_run
-    from layert2v_training.recipe_checks import check_recipe
-    from layert2v_training.recipes import RECIPES
-    from layert2v_training.stages import Run
-    from layert2v_training.unread import Situation, check_read
+    from layert2v_training.runs.overrides import apply_overrides, read_overrides
+    from layert2v_training.runs.precision import ELSEWHERE, decide_for_run
+    from layert2v_training.runs.recipe_checks import check_recipe
+    from layert2v_training.runs.recipes import RECIPES
+    from layert2v_training.runs.run import Run
+    from layert2v_training.runs.unread import Situation, check_read
 
     cv2.setNumThreads(1)
     changed = [*(changes or []), *([f"{steps_field}.num_steps={steps}"] if steps else [])]
@@ -176,8 +176,8 @@ def _command(
         own = list(inspect.signature(work).parameters.values())[1:]
 
         def command(**values: Any) -> None:
-            from layert2v_training.option_checks import check_options
             from layert2v_training.refusals import refusing
+            from layert2v_training.runs.option_checks import check_options
 
             mine = {option.name: values.pop(option.name) for option in own}
             with refusing():
@@ -210,7 +210,7 @@ def vae(
     ignores_fit: IgnoreFit = False,
 ) -> None:
     """Make the small VAE: encoder in closed form, decoder trained. Writes OUT/vae."""
-    from layert2v_training.stages import run_vae
+    from layert2v_training.runs.run import run_vae
 
     if _is_to_run(run, ("vae",), dry_run, device_memory, ignores_fit):
         run_vae(run)
@@ -224,7 +224,7 @@ def alpha_vae(
     ignores_fit: IgnoreFit = False,
 ) -> None:
     """Stage 1: adapt the VAE to mattes. Writes OUT/alpha_vae."""
-    from layert2v_training.stages import run_alpha_vae
+    from layert2v_training.runs.run import run_alpha_vae
 
     if _is_to_run(run, ("alpha-vae",), dry_run, device_memory, ignores_fit):
         run_alpha_vae(run)
@@ -238,8 +238,8 @@ def _is_to_run(
     ignores_fit: bool,
 ) -> bool:
     """Say what stages take if that is all that is asked; else refuse what cannot fit."""
+    from layert2v_training.costs.dry_run import check_fits, describe
     from layert2v_training.costs.needs import parse_bytes
-    from layert2v_training.dry_run import check_fits, describe
 
     if is_dry:
         print(describe(run, stages, parse_bytes(device_memory) if device_memory else None))
@@ -261,7 +261,7 @@ def latents(
     run: "Run", stage: Annotated[Stage, typer.Argument(help="Stage whose clips to encode.")]
 ) -> None:
     """Encode a stage's clips ahead of it, while another stage trains, say. Needs OUT/vae."""
-    from layert2v_training.stages import run_latents
+    from layert2v_training.runs.run import run_latents
 
     run_latents(run, stage.value)
 
@@ -275,7 +275,7 @@ def joint(
     ignores_fit: IgnoreFit = False,
 ) -> None:
     """Stage 2: joint layers with one foreground."""
-    from layert2v_training.stages import run_joint
+    from layert2v_training.runs.run import run_joint
 
     if _is_to_run(run, (Stage.JOINT,), dry_run, device_memory, ignores_fit):
         run_joint(run, Stage.JOINT, is_compiled=compiled)
@@ -290,7 +290,7 @@ def multi_foreground(
     ignores_fit: IgnoreFit = False,
 ) -> None:
     """Stage 3: several foregrounds and given layers, going on from stage 2 or from --init."""
-    from layert2v_training.stages import run_joint
+    from layert2v_training.runs.run import run_joint
 
     if _is_to_run(run, (Stage.MULTI_FOREGROUND,), dry_run, device_memory, ignores_fit):
         run_joint(run, Stage.MULTI_FOREGROUND, is_compiled=compiled)
@@ -299,7 +299,7 @@ def multi_foreground(
 @_command("decoders", without=("base",), steps="decoders.loop")
 def decoders(run: "Run") -> None:
     """After stage 3: teach both decoders of the small VAE what the transformer makes."""
-    from layert2v_training.stages import run_decoders
+    from layert2v_training.runs.run import run_decoders
 
     run_decoders(run)
 
@@ -325,7 +325,7 @@ def export_model(
     ] = False,
 ) -> None:
     """Write a model folder from a run's averaged parameters, adapters merged in."""
-    from layert2v_training.stages import run_export
+    from layert2v_training.runs.run import run_export
 
     run_export(run, folder, name.value, overwrite=overwrite)
     print(f"wrote {folder}, the model {run.recipe.name}")
@@ -339,8 +339,8 @@ def average_models(
     share: Annotated[float, typer.Option(min=0.0, max=1.0, help="Of OTHER's parameters.")] = 0.5,
 ) -> None:
     """Average the transformers of two models: what each does better, without training."""
-    from layert2v_training.average import average
     from layert2v_training.refusals import refusing
+    from layert2v_training.runs.average import average
 
     with refusing():
         average(model, other, out, share)
@@ -354,7 +354,7 @@ def every_stage(
     ignores_fit: IgnoreFit = False,
 ) -> None:
     """All of it: VAE, stages 1 to 3, and the model folder OUT/model."""
-    from layert2v_training.stages import (
+    from layert2v_training.runs.run import (
         run_alpha_vae,
         run_decoders,
         run_export,

@@ -93,7 +93,7 @@ def _recipe(files: list[Path], changes: list[str], options: dict[str, object]) -
     Raises:
         InvalidRecipe: A field is unknown, out of its limits, or said twice.
     """
-    from layert2v_training.overrides import apply_overrides, read_overrides
+    from layert2v_training.runs.overrides import apply_overrides, read_overrides
 
     said = [f"{name}={json.dumps(value)}" for name, value in options.items() if value is not None]
     return apply_overrides(EngineRecipe(), read_overrides(files, [*changes, *said]))
@@ -274,11 +274,11 @@ def build(
     """
     import cv2
 
-    from layert2v_training.assets import AssetsUnavailable
     from layert2v_training.data.problems import BadClip, BadClips
     from layert2v_training.engine.build import build_clips
     from layert2v_training.engine.protocols import StageUnavailable
-    from layert2v_training.overrides import InvalidRecipe
+    from layert2v_training.runs.overrides import InvalidRecipe
+    from layert2v_training.scenes.assets import AssetsUnavailable
 
     cv2.setNumThreads(1)
     options: dict[str, object] = {
@@ -317,7 +317,7 @@ def assets(
     ] = False,
 ) -> None:
     """Fetch the pictures of composed scenes by name; check every file against the manifest."""
-    from layert2v_training.assets import AssetsUnavailable, fetch_assets, verify_assets
+    from layert2v_training.scenes.assets import AssetsUnavailable, fetch_assets, verify_assets
 
     try:
         num_files = verify_assets(folder if verify else fetch_assets(folder))

@@ -14,17 +14,17 @@ from layert2v_model.errors import (
     InvalidShot,
     NotFinite,
 )
-from layert2v_training.assets import AssetsUnavailable
-from layert2v_training.average import CannotAverage
-from layert2v_training.checkpoint import CheckpointMismatch, CheckpointNotSaved
 from layert2v_training.costs.needs import DoesNotFit
 from layert2v_training.data.problems import BadClip, BadClips
-from layert2v_training.export import InvalidOut
-from layert2v_training.finite import Diverged
-from layert2v_training.launching import UnsupportedLaunch
-from layert2v_training.overrides import InvalidRecipe
-from layert2v_training.run_binding import RunDiffers
-from layert2v_training.stages import MissingPart
+from layert2v_training.learning.checkpoint import CheckpointMismatch, CheckpointNotSaved
+from layert2v_training.learning.launching import UnsupportedLaunch
+from layert2v_training.learning.non_finite import Diverged
+from layert2v_training.runs.average import CannotAverage
+from layert2v_training.runs.export import InvalidOut
+from layert2v_training.runs.overrides import InvalidRecipe
+from layert2v_training.runs.run import MissingPart
+from layert2v_training.runs.run_binding import RunDiffers
+from layert2v_training.scenes.assets import AssetsUnavailable
 
 REFUSALS = (
     AssetsUnavailable,

@@ -8,7 +8,7 @@ import torch
 
 from layert2v_backend.jobs import FinishingReport, Shot, from_json
 from layert2v_backend.worker.writing import TakeWriter
-from layert2v_model.finish import Finishing
+from layert2v_model.finishing.finish import Finishing
 from layert2v_model.stack import Stack
 
 

@@ -35,9 +35,9 @@ from layert2v_backend.worker.model import HeldModel
 from layert2v_backend.worker.take import Provenance, read_kept
 from layert2v_backend.worker.writing import TakeWriter
 from layert2v_media.errors import UnreadableMedia
+from layert2v_model.cost.plan import Plan
 from layert2v_model.errors import DamagedModel, InvalidShot, NotFinite
 from layert2v_model.pipeline import ShotPrompts
-from layert2v_model.plan import Plan
 
 _REASONS: dict[type[Exception], str] = {
     DamagedModel: "MODEL_DAMAGED",

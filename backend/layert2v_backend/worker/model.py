@@ -11,14 +11,14 @@ from layert2v_backend.jobs import WorkerOptions
 from layert2v_backend.models import read_limits
 from layert2v_backend.worker.log import note
 from layert2v_backend.worker.take import weights_sha256
-from layert2v_model.caching import StepCache, enable_step_cache
+from layert2v_model.cost.estimate import Device, ModelSize, ShotSize
+from layert2v_model.cost.offload import enable_layerwise_casting, place
+from layert2v_model.cost.plan import Offload, Plan, plan
+from layert2v_model.cost.precision import decide_precision, default_device
 from layert2v_model.errors import DamagedModel, InvalidShot, reason_of
-from layert2v_model.estimate import Device, ModelSize, ShotSize
 from layert2v_model.loading import load_pipeline
-from layert2v_model.offload import enable_layerwise_casting, place
+from layert2v_model.network.step_cache import StepCache, enable_step_cache
 from layert2v_model.pipeline import LayerT2VPipeline, ShotPrompts
-from layert2v_model.plan import Offload, Plan, plan
-from layert2v_model.precision import decide_precision, default_device
 from layert2v_model.streams import stream_names
 
 

@@ -26,10 +26,10 @@ from layert2v_backend.jobs import (
     take_path,
 )
 from layert2v_backend.worker.take import Provenance, manifest_of
-from layert2v_model import media
 from layert2v_model.alpha import flatten
-from layert2v_model.not_finite import check_frame
+from layert2v_model.files import media
 from layert2v_model.stack import Stack
+from layert2v_model.vae.not_finite import check_frame
 
 OnProgress = Callable[[int, int], None]
 

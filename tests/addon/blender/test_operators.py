@@ -206,7 +206,7 @@ def test_a_backend_elsewhere_cannot_be_started_from_here(bpy):
 
 
 def test_a_shot_is_shown_from_its_exr_masters_and_back(saved, backend, tmp_path):
-    media = pytest.importorskip("layert2v_model.media", reason="writes EXR")
+    media = pytest.importorskip("layert2v_model.files.media", reason="writes EXR")
     from blender_addon.core.takes import TakeFile
     from blender_addon.scene import strips
     from layert2v_client import ArtifactFormat

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from layert2v_training.clips import flatten
+from layert2v_training.data.clips import flatten
 from layert2v_training.data.problems import BadClip, BadClips
 from layert2v_training.data.sources import clips_from
 from support import toy_clips

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-from layert2v_training.clips import Pixels
 from layert2v_training.data.checking import check_source
+from layert2v_training.data.clips import Pixels
 from layert2v_training.data.footage import Footage, probe
 from layert2v_training.data.problems import BadClips
 from layert2v_training.data_cli import app

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from layert2v_training.clips import Pixels
+from layert2v_training.data.clips import Pixels
 from layert2v_training.data.sources import clips_from
 from layert2v_training.engine import scale
 from layert2v_training.engine.layers import candidates, reasons_against

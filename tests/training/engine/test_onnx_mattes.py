@@ -5,10 +5,10 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from layert2v_training.assets import AssetsUnavailable
 from layert2v_training.engine import onnx_mattes
 from layert2v_training.engine.crops import CropMatter
 from layert2v_training.engine.onnx_mattes import OnnxMatter, fetch_matte_model
+from layert2v_training.scenes.assets import AssetsUnavailable
 
 
 class StandInSession:

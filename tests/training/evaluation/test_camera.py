@@ -4,8 +4,8 @@ import cv2
 import numpy as np
 import pytest
 
-from layert2v_model.fill import Floats
-from layert2v_model.report import ghost_slope
+from layert2v_model.finishing.fill import Floats
+from layert2v_model.finishing.report import ghost_slope
 from layert2v_training.evaluation import leaks
 from layert2v_training.evaluation.camera import find_cameras, steadied
 from layert2v_training.evaluation.planes import Planes

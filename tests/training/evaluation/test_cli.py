@@ -7,9 +7,9 @@ import pytest
 import torch
 from PIL import Image
 
-from layert2v_model import precision
-from layert2v_model.folder import CARD_FILE
-from layert2v_model.precision import Hardware
+from layert2v_model.cost import precision
+from layert2v_model.cost.precision import Hardware
+from layert2v_model.folders.model_folder import CARD_FILE
 from layert2v_training.evaluation import program
 from layert2v_training.evaluation.oracle import Oracle
 from layert2v_training.evaluation.studio import studio_precision

@@ -3,7 +3,7 @@ import pytest
 import torch
 
 from layert2v_model.errors import NotFinite
-from layert2v_model.finish import finish
+from layert2v_model.finishing.finish import finish
 from layert2v_model.stack import Layer, Role, Stack
 from layert2v_training.evaluation.baselines import empty_matte, median_plate
 from layert2v_training.evaluation.catalogue import METRICS

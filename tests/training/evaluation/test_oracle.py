@@ -9,7 +9,7 @@ from PIL import Image
 from layert2v_model.stack import Layer, Role, Stack
 from layert2v_training.evaluation.oracle import Oracle, subject_of
 from layert2v_training.evaluation.prompts import ShotLine
-from layert2v_training.subjects import CORE_SUBJECTS, SUBJECTS
+from layert2v_training.scenes.subjects import CORE_SUBJECTS, SUBJECTS
 
 LINE = ShotLine(background="a green meadow", foregrounds=("a cat moving left",))
 HEIGHT, WIDTH = 48, 72

@@ -8,8 +8,8 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from layert2v_model.estimate import ModelSize, ShotSize, is_windowed, step_flops
-from layert2v_training.joint import TEXT_PER_STREAM, JointRecipe
+from layert2v_model.cost.estimate import ModelSize, ShotSize, is_windowed, step_flops
+from layert2v_training.stages.joint import TEXT_PER_STREAM, JointRecipe
 
 
 @dataclass(frozen=True)

@@ -6,8 +6,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
-from layert2v_model.estimate import ModelSize, ShotSize, decode_flops
-from layert2v_training.alpha_vae import AlphaModel, alpha_loss, render_loss
+from layert2v_model.cost.estimate import ModelSize, ShotSize, decode_flops
 from layert2v_training.costs.parts import StageParts
 from layert2v_training.costs.passes import Shape, latents_of, random_videos
 from layert2v_training.costs.timing import (
@@ -18,9 +17,10 @@ from layert2v_training.costs.timing import (
     fastest,
     time_update,
 )
-from layert2v_training.loop import Losses, autocast
-from layert2v_training.optimizers import LoopRecipe
-from layert2v_training.vae import Decoder, reconstruction_losses
+from layert2v_training.learning.loop import Losses, autocast
+from layert2v_training.learning.optimizers import LoopRecipe
+from layert2v_training.stages.alpha_vae import AlphaModel, alpha_loss, render_loss
+from layert2v_training.stages.vae import Decoder, reconstruction_losses
 
 
 def time_vae(parts: StageParts, device: torch.device) -> Timing:

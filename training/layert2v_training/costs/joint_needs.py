@@ -6,8 +6,8 @@ from dataclasses import replace
 
 from torch import nn
 
-from layert2v_model.estimate import ModelSize, ShotSize, decode_bytes, denoise_bytes
-from layert2v_model.precision import default_device
+from layert2v_model.cost.estimate import ModelSize, ShotSize, decode_bytes, denoise_bytes
+from layert2v_model.cost.precision import default_device
 from layert2v_training.costs.batches import batches, latent_shape
 from layert2v_training.costs.needs import Needs, Phase
 from layert2v_training.costs.parts import StageParts, bytes_in, bytes_of, trained_of
@@ -20,8 +20,8 @@ from layert2v_training.costs.state import (
     state_bytes_of,
     training_phase,
 )
-from layert2v_training.joint import JointRecipe
-from layert2v_training.sheets import NUM_STEPS
+from layert2v_training.runs.sheets import NUM_STEPS
+from layert2v_training.stages.joint import JointRecipe
 
 CAPTION_TOKENS = 7
 """Tokens of a clip's captions for each of its streams. Source: 60 composed scenes of stages 2 and

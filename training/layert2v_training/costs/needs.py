@@ -3,9 +3,9 @@
 import re
 from dataclasses import dataclass
 
-from layert2v_model.estimate import Device
-from layert2v_training.home import FREE_SHARE
-from layert2v_training.overrides import InvalidRecipe
+from layert2v_model.cost.estimate import Device
+from layert2v_training.cache.placement import FREE_SHARE
+from layert2v_training.runs.overrides import InvalidRecipe
 
 
 class DoesNotFit(Exception):

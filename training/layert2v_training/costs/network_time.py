@@ -13,8 +13,8 @@ from torch import Tensor
 from torch.nn.functional import scaled_dot_product_attention
 from torch.utils.checkpoint import checkpoint
 
-from layert2v_model.estimate import ModelSize, ShotSize, decode_flops
-from layert2v_model.transformer import LayerT2VTransformer3DModel
+from layert2v_model.cost.estimate import ModelSize, ShotSize, decode_flops
+from layert2v_model.network.transformer import LayerT2VTransformer3DModel
 from layert2v_training.costs.batches import Batch, batches
 from layert2v_training.costs.parts import StageParts, trained_of
 from layert2v_training.costs.passes import joint_losses
@@ -26,9 +26,9 @@ from layert2v_training.costs.timing import (
     fastest,
     time_update,
 )
-from layert2v_training.decoded import DecodedLosses
-from layert2v_training.joint import JointRecipe
-from layert2v_training.loop import autocast
+from layert2v_training.learning.loop import autocast
+from layert2v_training.stages.decoded import DecodedLosses
+from layert2v_training.stages.joint import JointRecipe
 
 
 def time_joint(parts: StageParts, stage: str, device: torch.device) -> Timing:

@@ -12,16 +12,16 @@ from diffusers import AutoencoderKLWan
 from torch import nn
 from transformers import AutoConfig, AutoModel
 
-from layert2v_model.transformer import LayerT2VTransformer3DModel
-from layert2v_model.wan_sizes import WanSizes, read_wan_sizes
+from layert2v_model.network.transformer import LayerT2VTransformer3DModel
+from layert2v_model.released.wan_sizes import WanSizes, read_wan_sizes
+from layert2v_training.codecs.linear_vae import make_vae
 from layert2v_training.data.sources import FileClips
-from layert2v_training.export import text_encoder_folder
-from layert2v_training.joint import JointRecipe
-from layert2v_training.linear_vae import make_vae
-from layert2v_training.lora import add_lora
-from layert2v_training.network import check_init
-from layert2v_training.overrides import InvalidRecipe
-from layert2v_training.stages import MissingPart, Run
+from layert2v_training.runs.export import text_encoder_folder
+from layert2v_training.runs.network import check_init
+from layert2v_training.runs.overrides import InvalidRecipe
+from layert2v_training.runs.run import MissingPart, Run
+from layert2v_training.stages.joint import JointRecipe
+from layert2v_training.stages.lora import add_lora
 
 
 @dataclass(frozen=True)

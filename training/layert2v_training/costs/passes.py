@@ -9,22 +9,22 @@ import torch
 from diffusers import AutoencoderKLWan
 from torch import Tensor, nn
 
-from layert2v_model import codec
-from layert2v_model.estimate import ModelSize
-from layert2v_model.precision import default_device
-from layert2v_model.transformer import LayerT2VTransformer3DModel
-from layert2v_training.alpha_vae import AlphaModel, AlphaVaeRecipe, alpha_loss, render_loss
+from layert2v_model.cost.estimate import ModelSize
+from layert2v_model.cost.precision import default_device
+from layert2v_model.network.transformer import LayerT2VTransformer3DModel
+from layert2v_model.vae import codec
+from layert2v_training.codecs.linear_vae import encode_pixels, set_linear
+from layert2v_training.codecs.pca_codec import fit_pca
 from layert2v_training.costs.batches import Batch
 from layert2v_training.costs.parts import StageParts
 from layert2v_training.costs.simulated import LiveBytes, fake, on_meta, simulated
-from layert2v_training.decoded import DecodedLosses, picture_of
-from layert2v_training.joint import JointRecipe
-from layert2v_training.linear_vae import encode_pixels, set_linear
-from layert2v_training.loop import Losses
-from layert2v_training.losses import add_noise, flow_matching_loss
-from layert2v_training.optimizers import LoopRecipe
-from layert2v_training.pca_codec import fit_pca
-from layert2v_training.vae import Decoder, reconstruction_losses, signed
+from layert2v_training.learning.loop import Losses
+from layert2v_training.learning.optimizers import LoopRecipe
+from layert2v_training.stages.alpha_vae import AlphaModel, AlphaVaeRecipe, alpha_loss, render_loss
+from layert2v_training.stages.decoded import DecodedLosses, picture_of
+from layert2v_training.stages.joint import JointRecipe
+from layert2v_training.stages.losses import add_noise, flow_matching_loss
+from layert2v_training.stages.vae import Decoder, reconstruction_losses, signed
 
 Shape = tuple[int, int, int]
 """Width, height and frames of a video."""

@@ -5,7 +5,7 @@ from torch import nn
 from layert2v_training.costs.needs import Phase
 from layert2v_training.costs.parts import trained_of
 from layert2v_training.costs.passes import Peaks
-from layert2v_training.optimizers import LoopRecipe
+from layert2v_training.learning.optimizers import LoopRecipe
 
 FLOAT32_BYTES = 4
 OWN_BYTES = 96 << 20

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
-from layert2v_model.estimate import measure_device
-from layert2v_training.loop import Losses
-from layert2v_training.optimizers import LoopRecipe, make_optimizers
+from layert2v_model.cost.estimate import measure_device
+from layert2v_training.learning.loop import Losses
+from layert2v_training.learning.optimizers import LoopRecipe, make_optimizers
 
 BUDGET_S = 0.5
 """Seconds that one pass may take, by the device's rate on matrices."""

@@ -4,9 +4,7 @@ import math
 
 from torch import nn
 
-from layert2v_model.estimate import ModelSize, ShotSize, decode_bytes
-from layert2v_training import alpha_vae, vae
-from layert2v_training.alpha_vae import AlphaModel
+from layert2v_model.cost.estimate import ModelSize, ShotSize, decode_bytes
 from layert2v_training.costs.batches import latent_shape
 from layert2v_training.costs.needs import Needs, Phase
 from layert2v_training.costs.parts import StageParts, bytes_of, trained_of
@@ -24,6 +22,8 @@ from layert2v_training.costs.state import (
     state_bytes_of,
     training_phase,
 )
+from layert2v_training.stages import alpha_vae, vae
+from layert2v_training.stages.alpha_vae import AlphaModel
 
 
 def vae_needs(parts: StageParts) -> Needs:

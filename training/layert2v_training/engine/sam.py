@@ -11,7 +11,7 @@ from transformers import (
     Sam3TrackerVideoProcessor,
 )
 
-from layert2v_training.clips import Pixels
+from layert2v_training.data.clips import Pixels
 from layert2v_training.engine.shots import Codes
 from layert2v_training.engine.subjects import Box, first_seen, unseen
 

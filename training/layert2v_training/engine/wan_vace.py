@@ -12,7 +12,7 @@ from diffusers import AutoencoderKLWan, WanVACEPipeline
 from numpy.typing import NDArray
 from PIL import Image
 
-from layert2v_model.precision import decide_precision
+from layert2v_model.cost.precision import decide_precision
 from layert2v_training.engine.shots import Codes
 
 _STEPS, _GUIDANCE = 30, 5.0

@@ -9,8 +9,8 @@ import av
 import numpy as np
 from numpy.typing import NDArray
 
-from layert2v_model.durable import publish_folder
-from layert2v_training.clips import LayeredClip
+from layert2v_model.files.durable import publish_folder
+from layert2v_training.data.clips import LayeredClip
 
 
 def write_clip(folder: Path, clip: LayeredClip, fps: Fraction) -> None:

@@ -20,14 +20,14 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
-from layert2v_model.fill import Floats
-from layert2v_model.frames import frames_of
+from layert2v_model.finishing.fill import Floats
+from layert2v_model.finishing.frames import frames_of
 from layert2v_model.stack import Stack
-from layert2v_training.captions import CaptionStates
+from layert2v_training.cache.captions import CaptionStates
 from layert2v_training.evaluation.measuring import Values
 from layert2v_training.evaluation.prompts import ShotLine
-from layert2v_training.export import text_encoder_folder
-from layert2v_training.subjects import PANORAMAS, PHOTOGRAPHS, SUBJECTS
+from layert2v_training.runs.export import text_encoder_folder
+from layert2v_training.scenes.subjects import PANORAMAS, PHOTOGRAPHS, SUBJECTS
 
 _SIDE = 224
 """Pixels a side the network was trained on."""

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from layert2v_model.folder import CARD_FILE
+from layert2v_model.folders.model_folder import CARD_FILE
 from layert2v_training.evaluation.baselines import EMPTY_MATTE, MEDIAN_PLATE, TRUTH
 from layert2v_training.evaluation.evaluating import Judges, OnShot, Section, Shot, other_words
 from layert2v_training.evaluation.measuring import measure_take

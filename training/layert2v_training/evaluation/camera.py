@@ -10,8 +10,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from layert2v_model.fill import Floats
-from layert2v_model.report import OPEN, luma
+from layert2v_model.finishing.fill import Floats
+from layert2v_model.finishing.report import OPEN, luma
 from layert2v_training.evaluation.planes import Planes, Region
 
 Camera = NDArray[np.float32]

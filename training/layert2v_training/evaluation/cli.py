@@ -12,7 +12,7 @@ from typing import Annotated
 
 import typer
 
-from layert2v_model.precision import Choice
+from layert2v_model.cost.precision import Choice
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 
@@ -88,12 +88,12 @@ def main_command(
     """Measure layered video beside baselines."""
     from layert2v_media.errors import UnreadableMedia
     from layert2v_model.errors import DamagedModel, InvalidLayers, InvalidShot, NotFinite
-    from layert2v_training.assets import AssetsUnavailable
     from layert2v_training.evaluation.beside import read_beside
     from layert2v_training.evaluation.conditioning import read_subset
     from layert2v_training.evaluation.program import run
     from layert2v_training.evaluation.prompts import BadInput
     from layert2v_training.evaluation.request import Request
+    from layert2v_training.scenes.assets import AssetsUnavailable
 
     try:
         request = Request(

@@ -11,7 +11,7 @@ import numpy as np
 from torch import Tensor
 
 from layert2v_model.alpha import premultiply
-from layert2v_model.reuse import streams_of
+from layert2v_model.sampling.reuse import streams_of
 from layert2v_model.stack import Stack
 from layert2v_training.evaluation.evaluating import (
     Judges,

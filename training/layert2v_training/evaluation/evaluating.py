@@ -11,8 +11,8 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from layert2v_model.report import psnr
-from layert2v_model.reuse import kept_layers, streams_of
+from layert2v_model.finishing.report import psnr
+from layert2v_model.sampling.reuse import kept_layers, streams_of
 from layert2v_model.stack import Stack
 from layert2v_training.evaluation.alignment import Alignment
 from layert2v_training.evaluation.baselines import TRUTH, baselines_of

@@ -6,7 +6,7 @@ from pathlib import Path
 from layert2v_media.errors import UnreadableMedia
 from layert2v_media.kinds import layer_names
 from layert2v_model.errors import InvalidLayers
-from layert2v_model.shot_folder import colour_forms, layer_paths, read_layers, stack_of
+from layert2v_model.finishing.shot_folder import colour_forms, layer_paths, read_layers, stack_of
 from layert2v_model.stack import Stack
 from layert2v_training.evaluation.evaluating import Shot
 from layert2v_training.evaluation.prompts import BadInput, ShotLine

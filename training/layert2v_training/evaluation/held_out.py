@@ -8,10 +8,10 @@ from torch import Tensor
 
 from layert2v_model.alpha import light_of, premultiply
 from layert2v_model.stack import Layer, Role, Stack
-from layert2v_training.clips import ClipForeground, LayeredClip, Pixels
+from layert2v_training.data.clips import ClipForeground, LayeredClip, Pixels
 from layert2v_training.evaluation.prompts import ShotLine
-from layert2v_training.recipes import tiny
-from layert2v_training.scenes import SceneSource
+from layert2v_training.runs.recipes import tiny
+from layert2v_training.scenes.scenes import SceneSource
 
 SEED = 2611
 """Of the held-out scenes; training uses others."""

@@ -10,9 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from layert2v_model import report
-from layert2v_model.fill import Floats, pixels_per_unit
-from layert2v_model.report import COVERED, OPEN, eroded, luma
+from layert2v_model.finishing import report
+from layert2v_model.finishing.fill import Floats, pixels_per_unit
+from layert2v_model.finishing.report import COVERED, OPEN, eroded, luma
 from layert2v_training.evaluation.camera import Steadied
 from layert2v_training.evaluation.planes import Planes, Region, within
 

@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from layert2v_model.fill import Floats
+from layert2v_model.finishing.fill import Floats
 
 _GRADIENT_SIGMA = 1.4
 _KERNEL_END = 0.01

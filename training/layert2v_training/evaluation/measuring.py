@@ -7,11 +7,11 @@ from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
-from layert2v_model.fill import Floats
-from layert2v_model.finish import finish
-from layert2v_model.not_finite import check_stack
-from layert2v_model.report import FinishReport, decibel
+from layert2v_model.finishing.fill import Floats
+from layert2v_model.finishing.finish import finish
+from layert2v_model.finishing.report import FinishReport, decibel
 from layert2v_model.stack import Stack
+from layert2v_model.vae.not_finite import check_stack
 from layert2v_training.evaluation import leaks, mattes, steadiness
 from layert2v_training.evaluation.camera import Steadied, find_cameras, steadied
 from layert2v_training.evaluation.catalogue import METRICS

@@ -17,12 +17,12 @@ from PIL import Image
 from torch import Tensor
 from torch.nn.functional import interpolate
 
-from layert2v_model.fill import Floats
-from layert2v_model.frames import frames_of
+from layert2v_model.finishing.fill import Floats
+from layert2v_model.finishing.frames import frames_of
 from layert2v_model.stack import Layer, Stack
 from layert2v_training.evaluation.measuring import Values
 from layert2v_training.evaluation.prompts import ShotLine
-from layert2v_training.subjects import CORE_SUBJECTS, SUBJECTS
+from layert2v_training.scenes.subjects import CORE_SUBJECTS, SUBJECTS
 
 SMALL = 24
 """Sprites are compared at so many pixels a side."""

@@ -11,9 +11,9 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from layert2v_model.fill import Floats
-from layert2v_model.frames import clear, composite, frames_of
-from layert2v_model.report import COVERED, OPEN, eroded
+from layert2v_model.finishing.fill import Floats
+from layert2v_model.finishing.frames import clear, composite, frames_of
+from layert2v_model.finishing.report import COVERED, OPEN, eroded
 from layert2v_model.stack import Stack
 
 Region = NDArray[np.bool_]

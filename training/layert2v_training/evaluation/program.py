@@ -11,10 +11,9 @@ from pathlib import Path
 from typing import Any
 
 from layert2v_model.errors import InvalidShot
-from layert2v_model.folder import CARD_FILE, read_card
-from layert2v_model.shot import check_num_foregrounds
+from layert2v_model.folders.model_folder import CARD_FILE, read_card
+from layert2v_model.sampling.shot import check_num_foregrounds
 from layert2v_model.stack import Stack
-from layert2v_training.assets import fetch_assets
 from layert2v_training.evaluation.alignment import Alignment
 from layert2v_training.evaluation.baselines import TRUTH
 from layert2v_training.evaluation.beside import Beside, asked, measure_beside
@@ -37,6 +36,7 @@ from layert2v_training.evaluation.request import Request, check_request, unwrita
 from layert2v_training.evaluation.studio import Studio, studio_precision
 from layert2v_training.evaluation.takes import TakeStore
 from layert2v_training.evaluation.vbench_scores import clear_movies, vbench_scores, write_movies
+from layert2v_training.scenes.assets import fetch_assets
 
 Shape = tuple[int, int, int]
 """Width, height and number of frames."""

@@ -9,8 +9,8 @@ from itertools import permutations
 import numpy as np
 from skimage.metrics import structural_similarity
 
-from layert2v_model.frames import composite
-from layert2v_model.report import decibel
+from layert2v_model.finishing.frames import composite
+from layert2v_model.finishing.report import decibel
 from layert2v_training.evaluation.planes import Planes, Region
 
 _MOST_ORDERED = 3

@@ -4,12 +4,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from layert2v_model.precision import Choice
-from layert2v_training.assets import MANIFEST
+from layert2v_model.cost.precision import Choice
 from layert2v_training.evaluation.beside import Beside, is_model
 from layert2v_training.evaluation.conditioning import FULL, Subset
 from layert2v_training.evaluation.prompts import BadInput
 from layert2v_training.evaluation.vbench_scores import check_vbench
+from layert2v_training.scenes.assets import MANIFEST
 
 DEFAULT_ASSETS = Path("cache/assets")
 """Fetched when missing; a folder that is named must hold the pictures."""

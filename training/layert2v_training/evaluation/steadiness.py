@@ -7,8 +7,8 @@ Definitions: `docs/evaluation.md`. A figure is None where there are too few fram
 import cv2
 import numpy as np
 
-from layert2v_model.fill import Floats
-from layert2v_model.report import eroded, luma
+from layert2v_model.finishing.fill import Floats
+from layert2v_model.finishing.report import eroded, luma
 
 _STAYS = 0.3
 """Alpha above which a pixel counts as inside a matte. Source: docs/evaluation.md, T2."""

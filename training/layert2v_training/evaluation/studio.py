@@ -8,13 +8,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from layert2v_model.cost.precision import Choice, Precision, decide_precision
 from layert2v_model.errors import DamagedModel, InvalidShot
-from layert2v_model.folder import CARD_FILE, read_card
-from layert2v_model.given import StreamGiven
-from layert2v_model.grid import LatentGrid, latent_grid
+from layert2v_model.folders.model_folder import CARD_FILE, read_card
 from layert2v_model.loading import load_pipeline
 from layert2v_model.pipeline import LayerT2VPipeline, ShotPrompts
-from layert2v_model.precision import Choice, Precision, decide_precision
+from layert2v_model.sampling.given import StreamGiven
+from layert2v_model.sampling.grid import LatentGrid, latent_grid
 from layert2v_model.stack import Stack
 from layert2v_training.evaluation.takes import TakeStore, take_key
 

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from layert2v_model import media
+from layert2v_model.files import media
 from layert2v_training.evaluation.evaluating import Shot
 from layert2v_training.evaluation.planes import Planes
 from layert2v_training.evaluation.prompts import BadInput

@@ -1,0 +1,1 @@
+"""What a shot takes: tokens, memory, time, precision, and where weights lie."""

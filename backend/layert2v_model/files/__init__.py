@@ -1,0 +1,1 @@
+"""Frames on disk: pictures, EXR, folders of a shot, and durable writing."""

@@ -1,0 +1,1 @@
+"""The authors' release: its names, its files, and `layert2v-import`."""

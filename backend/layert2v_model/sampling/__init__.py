@@ -1,0 +1,1 @@
+"""From noise to latents: steps, guidance, given streams, and the formats of a shot."""

@@ -1,0 +1,1 @@
+"""Files of weights: how they are read, checked, named and written."""

@@ -1,0 +1,1 @@
+"""Latents and captions on disk, and the workers that make them."""

@@ -1,0 +1,1 @@
+"""The loop that every stage shares: optimizers, checkpoints, stopping, reports."""

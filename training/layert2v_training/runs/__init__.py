@@ -1,0 +1,1 @@
+"""Runs: recipes and overrides, what binds a run, its networks, sheets and export."""

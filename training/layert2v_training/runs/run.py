@@ -1,0 +1,458 @@
+"""What the stages of a run share: where its parts come from, and each stage from them.
+
+A run's folder holds `vae`, `alpha_vae`, `latents` and a folder for each stage's checkpoint and log.
+"""
+
+import math
+import shutil
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+
+import torch
+from accelerate import PartialState
+from diffusers import AutoencoderKLWan
+
+from layert2v_model.folders.model_folder import read_card, read_text_encoder
+from layert2v_model.released.wan_folder import WanFolder, read_wan_folder
+from layert2v_model.vae.alpha_vae import load_project_in, save_alpha_vae
+from layert2v_training.cache.captions import CaptionStates
+from layert2v_training.cache.latents import LatentClip, load_latents, write_latents
+from layert2v_training.codecs.linear_vae import channel_weights, is_linear
+from layert2v_training.data.clips import ClipSource
+from layert2v_training.data.crowded import leave_crowded_out
+from layert2v_training.data.sources import FileClips, clips_from
+from layert2v_training.learning.checkpoint import CHECKPOINT
+from layert2v_training.runs.export import (
+    Training,
+    check_out,
+    export,
+    replacing,
+    text_encoder_folder,
+)
+from layert2v_training.runs.network import check_init, stage_transformer
+from layert2v_training.runs.overrides import InvalidRecipe
+from layert2v_training.runs.recipe_checks import max_foregrounds
+from layert2v_training.runs.recipes import Recipe
+from layert2v_training.runs.run_binding import bind, check_export, short_digest, values_of
+from layert2v_training.runs.sheets import SampleSheet
+from layert2v_training.runs.trained_on import trained_in, trained_on
+from layert2v_training.runs.wan import wan_text_encoder
+from layert2v_training.scenes.assets import fetch_assets
+from layert2v_training.scenes.effects import SOFT_MATTES
+from layert2v_training.scenes.scenes import SceneRecipe, SceneSource
+from layert2v_training.stages.alpha_vae import train_alpha_vae
+from layert2v_training.stages.decoded import DecodedLosses
+from layert2v_training.stages.decoders import FrameMaker, join_frames, train_decoder
+from layert2v_training.stages.joint import JointRecipe, train_joint
+from layert2v_training.stages.lora import merge_lora
+from layert2v_training.stages.vae import train_vae
+
+EXTRA_DIVISOR = 5
+"""Of a further size or length there are a fifth as many clips as of the main one."""
+STAGE_SEEDS = {
+    "joint": 11,
+    "multi-foreground": 12,
+    "alpha-vae": 21,
+    "decoders": 31,
+    "soft-decoders": 41,
+}
+"""Added to a scene's seed, so that no stage sees the clips of another."""
+JOINT_RUN, MULTI_FOREGROUND_RUN = "run-joint", "run-multi-foreground"
+
+
+class MissingPart(Exception):
+    """Raised when a stage needs what an earlier one or the user has to give; says how."""
+
+
+@dataclass(frozen=True)
+class Run:
+    """A recipe and the folders of a run."""
+
+    recipe: Recipe
+    assets: Path
+    """Pictures of the composed scenes; fetched when empty."""
+    out: Path
+    """Of the run."""
+    base: Path | None = None
+    """Wan2.1's folder, for recipes that begin with it."""
+    init: Path | None = None
+    """Model folder to go on from."""
+    data: Path | None = None
+    """Folder or JSONL file of the user's own clips; None: composed scenes."""
+    skip_bad: bool = False
+    """Leave bad clips of `data` out."""
+    workers: int = 0
+    """Processes that compose, read and encode clips; 0: this one."""
+    accepts_changes: bool = False
+    """Go on with runs of `out` although they were begun with other values."""
+
+    @cached_property
+    def wan(self) -> WanFolder | None:
+        """The base model; its big tensors stay mapped.
+
+        Raises:
+            MissingPart: The recipe needs one and none is named.
+            InvalidCheckpoint, InvalidFixture: The folder is not whole.
+        """
+        if self.recipe.base != "wan" or (self.base is None and self.init is not None):
+            return None
+        if self.base is None:
+            raise MissingPart(f"{self.recipe.name} begins with Wan2.1; give its folder as --base")
+        return read_wan_folder(self.base)
+
+    def scene(self, stage: str) -> SceneRecipe:
+        """Scenes of a stage: of stage 2 with one foreground, later with the recipe's numbers."""
+        recipe = self.recipe
+        scene = recipe.scene if stage == "alpha-vae" else recipe.joint_scene
+        scene = replace(scene, seed=scene.seed + STAGE_SEEDS[stage])
+        if stage == "joint":
+            return replace(scene, foregrounds=(1,))
+        return replace(scene, effects=SOFT_MATTES) if stage == "soft-decoders" else scene
+
+    @cached_property
+    def num_clips(self) -> int:
+        """How many clips stages 2 and 3 see of the main shape: the user's own, or as many composed.
+
+        Raises:
+            BadClips: The user's own cannot be used.
+        """
+        return self.recipe.num_clips if self.data is None else self._count_own("joint")
+
+    @cached_property
+    def num_alpha_clips(self) -> int:
+        """How many clips stage 1 takes mattes from, likewise.
+
+        Raises:
+            BadClips: The user's own cannot be used.
+        """
+        composed = self.recipe.alpha_vae.num_clips
+        return composed if self.data is None else self._count_own("alpha-vae")
+
+    def _count_own(self, stage: str) -> int:
+        """Count each of the user's clips once for each of its starts in time."""
+        scene = self.scene(stage)
+        own = self._own_clips(stage, (scene.width, scene.height, scene.num_frames))
+        return len(own.clips) * self.recipe.starts_per_clip
+
+    @property
+    def clips_per_shape(self) -> dict[tuple[int, int, int], int]:
+        """How many clips stages 2 and 3 see of each width, height and number of frames.
+
+        Raises:
+            BadClips: The user's own cannot be used.
+        """
+        scene, num_clips = self.recipe.joint_scene, self.num_clips
+        sizes = ((scene.width, scene.height), *self.recipe.extra_sizes)
+        lengths = (scene.num_frames, *self.recipe.extra_num_frames)
+        main, *others = ((*size, length) for size in sizes for length in lengths)
+        fewer = math.ceil(num_clips / EXTRA_DIVISOR)
+        return {main: num_clips, **{shape: fewer for shape in others if shape != main}}
+
+    @property
+    def fill(self) -> str:
+        """What foregrounds hold beyond their matte."""
+        return str(self.recipe.transformer.get("foreground_fill", "black"))
+
+    def stage(self, stage: str) -> JointRecipe:
+        """Return the recipe of stage `joint` or `multi-foreground`."""
+        return self.recipe.joint if stage == "joint" else self.recipe.multi_foreground
+
+    def needs(self, part: str, command: str) -> Path:
+        """Return the path of a part of the run.
+
+        Raises:
+            MissingPart: It is not there; names the command that makes it.
+        """
+        path = self.out / part
+        if not path.exists():
+            raise MissingPart(f"{path} is missing; run `layert2v-train {command}` first")
+        return path
+
+    def bind(self, name: str, stage: str, before: Path | None = None) -> None:
+        """Bind a stage's folder to what decides it, or refuse to go on with another's run.
+
+        Args:
+            name: Of the folder.
+            stage: Whose clips it sees.
+            before: Checkpoint of the stage before.
+
+        Raises:
+            RunDiffers: The folder holds a run of other values.
+            InvalidRecipe, MissingPart: `init` or `base` are not the recipe's.
+        """
+        if self.init is not None:
+            check_init(self.init, self.recipe)
+        assert self.wan is None or self.base is not None
+        data, num_composed = None, self.num_composed_clips
+        if self.data is not None:
+            data = f"{self.data.name} ({short_digest(self.clips(stage).key)})"
+            if num_composed and name in (JOINT_RUN, MULTI_FOREGROUND_RUN):
+                data += f" and {num_composed} composed"
+        values = values_of(
+            name,
+            self.recipe,
+            base=self.base,
+            init=self.init,
+            data=data,
+            before=before,
+            counts=None if data is None else self._counts_of(name),
+        )
+        with PartialState().main_process_first():
+            bind(self.out / name, values, accepts_changes=self.accepts_changes)
+
+    def _counts_of(self, name: str) -> dict[str, int]:
+        """Return the numbers of clips that the user's own decide, of a run's folder."""
+        if name == "run-alpha-vae":
+            return {"alpha_vae.num_clips": self.num_alpha_clips}
+        return {"num_clips": self.num_clips} if name in (JOINT_RUN, MULTI_FOREGROUND_RUN) else {}
+
+    def adopt_vaes(self) -> None:
+        """Copy the VAEs of `init`, or the base's VAE, to a run that has none yet.
+
+        Raises:
+            InvalidRecipe: `init` is of another size than the recipe; nothing was copied.
+            MissingPart: `init` has no VAE.
+        """
+        if self.init is not None:
+            check_init(self.init, self.recipe)
+        for name in ("vae", "alpha_vae"):
+            if self.init is not None and not (self.out / name).exists():
+                if not (self.init / name).is_dir():
+                    raise MissingPart(f"{self.init} has no {name}; give a model folder as --init")
+                shutil.copytree(self.init / name, self.out / name)
+        if self.wan is not None and not (self.out / "vae").exists():
+            self.wan.vae.save_pretrained(self.out / "vae")
+
+    def vae(self, name: str = "vae") -> AutoencoderKLWan:
+        """Read one of the run's VAEs, in float32."""
+        path = self.needs(name, name.replace("_", "-"))
+        return AutoencoderKLWan.from_pretrained(path, torch_dtype=torch.float32)
+
+    def pictures(self) -> Path:
+        """Return the folder of pictures; fetched once, by one process."""
+        with PartialState().main_process_first():
+            return fetch_assets(self.assets)
+
+    def clips(self, stage: str, shape: tuple[int, int, int] | None = None) -> ClipSource:
+        """Return the clips of a stage, of a width, height and number of frames, or the recipe's.
+
+        Raises:
+            BadClips: The user's own cannot be used, or have more foregrounds than the model.
+        """
+        scene = self.scene(stage)
+        width, height, length = shape or (scene.width, scene.height, scene.num_frames)
+        if self.data is None:
+            return self.composed(stage, (width, height, length))
+        return self._own_clips(stage, (width, height, length))
+
+    def _own_clips(self, stage: str, shape: tuple[int, int, int]) -> FileClips:
+        assert self.data is not None
+        width, height, length = shape
+        clips = clips_from(
+            self.data,
+            (width, height),
+            length,
+            fps=self.recipe.exact_fps,
+            seed=self.scene(stage).seed,
+            skip_bad=self.skip_bad,
+        )
+        leave_crowded_out(clips, max_foregrounds(self.recipe))
+        return clips
+
+    def composed(self, stage: str, shape: tuple[int, int, int]) -> SceneSource:
+        """Return the composed scenes of a stage, of a width, height and number of frames."""
+        width, height, length = shape
+        scene = replace(self.scene(stage), width=width, height=height, num_frames=length)
+        return SceneSource(self.pictures(), scene)
+
+    @property
+    def num_composed_clips(self) -> int:
+        """How many composed clips stages 2 and 3 see beside the user's own, of the main shape.
+
+        Raises:
+            InvalidRecipe: There are none of the user's own, so that all are composed.
+        """
+        count = self.recipe.num_composed_clips
+        if count and self.data is None:
+            raise InvalidRecipe(
+                f"num_composed_clips is {count} and there is no --data: all clips are composed; "
+                f"set num_clips"
+            )
+        return count
+
+    def sources(self, stage: str) -> list[tuple[ClipSource, int]]:
+        """Return what stage 2 or 3 learns from, and how many clips of each.
+
+        Raises:
+            BadClips, InvalidRecipe: As `clips` and `num_composed_clips`.
+        """
+        shapes = self.clips_per_shape
+        found = [(self.clips(stage, shape), count) for shape, count in shapes.items()]
+        if self.num_composed_clips:
+            found.append((self.composed(stage, next(iter(shapes))), self.num_composed_clips))
+        return found
+
+    def captions(self) -> CaptionStates:
+        """Make what encodes captions, as the exported model will encode prompts, and keeps them."""
+        folder, device = self.out / "texts", PartialState().device
+        if self.recipe.base == "none":
+            return CaptionStates.read(text_encoder_folder(), folder, device)
+        if self.wan is not None:
+            return CaptionStates(*wan_text_encoder(self.wan), folder, device)
+        assert self.init is not None
+        return CaptionStates(*read_text_encoder(self.init, read_card(self.init)), folder, device)
+
+
+def run_vae(run: Run) -> None:
+    """Make the small VAE of recipes that have no base: `OUT/vae`.
+
+    Raises:
+        MissingPart: The recipe has a base, whose VAE is used.
+    """
+    if run.recipe.base != "none":
+        raise MissingPart(f"{run.recipe.name} uses its base's VAE; begin with alpha-vae")
+    recipe = run.recipe
+    run.bind("run-vae", "alpha-vae")
+    train_vae(
+        run.pictures(),
+        run.out,
+        recipe.scene,
+        recipe.vae,
+        recipe.vae_size,
+        num_clips=recipe.vae_clips,
+        batch_size=recipe.vae_batch_size,
+        num_workers=run.workers,
+    )
+
+
+def run_alpha_vae(run: Run) -> None:
+    """Adapt the VAE to mattes: `OUT/alpha_vae`."""
+    if run.recipe.base == "none" and run.init is None:
+        run.needs("vae", "vae")
+    run.bind("run-alpha-vae", "alpha-vae")
+    with PartialState().main_process_first():
+        run.adopt_vaes()
+    vae = run.vae().to(PartialState().device)
+    recipe = replace(run.recipe.alpha_vae, num_clips=run.num_alpha_clips)
+    train_alpha_vae(run.clips("alpha-vae"), run.out, vae, recipe, run.workers)
+
+
+def run_latents(run: Run, stage: str) -> None:
+    """Encode the clips of a stage ahead of it, while another trains, say."""
+    sources = run.sources(stage)
+    with PartialState().main_process_first():
+        run.adopt_vaes()
+    vae = run.vae()
+    for source, num_clips in sources:
+        write_latents(run.out / "latents", vae, source, num_clips, run.workers, run.fill)
+
+
+def run_joint(run: Run, stage: str, *, is_compiled: bool = False) -> None:
+    """Train stage `joint` or `multi-foreground`; the latter goes on from the former or `init`."""
+    recipe, is_first = run.stage(stage), stage == "joint"
+    name = JOINT_RUN if is_first else MULTI_FOREGROUND_RUN
+    before = None
+    if not is_first and run.init is None:
+        before = run.needs(f"{JOINT_RUN}/{CHECKPOINT}", "joint")
+    run.bind(name, stage, before)
+    with PartialState().main_process_first():
+        run.adopt_vaes()
+    device = PartialState().device
+    vae, alpha_vae = run.vae().to(device), run.vae("alpha_vae")
+    model = stage_transformer(run.recipe, recipe, base=run.wan, init=run.init, checkpoint=before)
+    clips, project_in = list[LatentClip](), load_project_in(run.out / "alpha_vae")
+    for source, num_clips in run.sources(stage):
+        clips += load_latents(
+            run.out / "latents", vae, source, num_clips, run.workers, run.fill, project_in
+        )
+    captions = run.captions()
+    decoded = None
+    if recipe.decoded.is_used:
+        is_premultiplied = model.config.foreground_fill == "black"
+        decoded = DecodedLosses(vae, alpha_vae, recipe.decoded, is_premultiplied=is_premultiplied)
+    if is_compiled:
+        # Sizes and numbers of foregrounds are many; clips and windows still get one each.
+        model.compile_repeated_blocks(dynamic=True)
+    train_joint(
+        run.out,
+        model,
+        clips,
+        captions,
+        recipe,
+        name,
+        channel_weights(vae) if is_linear(vae) else None,
+        decoded,
+        SampleSheet(model, (vae, alpha_vae), captions, clips[0], run.recipe, recipe.loop),
+    )
+
+
+def run_decoders(run: Run) -> None:
+    """Teach both decoders stage 3's own latents: `OUT/vae` and `OUT/alpha_vae`, in place.
+
+    Raises:
+        MissingPart: Stage 3 was not run, or the recipe has a base, whose frames are not encoded
+            alone.
+        BadClips: The user's own cannot be used.
+    """
+    if run.recipe.base != "none":
+        raise MissingPart(f"{run.recipe.name} uses its base's VAE, whose decoder stays as it is")
+    device, recipe = PartialState().device, run.recipe.decoders
+    checkpoint = run.needs(f"{MULTI_FOREGROUND_RUN}/{CHECKPOINT}", "multi-foreground")
+    run.bind("run-decoder", "decoders", checkpoint)
+    run.bind("run-alpha-decoder", "decoders", checkpoint)
+    model = stage_transformer(
+        run.recipe, run.recipe.multi_foreground, init=run.init, checkpoint=checkpoint
+    )
+    captions = run.captions()
+    vae, alpha_vae = run.vae().to(device), run.vae("alpha_vae").to(device)
+    project_in = load_project_in(run.out / "alpha_vae").to(device)
+    torch.manual_seed(recipe.loop.seed)
+    maker = FrameMaker(model.to(device), vae, project_in, captions, recipe)
+    colours, mattes = maker.frames(run.clips("decoders"), recipe.num_clips, run.workers)
+    if run.data is None and recipe.num_soft_clips:
+        source = run.clips("soft-decoders")
+        soft = maker.frames(source, recipe.num_soft_clips, run.workers, are_made_again=False)
+        # The last are held out; they stay those that were made.
+        colours, mattes = join_frames([soft[0], colours]), join_frames([soft[1], mattes])
+    train_decoder(run.out / "run-decoder", vae, colours, recipe)
+    train_decoder(run.out / "run-alpha-decoder", alpha_vae, mattes, recipe, is_matte=True)
+    if PartialState().is_main_process:
+        vae.cpu().save_pretrained(run.out / "vae")
+        save_alpha_vae(alpha_vae.cpu(), project_in.cpu(), run.out / "alpha_vae")
+
+
+def run_export(
+    run: Run, folder: Path, name: str = MULTI_FOREGROUND_RUN, *, overwrite: bool = False
+) -> None:
+    """Write a model folder from the averages of one of the run's stages.
+
+    Args:
+        run: Of the recipe that it was trained with.
+        folder: Of the model.
+        name: Of the stage's run.
+        overwrite: Replace a model that the folder holds.
+
+    Raises:
+        MissingPart: The stage was not run.
+        InvalidOut: The folder holds something.
+        RunDiffers: The run was begun with another recipe.
+    """
+    check_out(folder, overwrite=overwrite)
+    stage = name.removeprefix("run-")
+    recipe = run.stage(stage)
+    checkpoint = run.needs(f"{name}/{CHECKPOINT}", stage)
+    check_export(run.out / name, name, run.recipe, base=run.base, init=run.init)
+    # Adapters need the weights of `init`; whole transformers take its sizes.
+    model = stage_transformer(
+        run.recipe, recipe, base=run.wan, init=run.init, checkpoint=checkpoint
+    )
+    if recipe.lora:
+        merge_lora(model)
+    captions = run.captions() if run.recipe.base != "none" else None
+    training = Training(
+        trained_on(run.out / name, run.out / JOINT_RUN),
+        trained_in(run.out / name, run.out / JOINT_RUN),
+    )
+    with replacing(folder) as draft:
+        export(run.out, draft, run.recipe, model, captions, training)

@@ -1,0 +1,1 @@
+"""The stages of training, and the losses that they minimise."""
