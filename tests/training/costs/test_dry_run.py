@@ -16,6 +16,7 @@ from layert2v_training.costs.dry_run import describe, duration, needs_of
 from layert2v_training.costs.needs import DoesNotFit, Needs, Phase, parse_bytes
 from layert2v_training.costs.parts import StageParts
 from layert2v_training.runs.overrides import apply_overrides, read_overrides
+from layert2v_training.runs.precision import ELSEWHERE, in_precision
 from layert2v_training.runs.recipes import tiny, wan2_1_1_3b_long
 from layert2v_training.runs.run import Run
 from support.released_files import write_diffusers_wan_folder, write_wan_folder
@@ -324,7 +325,8 @@ def test_the_long_wan_recipe_fits_a_gpu_of_80_gb(tmp_path: Path, stage: str) -> 
               "num_heads": 12, "num_layers": 30, "out_dim": 16}  # fmt: skip
     (tmp_path / "config.json").write_text(json.dumps(config))
 
-    run = Run(wan2_1_1_3b_long(), tmp_path, tmp_path / "run", base=tmp_path)
+    recipe = in_precision(wan2_1_1_3b_long(), "auto", torch.device("cuda"), ELSEWHERE)
+    run = Run(recipe, tmp_path, tmp_path / "run", base=tmp_path)
     found = needs_of(StageParts(run), stage)
 
     gpu = Device("a GPU", 79 * GIB)

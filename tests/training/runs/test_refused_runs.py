@@ -23,7 +23,8 @@ def test_a_stage_without_its_predecessor_says_what_to_run(tmp_path: Path) -> Non
 
 def test_a_wan_recipe_asks_for_its_base(tmp_path: Path) -> None:
     for stage in ("alpha-vae", "joint"):
-        result = CliRunner().invoke(app, [stage, "--recipe", "wan2.1-14b", "--out", str(tmp_path)])
+        options = ["--recipe", "wan2.1-14b", "--precision", "bfloat16", "--out", str(tmp_path)]
+        result = CliRunner().invoke(app, [stage, *options])
 
         assert result.exit_code == 2
         assert "begins with Wan2.1; give its folder as --base" in result.output
