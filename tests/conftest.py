@@ -1,6 +1,11 @@
 """What this process and every process it starts are told, before any library reads it."""
 
 import os
+import tempfile
+from pathlib import Path
+
+_CAPABILITY = os.environ.get("ATEN_CPU_CAPABILITY", "native")
+"""What PyTorch is told to compute with, where a processor with less is pretended."""
 
 os.environ |= {
     # One thread each, on any machine: sizes are so small that threads cost more than they bring,
@@ -11,6 +16,10 @@ os.environ |= {
     "OPENCV_FOR_THREADS_NUM": "1",
     "LAYERT2V_THREADS": "1",
     "TORCHINDUCTOR_COMPILE_THREADS": "1",
+    # Kernels that were compiled for one kind of processor make NaN of the other's numbers.
+    "TORCHINDUCTOR_CACHE_DIR": str(
+        Path(tempfile.gettempdir()) / f"layert2v-inductor-{_CAPABILITY}"
+    ),
     "OMP_WAIT_POLICY": "PASSIVE",
     "TOKENIZERS_PARALLELISM": "false",
     "HF_HUB_OFFLINE": "1",

@@ -34,7 +34,7 @@ def test_the_authors_outputs_are_reproduced(path: Path) -> None:
 
 
 def test_verify_prints_each_output_and_succeeds() -> None:
-    command = [sys.executable, "-m", "layert2v_model.released.modules", "verify", str(TRANSFORMER)]
+    command = [sys.executable, "-m", "layert2v_model.released", "verify", str(TRANSFORMER)]
 
     done = subprocess.run(command, capture_output=True, text=True, timeout=HANG_S, check=False)
 
