@@ -13,7 +13,7 @@ from torch import Tensor
 from transformers import UMT5Config
 
 from layert2v_model.errors import DamagedModel, InvalidCheckpoint
-from layert2v_model.folders.model_folder import read_vae
+from layert2v_model.folders.model_folder import READ_ERRORS, read_vae
 from layert2v_model.released.modules import renamed, transformer_settings, vae_from_released
 from layert2v_model.released.names import text_encoder_names, transformer_names
 from layert2v_model.released.wan_kinds import check_is_wan21_t2v, check_tensors_are_of_t2v
@@ -150,7 +150,7 @@ def _read_diffusers(folder: Path) -> WanFolder:
         text_config = UMT5Config(**text_settings)
     except DamagedModel as error:
         raise InvalidCheckpoint(str(error)) from None
-    except (TypeError, ValueError) as error:
+    except READ_ERRORS as error:
         raise unreadable(folder / "text_encoder/config.json", error) from None
     return WanFolder(
         transformer=transformer,

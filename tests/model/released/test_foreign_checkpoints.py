@@ -440,6 +440,24 @@ def test_sizes_that_no_transformer_has_are_refused(
     assert f"{config} has no usable {next(iter(values))}" in refusal(folder, wan=wan)
 
 
+@pytest.mark.parametrize(
+    ("path", "values", "said"),
+    [
+        ("text_encoder/config.json", {"d_model": "x"}, "text_encoder/config.json cannot be read"),
+        ("vae/config.json", {"latents_mean": [0.0]}, "latents_mean is not 16 finite numbers"),
+        ("vae/config.json", {"latents_mean": ["x"] * 16}, "latents_mean is not 16"),
+        ("vae/config.json", {"latents_std": [0.0] * 16}, "latents_std is not 16"),
+        ("vae/config.json", {"latents_std": [float("nan")] * 16}, "latents_std is not 16"),
+    ],
+)
+def test_settings_that_no_text_encoder_or_vae_has_are_refused(
+    path: str, values: dict[str, object], said: str, folder: Path
+) -> None:
+    edit_json(folder / "wan_diffusers" / path, **values)
+
+    assert said in refusal(folder, wan="wan_diffusers")
+
+
 def test_single_numbers_of_numpy_are_read(folder: Path, wanted: dict[str, Tensor]) -> None:
     path = folder / "trained" / "mask_vae_lora.pt"
     content = torch.load(path, weights_only=True)
