@@ -6,7 +6,7 @@ Shape letters: H, W.
 import io
 from collections.abc import Mapping
 from contextlib import AbstractContextManager, redirect_stdout
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -42,7 +42,7 @@ class Layer:
     name: str
     """Empty for the channels R, G, B, A that have no layer's name."""
     planes: dict[str, Pixels]
-    """Channel to (H, W), in the display window, finite."""
+    """Channel to (H, W), in the display window; finite in a layer that was chosen."""
     header: Mapping[str, Any]
     """Of its part."""
 
@@ -63,7 +63,7 @@ def read_layers(path: Path) -> dict[str, Layer]:
     """Read all layers of a file: a part's name, or the prefix of its channels, to the layer.
 
     Raises:
-        UnreadableMedia: Damaged, cut short, deep, beyond a limit, or NaN in a layer.
+        UnreadableMedia: Damaged, cut short, deep, or beyond a limit.
     """
     try:
         num_parts = _check_headers(path)
@@ -152,7 +152,7 @@ def _layers(path: Path, parts: Any) -> dict[str, Layer]:
             prefix, _, channel = name.rpartition(".")
             layer = prefix or (str(header.get("name", "")) if len(parts) > 1 else "")
             letter = channel.upper() if channel.upper() in _LETTERS else channel
-            plane = _finite(path, name, _full_size(item, header))
+            plane = _full_size(item, header)
             planes = layers.setdefault(layer, Layer(layer, {}, header)).planes
             if letter in planes:
                 reason = f"holds the channel {name} twice; write one layer of that name"
@@ -172,6 +172,13 @@ def _full_size(channel: Any, header: Mapping[str, Any]) -> NDArray[np.float32]:
     x, y = np.meshgrid(columns / channel.xSampling, rows / channel.ySampling)
     grown = cv2.remap(plane, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
     return np.asarray(grown, np.float32)
+
+
+def _finite_layer(path: Path, layer: Layer) -> Layer:
+    """Check the layer that was chosen alone: passes of vectors or depth may hold NaN."""
+    prefix = f"{layer.name}." if layer.name else ""
+    planes = {name: _finite(path, prefix + name, plane) for name, plane in layer.planes.items()}
+    return replace(layer, planes=planes)
 
 
 def _finite(path: Path, channel: str, plane: NDArray[np.float32]) -> Pixels:
@@ -211,11 +218,11 @@ def choose_layer(path: Path, layers: Mapping[str, Layer], asked: str | None) -> 
     only layer with colour.
 
     Raises:
-        UnreadableMedia: There is none, or there are several.
+        UnreadableMedia: There is none, there are several, or it holds NaN.
     """
     found = _default(layers) if not asked else _matching(layers, asked)
     if len(found) == 1:
-        return found[0]
+        return _finite_layer(path, found[0])
     titles = sorted(layer.title for layer in layers.values())
     more = f" and {len(titles) - _MOST_NAMED} more" if len(titles) > _MOST_NAMED else ""
     wanted = f"layer {asked} is not one" if asked else "a layer must be named (`layer: ...`)"

@@ -27,12 +27,12 @@ _FORMATS = ("PNG", "JPEG", "WEBP", "TIFF")
 """What Pillow may open. JPEG opens MPO too, with more pictures behind it, as phones write: the
 first one counts."""
 _ORIENTATION, _BITS, _SAMPLE_FORMAT, _EXTRA_SAMPLES = 274, 258, 339, 338
+_PHOTOMETRIC, _PLANES = 262, 284
 """Tags of TIFF and EXIF. Source: TIFF 6.0, 8."""
 _DEFLATE_RATIO = 1032
 """Bytes that a byte of PNG can unpack to. Source: zlib, technical details."""
 _ASSOCIATED = 1
 """Of extra samples: alpha by which colours are multiplied. Source: TIFF 6.0, 18."""
-_GREY_MODES = ("1", "L", "LA", "I;16", "I;16B", "I;16L", "I")
 
 
 def read_coded(path: Path, *, as_data: bool = False) -> Pixels:
@@ -146,17 +146,50 @@ def _tag(picture: Image.Image, number: int) -> int | None:
 
 def _codes(path: Path, picture: Image.Image) -> NDArray[np.uint8] | NDArray[np.uint16]:
     """Code values (H, W) or (H, W, C), RGB order, 8 or 16 bits."""
-    if _bits(path, picture) == 16:
-        picture.copy().load()  # raises where the file is cut short; OpenCV fills with black
-        deep = cv2.imdecode(np.fromfile(path, np.uint8), cv2.IMREAD_UNCHANGED)
-        if deep is None or deep.dtype != np.uint16 or deep.shape[:2] != picture.size[::-1]:
-            reason = "has 16 bits in a form that is not read; write it as 16-bit RGB or RGBA PNG"
-            raise UnreadableMedia(path, reason)
-        return deep if deep.ndim == 2 else deep[..., [2, 1, 0, 3][: deep.shape[2]]]
-    has_alpha = picture.has_transparency_data
+    bits = _bits(path, picture)
+    clear = picture.info.get("transparency")
+    if bits == 16:
+        deep = _deep_codes(path, picture)
+        return _with_clear(deep, clear) if deep.ndim == 2 and isinstance(clear, int) else deep
     if picture.mode in ("1", "L"):
-        return np.asarray(picture.convert("RGBA" if has_alpha else "L"))
-    return np.asarray(picture.convert("RGBA" if has_alpha else "RGB"))
+        grey = np.asarray(picture.convert("L"))
+        return _with_clear(grey, _of_eight_bits(clear, bits)) if isinstance(clear, int) else grey
+    if picture.mode == "La":  # multiplied by alpha; Pillow divides on the way to LA
+        picture = picture.convert("LA")
+    return np.asarray(picture.convert("RGBA" if picture.has_transparency_data else "RGB"))
+
+
+def _deep_codes(path: Path, picture: Image.Image) -> NDArray[np.uint16]:
+    """Code values of 16 bits by OpenCV, since Pillow keeps those of grey alone."""
+    if _tag(picture, _PLANES) == 2:  # OpenCV reads the first plane and what lies behind it
+        reason = "has 16 bits with a plane for each colour; write it with pixels in one plane"
+        raise UnreadableMedia(path, reason)
+    if picture.format == "TIFF" and (_tag(picture, _ORIENTATION) or 1) > 4:
+        raise UnreadableMedia(
+            path, "has 16 bits and is turned by its orientation; write it upright"
+        )
+    picture.copy().load()  # raises where the file is cut short; OpenCV fills with black
+    deep = cv2.imdecode(np.fromfile(path, np.uint8), cv2.IMREAD_UNCHANGED)
+    if deep is None or deep.dtype != np.uint16 or deep.shape[:2] != picture.size[::-1]:
+        reason = "has 16 bits in a form that is not read; write it as 16-bit RGB or RGBA PNG"
+        raise UnreadableMedia(path, reason)
+    codes = np.asarray(deep, np.uint16)
+    if _tag(picture, _PHOTOMETRIC) == 0:  # zero is white
+        codes = np.invert(codes)
+    return codes if codes.ndim == 2 else codes[..., [2, 1, 0, 3][: codes.shape[2]]]
+
+
+def _of_eight_bits(clear: int, bits: int) -> int:
+    """Scale the clear grey of a PNG as Pillow scales its samples, which it has done for 1 bit."""
+    return clear if bits == 1 else clear * 255 // (2**bits - 1)
+
+
+def _with_clear(
+    grey_HW: NDArray[np.uint8] | NDArray[np.uint16], clear: int
+) -> NDArray[np.uint8] | NDArray[np.uint16]:
+    """Add alpha to grey of which one value is clear: (H, W, 4)."""
+    alpha_HW = np.where(grey_HW == clear, 0, np.iinfo(grey_HW.dtype).max).astype(grey_HW.dtype)
+    return np.dstack([grey_HW, grey_HW, grey_HW, alpha_HW])  # type: ignore[return-value]
 
 
 def _channels(codes: NDArray[np.uint8] | NDArray[np.uint16]) -> Pixels:

@@ -265,6 +265,15 @@ def test_not_a_number_is_named_and_infinity_is_the_brightest_half(tmp_path: Path
     assert (bright == linear_to_srgb(np.full((1, 1), np.finfo(np.float16).max, np.float32))).all()
 
 
+def test_a_pass_that_is_not_asked_for_may_hold_what_is_not_a_number(tmp_path: Path) -> None:
+    channels = {**dict.fromkeys("RGBA", 0.5), "Fox.Vector.X": np.nan, "Fox.Vector.Y": np.nan}
+    path = _write(tmp_path / "a.exr", channels)
+
+    assert np.isfinite(read_exr(path)).all()
+    with pytest.raises(UnreadableMedia, match=r"NaN.* channel Fox\.Vector\.X"):
+        read_exr_matte(path, "Fox.Vector")
+
+
 def test_channels_without_colour_are_named(tmp_path: Path) -> None:
     with pytest.raises(UnreadableMedia, match="holds the channels Z in its layer RGBA"):
         read_exr(_write(tmp_path / "a.exr", {"Z": 1.0}))

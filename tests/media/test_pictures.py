@@ -55,6 +55,85 @@ def test_every_orientation_comes_out_upright(tmp_path: Path, suffix: str, orient
     assert coded_size(path) == (48, 32)
 
 
+@pytest.mark.parametrize("bits", [1, 2, 4, 8, 16])
+def test_the_grey_that_a_png_calls_clear_has_no_alpha(tmp_path: Path, bits: int) -> None:
+    codes = np.array([[0, 1], [1, 0]])
+    samples = np.stack([codes >> k & 1 for k in reversed(range(bits))], -1)
+    rows = b"".join(b"\0" + np.packbits(row).tobytes() for row in samples)
+    path = tmp_path / "a.png"
+    path.write_bytes(_grey_png(rows, bits, (b"tRNS", struct.pack(">H", 1))))
+
+    rgba_HWC = read_picture(path)
+
+    assert np.allclose(rgba_HWC[..., 0], codes / (2**bits - 1))
+    assert np.array_equal(rgba_HWC[..., 3], 1 - codes)
+
+
+def _grey_png(rows: bytes, bits: int, *chunks: tuple[bytes, bytes]) -> bytes:
+    """Write a grey PNG of 2 x 2."""
+    header = struct.pack(">IIBBBBB", 2, 2, bits, 0, 0, 0, 0)
+    return b"\x89PNG\r\n\x1a\n" + png_with(
+        b"", (b"IHDR", header), *chunks, (b"IDAT", zlib.compress(rows)), (b"IEND", b"")
+    )
+
+
+def test_a_tiff_of_sixteen_bits_whose_zero_is_white_is_not_a_negative(tmp_path: Path) -> None:
+    path = _grey_tiff(tmp_path / "a.tif", photometric=0)
+
+    assert np.allclose(read_picture(path)[..., 0] * 65535, 65535 - _RAMP, atol=0.01)
+
+
+@pytest.mark.parametrize("orientation", STORED)
+def test_a_tiff_of_sixteen_bits_is_upright_or_refused(tmp_path: Path, orientation: int) -> None:
+    stored = np.ascontiguousarray(STORED[orientation](_RAMP[..., None])[..., 0])
+    path = _grey_tiff(tmp_path / "a.tif", stored, orientation=orientation)
+
+    if orientation > 4:
+        with pytest.raises(UnreadableMedia, match=r"has 16 bits and is turned .*write it upright"):
+            read_picture(path)
+    else:
+        assert np.allclose(read_picture(path)[..., 0] * 65535, _RAMP, atol=0.01)
+
+
+def test_a_tiff_of_sixteen_bits_with_a_plane_for_each_colour_is_refused(tmp_path: Path) -> None:
+    path = _grey_tiff(tmp_path / "a.tif", planar=2)
+
+    with pytest.raises(UnreadableMedia, match="16 bits with a plane for each colour"):
+        read_picture(path)
+
+
+_RAMP = np.arange(24, dtype=np.uint16).reshape(4, 6) * 2500
+
+
+def _grey_tiff(
+    path: Path,
+    codes_HW: np.ndarray = _RAMP,
+    *,
+    photometric: int = 1,
+    orientation: int = 1,
+    planar: int = 1,
+) -> Path:
+    """Write 16 bits of grey with tags that Pillow does not write."""
+    (height, width), data = codes_HW.shape, codes_HW.astype("<u2").tobytes()
+    shorts = {256: width, 257: height, 258: 16, 259: 1, 262: photometric, 273: 8,
+              274: orientation, 277: 1, 278: height, 279: len(data), 284: planar}  # fmt: skip
+    entries = b"".join(struct.pack("<HHIHH", tag, 3, 1, value, 0) for tag, value in shorts.items())
+    head = struct.pack("<2sHI", b"II", 42, 8 + len(data))
+    path.write_bytes(head + data + struct.pack("<H", len(shorts)) + entries + bytes(4))
+    return path
+
+
+def test_grey_of_a_tiff_that_is_multiplied_by_alpha_is_divided_by_it(tmp_path: Path) -> None:
+    path = tmp_path / "a.tif"
+    Image.new("LA", (6, 4), (50, 100)).save(path)
+    content = path.read_bytes()
+    unassociated = struct.pack("<HHIHH", 338, 3, 1, 2, 0)
+    assert unassociated in content
+    path.write_bytes(content.replace(unassociated, struct.pack("<HHIHH", 338, 3, 1, 1, 0)))
+
+    assert np.allclose(read_picture(path) * 255, (127.5, 127.5, 127.5, 100), atol=1)
+
+
 @pytest.mark.parametrize("suffix", ["png", "webp", "tif"])
 def test_alpha_of_a_picture_is_straight(tmp_path: Path, suffix: str) -> None:
     options = {"lossless": True, "exact": True} if suffix == "webp" else {}

@@ -8,6 +8,7 @@ import hashlib
 import importlib.metadata
 import importlib.util
 import json
+import math
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from typing import Any
 import torch
 import transformers
 from diffusers import AutoencoderKLWan, FlowMatchEulerDiscreteScheduler
+from huggingface_hub.errors import StrictDataclassError
 from safetensors import SafetensorError
 
 from layert2v_model.errors import DamagedModel, reason_of
@@ -26,7 +28,10 @@ from layert2v_model.weights.file_heads import in_short
 CARD_FILE = "layert2v.json"
 """What the model is and can do; the only file the front door reads."""
 
-_READ_ERRORS = (OSError, ValueError, KeyError, TypeError, RuntimeError, SafetensorError)
+READ_ERRORS = (
+    *(OSError, ValueError, KeyError, TypeError, RuntimeError, SafetensorError),
+    StrictDataclassError,
+)
 """What the libraries raise at missing, broken or foreign files."""
 
 _WORD_LISTS = ("tokenizer.json", "vocab.txt", "spiece.model")
@@ -78,8 +83,21 @@ def read_transformer(folder: Path, dtype: torch.dtype) -> LayerT2VTransformer3DM
 
 
 def read_vae(folder: Path, name: str) -> AutoencoderKLWan:
-    """Read `vae/` or `alpha_vae/`, always float32: half precision shows in smooth tones."""
-    return _read_weights(AutoencoderKLWan, folder / name, torch.float32)
+    """Read `vae/` or `alpha_vae/`, always float32: half precision shows in smooth tones.
+
+    Raises:
+        DamagedModel: A file is broken, or the scale of its latents is none.
+    """
+    vae: AutoencoderKLWan = _read_weights(AutoencoderKLWan, folder / name, torch.float32)
+    for setting, lowest in (("latents_mean", -math.inf), ("latents_std", 0.0)):
+        values = vae.config[setting]
+        are_numbers = all(isinstance(value, int | float) for value in values)
+        is_right = are_numbers and all(lowest < value < math.inf for value in values)
+        if not is_right or len(values) != vae.config.z_dim:
+            above = " above 0" if lowest == 0 else ""
+            reason = f"{setting} is not {vae.config.z_dim} finite numbers{above}"
+            raise _damaged(folder / name, reason)
+    return vae
 
 
 def read_project_in(folder: Path) -> ProjectIn:
@@ -195,7 +213,7 @@ def _guarded(place: Path, read: Callable[[], Any]) -> Any:
         return read()
     except DamagedModel:
         raise
-    except _READ_ERRORS as error:
+    except READ_ERRORS as error:
         raise _damaged(place, error) from error
 
 

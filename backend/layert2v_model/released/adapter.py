@@ -4,7 +4,7 @@ Names are the release's; nothing is renamed here. Shape letters: O out, I in, R 
 """
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -13,6 +13,7 @@ from torch import Tensor
 
 from layert2v_model.errors import InvalidCheckpoint
 from layert2v_model.released.names import transformer_names
+from layert2v_model.released.wan_settings import is_count, is_positive
 from layert2v_model.weights.checks import check_finite, check_kinds, check_names
 from layert2v_model.weights.pickled_files import read_pickled
 from layert2v_model.weights.tensor_names import plain_names
@@ -28,10 +29,10 @@ LAYER_MODULATION = "layer_adaln.layer_modulation"
 
 _DOWN, _UP, _ALPHA = ".lora_A.weight", ".lora_B.weight", ".alpha"
 
-_NEEDED: Mapping[str, type | tuple[type, ...]] = {
-    "r": int,
-    "lora_alpha": (int, float),
-    "target_modules": (list, str),
+_NEEDED: Mapping[str, Callable[[object], bool]] = {
+    "r": is_count,
+    "lora_alpha": is_positive,
+    "target_modules": lambda value: bool(value) and _is_pattern(value),
 }
 
 _PLAIN_LORA: Mapping[str, tuple[object, ...]] = {
@@ -46,6 +47,13 @@ Of the initialisations these leave the base as it was. PiSSA, OLoRA, CorDA, Loft
 part of it into the adapter, which then is none for the published base.
 Source: peft 0.21, `LoraConfig.init_lora_weights`.
 """
+
+_MASK_SETTINGS: Mapping[str, Callable[[object], bool]] = {
+    "lora_rank": is_count,
+    "lora_alpha": is_positive,
+    "proj_hidden": is_count,
+}
+"""Of `mask_vae_lora.pt`."""
 
 _HARMLESS = frozenset(
     {
@@ -142,11 +150,7 @@ def _plain_state(
 
 
 def _check_plain(config: Mapping[str, Any], path: Path) -> None:
-    lacking = [
-        name
-        for name, kind in _NEEDED.items()
-        if not isinstance(config.get(name), kind) or not config[name]
-    ]
+    lacking = [name for name, is_usable in _NEEDED.items() if not is_usable(config.get(name))]
     if lacking:
         raise InvalidCheckpoint(
             f"{path} has no usable {', '.join(lacking)}; give the file that peft wrote"
@@ -163,6 +167,16 @@ def _check_plain(config: Mapping[str, Any], path: Path) -> None:
                 f"authors' training it is {values[0] if values else 'not set'!r}: make it a plain "
                 f"LoRA with peft first"
             )
+
+
+def _is_pattern(value: object) -> bool:
+    """Tell whether a setting is a list of names, or one pattern."""
+    if isinstance(value, list):
+        return all(isinstance(name, str) for name in value)
+    try:
+        return isinstance(value, str) and re.compile(value) is not None
+    except re.error:
+        return False
 
 
 def _targets(config: Mapping[str, Any], linear_maps: list[str]) -> list[str]:
@@ -255,6 +269,9 @@ def read_mask_vae_lora(path: Path) -> Mapping[str, Any]:
     for part in ("project_in", "decoder_lora"):
         check_kinds(parts[part], f"{path}, its {part},")
         check_finite(parts[part], f"{path}, its {part},")
+    for setting, is_usable in _MASK_SETTINGS.items():
+        if setting in parts["config"] and not is_usable(parts["config"][setting]):
+            raise InvalidCheckpoint(f"{path} has no usable {setting}; give the file again")
     if not all(isinstance(value, int | float) for value in parts["config"].values()):
         raise InvalidCheckpoint(f"{path} has settings that are no numbers; give the file again")
     wanted = {"lora_rank", "lora_alpha", "proj_hidden", "proj_res_blocks", "proj_use_attention"}

@@ -13,10 +13,11 @@ from torch import Tensor
 from transformers import UMT5Config
 
 from layert2v_model.errors import DamagedModel, InvalidCheckpoint
-from layert2v_model.folders.model_folder import read_vae
+from layert2v_model.folders.model_folder import READ_ERRORS, read_vae
 from layert2v_model.released.modules import renamed, transformer_settings, vae_from_released
 from layert2v_model.released.names import text_encoder_names, transformer_names
 from layert2v_model.released.wan_kinds import check_is_wan21_t2v, check_tensors_are_of_t2v
+from layert2v_model.released.wan_settings import check_settings
 from layert2v_model.weights.checks import check_finite, check_kinds
 from layert2v_model.weights.file_heads import unreadable
 from layert2v_model.weights.pickled_files import read_pickled
@@ -30,12 +31,6 @@ TOKENIZER_FOLDER = "google/umt5-xxl"
 
 WAN = {"patch_size": (1, 2, 2), "text_dim": 4096}
 """Source: Wan2.1, defaults of its `WanModel`."""
-
-_SIZES = (
-    *("dim", "ffn_dim", "freq_dim", "in_dim", "out_dim", "text_dim"),
-    *("num_heads", "num_layers"),
-)
-"""Counts in the config of Wan's own layout."""
 
 _TIED_EMBEDDING = "encoder.embed_tokens.weight"
 
@@ -103,11 +98,7 @@ def _read_original(folder: Path) -> WanFolder:
     state, transformer_notes = _plain(read_safetensors(paths[TRANSFORMER_FILES]), transformer_place)
     check_tensors_are_of_t2v(state, transformer_place)
     config = read_json(folder / "config.json")
-    sizes = [config.get(name, 1) for name in _SIZES]
-    if not all(isinstance(size, int) and size > 0 for size in sizes):
-        raise InvalidCheckpoint(
-            f"{folder / 'config.json'} has sizes that are no counts; give the unchanged file"
-        )
+    check_settings(folder / "config.json", config)
     text_state, text_notes = _pickled_state(folder / TEXT_ENCODER_FILE)
     text_encoder = renamed(text_state, text_encoder_names, f"{folder / TEXT_ENCODER_FILE}")
     vae_state, vae_notes = _pickled_state(folder / VAE_FILE)
@@ -143,6 +134,7 @@ def _read_diffusers(folder: Path) -> WanFolder:
     ]
     paths = _present(folder, parts, folder / "tokenizer")
     config = read_json(folder / "transformer/config.json")
+    check_settings(folder / "transformer/config.json", config)
     transformer_place = f"the transformer in {folder}"
     state = read_safetensors(paths[f"transformer/{TRANSFORMER_FILES}"])
     transformer, notes = _plain(state, transformer_place)
@@ -158,7 +150,7 @@ def _read_diffusers(folder: Path) -> WanFolder:
         text_config = UMT5Config(**text_settings)
     except DamagedModel as error:
         raise InvalidCheckpoint(str(error)) from None
-    except (TypeError, ValueError) as error:
+    except READ_ERRORS as error:
         raise unreadable(folder / "text_encoder/config.json", error) from None
     return WanFolder(
         transformer=transformer,

@@ -17,6 +17,7 @@ from layert2v_model.released.wan_folder import (
     WAN,
     read_wan_folder,
 )
+from layert2v_model.released.wan_settings import check_settings
 from layert2v_model.weights.weight_files import read_json
 
 UMT5_XXL = {
@@ -60,10 +61,12 @@ def read_wan_sizes(folder: Path) -> WanSizes:
         return WanSizes(found.settings, dict(found.vae.config), text)
     if (folder / "transformer" / "config.json").is_file():
         config = read_json(folder / "transformer" / "config.json")
+        check_settings(folder / "transformer" / "config.json", config)
         settings = {name: config[name] for name in DIFFUSERS_SETTINGS if name in config}
         return WanSizes(settings, _vae(folder), _text_bytes(folder))
     if (folder / "config.json").is_file():
         config = read_json(folder / "config.json")
+        check_settings(folder / "config.json", config)
         settings = transformer_settings({}, {**WAN, **config}) | {"cross_attn_norm": True}
         return WanSizes(settings, _vae(folder), _text_bytes(folder))
     raise InvalidCheckpoint(

@@ -373,6 +373,91 @@ def test_a_field_that_may_change_the_adapters_meaning_is_refused(
     assert f"sets {field} to" in refusal(folder)
 
 
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        *(("lora_alpha", value) for value in (float("nan"), float("inf"), -6, True)),
+        ("r", True),
+        ("target_modules", "(q|"),
+    ],
+)
+def test_a_scale_or_a_pattern_that_is_none_is_refused_by_name(
+    field: str, value: object, folder: Path
+) -> None:
+    edit_json(folder / "trained/adapter_config.json", **{field: value})
+
+    assert f"adapter_config.json has no usable {field}" in refusal(folder)
+
+
+@pytest.mark.parametrize(
+    ("field", "value"), [("lora_alpha", float("nan")), ("lora_alpha", -1.0), ("lora_rank", 0)]
+)
+def test_a_setting_of_the_mask_vae_that_is_no_number_is_refused(
+    field: str, value: float, folder: Path
+) -> None:
+    path = folder / "trained/mask_vae_lora.pt"
+    content = torch.load(path, weights_only=True)
+    content["config"][field] = value
+    torch.save(content, path)
+
+    assert f"mask_vae_lora.pt has no usable {field}" in refusal(folder)
+
+
+@pytest.mark.parametrize(
+    ("wan", "config", "values"),
+    [
+        *(
+            ("wan", "config.json", values)
+            for values in (
+                {"num_heads": 7},
+                {"num_layers": 10**9},
+                {"eps": "x"},
+                {"eps": float("nan")},
+                {"patch_size": 2},
+                {"patch_size": [1, 0, 2]},
+            )
+        ),
+        *(
+            ("wan_diffusers", "transformer/config.json", values)
+            for values in (
+                {"num_attention_heads": 0},
+                {"attention_head_dim": 7},
+                {"num_layers": 10**9},
+                {"num_layers": True},
+                {"eps": "x"},
+                {"eps": float("nan")},
+                {"patch_size": ["a", 2, 2]},
+                {"rope_max_seq_len": -1},
+            )
+        ),
+    ],
+)
+def test_sizes_that_no_transformer_has_are_refused(
+    wan: str, config: str, values: dict[str, object], folder: Path
+) -> None:
+    edit_json(folder / wan / config, **values)
+
+    assert f"{config} has no usable {next(iter(values))}" in refusal(folder, wan=wan)
+
+
+@pytest.mark.parametrize(
+    ("path", "values", "said"),
+    [
+        ("text_encoder/config.json", {"d_model": "x"}, "text_encoder/config.json cannot be read"),
+        ("vae/config.json", {"latents_mean": [0.0]}, "latents_mean is not 16 finite numbers"),
+        ("vae/config.json", {"latents_mean": ["x"] * 16}, "latents_mean is not 16"),
+        ("vae/config.json", {"latents_std": [0.0] * 16}, "latents_std is not 16"),
+        ("vae/config.json", {"latents_std": [float("nan")] * 16}, "latents_std is not 16"),
+    ],
+)
+def test_settings_that_no_text_encoder_or_vae_has_are_refused(
+    path: str, values: dict[str, object], said: str, folder: Path
+) -> None:
+    edit_json(folder / "wan_diffusers" / path, **values)
+
+    assert said in refusal(folder, wan="wan_diffusers")
+
+
 def test_single_numbers_of_numpy_are_read(folder: Path, wanted: dict[str, Tensor]) -> None:
     path = folder / "trained" / "mask_vae_lora.pt"
     content = torch.load(path, weights_only=True)

@@ -54,3 +54,34 @@ def test_a_caption_is_found_in_the_list_of_hugging_face(tmp_path: Path) -> None:
     assert read_sidecar(tmp_path / "cow.mp4") == Sidecar()
     with pytest.raises(BadClip, match=r"names cat\.mp4 2 times"):
         read_sidecar(tmp_path / "cat.mp4")
+
+
+def test_a_text_is_found_in_any_case(tmp_path: Path) -> None:
+    (tmp_path / "a.TXT").write_text("a fox")
+
+    assert read_sidecar(tmp_path / "a.mp4").caption == "a fox"
+
+
+@pytest.mark.parametrize(
+    ("listed", "said"),
+    [
+        ('[{"file_name": "a.mp4", "text": "a fox"}]', "is no JSON object"),
+        ('{"file_name": "a.mp4", "text": 5}', "says no text of a.mp4"),
+        ('{"file_name": "a.mp4", "caption": "a fox"}', "says no text of a.mp4"),
+    ],
+)
+def test_a_list_that_gives_a_movie_no_text_is_refused(
+    tmp_path: Path, listed: str, said: str
+) -> None:
+    (tmp_path / "metadata.jsonl").write_text(listed)
+
+    with pytest.raises(BadClip, match=said):
+        read_sidecar(tmp_path / "a.mp4")
+
+
+def test_a_caption_that_is_given_by_a_text_and_by_a_list_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "metadata.jsonl").write_text('{"file_name": "a.mp4", "text": "a fox"}')
+    (tmp_path / "a.txt").write_text("a dog")
+
+    with pytest.raises(BadClip, match=r"names a\.mp4, which has a\.txt too; keep one"):
+        read_sidecar(tmp_path / "a.mp4")

@@ -4,8 +4,10 @@ As other trainers have it, a caption is `street.txt` beside `street.mp4`, or a l
 `{"file_name": "street.mp4", "text": "a street"}` in `metadata.jsonl` of the same folder.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from layert2v_training.data.encodings import decoded, read_list, read_text
 from layert2v_training.data.problems import BadClip
@@ -26,8 +28,12 @@ class Sidecar:
 
 
 def sidecar(video: Path) -> Path:
-    """Give the text that may lie beside a video."""
-    return video.with_suffix(".txt")
+    """Give the text that may lie beside a video; its suffix may be of any case."""
+    plain = video.with_suffix(".txt")
+    if plain.is_file() or not video.parent.is_dir():
+        return plain
+    others = (path for path in sorted(video.parent.iterdir()) if path.stem == video.stem)
+    return next((path for path in others if path.suffix.lower() == ".txt"), plain)
 
 
 def read_sidecar(video: Path) -> Sidecar:
@@ -37,8 +43,12 @@ def read_sidecar(video: Path) -> Sidecar:
         BadClip: It is no UTF-8, no JSON, or says something twice.
     """
     path = sidecar(video)
+    listed = _listed(video)
     if not path.is_file():
-        return Sidecar(caption=_listed(video))
+        return Sidecar(caption=listed)
+    if listed:
+        where = video.with_name(_LIST)
+        raise BadClip(where, f"names {video.name}, which has {path.name} too; keep one")
     text = read_text(path)
     names = [line.partition(":")[0].strip() for line in text.splitlines() if ":" in line]
     if not any(name in _NAMES for name in names):
@@ -61,8 +71,17 @@ def _listed(video: Path) -> str:
             if isinstance(failure, BadClip):
                 raise
             raise BadClip(where, f"is not JSON: {failure}; correct the line") from failure
-        if isinstance(read, dict) and read.get("file_name") == video.name:
-            found.append(str(read.get("text") or ""))
+        if not isinstance(read, dict):
+            raise BadClip(where, "is no JSON object; write one to a line, without brackets")
+        if read.get("file_name") == video.name:
+            found.append(_text_of(where, read, video))
     if len(found) > 1:
         raise BadClip(path, f"names {video.name} {len(found)} times; keep one line")
     return found[0] if found else ""
+
+
+def _text_of(where: Path, line: Mapping[str, Any], video: Path) -> str:
+    text = line.get("text")
+    if not isinstance(text, str):
+        raise BadClip(where, f"says no text of {video.name}; give it in the field text")
+    return text
