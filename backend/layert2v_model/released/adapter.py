@@ -128,7 +128,7 @@ def _plain_state(
 ) -> tuple[dict[str, Tensor], tuple[str, ...]]:
     """Read the tensors under the release's names; tells which wrappers those had."""
     found = read_safetensors([path])
-    check_kinds(found, str(path))
+    check_kinds({n: t for n, t in found.items() if not n.endswith(_ALPHA)}, str(path))
     check_finite(found, str(path))
     # peft puts its own two words before every name; they are expected and not told.
     found = {name.removeprefix(_PREFIX): value for name, value in found.items()}

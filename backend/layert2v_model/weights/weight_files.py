@@ -49,11 +49,25 @@ def read_json(path: Path) -> dict[str, Any]:
     """
     try:
         content = json.loads(path.read_text(encoding="utf-8-sig"), object_pairs_hook=_once)
-    except (OSError, ValueError, RecursionError) as error:
+    except OSError as error:
         raise unreadable(path, error) from None
+    except UnicodeDecodeError:
+        raise unreadable(path, "it is not UTF-8; save it as UTF-8") from None
+    except json.JSONDecodeError as error:
+        raise unreadable(path, f"it is no JSON in line {error.lineno}") from None
+    except RecursionError:
+        raise unreadable(path, "it is nested too deeply") from None
+    except _GivenTwice as error:
+        raise unreadable(path, error) from None
+    except ValueError:
+        raise unreadable(path, "it holds a number of too many digits") from None
     if not isinstance(content, dict):
         raise unreadable(path, "it is not a JSON object")
     return content
+
+
+class _GivenTwice(ValueError):
+    pass
 
 
 def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -61,7 +75,7 @@ def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     found = dict(pairs)
     if len(found) < len(pairs):
         counts = Counter(name for name, _ in pairs)
-        raise ValueError(f"the key {counts.most_common(1)[0][0][:80]!r} is given twice")
+        raise _GivenTwice(f"the key {counts.most_common(1)[0][0][:80]!r} is given twice")
     return found
 
 

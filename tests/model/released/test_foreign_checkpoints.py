@@ -175,7 +175,7 @@ def test_scales_in_the_file_must_be_those_of_the_config(folder: Path) -> None:
         ends = [name for name in state if name.endswith("lora_A.weight")]
         state |= {name.replace("lora_A.weight", "alpha"): torch.tensor(alpha) for name in ends}
 
-    changed(folder / ADAPTER, lambda state: add_scales(state, 6.0))
+    changed(folder / ADAPTER, lambda state: add_scales(state, 6))
     assert import_into(folder / "same", folder).exit_code == 0
     changed(folder / ADAPTER, lambda state: add_scales(state, 8.0))
     assert "another scale" in refusal(folder)
@@ -509,3 +509,20 @@ def test_a_key_that_is_given_twice_is_refused(folder: Path) -> None:
     path.write_text(path.read_text().replace("{", '{"r": 8, ', 1))
 
     assert "the key 'r' is given twice" in refusal(folder)
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        ('{"r": 3}'.encode("utf-16"), "it is not UTF-8"),
+        (b'{"r": 3', "no JSON in line 1"),
+        (b'{"r": ' + b"9" * 5000 + b"}", "too many digits"),
+        (b'{"r": ' + b"[" * 100_000 + b"}", "nested too deeply"),
+    ],
+)
+def test_a_config_that_is_no_json_is_refused_in_our_words(
+    content: bytes, said: str, folder: Path
+) -> None:
+    (folder / "trained" / "adapter_config.json").write_bytes(content)
+
+    assert said in refusal(folder)
