@@ -129,7 +129,7 @@ class Shot:
     model: str
     """Model id."""
     prompt: str
-    """The full picture; empty: the worker composes it from the layers' prompts."""
+    """The full picture. If it is empty, the worker combines the layers' prompts."""
     negative_prompt: str
     """What to avoid; may be empty."""
     layers: tuple[LayerSpec, ...]

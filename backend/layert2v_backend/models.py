@@ -73,7 +73,7 @@ class Catalogue:
     """What is wrong with folders, one sentence each with its path: for the log and the console."""
 
     def find(self, model_id: str) -> Model:
-        """Find a model; empty: the default one.
+        """Find a model; an empty id names the default model.
 
         Raises:
             UnknownModel: There is none; the message lists those there are.

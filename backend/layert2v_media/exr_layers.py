@@ -211,7 +211,7 @@ def _in_display_window(plane_HW: Pixels, header: Mapping[str, Any]) -> Pixels:
 
 
 def choose_layer(path: Path, layers: Mapping[str, Layer], asked: str | None) -> Layer:
-    """Find a layer by name, or the one that a renderer means where none is asked for.
+    """Find a layer by name, or the renderer's main layer if no name is asked for.
 
     A name is a layer's, a view layer's (its Combined pass) or that of a group with one layer.
     Without one it is the unnamed RGBA, else Blender's composite, else the only Combined, else the

@@ -50,7 +50,7 @@ def opened(path: Path) -> Iterator[tuple[Any, Any]]:
 
 
 def _picture_of(path: Path, container: Any) -> Any:
-    """Choose the stream: no cover art; of several the one that is marked as default."""
+    """Choose the video stream. Cover art does not count; among several, the default counts."""
     streams = [s for s in container.streams.video if not s.disposition & _ATTACHED]
     if not streams:
         reason = "has no video stream: it holds sound or a cover only; export it with picture"

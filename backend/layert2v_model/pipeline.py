@@ -180,7 +180,7 @@ class LayerT2VPipeline(DiffusionPipeline):
                 frame then shows what the first does: play all but the last in a circle. A causal
                 VAE decodes the last with its past, so that it comes near the first only.
             refresh_given_every: Steps from one that computes streams given whole to the next; 1
-                is exact, 4 is usual where one layer of several is made anew. The given streams
+                is exact, 4 is usual where one layer of several is regenerated. The given streams
                 come back bit for bit in any case.
             tile_decode: Decode in overlapping tiles, which needs less memory and is approximate.
             on_progress: Called between steps; an exception raised in it ends the run and leaves

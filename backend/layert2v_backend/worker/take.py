@@ -44,7 +44,7 @@ class Provenance:
     is_clamped: bool
     """Whether the model only clamps given streams, which is worse than being trained for them."""
     approximations: Mapping[str, str | float] = field(default_factory=dict)
-    """What makes it differ from the exact model's take, by name; empty: nothing does."""
+    """Causes of a difference from the exact model's take, by name; empty if it is exact."""
 
 
 def weights_sha256(folder: Path) -> str:

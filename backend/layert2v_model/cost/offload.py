@@ -12,7 +12,7 @@ def place(pipeline: LayerT2VPipeline, device: torch.device, offload: Offload) ->
     """Lay a loaded model out on a device: exact, and for good.
 
     Args:
-        pipeline: Changed in place; load it anew to lay it out otherwise.
+        pipeline: It is changed in place; load it again for another layout.
         device: Where it runs.
         offload: What waits in main memory; `group` keeps the VAEs on the device.
     """

@@ -5,7 +5,10 @@ or the old name may be back. So the content is synced before the rename, and the
 """
 
 import os
+import shutil
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 
@@ -60,6 +63,33 @@ def publish_folder(partial: Path, folder: Path) -> None:
         sync_folder(Path(parent))
     partial.replace(folder)
     sync_folder(folder.parent)
+
+
+@contextmanager
+def replacing_folder(folder: Path) -> Iterator[Path]:
+    """Give a hidden, empty folder beside `folder` to write in; it takes its place at the end.
+
+    Where writing fails, `folder` stays as it was. Parents are made.
+
+    Raises:
+        OSError: A folder could not be made, synced or renamed.
+    """
+    folder = folder.resolve()
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    draft, old = (
+        folder.with_name(f".{folder.name}.{os.getpid()}.{end}") for end in ("draft", "old")
+    )
+    try:
+        draft.mkdir()
+        yield draft
+        if folder.exists():
+            folder.rename(old)
+        publish_folder(draft, folder)
+    finally:
+        shutil.rmtree(draft, ignore_errors=True)
+        if old.exists() and not folder.exists():
+            old.rename(folder)
+        shutil.rmtree(old, ignore_errors=True)
 
 
 def write_text_durably(path: Path, text: str) -> None:

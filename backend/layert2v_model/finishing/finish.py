@@ -306,7 +306,7 @@ def _owners(shot: _Shot, t: int) -> tuple[NDArray[np.int8], Floats]:
     best_HW = np.full(alphas[0].shape, np.inf, np.float32)
     for k in shot.free:
         seen_HW = clear(alphas[k + 1 :], alphas[k])
-        # The nearest matte, and among those that are equally near the one that is seen most.
+        # The nearest matte wins; among equally near mattes, the most visible wins.
         rank_HW = distances[k] - 2 * alphas[k] * seen_HW
         wins_HW = (rank_HW < best_HW) & (seen_HW > _HIDDEN)
         owner_HW[wins_HW] = k

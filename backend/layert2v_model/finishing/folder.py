@@ -3,10 +3,7 @@
 Shape letters: T frames, H, W, C channels; float32 sRGB in [0, 1], straight unless named otherwise.
 """
 
-import os
-import shutil
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,7 +12,7 @@ from torch import Tensor
 
 from layert2v_media.transfer import Pixels
 from layert2v_model.files import media
-from layert2v_model.files.durable import publish_folder
+from layert2v_model.files.durable import replacing_folder
 from layert2v_model.files.form import Form
 from layert2v_model.finishing.finish import Finished, finish
 from layert2v_model.finishing.report import psnr
@@ -60,7 +57,7 @@ def finish_folder(folder: Path, out: Path, asked: Form, tell: Tell) -> dict[str,
     finished = finish(generated)
     report = _with_facts_of_the_files(finished, source)
     try:
-        with _published_folder(out) as draft:
+        with replacing_folder(out) as draft:
             _write(finished.stack, source.names, draft, tell)
     except OSError as failure:
         raise BadInput(
@@ -109,26 +106,6 @@ def _with_facts_of_the_files(finished: Finished, source: LayerFiles) -> dict[str
     """
     before = psnr(stack_of(source, [Form.STRAIGHT] * len(source.names)))
     return dict(replace(finished.report, recomposition_before=before).to_json())
-
-
-@contextmanager
-def _published_folder(out: Path) -> Iterator[Path]:
-    """Give a hidden folder beside `out` to write in; it becomes `out` on success, else goes."""
-    out = out.resolve()
-    out.parent.mkdir(parents=True, exist_ok=True)
-    draft = out.with_name(f".{out.name}.{os.getpid()}.draft")
-    old = out.with_name(f".{out.name}.{os.getpid()}.old")
-    try:
-        draft.mkdir()
-        yield draft
-        if out.exists():
-            out.rename(old)
-        publish_folder(draft, out)
-    finally:
-        shutil.rmtree(draft, ignore_errors=True)
-        if old.exists() and not out.exists():
-            old.rename(out)
-        shutil.rmtree(old, ignore_errors=True)
 
 
 def _write(stack: Stack, names: tuple[str, ...], folder: Path, tell: Tell) -> None:

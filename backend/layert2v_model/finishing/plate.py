@@ -44,8 +44,8 @@ extended, it would streak."""
 _STEADY_FRAMES = 6.0
 """Standard deviation in frames of the part of the hidden correction that is shared in time."""
 _ALIKE = 0.01
-"""What one frame asks for beyond the others if they show the same: of the samples, those at rest
-have 0.002 to 0.005 (median), the one that a camera follows 0.02."""
+"""What one frame asks for beyond the others if they show the same: samples at rest have
+0.002 to 0.005 (median), and a sample that the camera follows has 0.02."""
 _SEAM_DEPTH = 8.0
 """Distance under the foreground at which a third is left of what only one frame asks for: it hides
 the seam, and deeper it would flicker."""

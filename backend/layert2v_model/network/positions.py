@@ -14,7 +14,7 @@ from layert2v_model.errors import InvalidShot
 from layert2v_model.network.attention import Rotary
 
 STREAM_POSITIONS = ("released", "shared")
-"""`released`: the time index runs through all streams, s * T + t. `shared`: it begins anew in each,
+"""`released`: the time index runs through all streams, s * T + t. `shared`: it begins at 0 in each,
 and only LayerAdaLN tells streams apart."""
 
 

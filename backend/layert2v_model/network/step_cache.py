@@ -73,7 +73,7 @@ def enable_step_cache(transformer: LayerT2VTransformer3DModel, threshold: float)
     if is_step_cache_enabled(transformer):
         raise ValueError("the step cache is on already; disable it first")
     if transformer._parallel_config is not None:
-        # The cache's hook must lie inside the one that splits, or it compares other shapes.
+        # The cache's hook must lie inside the splitting hook, or it compares other shapes.
         raise ValueError("tokens are split over devices already; enable the step cache before that")
     cache = StepCache(threshold)
     state = _AnyContext(FBCSharedBlockState)

@@ -60,7 +60,7 @@ class TextStates:
     mask_BSN: Tensor | None
     """True on real text tokens; None: all are."""
     key_values: tuple[KeyValue, ...]
-    """Per block its keys and values, each (U, N, D); empty: blocks make them in every step."""
+    """Keys and values of each block, each (U, N, D). If empty, blocks compute them every step."""
 
     @property
     def batch_size(self) -> int:

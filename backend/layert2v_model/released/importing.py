@@ -5,10 +5,8 @@ the merge into shards. What is missing or unexpected is found before anything is
 """
 
 import copy
-import os
 import shutil
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,7 +19,7 @@ from torch import Tensor
 from transformers import AutoTokenizer, UMT5EncoderModel
 
 from layert2v_model.errors import InvalidCheckpoint, reason_of
-from layert2v_model.files.durable import publish_folder
+from layert2v_model.files.durable import replacing_folder
 from layert2v_model.folders.export import write_card
 from layert2v_model.network.transformer import LayerT2VTransformer3DModel
 from layert2v_model.pipeline import LayerT2VPipeline
@@ -213,7 +211,7 @@ def write_model(released: Released, card: Mapping[str, Any], out: Path, dtype: t
         InvalidCheckpoint: The tokenizer cannot be read, or the folder cannot be written.
     """
     try:
-        with _published(out) as draft:
+        with replacing_folder(out) as draft:
             _write_transformer(released, draft / "transformer", dtype)
             _write_text_encoder(released.base, draft)
             released.base.vae.save_pretrained(draft / "vae")
@@ -225,19 +223,6 @@ def write_model(released: Released, card: Mapping[str, Any], out: Path, dtype: t
         raise InvalidCheckpoint(
             f"{out} cannot be written: {reason}; free space there or choose another --out"
         ) from failure
-
-
-@contextmanager
-def _published(out: Path) -> Iterator[Path]:
-    """Give a hidden folder beside `out` to write in; it becomes `out` on success, else goes."""
-    out = out.resolve()
-    draft = out.with_name(f".{out.name}.{os.getpid()}.draft")
-    try:
-        draft.mkdir(parents=True)
-        yield draft
-        publish_folder(draft, out)
-    finally:
-        shutil.rmtree(draft, ignore_errors=True)
 
 
 def _write_transformer(released: Released, folder: Path, dtype: torch.dtype) -> None:

@@ -1,7 +1,6 @@
 """Checkpoints as other tools write them: read if they mean the same, else refused by name."""
 
 import json
-import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -17,31 +16,10 @@ from layert2v_model.errors import DamagedModel
 from layert2v_model.folders.model_folder import read_transformer, read_vae
 from layert2v_model.released.cli import app
 from layert2v_model.released.names import transformer_names
-from support.released_files import (
-    make_peft_model,
-    write_diffusers_wan_folder,
-    write_training_output,
-    write_wan_folder,
-)
 
 ADAPTER = "trained/adapter_model.safetensors"
 SHARDS = "wan/diffusion_pytorch_model-0000{}-of-00002.safetensors"
 WEIGHTS = "transformer/diffusion_pytorch_model.safetensors"
-
-
-@pytest.fixture(scope="module")
-def originals(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("released")
-    write_wan_folder(folder / "wan")
-    write_diffusers_wan_folder(folder / "wan_diffusers")
-    write_training_output(folder / "trained", make_peft_model())
-    return folder
-
-
-@pytest.fixture
-def folder(originals: Path, tmp_path: Path) -> Path:
-    """A copy that a test may change."""
-    return Path(shutil.copytree(originals, tmp_path / "files"))
 
 
 @pytest.fixture(scope="module")

@@ -27,27 +27,9 @@ from support.released_files import (
     averaged_parameters,
     fixture_state,
     make_peft_model,
-    write_diffusers_wan_folder,
-    write_training_output,
-    write_wan_folder,
 )
 
 TRANSFORMER_WEIGHTS = "transformer/diffusion_pytorch_model.safetensors"
-
-
-@pytest.fixture(scope="module")
-def originals(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("released")
-    write_wan_folder(folder / "wan")
-    write_diffusers_wan_folder(folder / "wan_diffusers")
-    write_training_output(folder / "trained", make_peft_model())
-    return folder
-
-
-@pytest.fixture
-def folder(originals: Path, tmp_path: Path) -> Path:
-    """A copy that a test may damage."""
-    return Path(shutil.copytree(originals, tmp_path / "files"))
 
 
 @pytest.fixture(scope="module")

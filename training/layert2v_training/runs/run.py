@@ -13,6 +13,7 @@ import torch
 from accelerate import PartialState
 from diffusers import AutoencoderKLWan
 
+from layert2v_model.files.durable import replacing_folder
 from layert2v_model.folders.model_folder import read_card, read_text_encoder
 from layert2v_model.released.wan_folder import WanFolder, read_wan_folder
 from layert2v_model.vae.alpha_vae import load_project_in, save_alpha_vae
@@ -27,7 +28,6 @@ from layert2v_training.runs.export import (
     Training,
     check_out,
     export,
-    replacing,
     text_encoder_folder,
 )
 from layert2v_training.runs.network import check_init, stage_transformer
@@ -454,5 +454,5 @@ def run_export(
         trained_on(run.out / name, run.out / JOINT_RUN),
         trained_in(run.out / name, run.out / JOINT_RUN),
     )
-    with replacing(folder) as draft:
+    with replacing_folder(folder) as draft:
         export(run.out, draft, run.recipe, model, captions, training)
