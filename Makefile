@@ -7,7 +7,7 @@ DEBIAN := libx11-6 libxi6 libxkbcommon0 libsm6 libice6 libgl1 libxxf86vm1 libxfi
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export HF_HUB_OFFLINE := 1
 
-.PHONY: help demo test test-rest test-training check window fresh addon proto verify bench train-tiny train-tiny-debug test-bpy fuzz-media clean
+.PHONY: help demo test test-rest test-training check coverage window fresh addon proto verify bench train-tiny train-tiny-debug test-bpy fuzz-media clean
 
 help:  ## Print this menu
 	@grep -hE '^[a-z-]+:.*##' Makefile | sed -E 's/:.*## /\t/' | expand -t 20
@@ -43,6 +43,13 @@ check: $(VENV)/installed  ## Lint, format, types, import contracts, wire
 # Each bpy in a process of its own, as users have it: never beside PyTorch and its libraries.
 test-bpy: .venv-bpy-5.0/installed  ## Run the add-on's tests in two versions of Blender
 	$(RUN)/python tests/addon/run_matrix.py $(RUN)/python .venv-bpy-5.0/bin/python
+
+COVERED := tests/addon/core tests/client tests/backend tests/attack tests/words tests/model/test_alpha.py
+coverage: $(VENV)/installed  ## Measure branches of core, client, alpha, journal and scheduler; all are tested or excused
+	rm -f .coverage*
+	$(RUN)/python -m coverage run -m pytest -q $(COVERED)
+	$(RUN)/python -m coverage combine -q
+	$(RUN)/python -m coverage report
 
 window: $(VENV)/installed  ## Walk through the add-on in a real window of the newest Blender (as root; 2 GB of disk)
 	PYTHON=$(CURDIR)/$(RUN)/python tools/window.sh
