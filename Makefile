@@ -7,7 +7,7 @@ DEBIAN := libx11-6 libxi6 libxkbcommon0 libsm6 libice6 libgl1 libxxf86vm1 libxfi
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export HF_HUB_OFFLINE := 1
 
-.PHONY: help demo test test-rest test-training check window fresh addon proto verify bench train-tiny train-tiny-debug test-bpy fuzz-media clean
+.PHONY: help demo test test-rest test-training check coverage window fresh addon proto verify bench train-tiny train-tiny-debug test-bpy fuzz-media clean
 
 help:  ## Print this menu
 	@grep -hE '^[a-z-]+:.*##' Makefile | sed -E 's/:.*## /\t/' | expand -t 20
@@ -22,7 +22,7 @@ demo: $(VENV)/installed  ## Generate, import, render and regenerate one shot in 
 # Three parts at a time, the longest first: they wait for processes now and then, and on two cores the
 # third fills that; fewer by JOBS=1. Each part is printed once it has ended, and a part that fails
 # stops no other.
-test: $(VENV)/installed .venv-bpy-5.0/installed  ## Run every check and test (what CI runs)
+test: $(VENV)/installed .venv-bpy-5.0/installed build/wheels/fetched  ## Run every check and test (what CI runs)
 	@echo "four parts, $(JOBS) at a time; each is printed when it has ended, after some minutes"
 	@$(MAKE) --no-print-directory -j$(JOBS) -k --output-sync=target test-rest test-training test-bpy check
 
@@ -41,8 +41,15 @@ check: $(VENV)/installed  ## Lint, format, types, import contracts, wire
 	$(RUN)/buf breaking --against proto/released.binpb
 
 # Each bpy in a process of its own, as users have it: never beside PyTorch and its libraries.
-test-bpy: .venv-bpy-5.0/installed  ## Run the add-on's tests in two versions of Blender
+test-bpy: .venv-bpy-5.0/installed build/wheels/fetched  ## Run the add-on's tests in two versions of Blender
 	$(RUN)/python tests/addon/run_matrix.py $(RUN)/python .venv-bpy-5.0/bin/python
+
+COVERED := tests/addon/core tests/client tests/backend tests/attack tests/words tests/model/test_alpha.py
+coverage: $(VENV)/installed  ## Measure branches of core, client, alpha, journal and scheduler; all are tested or excused
+	rm -f .coverage*
+	$(RUN)/python -m coverage run -m pytest -q $(COVERED)
+	$(RUN)/python -m coverage combine -q
+	$(RUN)/python -m coverage report
 
 window: $(VENV)/installed  ## Walk through the add-on in a real window of the newest Blender (as root; 2 GB of disk)
 	PYTHON=$(CURDIR)/$(RUN)/python tools/window.sh
@@ -50,7 +57,7 @@ window: $(VENV)/installed  ## Walk through the add-on in a real window of the ne
 fresh:  ## Run the README's two commands on a minimal Debian 12 made for it (as root; 8 GB of disk)
 	tools/fresh.sh
 
-addon: $(VENV)/installed  ## Build dist/layert2v-*.zip and validate it with Blender's own tool
+addon: build/wheels/fetched  ## Build dist/layert2v-*.zip and validate it with Blender's own tool
 	$(RUN)/python build_addon.py
 
 proto:  ## Generate the stubs again after a change of the protos
@@ -89,4 +96,9 @@ $(VENV)/installed: pyproject.toml constraints.txt tools/debian_packages.sh
 .venv-bpy-5.0/installed: $(VENV)/installed tests/addon/requirements.txt
 	$(PYTHON) -m venv .venv-bpy-5.0
 	.venv-bpy-5.0/bin/pip install -q bpy==5.0.1 -r tests/addon/requirements.txt
+	touch $@
+
+# Tests reach no network, so what the zip is built of is here before them.
+build/wheels/fetched: build_addon.py | $(VENV)/installed
+	$(RUN)/python build_addon.py --fetch
 	touch $@

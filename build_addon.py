@@ -47,8 +47,15 @@ def main() -> int:
     """Build, check and name the zip; 0 when it can be installed, 2 when not."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--out", type=Path, default=ROOT / "dist", help="folder for the zip")
+    parser.add_argument(
+        "--fetch", action="store_true", help="only fetch the wheels, so that later builds need no network"
+    )
+    asked = parser.parse_args()
     try:
-        path = build(parser.parse_args().out)
+        if asked.fetch:
+            _fetch_wheels()
+            return 0
+        path = build(asked.out)
     except BuildFailed as failure:
         print(f"build_addon: {failure}", file=sys.stderr)
         return 2

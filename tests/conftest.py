@@ -1,6 +1,7 @@
 """What this process and every process it starts are told, before any library reads it."""
 
 import os
+import sys
 import tempfile
 from pathlib import Path
 
@@ -24,6 +25,17 @@ os.environ |= {
     "TOKENIZERS_PARALLELISM": "false",
     "HF_HUB_OFFLINE": "1",
 }
+
+_NO_NETWORK = str(Path(__file__).parent / "support" / "no_network")
+os.environ["PYTHONPATH"] = os.pathsep.join(
+    filter(None, [_NO_NETWORK, os.environ.get("PYTHONPATH", "")])
+)
+if "sitecustomize" not in sys.modules or _NO_NETWORK not in str(sys.modules["sitecustomize"]):
+    sys.path.insert(0, _NO_NETWORK)
+    sys.modules.pop("sitecustomize", None)
+    import sitecustomize  # noqa: F401 - it watches from here on
+
+    sys.path.remove(_NO_NETWORK)
 
 try:
     from hypothesis import HealthCheck, settings

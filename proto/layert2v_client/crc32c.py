@@ -12,7 +12,7 @@ import numpy as np
 
 try:
     import google_crc32c
-except ImportError:  # inside Blender
+except ImportError:  # not covered: only Blender lacks the compiled one.
     google_crc32c = None
 
 POLYNOMIAL = 0x82F63B78

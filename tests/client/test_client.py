@@ -200,6 +200,16 @@ def test_a_watch_resumes_when_streams_break_and_tells_about_the_link(backend):
     assert links[-1] is None
 
 
+def test_a_watch_that_nobody_asks_of_the_link_resumes_too(backend):
+    backend.script.break_watches_after.extend([2])
+
+    async def question(client):
+        job = await create(client)
+        return await collect(client.watch_job(job.name))
+
+    assert [event.sequence for event in ask(backend, question)] == [1, 2, 3, 4, 5]
+
+
 def test_a_watch_survives_a_restart_of_the_backend(backend):
     backend.script.hold = True
 

@@ -8,6 +8,7 @@ import pytest
 from grpclib.const import Status
 from grpclib.exceptions import GRPCError
 
+from layert2v.v1 import artifact_pb2
 from layert2v_client import (
     BackendUnreachable,
     Client,
@@ -40,7 +41,7 @@ def backend(monkeypatch):
         yield running
 
 
-def fetch(backend, folder, prepare=lambda artifact, path: None):
+def fetch(backend, folder, prepare=lambda artifact, path: None, on_bytes=None):
     """Download the largest file of a take; give its artifact and where it was written."""
 
     async def session():
@@ -51,7 +52,7 @@ def fetch(backend, folder, prepare=lambda artifact, path: None):
             assert artifact.size_bytes > 3 * CHUNK_BYTES
             path = folder / artifact.path
             prepare(artifact, path)
-            await client.download(artifact, path)
+            await client.download(artifact, path, on_bytes=on_bytes)
             return artifact, path
 
     return asyncio.run(session())
@@ -71,6 +72,33 @@ def assert_whole(artifact, path):
 
 def test_a_file_arrives_whole(backend, tmp_path):
     assert_whole(*fetch(backend, tmp_path))
+
+
+def test_the_bytes_that_have_come_are_told(backend, tmp_path):
+    lengths = []
+
+    artifact, path = fetch(backend, tmp_path, on_bytes=lengths.append)
+
+    assert_whole(artifact, path)
+    assert sum(lengths) == artifact.size_bytes
+    assert max(lengths) == CHUNK_BYTES
+
+
+@pytest.mark.parametrize("size", [-1, 3])
+def test_a_stream_that_ends_too_early_is_damaged(size):
+    async def replies():
+        yield artifact_pb2.ReadArtifactResponse()  # a part that only a newer backend has
+        if size >= 0:
+            trailer = artifact_pb2.ReadArtifactResponse()
+            trailer.trailer.size_bytes = size
+            yield trailer
+
+    async def read():
+        return [data async for data in download_module.checked_chunks("a file", replies(), 0)]
+
+    with pytest.raises(DamagedArtifact, match=f"ended at byte 0 of {max(size, 0)}") as refused:
+        asyncio.run(read())
+    assert "a file" in str(refused.value)
 
 
 def test_a_broken_stream_is_resumed_where_it_broke(backend, tmp_path):

@@ -1,4 +1,5 @@
 import asyncio
+import errno
 import os
 import re
 import subprocess
@@ -10,16 +11,27 @@ import google_crc32c
 import pytest
 from google.rpc import error_details_pb2, status_pb2
 from grpclib.const import Status
+from grpclib.exceptions import ProtocolError, StreamTerminatedError
 from hypothesis import given
 from hypothesis import strategies as st
 
 import layert2v_client
-from layert2v.v1 import LOOPBACK_ADDRESS
-from layert2v_client import BadAddress, Client, TokenInClear, default_address, parse_address
+from layert2v.v1 import LOOPBACK_ADDRESS, job_pb2
+from layert2v_client import (
+    BackendTimeout,
+    BackendUnreachable,
+    BadAddress,
+    Client,
+    JobStage,
+    TokenInClear,
+    default_address,
+    parse_address,
+)
 from layert2v_client import address as address_module
 from layert2v_client import crc32c as crc32c_module
+from layert2v_client.convert import event_from_proto
 from layert2v_client.crc32c import crc32c_numpy
-from layert2v_client.errors import REMEDIES
+from layert2v_client.errors import REMEDIES, translated
 from layert2v_client.status import StatusDetails, Violation, pack_details, parse_details
 
 
@@ -175,3 +187,29 @@ def test_the_client_needs_neither_grpcio_nor_bpy_nor_torch():
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
 
     assert result.returncode == 0, result.stderr
+
+
+@pytest.mark.parametrize("number", [job_pb2.JOB_STAGE_UNSPECIFIED, 99])
+def test_a_stage_that_only_a_newer_backend_has_is_unknown(number):
+    event = job_pb2.JobEvent(progress=job_pb2.JobProgress(stage=number))
+
+    assert event_from_proto(event).progress.stage is JobStage.UNKNOWN
+
+
+@pytest.mark.parametrize(
+    ("failure", "kind", "words"),
+    [
+        (TimeoutError(), BackendTimeout, "did not answer in time"),
+        (StreamTerminatedError(), BackendUnreachable, "was lost"),
+        (ProtocolError(), BackendUnreachable, "was lost"),
+        (ConnectionRefusedError(errno.ECONNREFUSED, "refused"), BackendUnreachable, "refused"),
+        (OSError(), BackendUnreachable, "No backend answers at box:1."),
+    ],
+)
+def test_no_failure_of_the_transport_gets_out_as_it_is(failure, kind, words):
+    async def fail():
+        async with translated("box:1"):
+            raise failure
+
+    with pytest.raises(kind, match=words):
+        asyncio.run(fail())
