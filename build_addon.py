@@ -48,7 +48,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--out", type=Path, default=ROOT / "dist", help="folder for the zip")
     parser.add_argument(
-        "--fetch", action="store_true", help="only fetch the wheels, so that later builds need no network"
+        "--fetch", action="store_true", help="only fetch the wheels: later builds need no network"
     )
     asked = parser.parse_args()
     try:
