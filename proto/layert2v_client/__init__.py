@@ -4,10 +4,12 @@ Used by the add-on, the command line and the tests. Pure Python (grpclib), async
 torch; protobuf and grpclib never leave it.
 
 Example:
+    ```python
     async with Client.connect(default_address()) as client:
         job = await client.create_job(shot, request_id=str(uuid.uuid4()))
         async for event in client.watch_job(job.name):
             ...
+    ```
 """
 
 from layert2v_client.address import Address, default_address, parse_address
