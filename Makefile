@@ -89,7 +89,7 @@ cache/assets/manifest.json: | $(VENV)/installed
 	$(RUN)/layert2v-data assets cache/assets
 
 clean:  ## Remove what the other targets made, but not trained weights
-	rm -rf $(VENV) .venv-bpy-* .venv-docs .venv-proto build dist demo
+	rm -rf $(VENV) .venv-bpy-* .venv-docs .venv-proto .cache build dist demo
 
 $(VENV)/installed: pyproject.toml constraints.txt tools/debian_packages.sh
 	tools/debian_packages.sh $(DEBIAN)
