@@ -1,7 +1,8 @@
 """The only file where alpha changes its form: straight, premultiplied, over, flatten.
 
 Shape letters: T frames, C channels (3 for RGB), H, W. Values are display-referred sRGB, the space
-in which the training composites are made (`docs/design.md`); no function here changes the space.
+in which the training composites are made (`docs/design_model.md`). No function here changes the
+space.
 """
 
 from collections.abc import Sequence
@@ -75,7 +76,7 @@ def visible_weights(alphas_T1HW: Sequence[Tensor]) -> tuple[Tensor, list[Tensor]
         The background's weight prod(1 - a_j), and per foreground a_i * prod_{j > i}(1 - a_j).
 
     Source:
-        `docs/design.md`, finishing: C = sum_i w_i L_i is linear in the layers.
+        `docs/finishing.md`: C = sum_i w_i L_i is linear in the layers.
     """
     clear_T1HW = alphas_T1HW[0].new_ones(alphas_T1HW[0].shape)
     weights: list[Tensor] = []
