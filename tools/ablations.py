@@ -30,17 +30,18 @@ from layert2v_model.vae.alpha_vae import load_project_in
 from layert2v_training.cache.captions import CaptionStates
 from layert2v_training.cache.latents import LatentClip, encode_clip, load_latents
 from layert2v_training.codecs.linear_vae import channel_weights
-from layert2v_training.evaluation.conditioning import FULL, make_given
-from layert2v_training.evaluation.evaluating import Judges, Section, generate
+from layert2v_training.evaluation.asked_model import AskedModel, evaluation_precision
+from layert2v_training.evaluation.generated_shots import generate
+from layert2v_training.evaluation.given_scenes import FULL, make_given
 from layert2v_training.evaluation.held_out import held_out_clips, line_of, stack_of
-from layert2v_training.evaluation.oracle import Oracle
-from layert2v_training.evaluation.pictures import write_sheet
-from layert2v_training.evaluation.studio import Studio, studio_precision
+from layert2v_training.evaluation.measured_shots import Judges, Section
+from layert2v_training.evaluation.metrics.oracle import Oracle
+from layert2v_training.evaluation.take_pictures import write_sheet
 from layert2v_training.learning.optimizers import LoopRecipe
-from layert2v_training.runs.export import text_encoder_folder
+from layert2v_training.runs.model_export import text_encoder_folder
 from layert2v_training.runs.recipes import tiny
 from layert2v_training.scenes.assets import fetch_assets
-from layert2v_training.scenes.scenes import SceneSource
+from layert2v_training.scenes.composing import SceneSource
 from layert2v_training.stages.joint import (
     JointRecipe,
     clip_text,
@@ -103,7 +104,7 @@ def run_variant(bench: Bench, name: str) -> None:
     variant, folder = VARIANTS[name], bench.out / name
     _trained(bench, variant, name).save_pretrained(folder / "transformer")
     figures = _errors(bench, _network(folder, variant, torch.float32))
-    section, apart = _takes(bench, _network(folder, variant, studio_precision().dtype))
+    section, apart = _takes(bench, _network(folder, variant, evaluation_precision().dtype))
     figures |= _means(section)
     figures |= {f"apart_{key}": value for key, value in _means(apart).items()}
     torch.save([row.half() for row in section.rows[:SHOWN]], folder / "rows.pt")
@@ -185,15 +186,17 @@ def _error(
 def _takes(bench: Bench, model: LayerT2VTransformer3DModel) -> tuple[Section, Section]:
     clips = held_out_clips(bench.assets, WIDTH, HEIGHT, FRAMES, bench.num_shots)
     lines = [line_of(clip, seed) for seed, clip in enumerate(clips, start=1)]
-    studio = Studio(_pipeline(bench, model), WIDTH, HEIGHT, FRAMES, 12, tiny().guidance_scale)
+    asked_model = AskedModel(
+        _pipeline(bench, model), WIDTH, HEIGHT, FRAMES, 12, tiny().guidance_scale
+    )
     judges = Judges(Oracle(bench.assets, lines))
-    section, _ = generate(studio, lines, None, judges, log.info, num_regenerated=0)
+    section, _ = generate(asked_model, lines, None, judges, log.info, num_regenerated=0)
     truths = [stack_of(clip) for clip in clips]
-    return section, make_given(studio, lines, truths, FULL, log.info)
+    return section, make_given(asked_model, lines, truths, FULL, log.info)
 
 
 def _pipeline(bench: Bench, model: LayerT2VTransformer3DModel) -> LayerT2VPipeline:
-    pipeline = load_pipeline(bench.model, studio_precision().dtype)
+    pipeline = load_pipeline(bench.model, evaluation_precision().dtype)
     pipeline.scheduler.set_shift(SHIFT)
     pipeline.register_modules(transformer=model)
     return pipeline

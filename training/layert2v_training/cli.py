@@ -140,10 +140,10 @@ def _run(
     import cv2
 
     from layert2v_training.runs.overrides import apply_overrides, read_overrides
-    from layert2v_training.runs.precision import ELSEWHERE, decide_for_run
     from layert2v_training.runs.recipe_checks import check_recipe
     from layert2v_training.runs.recipes import RECIPES
     from layert2v_training.runs.run import Run
+    from layert2v_training.runs.run_precision import ELSEWHERE, decide_for_run
     from layert2v_training.runs.unread import Situation, check_read
 
     cv2.setNumThreads(1)

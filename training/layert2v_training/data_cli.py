@@ -276,7 +276,7 @@ def build(
 
     from layert2v_training.data.problems import BadClip, BadClips
     from layert2v_training.engine.build import build_clips
-    from layert2v_training.engine.protocols import StageUnavailable
+    from layert2v_training.engine.protocols import ToolUnavailable
     from layert2v_training.runs.overrides import InvalidRecipe
     from layert2v_training.scenes.assets import AssetsUnavailable
 
@@ -296,7 +296,7 @@ def build(
         typer.echo(f"{error}\n--skip-bad builds from the others", err=True)
         raise typer.Exit(2) from error
     except (
-        AssetsUnavailable, BadClip, StageUnavailable, FileNotFoundError, InvalidRecipe,
+        AssetsUnavailable, BadClip, ToolUnavailable, FileNotFoundError, InvalidRecipe,
     ) as error:  # fmt: skip
         typer.echo(str(error), err=True)
         raise typer.Exit(2) from error

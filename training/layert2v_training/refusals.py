@@ -20,7 +20,7 @@ from layert2v_training.learning.checkpoint import CheckpointMismatch, Checkpoint
 from layert2v_training.learning.launching import UnsupportedLaunch
 from layert2v_training.learning.non_finite import Diverged
 from layert2v_training.runs.average import CannotAverage
-from layert2v_training.runs.export import InvalidOut
+from layert2v_training.runs.model_export import InvalidOut
 from layert2v_training.runs.overrides import InvalidRecipe
 from layert2v_training.runs.run import MissingPart
 from layert2v_training.runs.run_binding import RunDiffers

@@ -23,14 +23,14 @@ from layert2v_training.codecs.linear_vae import encode_pixels
 from layert2v_training.data.sources import FileClips
 from layert2v_training.learning.optimizers import LoopRecipe
 from layert2v_training.runs import run as stages
-from layert2v_training.runs.export import model_card, text_encoder_folder
+from layert2v_training.runs.model_export import model_card, text_encoder_folder
 from layert2v_training.runs.overrides import read_overrides
 from layert2v_training.runs.recipes import RECIPES, Recipe, debug
 from layert2v_training.runs.run import JOINT_RUN, MULTI_FOREGROUND_RUN, STAGE_SEEDS, Run
 from layert2v_training.runs.unread import CHECKED, READS
 from layert2v_training.runs.vocabulary import vocabulary_of
-from layert2v_training.scenes.scenes import SceneSource
-from layert2v_training.stages import alpha_vae
+from layert2v_training.scenes.composing import SceneSource
+from layert2v_training.stages import alpha_vae_training
 from layert2v_training.stages.joint import (
     TINY_TRANSFORMER,
     JointLoss,
@@ -418,9 +418,9 @@ def test_stage_1_learns_from_the_latents_that_stage_2_stores(
         seen.append(encode_pixels(*given))
         return seen[-1]
 
-    monkeypatch.setattr(alpha_vae, "encode_pixels", watched)
+    monkeypatch.setattr(alpha_vae_training, "encode_pixels", watched)
     recipe = debug().alpha_vae
-    alpha_vae.train_alpha_vae(
+    alpha_vae_training.train_alpha_vae(
         source, tmp_path, vae, replace(recipe, num_clips=2, loop=replace(recipe.loop, num_steps=1))
     )
 

@@ -8,9 +8,9 @@ from layert2v_model.streams import batch_stream_text
 from layert2v_training.cache.captions import TokenTable
 from layert2v_training.cli import RecipeName
 from layert2v_training.learning.checkpoint import CHECKPOINT, CheckpointMismatch
-from layert2v_training.runs.network import load_average
 from layert2v_training.runs.recipes import RECIPES
-from layert2v_training.stages.alpha_vae import AlphaModel, AlphaVaeRecipe, matte_sheet
+from layert2v_training.runs.stage_network import load_average
+from layert2v_training.stages.alpha_vae_training import AlphaModel, AlphaVaeRecipe, matte_sheet
 from layert2v_training.stages.joint import JointLoss, pad_text, train_joint
 from layert2v_training.stages.lora import LoraRecipe, add_lora
 from support.toy_model import make_toy_transformer, make_toy_vae

@@ -22,7 +22,7 @@ from einops import rearrange
 from torch import Tensor, nn
 
 from layert2v_model.vae import codec
-from layert2v_training.limits import Count
+from layert2v_training.number_kinds import Count
 
 CONSTANT = 300.0
 """The constant channel: the squares of 48 latents of unit variance are 0.05 % of its own."""

@@ -19,8 +19,8 @@ from layert2v_training.costs.timing import (
 )
 from layert2v_training.learning.loop import Losses, autocast
 from layert2v_training.learning.optimizers import LoopRecipe
-from layert2v_training.stages.alpha_vae import AlphaModel, alpha_loss, render_loss
-from layert2v_training.stages.vae import Decoder, reconstruction_losses
+from layert2v_training.stages.alpha_vae_training import AlphaModel, alpha_loss, render_loss
+from layert2v_training.stages.vae_training import Decoder, reconstruction_losses
 
 
 def time_vae(parts: StageParts, device: torch.device) -> Timing:

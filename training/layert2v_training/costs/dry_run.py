@@ -21,8 +21,8 @@ from layert2v_training.costs.network_time import time_joint
 from layert2v_training.costs.parts import StageParts, bytes_of
 from layert2v_training.costs.timing import Timing
 from layert2v_training.costs.vae_needs import alpha_vae_needs, vae_needs
-from layert2v_training.runs.precision import loops_of
 from layert2v_training.runs.run import Run
+from layert2v_training.runs.run_precision import loops_of
 
 _TIMED_COPIES = 4
 """Of one block's weights, that timing it takes: themselves, gradients and moments."""

@@ -16,10 +16,10 @@ from layert2v_model.network.transformer import LayerT2VTransformer3DModel
 from layert2v_model.released.wan_sizes import WanSizes, read_wan_sizes
 from layert2v_training.codecs.linear_vae import make_vae
 from layert2v_training.data.sources import FileClips
-from layert2v_training.runs.export import text_encoder_folder
-from layert2v_training.runs.network import check_init
+from layert2v_training.runs.model_export import text_encoder_folder
 from layert2v_training.runs.overrides import InvalidRecipe
 from layert2v_training.runs.run import MissingPart, Run
+from layert2v_training.runs.stage_network import check_init
 from layert2v_training.stages.joint import JointRecipe
 from layert2v_training.stages.lora import add_lora
 

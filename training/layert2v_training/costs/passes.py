@@ -20,11 +20,16 @@ from layert2v_training.costs.parts import StageParts
 from layert2v_training.costs.simulated import LiveBytes, fake, on_meta, simulated
 from layert2v_training.learning.loop import Losses
 from layert2v_training.learning.optimizers import LoopRecipe
-from layert2v_training.stages.alpha_vae import AlphaModel, AlphaVaeRecipe, alpha_loss, render_loss
+from layert2v_training.stages.alpha_vae_training import (
+    AlphaModel,
+    AlphaVaeRecipe,
+    alpha_loss,
+    render_loss,
+)
 from layert2v_training.stages.decoded import DecodedLosses, picture_of
 from layert2v_training.stages.joint import JointRecipe
 from layert2v_training.stages.losses import add_noise, flow_matching_loss
-from layert2v_training.stages.vae import Decoder, reconstruction_losses, signed
+from layert2v_training.stages.vae_training import Decoder, reconstruction_losses, signed
 
 Shape = tuple[int, int, int]
 """Width, height and frames of a video."""

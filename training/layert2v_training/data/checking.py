@@ -6,8 +6,7 @@ from fractions import Fraction
 from pathlib import Path
 
 from layert2v_training.data.clip_files import ClipFiles
-from layert2v_training.data.finding import find_clips
-from layert2v_training.data.footage import (
+from layert2v_training.data.clip_footage import (
     AlphaForm,
     Footage,
     FootageFacts,
@@ -15,6 +14,7 @@ from layert2v_training.data.footage import (
     stream,
     stream_mattes,
 )
+from layert2v_training.data.finding import find_clips
 from layert2v_training.data.multiplied import LooksMultiplied
 from layert2v_training.data.problems import BadClip, mixed_rates
 from layert2v_training.data.sources import ClipFormat, probe_clip

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
 
-from layert2v_training.data.footage import Footage
+from layert2v_training.data.clip_footage import Footage
 
 
 @dataclass(frozen=True)

@@ -23,7 +23,7 @@ from pydantic import BaseModel, model_validator
 
 from layert2v_media.kinds import IMAGE_SUFFIXES, MOVIE_SUFFIXES, is_movie, listed, said_of_others
 from layert2v_training.data.clip_files import ClipFiles, LayerFiles
-from layert2v_training.data.footage import Footage
+from layert2v_training.data.clip_footage import Footage
 from layert2v_training.data.named import find_footage, find_matte, is_foreground, number_of
 from layert2v_training.data.problems import BadClip, reading, shortened
 from layert2v_training.data.texts import read_mapping, validated

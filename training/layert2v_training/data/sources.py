@@ -16,11 +16,11 @@ import numpy as np
 
 from layert2v_media.kinds import listed
 from layert2v_training.data.clip_files import ClipFiles, LayerFiles
+from layert2v_training.data.clip_footage import Footage, FootageFacts, probe, read, read_matte
 from layert2v_training.data.clips import ClipForeground, LayeredClip, Pixels, flatten, straight
 from layert2v_training.data.finding import find_clips
 from layert2v_training.data.fit import Timing, choose_frames, cover, frames_needed
 from layert2v_training.data.flat_fill import straight_over_fill
-from layert2v_training.data.footage import Footage, FootageFacts, probe, read, read_matte
 from layert2v_training.data.problems import MISSING, BadClip, BadClips, mixed_rates, reading
 
 _LOGGER = logging.getLogger(__name__)

@@ -11,8 +11,8 @@ from PIL import Image, ImageDraw, ImageFont, UnidentifiedImageError
 from PIL.PngImagePlugin import PngInfo
 
 from layert2v_training.data.clip_files import ClipFiles
+from layert2v_training.data.clip_footage import FootageFacts
 from layert2v_training.data.clips import LayeredClip, Pixels
-from layert2v_training.data.footage import FootageFacts
 from layert2v_training.data.sources import ClipFormat, read_frames
 
 GREY = 0.5

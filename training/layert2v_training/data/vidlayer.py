@@ -11,7 +11,7 @@ from typing import Any
 from pydantic import BaseModel
 
 from layert2v_training.data.clip_files import ClipFiles, LayerFiles
-from layert2v_training.data.footage import Footage
+from layert2v_training.data.clip_footage import Footage
 from layert2v_training.data.named import find_footage
 from layert2v_training.data.problems import BadClip
 from layert2v_training.data.texts import read_mapping, validated

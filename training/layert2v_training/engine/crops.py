@@ -3,9 +3,9 @@
 import numpy as np
 
 from layert2v_training.data.clips import Pixels
+from layert2v_training.engine.cuts import Codes
+from layert2v_training.engine.moving_subjects import Box
 from layert2v_training.engine.onnx_mattes import OnnxMatter
-from layert2v_training.engine.shots import Codes
-from layert2v_training.engine.subjects import Box
 
 _MARGIN = 0.3
 """Of the box, on each side: a salient subject needs surroundings to stand out from."""

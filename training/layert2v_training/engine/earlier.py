@@ -10,14 +10,14 @@ from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
+from layert2v_training.engine.build_report import Outcome
 from layert2v_training.engine.reasons import Reason
-from layert2v_training.engine.report import Outcome
 
 _ORDER = "videos.json"
 
 
 def video_of(shot: Path) -> str:
-    """Name the video of a shot's file, as `shots.name_of` does."""
+    """Name the video of a shot's file, as `cuts.name_of` does."""
     return shot.stem.rsplit("-", 2)[0]
 
 

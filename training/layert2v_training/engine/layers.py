@@ -12,13 +12,13 @@ from numpy.typing import NDArray
 
 from layert2v_training.data.clips import ClipForeground, LayeredClip, Pixels, flatten, straight
 from layert2v_training.engine import scale
+from layert2v_training.engine.cuts import CameraShot, Codes, camera_motion
+from layert2v_training.engine.moving_subjects import Box, Subject, follow, moving_regions
 from layert2v_training.engine.plates import clean_plate, median_plate
 from layert2v_training.engine.protocols import ClipCaptioner, PlatePainter, SubjectMatter
 from layert2v_training.engine.reasons import Reason, ShotRejected
 from layert2v_training.engine.recipe import BOX_PROMPTED, EngineRecipe
-from layert2v_training.engine.shots import Codes, Shot, camera_motion
-from layert2v_training.engine.subjects import Box, Subject, follow, moving_regions
-from layert2v_training.evaluation.steadiness import matte_area_flicker, matte_core_flicker
+from layert2v_training.evaluation.metrics.steadiness import matte_area_flicker, matte_core_flicker
 
 _FLOOR = 0.05
 """Alpha below which a matte is noise."""
@@ -40,7 +40,7 @@ class Candidate:
 
 
 def candidates(
-    shot: Shot,
+    shot: CameraShot,
     recipe: EngineRecipe,
     matter: SubjectMatter,
     captioner: ClipCaptioner,

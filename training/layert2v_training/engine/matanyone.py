@@ -16,9 +16,9 @@ from omegaconf import OmegaConf
 from torch import Tensor
 
 from layert2v_training.data.clips import Pixels
+from layert2v_training.engine.cuts import Codes
+from layert2v_training.engine.moving_subjects import Box, first_seen, unseen
 from layert2v_training.engine.protocols import SubjectMatter
-from layert2v_training.engine.shots import Codes
-from layert2v_training.engine.subjects import Box, first_seen, unseen
 
 _WARM_UP = 10
 """Times that the first frame is looked at. Source: MatAnyone's inference script, its default."""

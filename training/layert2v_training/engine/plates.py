@@ -7,7 +7,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from layert2v_training.engine.shots import Codes
+from layert2v_training.engine.cuts import Codes
 
 _SAMPLES = 60
 """Frames that vote: 35 MB of them as floats at 256 x 192."""

@@ -1,4 +1,4 @@
-"""What the stages of the engine do, whichever model does it."""
+"""What the tools of the engine do, whichever model does it."""
 
 from collections.abc import Sequence
 from typing import Protocol
@@ -7,13 +7,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from layert2v_training.data.clips import Pixels
+from layert2v_training.engine.cuts import Codes
+from layert2v_training.engine.moving_subjects import Box
 from layert2v_training.engine.redundancy import Telling
-from layert2v_training.engine.shots import Codes
-from layert2v_training.engine.subjects import Box
 
 
-class StageUnavailable(RuntimeError):
-    """Raised when a stage's package or weights are not there; says what to give."""
+class ToolUnavailable(RuntimeError):
+    """Raised when a tool's package or weights are not there; says what to give."""
 
 
 class SubjectMatter(Protocol):

@@ -8,9 +8,9 @@ import torch
 from PIL import Image
 from transformers import AutoModelForImageTextToText, AutoProcessor
 
+from layert2v_training.engine.cuts import Codes
+from layert2v_training.engine.moving_subjects import Box
 from layert2v_training.engine.redundancy import Telling
-from layert2v_training.engine.shots import Codes
-from layert2v_training.engine.subjects import Box
 
 _BACKGROUND = "Describe this place in one short sentence. Name no people and no vehicles."
 _SUBJECT = "These are frames of one video. In one short phrase: what is shown and how does it move?"

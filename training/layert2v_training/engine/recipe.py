@@ -50,7 +50,7 @@ ADAPTERS = (
     Plates.WAN_VACE.value,
     Captioner.QWEN_VL.value,
 )
-"""Stages whose weights the user gives."""
+"""Tools whose weights the user gives."""
 
 
 @dataclass(frozen=True)
@@ -72,7 +72,7 @@ class EngineRecipe:
     plates: Plates = Plates.MEDIAN
     captions: Captioner = Captioner.TEMPLATE
     weights: tuple[tuple[str, str], ...] = ()
-    """Stage and the folder of its weights, for adapters."""
+    """Tool and the folder of its weights, for adapters."""
     most_similar: float | None = 0.85
     """Cosine of captions from which a clip is redundant; None: repeats are kept. Templates are not
     judged. Source: VidLayer, `decisions.md` 3."""
@@ -116,9 +116,9 @@ class EngineRecipe:
         low, high = self.cover
         if not 0 <= low <= high <= 1:
             raise ValueError(f"cover is {low:g} to {high:g}; give two ascending shares in 0 to 1")
-        for stage, folder in self.weights:
-            if stage not in ADAPTERS or not folder:
+        for tool, folder in self.weights:
+            if tool not in ADAPTERS or not folder:
                 raise ValueError(
-                    f"weights name {stage}={folder}; say NAME=FOLDER, NAME one of "
+                    f"weights name {tool}={folder}; say NAME=FOLDER, NAME one of "
                     f"{', '.join(ADAPTERS)}"
                 )

@@ -8,8 +8,8 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
+from layert2v_training.engine.build_report import Outcome
 from layert2v_training.engine.reasons import Reason
-from layert2v_training.engine.report import Outcome
 
 REPEATS = "repeats another"
 """Kind of the reason against a repeat."""
@@ -71,7 +71,7 @@ def redundant(captions: Sequence[str], most_similar: float) -> dict[int, tuple[i
     import torch  # no worker needs what is imported here
 
     from layert2v_training.cache.captions import CaptionStates
-    from layert2v_training.runs.export import text_encoder_folder
+    from layert2v_training.runs.model_export import text_encoder_folder
 
     states = CaptionStates.read(text_encoder_folder())
     states.encode(captions)

@@ -12,8 +12,8 @@ from transformers import (
 )
 
 from layert2v_training.data.clips import Pixels
-from layert2v_training.engine.shots import Codes
-from layert2v_training.engine.subjects import Box, first_seen, unseen
+from layert2v_training.engine.cuts import Codes
+from layert2v_training.engine.moving_subjects import Box, first_seen, unseen
 
 _PARTS = {
     "sam2": (Sam2VideoModel, Sam2VideoProcessor),

@@ -7,10 +7,10 @@ or with one plain caption of the whole video.
 from collections.abc import Sequence
 from pathlib import Path
 
+from layert2v_training.engine.cuts import Codes
+from layert2v_training.engine.moving_subjects import Box
 from layert2v_training.engine.redundancy import Telling
-from layert2v_training.engine.shots import Codes
 from layert2v_training.engine.sidecars import read_sidecar
-from layert2v_training.engine.subjects import Box
 
 _SMALL, _MOVED = 0.25, 0.08
 """Share of the picture's height below which a subject is small, and of its width or height that it

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from layert2v_model.cost.precision import decide_precision
-from layert2v_training.engine.shots import Codes
+from layert2v_training.engine.cuts import Codes
 
 _STEPS, _GUIDANCE = 30, 5.0
 """Source: the library's example of `WanVACEPipeline`."""

@@ -88,21 +88,21 @@ def main_command(
     """Measure layered video beside baselines."""
     from layert2v_media.errors import UnreadableMedia
     from layert2v_model.errors import DamagedModel, InvalidLayers, InvalidShot, NotFinite
-    from layert2v_training.evaluation.beside import read_beside
-    from layert2v_training.evaluation.conditioning import read_subset
-    from layert2v_training.evaluation.program import run
+    from layert2v_training.evaluation.comparisons import read_comparisons
+    from layert2v_training.evaluation.evaluate import evaluate
+    from layert2v_training.evaluation.given_scenes import read_subset
+    from layert2v_training.evaluation.options import Options
     from layert2v_training.evaluation.prompts import BadInput
-    from layert2v_training.evaluation.request import Request
     from layert2v_training.scenes.assets import AssetsUnavailable
 
     try:
-        request = Request(
+        options = Options(
             source, out, prompts, held_out, assets, truth, steps, guidance, frames, takes,
             regenerate, tuple(map(read_subset, given)) if given else None, given_scenes,
-            read_beside(beside or ()), skip_bad, tuple(vbench or ()), has_alignment=alignment,
+            read_comparisons(beside or ()), skip_bad, tuple(vbench or ()), has_alignment=alignment,
             precision=precision,
         )  # fmt: skip
-        page = run(request, lambda words: typer.echo(words, err=True))
+        page = evaluate(options, lambda words: typer.echo(words, err=True))
     except (
         BadInput, DamagedModel, InvalidShot, InvalidLayers, NotFinite, UnreadableMedia,
         AssetsUnavailable,

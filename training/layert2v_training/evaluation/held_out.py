@@ -11,7 +11,7 @@ from layert2v_model.stack import Layer, Role, Stack
 from layert2v_training.data.clips import ClipForeground, LayeredClip, Pixels
 from layert2v_training.evaluation.prompts import ShotLine
 from layert2v_training.runs.recipes import tiny
-from layert2v_training.scenes.scenes import SceneSource
+from layert2v_training.scenes.composing import SceneSource
 
 SEED = 2611
 """Of the held-out scenes; training uses others."""

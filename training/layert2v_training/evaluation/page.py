@@ -10,7 +10,7 @@ from typing import Any
 from jinja2 import Environment, StrictUndefined
 from PIL import Image
 
-from layert2v_training.evaluation.catalogue import METRICS
+from layert2v_training.evaluation.metrics.catalogue import METRICS
 
 WORST = 3
 """Shots shown for each metric, the worst first."""

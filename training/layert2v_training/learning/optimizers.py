@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from layert2v_model.cost.precision import Choice, decide_precision
 from layert2v_training.learning.muon import Float32Muon
-from layert2v_training.limits import Count, Decay, NotNegative, Positive, WholeNumber
+from layert2v_training.number_kinds import Count, Decay, NotNegative, Positive, WholeNumber
 
 
 @dataclass(frozen=True)

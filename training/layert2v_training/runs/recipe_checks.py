@@ -14,7 +14,7 @@ from pydantic import TypeAdapter, ValidationError
 from layert2v_model.network.transformer import LayerT2VTransformer3DModel
 from layert2v_training.runs.overrides import InvalidRecipe
 from layert2v_training.runs.recipes import Recipe
-from layert2v_training.scenes.scenes import MOTIONS, SceneRecipe
+from layert2v_training.scenes.composing import MOTIONS, SceneRecipe
 from layert2v_training.scenes.subjects import SUBJECTS
 from layert2v_training.stages.joint import JointRecipe
 

@@ -9,11 +9,18 @@ from typing import Any, Literal
 
 from layert2v_training.codecs.linear_vae import LinearVaeSize
 from layert2v_training.learning.optimizers import LoopRecipe
-from layert2v_training.limits import Count, FrameRate, NotNegative, Positive, Side, WholeNumber
+from layert2v_training.number_kinds import (
+    Count,
+    FrameRate,
+    NotNegative,
+    Positive,
+    Side,
+    WholeNumber,
+)
+from layert2v_training.scenes.composing import SceneRecipe
 from layert2v_training.scenes.effects import SceneEffects
-from layert2v_training.scenes.scenes import SceneRecipe
 from layert2v_training.scenes.subjects import Variety
-from layert2v_training.stages.alpha_vae import AlphaVaeRecipe
+from layert2v_training.stages.alpha_vae_training import AlphaVaeRecipe
 from layert2v_training.stages.decoded import DecodedRecipe
 from layert2v_training.stages.decoders import DecodersRecipe
 from layert2v_training.stages.joint import TINY_TRANSFORMER, JointRecipe

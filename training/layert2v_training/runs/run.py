@@ -21,32 +21,32 @@ from layert2v_training.cache.captions import CaptionStates
 from layert2v_training.cache.latents import LatentClip, load_latents, write_latents
 from layert2v_training.codecs.linear_vae import channel_weights, is_linear
 from layert2v_training.data.clips import ClipSource
-from layert2v_training.data.crowded import leave_crowded_out
+from layert2v_training.data.foreground_limit import limit_foregrounds
 from layert2v_training.data.sources import FileClips, clips_from
 from layert2v_training.learning.checkpoint import CHECKPOINT
-from layert2v_training.runs.export import (
+from layert2v_training.runs.model_export import (
     Training,
     check_out,
     export,
     text_encoder_folder,
 )
-from layert2v_training.runs.network import check_init, stage_transformer
 from layert2v_training.runs.overrides import InvalidRecipe
 from layert2v_training.runs.recipe_checks import max_foregrounds
 from layert2v_training.runs.recipes import Recipe
 from layert2v_training.runs.run_binding import bind, check_export, short_digest, values_of
 from layert2v_training.runs.sheets import SampleSheet
+from layert2v_training.runs.stage_network import check_init, stage_transformer
 from layert2v_training.runs.trained_on import trained_in, trained_on
 from layert2v_training.runs.wan import wan_text_encoder
 from layert2v_training.scenes.assets import fetch_assets
+from layert2v_training.scenes.composing import SceneRecipe, SceneSource
 from layert2v_training.scenes.effects import SOFT_MATTES
-from layert2v_training.scenes.scenes import SceneRecipe, SceneSource
-from layert2v_training.stages.alpha_vae import train_alpha_vae
+from layert2v_training.stages.alpha_vae_training import train_alpha_vae
 from layert2v_training.stages.decoded import DecodedLosses
 from layert2v_training.stages.decoders import FrameMaker, join_frames, train_decoder
 from layert2v_training.stages.joint import JointRecipe, train_joint
 from layert2v_training.stages.lora import merge_lora
-from layert2v_training.stages.vae import train_vae
+from layert2v_training.stages.vae_training import train_vae
 
 EXTRA_DIVISOR = 5
 """Of a further size or length there are a fifth as many clips as of the main one."""
@@ -257,7 +257,7 @@ class Run:
             seed=self.scene(stage).seed,
             skip_bad=self.skip_bad,
         )
-        leave_crowded_out(clips, max_foregrounds(self.recipe))
+        limit_foregrounds(clips, max_foregrounds(self.recipe))
         return clips
 
     def composed(self, stage: str, shape: tuple[int, int, int]) -> SceneSource:

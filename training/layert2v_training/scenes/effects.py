@@ -14,7 +14,7 @@ import numpy as np
 from numpy.random import Generator
 
 from layert2v_training.data.clips import Pixels
-from layert2v_training.limits import NotNegative, Share
+from layert2v_training.number_kinds import NotNegative, Share
 
 Draw = Callable[[float], Pixels]
 """Draws a layer (H, W, 4) at a phase from -0.5 to 0.5 of the clip."""

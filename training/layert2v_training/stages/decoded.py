@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from layert2v_model.alpha import flatten
 from layert2v_model.vae import codec
 from layert2v_training.learning.loop import Losses
-from layert2v_training.limits import Count, NotNegative
+from layert2v_training.number_kinds import Count, NotNegative
 
 
 @dataclass(frozen=True)

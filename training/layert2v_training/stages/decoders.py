@@ -35,11 +35,11 @@ from layert2v_training.codecs.linear_vae import encode_pixels
 from layert2v_training.data.clips import ClipSource, Pixels
 from layert2v_training.learning.loop import Losses, autocast, train
 from layert2v_training.learning.optimizers import LoopRecipe
-from layert2v_training.limits import Count, Share, WholeNumber
-from layert2v_training.stages.alpha_vae import alpha_loss
+from layert2v_training.number_kinds import Count, Share, WholeNumber
+from layert2v_training.stages.alpha_vae_training import alpha_loss
 from layert2v_training.stages.joint import clip_text, full_caption, pad_text
 from layert2v_training.stages.losses import add_noise
-from layert2v_training.stages.vae import Decoder, reconstruction_losses
+from layert2v_training.stages.vae_training import Decoder, reconstruction_losses
 
 HELD_OUT = 64
 """Frames that are measured and not learned."""

@@ -37,7 +37,7 @@ from layert2v_training.cache.placement import expected_bytes_of, onto
 from layert2v_training.learning.loop import Losses, train
 from layert2v_training.learning.optimizers import Ema, LoopRecipe
 from layert2v_training.learning.reports import Figures
-from layert2v_training.limits import Count, Share, WholeNumber
+from layert2v_training.number_kinds import Count, Share, WholeNumber
 from layert2v_training.stages.decoded import DecodedLosses, DecodedRecipe, picture_of
 from layert2v_training.stages.lora import LoraRecipe
 from layert2v_training.stages.losses import add_noise, flow_matching_loss

@@ -8,7 +8,7 @@ from peft import LoraConfig
 from torch import nn
 
 from layert2v_model.network.transformer import LayerT2VTransformer3DModel
-from layert2v_training.limits import Count, Decay, Positive
+from layert2v_training.number_kinds import Count, Decay, Positive
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,12 @@ import torch
 from torch import Tensor
 
 from layert2v_model.streams import Stream, StreamRole
-from layert2v_training.stages.given import draw_layers, draw_range, draw_region, streams_of
+from layert2v_training.stages.given_draws import (
+    draw_layers,
+    draw_range,
+    draw_region,
+    streams_of_layers,
+)
 
 DETAIL_SHIFT = 1.5
 """A third of its levels lie below one half; of those of shift 3 a seventh do."""
@@ -142,7 +147,7 @@ def _draw_clip(
         given_ST11 = _given_at_zero(t_SF, given_SF, mixture)
         return given_ST11.repeat_interleave(grid.frames_per_token, dim=1)
     if way == 3:
-        chosen_S = streams_of(draw_layers(layout), layout)
+        chosen_S = streams_of_layers(draw_layers(layout), layout)
         return chosen_S[:, None, None, None] & draw_region(grid.height, grid.width)
     if way == 4:
         t_SF.copy_(draw_levels(t_SF.numel(), mixture.shift).view_as(t_SF))
@@ -194,7 +199,7 @@ def draw_given_frames(layout: tuple[Stream, ...], num_frames: int) -> Tensor:
     """
     extended_S = torch.ones(len(layout), dtype=torch.bool)
     if float(torch.rand(())) < 0.5:
-        extended_S = streams_of(draw_layers(layout), layout)
+        extended_S = streams_of_layers(draw_layers(layout), layout)
     others_S = ~extended_S & (torch.rand(()) < 0.5)
     return others_S[:, None] | (extended_S[:, None] & draw_range(num_frames))
 
