@@ -14,6 +14,7 @@ Shape letters: B batch, S streams, C channels, T latent frames, H, W.
 import argparse
 import json
 import logging
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
@@ -26,7 +27,7 @@ from layert2v_model.loading import load_pipeline
 from layert2v_model.network.transformer import LayerT2VTransformer3DModel
 from layert2v_model.pipeline import LayerT2VPipeline
 from layert2v_model.streams import batch_stream_text
-from layert2v_model.vae.alpha_vae import load_project_in
+from layert2v_model.vae.alpha_vae import ProjectIn, load_project_in
 from layert2v_training.cache.captions import CaptionStates
 from layert2v_training.cache.latents import LatentClip, encode_clip, load_latents
 from layert2v_training.codecs.linear_vae import channel_weights
@@ -47,7 +48,6 @@ from layert2v_training.stages.joint import (
     clip_text,
     full_caption,
     make_transformer,
-    project_alphas,
     train_joint,
 )
 from layert2v_training.stages.losses import add_noise
@@ -148,12 +148,21 @@ def _network(folder: Path, variant: Variant, dtype: torch.dtype) -> LayerT2VTran
 
 
 @torch.no_grad()
+def _project_alphas(clips: Sequence[LatentClip], project_in: ProjectIn) -> None:
+    """Put the alphas of clips in memory through stage 1's `project_in`, in place."""
+    for clip in clips:
+        project_in = project_in.to(clip.latents_SCTHW.device)
+        alphas = clip.latents_SCTHW[3::2]
+        clip.latents_SCTHW[3::2] = project_in(alphas.float()).to(alphas.dtype)
+
+
+@torch.no_grad()
 def _errors(bench: Bench, model: LayerT2VTransformer3DModel) -> dict[str, float]:
     """Mean squared error of the velocity on held-out scenes, by stream; all at one level."""
     vae, captions = read_vae(bench.model, "vae").float(), _captions()
     scenes = held_out_clips(bench.assets, WIDTH, HEIGHT, FRAMES, bench.num_shots)
     clips = [encode_clip(vae, scene, model.config.foreground_fill) for scene in scenes]
-    project_alphas(clips, load_project_in(bench.model / "alpha_vae"))
+    _project_alphas(clips, load_project_in(bench.model / "alpha_vae"))
     weights_C = channel_weights(vae)[:, None, None, None]
     errors = []
     for seed, clip in enumerate(clips):

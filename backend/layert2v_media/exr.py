@@ -19,11 +19,9 @@ from layert2v_media.colour import (
 )
 from layert2v_media.errors import UnreadableMedia
 from layert2v_media.exr_layers import Layer, choose_layer, read_layers
-from layert2v_media.transfer import Pixels, linear_to_srgb
+from layert2v_media.transfer import ALPHA_FLOOR, Pixels, linear_to_srgb
 from layert2v_media.turning import square_width, widened
 
-ALPHA_FLOOR = 1.0 / 512.0
-"""Alpha under which a premultiplied colour says nothing: half a code value of 8 bits."""
 ALPHA_SLACK = 1e-3
 """How far alpha may leave [0, 1] by filtering and half-float rounding before it is an error."""
 _ACES_WHITE = (0.32168, 0.33767)

@@ -6,6 +6,8 @@ from numpy.typing import NDArray
 
 Pixels = NDArray[np.float32]
 
+ALPHA_FLOOR = 1.0 / 512.0
+"""Alpha below which a premultiplied 8-bit colour is rounding noise: half a code value."""
 SDR_WHITE_NITS = 203.0
 """Luminance of diffuse white in HDR pictures, which becomes SDR white. Source: ITU-R BT.2408-7."""
 _PQ_PEAK_NITS = 10000.0

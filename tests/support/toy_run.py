@@ -25,7 +25,8 @@ from layert2v_training.learning.launching import FSDP_CONFIG as FSDP_CONFIG_NAME
 from layert2v_training.learning.loop import Losses, train
 from layert2v_training.learning.optimizers import LoopRecipe
 from layert2v_training.learning.stopping import program
-from layert2v_training.scenes.composing import SceneRecipe, SceneSource
+from layert2v_training.scenes.composing import SceneSource
+from layert2v_training.scenes.scene_recipe import SceneRecipe
 from layert2v_training.stages import alpha_vae_training
 from layert2v_training.stages.alpha_vae_training import AlphaVaeRecipe, alpha_loss
 from layert2v_training.stages.joint import JointLoss, JointRecipe

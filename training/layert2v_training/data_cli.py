@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from layert2v_training.engine.recipe import ADAPTERS, Captioner, EngineRecipe, Matter, Plates
+from layert2v_training.number_kinds import TOKEN_PIXELS
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -22,8 +23,6 @@ if TYPE_CHECKING:
 app = typer.Typer(help=__doc__, no_args_is_help=True, pretty_exceptions_enable=False)
 
 _DEFAULT = EngineRecipe()
-TOKEN_PIXELS = 16
-"""Side of a token in every recipe, tiny's and Wan2.1's: sides of clips are multiples of it."""
 
 
 def _fraction(text: str) -> Fraction:

@@ -4,6 +4,9 @@ from typing import Annotated
 
 from pydantic import Field
 
+TOKEN_PIXELS = 16
+"""Side of a token in pixels, in tiny and in Wan2.1: two latents of eight pixels."""
+
 Count = Annotated[int, Field(ge=1)]
 """How many, at least one."""
 WholeNumber = Annotated[int, Field(ge=0)]
@@ -18,5 +21,5 @@ NotNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 """Finite, 0 or above: weights of losses, seconds."""
 FrameRate = Annotated[float, Field(ge=0.1, le=1000)]
 """Frames a second."""
-Side = Annotated[int, Field(ge=16)]
+Side = Annotated[int, Field(ge=TOKEN_PIXELS)]
 """Pixels of a side of a picture; a token is 16 by 16 of them."""

@@ -1,7 +1,6 @@
 """What a shot costs on a device, before anything heavy is loaded: tokens, memory, seconds.
 
-Formulas over the parts' configs: no torch is imported but to measure a device, so a front door may
-ask.
+Formulas over the parts' configs. No torch is imported, so a front door may ask.
 Checked against measured peaks in `tests/model/cost/test_estimate.py`.
 Shape letters as in `transformer.py`: S streams, N tokens of all of them, F frames of tokens, D
 width.
@@ -9,11 +8,13 @@ width.
 
 import json
 import math
-import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+from layert2v_model.at_once import FEED_FORWARD_BYTES, PIXELS_PER_DECODE
+from layert2v_model.cost.device import Device
 
 FLOAT32_BYTES = 4
 """The VAEs, the text encoder, latents and modulation are float32 whatever the transformer is."""
@@ -22,12 +23,6 @@ STEP_SHARE, DECODE_SHARE = 0.85, 0.6
 """Share of a device's matrix rate that steps and decoding reach. Measured on one CPU core in
 float32, November 2026: steps of width 384 at 11 520 tokens 0.93, within a window 0.79; decoding
 0.64. No GPU was measured."""
-
-FEED_FORWARD_BYTES = 128 * 2**20
-"""As `block.FEED_FORWARD_BYTES`, which must not be imported here: it brings torch."""
-
-PIXELS_PER_DECODE = 512 * 512
-"""As `decoding.PIXELS_PER_DECODE`, which must not be imported here: it brings torch."""
 
 
 @dataclass(frozen=True)
@@ -121,42 +116,6 @@ class ModelSize:
     def can_tile(self) -> bool:
         """Whether its VAE decodes in tiles: the library's need levels, and no patches."""
         return len(self.vae["dim_mult"]) > 1 and not self.vae.get("patch_size")
-
-
-@dataclass(frozen=True)
-class Device:
-    """Where it is to run."""
-
-    name: str
-    """In words."""
-    memory_bytes: int
-    """Free for this job."""
-    flops_per_s: float = math.nan
-    """Measured on matrices in the transformer's precision; NaN: not measured."""
-    is_host: bool = False
-    """Whether it computes in main memory, so that nothing can be offloaded from it."""
-
-
-def measure_device(name: str, *, is_half: bool = False, size: int = 2048) -> Device:
-    """Measure a device: free memory, and its rate on square matrices; under a second.
-
-    Args:
-        name: As torch names it: `cpu`, `cuda`, `cuda:1`.
-        is_half: In bfloat16 instead of float32.
-        size: Rows of the matrices; small ones measure the caller's overhead.
-    """
-    import psutil
-    import torch
-
-    a = torch.ones(size, size, device=name, dtype=torch.bfloat16 if is_half else torch.float32)
-    times = []
-    for _ in range(4):
-        start = time.perf_counter()
-        (a @ a)[0, 0].item()
-        times.append(time.perf_counter() - start)
-    is_host = torch.device(name).type == "cpu"
-    free = psutil.virtual_memory().available if is_host else torch.cuda.mem_get_info(name)[0]
-    return Device(name, free, 2 * size**3 / min(times), is_host)
 
 
 @dataclass(frozen=True)

@@ -4,13 +4,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from layert2v_model.cost.estimate import (
-    Device,
-    ModelSize,
-    ShotSize,
-    decode_bytes,
-    denoise_bytes,
-)
+from layert2v_model.cost.device import Device
+from layert2v_model.cost.estimate import ModelSize, ShotSize, decode_bytes, denoise_bytes
 
 TILE_PIXELS = 256 * 256
 """Pixels of the library's tiles, `AutoencoderKLWan.tile_sample_min_height` and `..._width`."""

@@ -11,6 +11,7 @@ from diffusers.hooks._helpers import TransformerBlockMetadata, TransformerBlockR
 from diffusers.models.transformers.transformer_wan import WanTransformerBlock
 from torch import Tensor, nn
 
+from layert2v_model.at_once import FEED_FORWARD_BYTES
 from layert2v_model.network.attention import (
     JointSelfAttnProcessor,
     KeyValue,
@@ -20,10 +21,6 @@ from layert2v_model.network.attention import (
 )
 from layert2v_model.network.kept_streams import BlockMemory
 from layert2v_model.network.window import FrameWindow
-
-FEED_FORWARD_BYTES = 128 * 2**20
-"""Most that a hidden tensor of the feed-forward takes: thousands of tokens of the largest model, so
-that its matrices stay as fast as whole ones."""
 
 
 class LayerT2VTransformerBlock(WanTransformerBlock):

@@ -10,7 +10,6 @@ per token.
 from typing import Any, ClassVar
 
 import torch
-import torch.nn.functional as F
 from diffusers.configuration_utils import register_to_config
 from diffusers.hooks.group_offloading import _is_group_offload_enabled
 from diffusers.models._modeling_parallel import ContextParallelInput, ContextParallelOutput
@@ -24,41 +23,14 @@ from diffusers.utils.accelerate_utils import apply_forward_hook
 from einops import rearrange
 from torch import Tensor, nn
 
-from layert2v_model.errors import InvalidShot
 from layert2v_model.network.attention import text_key_value
 from layert2v_model.network.block import LayerT2VTransformerBlock, modulated
 from layert2v_model.network.kept_streams import HeldStreams
+from layert2v_model.network.modulation import LayerAdaLN, time_waves
 from layert2v_model.network.positions import STREAM_POSITIONS, JointRotaryPosEmbed
 from layert2v_model.network.text import TextStates, distinct_texts
 from layert2v_model.network.window import FrameWindow
-from layert2v_model.streams import PROMPT_VISIBILITIES, StreamRole, num_foregrounds_of
-
-
-class LayerAdaLN(nn.Module):
-    """What a stream is, as an addition to the time modulation of every block.
-
-    Source: LayerT2V's release, `LayerAdaLN`; the foreground table is this project's.
-    """
-
-    def __init__(self, dim: int, max_foregrounds: int) -> None:
-        super().__init__()
-        self.layer_modulation = nn.Parameter(torch.zeros(len(StreamRole), 6, dim))
-        # Row 0 belongs to foreground 1 and is never read: one foreground is the released model.
-        self.foreground_modulation = nn.Parameter(torch.zeros(max_foregrounds, 6, dim))
-
-    def forward(self, num_streams: int) -> Tensor:
-        """Return the rows of `num_streams` streams in their order: (S, 6, D), float32."""
-        num_foregrounds = num_foregrounds_of(num_streams)
-        if num_foregrounds > len(self.foreground_modulation):
-            raise InvalidShot(
-                f"the model takes at most {len(self.foreground_modulation)} foregrounds, "
-                f"got {num_foregrounds}; remove some"
-            )
-        roles_R6D = self.layer_modulation.float()
-        nearer_K6D = self.foreground_modulation[1:num_foregrounds].float()
-        numbers_K6D = F.pad(nearer_K6D, (0, 0, 0, 0, 1, 0))
-        pairs_KR6D = roles_R6D[StreamRole.FOREGROUND :] + numbers_K6D[:, None]
-        return torch.cat([roles_R6D[: StreamRole.FOREGROUND], pairs_KR6D.flatten(0, 1)])
+from layert2v_model.streams import PROMPT_VISIBILITIES
 
 
 class TokenFrames(nn.Module):
@@ -371,18 +343,6 @@ def velocity_of_preconditioned(head_BSCTHW: Tensor, noisy_BSCTHW: Tensor, t_BST:
     t = t_BST.float()[:, :, None, :, None, None]
     density = (1 - t) ** 2 + t**2
     return ((2 * t - 1) * noisy_BSCTHW.float() - density.sqrt() * head_BSCTHW.float()) / density
-
-
-def time_waves(timestep_M: Tensor, num_channels: int) -> Tensor:
-    """Embed timesteps as cosines, then sines: (M, `num_channels`), float32.
-
-    In float64 as in the release: near t = 1000 the library's float32 is wrong by 4e-5.
-    """
-    exact = torch.float32 if timestep_M.device.type == "mps" else torch.float64
-    half = num_channels // 2
-    powers = torch.arange(half, device=timestep_M.device, dtype=exact) / half
-    angles = timestep_M.to(exact)[:, None] * 10000**-powers
-    return torch.cat([angles.cos(), angles.sin()], dim=-1).float()
 
 
 def _dtype_of(module: nn.Module) -> torch.dtype:

@@ -32,7 +32,8 @@ TOKENIZER_FOLDER = "google/umt5-xxl"
 WAN = {"patch_size": (1, 2, 2), "text_dim": 4096}
 """Source: Wan2.1, defaults of its `WanModel`."""
 
-_TIED_EMBEDDING = "encoder.embed_tokens.weight"
+TIED_EMBEDDING = "encoder.embed_tokens.weight"
+"""The text encoder's second name for `shared.weight`."""
 
 DIFFUSERS_SETTINGS = (
     "patch_size",
@@ -140,7 +141,7 @@ def _read_diffusers(folder: Path) -> WanFolder:
     transformer, notes = _plain(state, transformer_place)
     check_tensors_are_of_t2v(transformer, transformer_place)
     text_encoder = read_safetensors(paths["text_encoder/model*.safetensors"])
-    tied = text_encoder.pop(_TIED_EMBEDDING, None)
+    tied = text_encoder.pop(TIED_EMBEDDING, None)
     if tied is not None:
         text_encoder.setdefault("shared.weight", tied)
     text_settings = read_json(folder / "text_encoder/config.json")

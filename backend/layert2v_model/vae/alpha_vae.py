@@ -138,11 +138,6 @@ def decode_alpha_raw(vae: AutoencoderKLWan, latents_BCTHW: Tensor) -> Tensor:
     return codec.decode_raw(vae, latents_BCTHW).mean(dim=1, keepdim=True)
 
 
-def decode_alpha(vae: AutoencoderKLWan, latents_BCTHW: Tensor) -> Tensor:
-    """Decode normalised latents to alpha in [0, 1], float32, (B, 1, T, H, W)."""
-    return rgb_to_alpha(codec.decode_raw(vae, latents_BCTHW))
-
-
 def rgb_to_alpha(raw_BCTHW: Tensor) -> Tensor:
     """Read alpha in [0, 1] from decoder output in [-1, 1], as released: clip, mean, shift."""
     mean_B1THW = raw_BCTHW.float().clamp(-1, 1).mean(dim=1, keepdim=True)

@@ -10,6 +10,7 @@ import torch
 from diffusers import AutoencoderKLWan
 from torch import Tensor
 
+from layert2v_model.at_once import PIXELS_PER_DECODE
 from layert2v_model.vae import codec
 from layert2v_model.vae.alpha_vae import rgb_to_alpha
 from layert2v_model.vae.not_finite import check_streams
@@ -17,9 +18,6 @@ from layert2v_model.vae.not_finite import check_streams
 OnProgress = Callable[[str, int, int], None]
 """Called with the stage (encoding, denoising, decoding), steps done and steps in all; it may raise
 to stop."""
-
-PIXELS_PER_DECODE = 512 * 512
-"""Pixels of one frame, over all streams decoded together; what a small GPU holds at Wan's width."""
 
 
 def decode_frames(

@@ -8,7 +8,7 @@ import pytest
 import torch
 from typer.testing import CliRunner
 
-from layert2v_model.cost.estimate import Device
+from layert2v_model.cost.device import Device
 from layert2v_training.cli import app
 from layert2v_training.costs import decoder_time, dry_run, network_time, timing
 from layert2v_training.costs.batches import Batch

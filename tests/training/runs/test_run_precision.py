@@ -13,7 +13,7 @@ from layert2v_model.cost.precision import Hardware
 from layert2v_training.cli import app
 from layert2v_training.learning.loop import autocast
 from layert2v_training.learning.optimizers import LoopRecipe
-from layert2v_training.runs import run as stages
+from layert2v_training.runs import programs
 from layert2v_training.runs.recipes import debug, tiny, wan2_1_14b
 from layert2v_training.runs.run import Run
 from layert2v_training.runs.run_precision import decide_for_run, in_precision, loops_of, sentences
@@ -89,7 +89,7 @@ def test_a_run_that_goes_on_in_another_precision_is_refused_with_the_remedy(
         run.bind("run-vae", "alpha-vae")
         torch.save({}, run.out / "run-vae" / "checkpoint.pt")
 
-    monkeypatch.setattr(stages, "run_vae", begin)
+    monkeypatch.setattr(programs, "run_vae", begin)
     command = ["vae", "--out", str(tmp_path), "--ignore-fit"]
     pretend(monkeypatch, WITH)
     assert CliRunner().invoke(app, command).exit_code == 0

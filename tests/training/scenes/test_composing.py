@@ -3,7 +3,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from layert2v_training.scenes.composing import SceneRecipe, SceneSource
+from layert2v_training.scenes.composing import SceneSource
+from layert2v_training.scenes.scene_recipe import SceneRecipe
 from layert2v_training.scenes.subjects import (
     CORE_SUBJECTS,
     HELD_OUT_BACKGROUNDS,

@@ -13,7 +13,7 @@ import psutil
 import torch
 from accelerate import PartialState
 
-from layert2v_model.cost.estimate import Device
+from layert2v_model.cost.device import Device
 from layert2v_training.costs.decoder_time import time_alpha_vae, time_vae
 from layert2v_training.costs.joint_needs import joint_needs
 from layert2v_training.costs.needs import DoesNotFit, Needs, gib

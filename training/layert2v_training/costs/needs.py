@@ -3,7 +3,7 @@
 import re
 from dataclasses import dataclass
 
-from layert2v_model.cost.estimate import Device
+from layert2v_model.cost.device import Device
 from layert2v_training.cache.placement import FREE_SHARE
 from layert2v_training.runs.overrides import InvalidRecipe
 

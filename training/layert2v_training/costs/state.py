@@ -2,12 +2,12 @@
 
 from torch import nn
 
+from layert2v_model.cost.estimate import FLOAT32_BYTES
 from layert2v_training.costs.needs import Phase
 from layert2v_training.costs.parts import trained_of
 from layert2v_training.costs.passes import Peaks
 from layert2v_training.learning.optimizers import LoopRecipe
 
-FLOAT32_BYTES = 4
 OWN_BYTES = 96 << 20
 """What kernels and libraries keep beside tensors in a step. Source: eight runs on a processor,
 `docs/training.md`: between 50 and 200 MiB."""

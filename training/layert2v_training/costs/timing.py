@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
-from layert2v_model.cost.estimate import measure_device
+from layert2v_model.cost.device import measure_device
 from layert2v_training.learning.loop import Losses
 from layert2v_training.learning.optimizers import LoopRecipe, make_optimizers
 

@@ -4,7 +4,7 @@ import math
 
 from torch import nn
 
-from layert2v_model.cost.estimate import ModelSize, ShotSize, decode_bytes
+from layert2v_model.cost.estimate import FLOAT32_BYTES, ModelSize, ShotSize, decode_bytes
 from layert2v_training.costs.batches import latent_shape
 from layert2v_training.costs.needs import Needs, Phase
 from layert2v_training.costs.parts import StageParts, bytes_of, trained_of
@@ -16,7 +16,6 @@ from layert2v_training.costs.passes import (
 )
 from layert2v_training.costs.simulated import on_meta
 from layert2v_training.costs.state import (
-    FLOAT32_BYTES,
     checkpoint_bytes_of,
     count_of,
     state_bytes_of,

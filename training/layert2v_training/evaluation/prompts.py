@@ -8,8 +8,8 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints, Validation
 from layert2v_model.errors import reason_of
 from layert2v_model.pipeline import ShotPrompts
 
-_NAMED = 5
-"""Bad lines that a refusal names; the rest are counted."""
+NAMED = 5
+"""Bad lines, or bad shots, that a refusal names; the rest are counted."""
 
 Words = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1)]
 
@@ -57,9 +57,9 @@ def read_prompts(path: Path) -> list[ShotLine]:
             except ValidationError as error:
                 problems.append(f"line {number} {_reason(error)}")
     if problems:
-        more = f" and {len(problems) - _NAMED} more" if len(problems) > _NAMED else ""
+        more = f" and {len(problems) - NAMED} more" if len(problems) > NAMED else ""
         raise BadInput(
-            f"{path}: {'; '.join(problems[:_NAMED])}{more}: a line is "
+            f"{path}: {'; '.join(problems[:NAMED])}{more}: a line is "
             f'{{"prompt": "...", "background": "...", "foregrounds": ["..."], "seed": 1}}'
         )
     if not shots:

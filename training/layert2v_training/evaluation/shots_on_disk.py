@@ -9,10 +9,8 @@ from layert2v_model.errors import InvalidLayers
 from layert2v_model.finishing.shot_folder import colour_forms, layer_paths, read_layers, stack_of
 from layert2v_model.stack import Stack
 from layert2v_training.evaluation.measured_shots import Shot
-from layert2v_training.evaluation.prompts import BadInput, ShotLine
+from layert2v_training.evaluation.prompts import NAMED, BadInput, ShotLine
 
-_NAMED = 5
-"""Bad shots that a refusal names; the rest are counted."""
 _LAYERS = ("full", "background", "foreground", "matte")
 
 
@@ -90,8 +88,8 @@ def _missing(folder: Path) -> str:
 
 
 def _refused(problems: Sequence[str]) -> BadInput:
-    more = f"; and {len(problems) - _NAMED} more" if len(problems) > _NAMED else ""
-    said = "; ".join(problems[:_NAMED])
+    more = f"; and {len(problems) - NAMED} more" if len(problems) > NAMED else ""
+    said = "; ".join(problems[:NAMED])
     return BadInput(f"{said}{more}: mend them, or leave such shots out by --skip-bad")
 
 

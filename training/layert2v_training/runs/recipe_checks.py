@@ -12,14 +12,12 @@ import torch
 from pydantic import TypeAdapter, ValidationError
 
 from layert2v_model.network.transformer import LayerT2VTransformer3DModel
+from layert2v_training.number_kinds import TOKEN_PIXELS
 from layert2v_training.runs.overrides import InvalidRecipe
 from layert2v_training.runs.recipes import Recipe
-from layert2v_training.scenes.composing import MOTIONS, SceneRecipe
+from layert2v_training.scenes.scene_recipe import MOTIONS, SceneRecipe
 from layert2v_training.scenes.subjects import SUBJECTS
 from layert2v_training.stages.joint import JointRecipe
-
-WAN_TOKEN_PIXELS = 16
-"""Side of a token of Wan2.1: two latents of eight pixels."""
 
 
 def check_recipe(recipe: Recipe) -> None:
@@ -107,7 +105,7 @@ def max_foregrounds(recipe: Recipe) -> int:
 def token_pixels(recipe: Recipe) -> int:
     """Return the side of a token in pixels; widths and heights are multiples of it."""
     if recipe.base == "wan":
-        return WAN_TOKEN_PIXELS
+        return TOKEN_PIXELS
     patch = recipe.transformer.get("patch_size", (1, 2, 2))
     return recipe.vae_size.patch_size * math.lcm(*patch[1:])
 

@@ -17,8 +17,8 @@ from layert2v_training.number_kinds import (
     Side,
     WholeNumber,
 )
-from layert2v_training.scenes.composing import SceneRecipe
 from layert2v_training.scenes.effects import SceneEffects
+from layert2v_training.scenes.scene_recipe import SceneRecipe
 from layert2v_training.scenes.subjects import Variety
 from layert2v_training.stages.alpha_vae_training import AlphaVaeRecipe
 from layert2v_training.stages.decoded import DecodedRecipe

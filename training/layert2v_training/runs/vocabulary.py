@@ -6,8 +6,8 @@ from typing import Any
 
 from layert2v_training.runs.recipes import Recipe
 from layert2v_training.runs.run_binding import BINDING, read_values
-from layert2v_training.scenes.composing import CAMERAS, MOTIONS, SceneRecipe, words_of
 from layert2v_training.scenes.effects import PASSING_WORDS
+from layert2v_training.scenes.scene_recipe import CAMERAS, MOTIONS, SceneRecipe, words_of
 from layert2v_words import Vocabulary, alphabetical
 
 _RUNS = ("run-joint", "run-multi-foreground")

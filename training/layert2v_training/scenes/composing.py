@@ -5,18 +5,15 @@ Deterministic for (seed, index): a clip does not depend on those composed before
 
 import hashlib
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated
 
 import cv2
 import numpy as np
 from numpy.random import Generator
-from PIL import Image
-from pydantic import Field
 
 from layert2v_training.data.clips import ClipForeground, LayeredClip, Pixels, flatten, straight
-from layert2v_training.number_kinds import Count, NotNegative, Positive, Share, Side, WholeNumber
+from layert2v_training.scenes.drawing import crop, draw, load_rgb, load_sprite, without_aliases
 from layert2v_training.scenes.effects import (
     PASSING_WORDS,
     LayerEffects,
@@ -25,104 +22,21 @@ from layert2v_training.scenes.effects import (
     passing_x,
     side_by_side,
 )
+from layert2v_training.scenes.scene_recipe import (
+    CAMERAS,
+    CAPTIONED_MOTION,
+    MOTION_WEIGHTS,
+    MOTIONS,
+    SceneRecipe,
+    words_of,
+)
 from layert2v_training.scenes.subjects import (
-    CORE_BACKGROUNDS,
-    CORE_SUBJECTS,
     HELD_OUT_BACKGROUNDS,
     PANORAMAS,
     PHOTOGRAPHS,
     SUBJECTS,
-    WIDER_BACKGROUNDS,
-    WIDER_SUBJECTS,
-    Variety,
     is_held_out,
 )
-
-MOTIONS: dict[str, tuple[str, ...]] = {
-    "still": ("standing still", "staying in place"),
-    "right": ("moving to the right", "moving right", "going to the right"),
-    "left": ("moving to the left", "moving left", "going to the left"),
-    "up": ("rising", "moving up"),
-    "down": ("sinking", "moving down"),
-    "bounce": ("bouncing", "jumping up and down"),
-    "grow": ("coming closer", "growing"),
-    "shrink": ("moving away", "shrinking"),
-}
-"""Kinds of motion and the words for them."""
-
-MOTION_WEIGHTS = {
-    "still": 0.2, "right": 0.2, "left": 0.2, "up": 0.08, "down": 0.08, "bounce": 0.1,
-    "grow": 0.07, "shrink": 0.07,
-}  # fmt: skip
-"""How often a motion is chosen, before those a recipe leaves out."""
-
-CAMERAS: dict[str, str] = {
-    "still": "",
-    "left": ", the camera pans left",
-    "right": ", the camera pans right",
-    "in": ", the camera zooms in",
-    "out": ", the camera zooms out",
-}
-"""Kinds of camera motion and what they add to a background's caption."""
-
-CAPTIONED_MOTION = 0.8
-"""Share of captions that name the motion, which is the model's choice in the rest; entering and
-leaving are always named."""
-
-
-_CHOICES = {
-    Variety.CORE: (CORE_SUBJECTS, CORE_BACKGROUNDS),
-    Variety.WIDER: (WIDER_SUBJECTS, WIDER_BACKGROUNDS),
-}
-
-
-@dataclass(frozen=True)
-class SceneRecipe:
-    """What to compose."""
-
-    width: Side
-    height: Side
-    """Pixels."""
-    num_frames: Count
-    foregrounds: Annotated[tuple[Count, ...], Field(min_length=1)] = (1,)
-    """Numbers of foregrounds to choose from, evenly."""
-    is_held_out: bool = False
-    """Compose only subject-background pairs that training never shows."""
-    is_unseen_photograph: bool = False
-    """Use only the photographs that training never shows, with any subject."""
-    variety: Variety = Variety.ALL
-    """How many subjects and backgrounds there are."""
-    subject_height: tuple[Positive, Positive] = (0.42, 0.68)
-    """Smallest and largest height of a sprite, as shares of the picture's."""
-    subject_centre: tuple[Share, Share] = (0.42, 0.68)
-    """Highest and lowest vertical centre of a sprite, as shares of the height from the top."""
-    panorama_yaw: NotNegative = 2 * np.pi
-    """Radians: how far a panorama's camera may look aside."""
-    motions: tuple[str, ...] = ()
-    """Keys of `MOTIONS` to choose from; empty: all."""
-    subject_weights: tuple[tuple[str, float], ...] = ()
-    """Captions of subjects and how often they are chosen, above 0; those not named have 1."""
-    seed: WholeNumber = 0
-    effects: SceneEffects | None = None
-    """What makes the scenes harder; None: nothing does."""
-
-
-def words_of(recipe: SceneRecipe) -> tuple[list[str], list[str]]:
-    """List the subjects and the backgrounds that a recipe's scenes are made of, as captions say it.
-
-    They are in the order in which scenes choose among them.
-    """
-    photographs = [
-        caption
-        for caption in PHOTOGRAPHS.values()
-        if (caption in HELD_OUT_BACKGROUNDS) == recipe.is_unseen_photograph
-    ]
-    panoramas = [] if recipe.is_unseen_photograph else list(PANORAMAS.values())
-    everything = sorted(SUBJECTS.values()), sorted([*photographs, *panoramas])
-    subjects, backgrounds = _CHOICES.get(recipe.variety, everything)
-    if recipe.is_unseen_photograph:
-        backgrounds = everything[1]
-    return list(subjects), list(backgrounds)
 
 
 class SceneSource:
@@ -131,16 +45,16 @@ class SceneSource:
     def __init__(self, assets: Path, recipe: SceneRecipe) -> None:
         self.assets, self.recipe = assets, recipe
         self._sprites = {
-            caption: _load_sprite(assets / "sprites" / f"{code}.png")
+            caption: load_sprite(assets / "sprites" / f"{code}.png")
             for code, caption in SUBJECTS.items()
         }
         self._photographs = {
-            caption: _load_rgb(assets / "photographs" / f"{key.replace('/', '_')}.png")
+            caption: load_rgb(assets / "photographs" / f"{key.replace('/', '_')}.png")
             for key, caption in PHOTOGRAPHS.items()
             if (caption in HELD_OUT_BACKGROUNDS) == recipe.is_unseen_photograph
         }
         self._panoramas = {
-            caption: _load_rgb(assets / "panoramas" / f"{key.replace('/', '_')}.png")
+            caption: load_rgb(assets / "panoramas" / f"{key.replace('/', '_')}.png")
             for key, caption in PANORAMAS.items()
             if not recipe.is_unseen_photograph
         }
@@ -208,7 +122,7 @@ class SceneSource:
         slack_x, slack_y = columns - scale * width, rows - scale * height
         x, y = rng.uniform(0.2, 0.8) * slack_x, rng.uniform(0.3, 0.9) * slack_y
         travel = rng.uniform(0.04, 0.1) * scale * width
-        picture = _without_aliases(picture, scale)
+        picture = without_aliases(picture, scale)
         shot = []
         for phase in np.linspace(-0.5, 0.5, frames):
             phase *= self._effects.pan
@@ -217,7 +131,7 @@ class SceneSource:
             size = min(scale * (1 + zoom), largest)
             left = np.clip(x + step + (scale - size) * width / 2, 0, columns - size * width)
             top = np.clip(y + (scale - size) * height / 2, 0, rows - size * height)
-            shot.append(_crop(picture, left, top, size, width, height))
+            shot.append(crop(picture, left, top, size, width, height))
         return np.stack(shot)
 
     def _panorama_shot(self, rng: Generator, picture: Pixels, camera: str) -> Pixels:
@@ -296,14 +210,14 @@ class SceneSource:
         travel = rng.uniform(0.15, 0.35) * width
         half = size * sprite.shape[1] / sprite.shape[0] / 2
 
-        def draw(phase: float) -> Pixels:
+        def drawn_at(phase: float) -> Pixels:
             x, y, zoom = _move(motion, phase, travel)
             if effects.passes:
                 x = passing_x(effects.passes, motion, x0, half, width, phase) - x0
-            return _draw(sprite, x0 + x, y0 + y, size * zoom, width, height)
+            return draw(sprite, x0 + x, y0 + y, size * zoom, width, height)
 
         step = 1 / max(frames - 1, 1)
-        drawn = [effects.frame(draw, phase, step) for phase in np.linspace(-0.5, 0.5, frames)]
+        drawn = [effects.frame(drawn_at, phase, step) for phase in np.linspace(-0.5, 0.5, frames)]
         return np.stack([straight(frame) for frame in drawn]), np.stack([f[..., 3] for f in drawn])
 
 
@@ -340,41 +254,3 @@ def _crowded(rng: Generator, count: int) -> list[float]:
     """Horizontal centres so close that subjects cover each other."""
     centre = rng.uniform(0.3, 0.7)
     return [float(centre + rng.uniform(-0.1, 0.1)) for _ in range(count)]
-
-
-def _crop(
-    picture: Pixels, left: float, top: float, scale: float, width: int, height: int
-) -> Pixels:
-    matrix = np.array([[scale, 0, left + scale / 2 - 0.5], [0, scale, top + scale / 2 - 0.5]])
-    flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
-    return np.asarray(cv2.warpAffine(picture, matrix, (width, height), flags=flags), np.float32)
-
-
-def _without_aliases(picture: Pixels, scale: float) -> Pixels:
-    """Blur to the Nyquist rate of what is sampled every `scale` pixels."""
-    blurred = cv2.GaussianBlur(picture, (0, 0), 0.4 * scale) if scale > 1.2 else picture
-    return np.asarray(blurred, np.float32)
-
-
-def _draw(sprite: Pixels, x: float, y: float, size: float, width: int, height: int) -> Pixels:
-    """Draw a premultiplied RGBA sprite, `size` pixels high, centred at (x, y): (H, W, 4)."""
-    scale = sprite.shape[0] / size
-    blurred = _without_aliases(sprite, scale)
-    left, top = x - sprite.shape[1] / scale / 2, y - size / 2
-    matrix = np.array(
-        [[scale, 0, -left * scale + scale / 2 - 0.5], [0, scale, -top * scale + scale / 2 - 0.5]]
-    )
-    flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
-    drawn = cv2.warpAffine(blurred, matrix, (width, height), flags=flags)
-    return np.clip(np.asarray(drawn, np.float32), 0, 1)
-
-
-def _load_rgb(path: Path) -> Pixels:
-    return np.asarray(Image.open(path).convert("RGB"), np.float32) / 255
-
-
-def _load_sprite(path: Path) -> Pixels:
-    """Load a sprite as premultiplied RGBA, padded so that blurring does not clip its edge."""
-    rgba = np.asarray(Image.open(path).convert("RGBA"), np.float32) / 255
-    rgba[..., :3] *= rgba[..., 3:]
-    return np.pad(rgba, ((8, 8), (8, 8), (0, 0)))

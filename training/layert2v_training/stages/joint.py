@@ -30,7 +30,6 @@ from layert2v_model.streams import (
     stream_layout,
     stream_text,
 )
-from layert2v_model.vae.alpha_vae import ProjectIn
 from layert2v_training.cache.captions import CaptionStates, TokenTable
 from layert2v_training.cache.latents import LatentClip, at_home
 from layert2v_training.cache.placement import expected_bytes_of, onto
@@ -94,15 +93,6 @@ def make_transformer(config: Mapping[str, Any]) -> LayerT2VTransformer3DModel:
     nn.init.zeros_(model.proj_out.weight)
     nn.init.zeros_(model.proj_out.bias)
     return model
-
-
-@torch.no_grad()
-def project_alphas(clips: Sequence[LatentClip], project_in: ProjectIn) -> None:
-    """Put the alphas of clips in memory through stage 1's `project_in`, in place."""
-    for clip in clips:
-        project_in = project_in.to(clip.latents_SCTHW.device)
-        alphas = clip.latents_SCTHW[3::2]
-        clip.latents_SCTHW[3::2] = project_in(alphas.float()).to(alphas.dtype)
 
 
 class JointLoss:

@@ -30,7 +30,8 @@ from layert2v_training.codecs.pca_codec import fit_pca
 from layert2v_training.data.clips import LayeredClip
 from layert2v_training.learning.loop import Losses, train
 from layert2v_training.learning.optimizers import LoopRecipe
-from layert2v_training.scenes.composing import SceneRecipe, SceneSource
+from layert2v_training.scenes.composing import SceneSource
+from layert2v_training.scenes.scene_recipe import SceneRecipe
 
 log = logging.getLogger(__name__)
 
