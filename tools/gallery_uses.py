@@ -71,7 +71,7 @@ def _generated(take: Stack) -> Use:
 
 
 def _anew(asked_model: AskedModel, take: Stack) -> Use:
-    given = kept_layers(take, anew=[2])
+    given = kept_layers(take, regenerated=[2])
     made = asked_model.take(PROMPTS, seed=7, given=given)
     done = finish(made, kept=frozenset({0, 1}))
     changed = (made.layers[2].alpha_T1HW - take.layers[2].alpha_T1HW).abs().mean()
@@ -134,7 +134,7 @@ def _behind(asked_model: AskedModel, clip: LayeredClip) -> Use:
 def _blended(asked_model: AskedModel, take: Stack, other: Stack) -> Use:
     count = asked_model.num_token_frames
     given: dict[str, StreamGiven] = {
-        **kept_layers(take, anew=[2]),
+        **kept_layers(take, regenerated=[2]),
         **blended(take, other, layer=2, num_first=count, num_last=count),
     }
     made = asked_model.take(PROMPTS, seed=5, given=given)

@@ -1,6 +1,6 @@
 """Colours as files say them, to display-referred sRGB of Rec. 709 primaries.
 
-Numbers are code points of ITU-T H.273, which movies and PNG use; EXR and profiles give
+Numbers are code points of ITU-T H.273, which movies and PNG use. EXR and profiles give
 chromaticities or matrices instead.
 """
 

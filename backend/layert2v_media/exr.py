@@ -40,7 +40,7 @@ _MAGIC = b"\x76\x2f\x31\x01"
 
 
 def is_exr(path: Path) -> bool:
-    """Tell an EXR by its first bytes; what cannot be opened is none."""
+    """Tell an EXR by its first bytes. What cannot be opened is none."""
     try:
         with path.open("rb") as file:
             return file.read(4) == _MAGIC

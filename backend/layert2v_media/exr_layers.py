@@ -182,7 +182,7 @@ def _finite_layer(path: Path, layer: Layer) -> Layer:
 
 
 def _finite(path: Path, channel: str, plane: NDArray[np.float32]) -> Pixels:
-    """Refuse NaN; infinity, to which bright half floats overflow, becomes the largest half."""
+    """Refuse NaN. Infinity, to which bright half floats overflow, becomes the largest half."""
     count = int(np.isnan(plane).sum())
     if count:
         raise UnreadableMedia(

@@ -35,26 +35,26 @@ _PREMULTIPLIED_FLOOR = 1.0 / 255.0
 
 
 class AlphaForm(Enum):
-    """Whether files say how colours relate to alpha. Frames come out straight in any case."""
+    """How files relate colours to alpha. Frames come out straight in any case."""
 
     SAID = "said"
     """EXR is premultiplied, TIFF has a field."""
     USUAL = "usual"
     """PNG and WebP are straight by their standards, but some programs write them otherwise."""
     UNSAID = "unsaid"
-    """Movies do not say; they are taken as straight."""
+    """Movies do not say. They are taken as straight."""
 
 
 @dataclass(frozen=True)
 class Footage:
-    """Where the frames of a layer are."""
+    """The place of a layer's frames."""
 
     path: Path
     """A movie, or a folder of numbered pictures of one kind."""
     layer: str | None = None
     """Layer of each picture, where they are EXR with several."""
     is_premultiplied: bool = False
-    """Colours of a movie or of PNG are multiplied by their alpha, as people say of them; EXR and
+    """Colours of a movie or of PNG are multiplied by their alpha, as people say of them. EXR and
     TIFF say it themselves."""
 
     @property
@@ -65,7 +65,7 @@ class Footage:
 
 @dataclass(frozen=True)
 class FootageFacts:
-    """What is known without decoding every frame."""
+    """Facts that are known without decoding every frame."""
 
     width: int
     height: int
@@ -129,7 +129,7 @@ def read(footage: Footage, indices: Sequence[int] | None = None) -> Pixels:
 def read_matte(footage: Footage, indices: Sequence[int] | None = None) -> Pixels:
     """Read frames as alpha (T, H, W): the mean of their colours, or their own alpha.
 
-    Alpha it is where it is not opaque all through the layer, whichever frames are asked for.
+    Alpha counts where it is not opaque in all of the layer's frames, even those not asked for.
 
     Raises:
         UnreadableMedia: As `read`.
@@ -203,7 +203,7 @@ def stream_mattes(footage: Footage, indices: Sequence[int]) -> Iterator[Pixels]:
 def is_matte_in_alpha(footage: Footage) -> bool:
     """Tell where a layer's matte is: in alpha, where that is not opaque in all of its frames.
 
-    One frame is mostly enough; all are decoded where alpha is opaque, once in a process.
+    One frame is mostly enough. All are decoded where alpha is opaque, once in a process.
 
     Raises:
         UnreadableMedia: As `read`.

@@ -11,7 +11,7 @@ MAX_SAMPLES = 1 << 30
 """Of all channels of one EXR: 4 GiB as float32."""
 MAX_CHANNELS = 1024
 MAX_PARTS = 256
-"""Of one EXR; a render with every pass and Cryptomatte has some hundred channels."""
+"""Of one EXR. A render with every pass and Cryptomatte has some hundred channels."""
 MAX_FRAMES = 1 << 20
 """Of one movie or sequence: ten hours at 29.97 frames a second."""
 MAX_SECONDS = 24 * 3600
@@ -20,7 +20,7 @@ MAX_HELD_PIXELS = 1 << 30
 LARGE_PIXELS = 1 << 24
 MAX_RATIO = 4096
 """Bytes of samples to a byte of file, for pictures above `LARGE_PIXELS` (4096 x 4096). Deflate
-reaches 1032; below that size a flat picture may be as small as it likes."""
+reaches 1032. Below that size a flat picture may be as small as it likes."""
 
 
 def check_size(path: Path, width: int, height: int) -> None:

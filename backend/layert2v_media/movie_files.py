@@ -50,7 +50,7 @@ def opened(path: Path) -> Iterator[tuple[Any, Any]]:
 
 
 def _picture_of(path: Path, container: Any) -> Any:
-    """Choose the video stream. Cover art does not count; among several, the default counts."""
+    """Choose the video stream. Cover art does not count. Among several, the default counts."""
     streams = [s for s in container.streams.video if not s.disposition & _ATTACHED]
     if not streams:
         reason = "has no video stream: it holds sound or a cover only; export it with picture"
@@ -78,7 +78,7 @@ class Decoder:
         self._path, self._own, self._count = path, _alpha_decoder(stream), 0
 
     def frames(self, packet: Any) -> Iterator[Any]:
-        """Give the frames that a packet completes; an empty packet gives all that are left.
+        """Give the frames that a packet completes. An empty packet gives all that are left.
 
         Raises:
             UnreadableMedia: The packet or a frame is damaged, or a frame is interlaced.

@@ -18,7 +18,7 @@ from layert2v_media.turning import Turn, matrix_turn, square_width, turned_size
 
 _BY_PACKETS = ("h264", "hevc", "prores", "ffv1", "mjpeg", "png", "qtrle", "vp9", "av1", "dnxhd",
                "rawvideo", "cfhd", "utvideo", "mpeg4", "libdav1d")  # fmt: skip
-"""Codecs that show one frame for each packet; VP8 hides some, so it is decoded to be counted."""
+"""Codecs that show one frame for each packet. VP8 hides some, so it is decoded to be counted."""
 _BY_STAMPS = ("mov", "matroska")
 """Containers that give each packet the time at which its frame is shown."""
 _TICK = Fraction(1, 1000)

@@ -89,7 +89,7 @@ def _ranged_rgb(frame: Any, rgb: Pixels) -> Pixels:
 def _planes(path: Path, frame: Any) -> list[NDArray[np.float32]]:
     """Code values of every component, in the order Y, U, V, A or R, G, B, A.
 
-    Those of RGB and alpha are in [0, 1]; the others are codes as they are.
+    Those of RGB and alpha are in [0, 1]. The others are codes as they are.
     """
     name = frame.format.name
     if name.endswith("be"):

@@ -20,7 +20,7 @@ def premultiply(rgb_TCHW: Tensor, alpha_T1HW: Tensor) -> Tensor:
 def unpremultiply(
     premultiplied_TCHW: Tensor, alpha_T1HW: Tensor, floor: float = ALPHA_FLOOR
 ) -> Tensor:
-    """Divide premultiplied RGB by its alpha; colour under `floor` becomes 0.
+    """Divide premultiplied RGB by its alpha. Colour under `floor` becomes 0.
 
     Returns:
         Straight RGB of the same shape, not clipped.

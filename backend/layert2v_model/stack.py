@@ -59,7 +59,7 @@ class Stack:
     """The ordered layers of a take, back to front, with the full video they should flatten to."""
 
     layers: tuple[Layer, ...]
-    """Index 0 is the background; foregrounds follow, the last nearest the camera."""
+    """Index 0 is the background. Foregrounds follow, the last nearest the camera."""
     full_TCHW: Tensor
     """The full video as the model made it, or what a changed stack flattens to: (T, 3, H, W),
     sRGB in [0, 1]."""

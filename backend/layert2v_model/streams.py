@@ -23,7 +23,7 @@ PROMPT_VISIBILITIES: tuple[PromptVisibility, ...] = ("released", "isolated")
 
 
 class StreamRole(IntEnum):
-    """What a stream shows; the value is its row of LayerAdaLN.
+    """What a stream shows. The value is its row of LayerAdaLN.
 
     Source: LayerT2V's release, `LayerAdaLN`: rows full, background, foreground, mask.
     """

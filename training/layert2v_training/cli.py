@@ -1,10 +1,10 @@
 """`layert2v-train`: the stages one by one, or all of them.
 
-Every command resumes what its output folder holds. Several processes: `accelerate launch -m
-layert2v_training.cli joint ...`. What was learned is in `docs/log.md`.
+Every command resumes the run in its output folder. For several processes use `accelerate launch -m
+layert2v_training.cli joint ...`. `docs/log.md` has the lessons of earlier runs.
 """
 
-# What a command needs is imported when it runs: PyTorch takes seconds, `--help` must not.
+# Commands import their modules when they run: PyTorch takes seconds, and `--help` must not.
 
 import inspect
 import logging
@@ -147,7 +147,7 @@ def _is_to_run(
     device_memory: str | None,
     ignores_fit: bool,
 ) -> bool:
-    """Say what stages take if that is all that is asked; else refuse what cannot fit."""
+    """Print what stages take in a dry run, or refuse a run that cannot fit."""
     from layert2v_training.costs.dry_run import check_fits, describe
     from layert2v_training.costs.needs import parse_bytes
 
@@ -170,7 +170,7 @@ class Stage(StrEnum):
 def latents(
     run: "Run", stage: Annotated[Stage, typer.Argument(help="Stage whose clips to encode.")]
 ) -> None:
-    """Encode a stage's clips ahead of it, while another stage trains, say. Needs OUT/vae."""
+    """Encode a stage's clips ahead of it, perhaps while another stage trains. Needs OUT/vae."""
     from layert2v_training.runs.programs import run_latents
 
     run_latents(run, stage.value)
@@ -244,11 +244,13 @@ def export_model(
 @app.command("average")
 def average_models(
     model: Annotated[Path, typer.Argument(help="Model folder.")],
-    other: Annotated[Path, typer.Argument(help="Model folder trained on from the same.")],
+    other: Annotated[Path, typer.Argument(help="Model folder with the same origin.")],
     out: Annotated[Path, typer.Option(help="Model folder to write.")],
-    share: Annotated[float, typer.Option(min=0.0, max=1.0, help="Of OTHER's parameters.")] = 0.5,
+    share: Annotated[
+        float, typer.Option(min=0.0, max=1.0, help="Share of OTHER's parameters.")
+    ] = 0.5,
 ) -> None:
-    """Average the transformers of two models: what each does better, without training."""
+    """Average the transformers of two models, to combine their strengths without training."""
     from layert2v_training.refusals import refusing
     from layert2v_training.runs.average import average
 
@@ -263,7 +265,7 @@ def every_stage(
     device_memory: DeviceMemory = None,
     ignores_fit: IgnoreFit = False,
 ) -> None:
-    """All of it: VAE, stages 1 to 3, and the model folder OUT/model."""
+    """Run everything: VAE, stages 1 to 3, and the model folder OUT/model."""
     from layert2v_training.runs.programs import (
         run_alpha_vae,
         run_decoders,

@@ -24,12 +24,14 @@ class RecipeName(StrEnum):
     WAN_14B = "wan2.1-14b"
 
 
-Assets = Annotated[Path, typer.Option(help="Folder for the pictures; fetched when empty.")]
+Assets = Annotated[
+    Path, typer.Option(help="Folder of the pictures. They are fetched when it is empty.")
+]
 Out = Annotated[
     Path | None,
-    typer.Option(help="Folder of the run: checkpoints, VAEs, events. Else runs/RECIPE."),
+    typer.Option(help="Folder of the run: checkpoints, VAEs, events. The default is runs/RECIPE."),
 ]
-Named = Annotated[RecipeName, typer.Option("--recipe", help="Which recipe.")]
+Named = Annotated[RecipeName, typer.Option("--recipe", help="The recipe to follow.")]
 Steps = Annotated[int | None, typer.Option(min=1, help="Override the stage's number of steps.")]
 Changes = Annotated[
     list[str] | None,
@@ -39,11 +41,13 @@ Files = Annotated[
     list[Path] | None, typer.Option("--recipe-file", help="YAML of changed fields. Repeatable.")
 ]
 Base = Annotated[
-    Path | None, typer.Option(help="Folder of Wan2.1-T2V, its authors' or diffusers' layout.")
+    Path | None, typer.Option(help="Folder of Wan2.1-T2V, in its authors' layout or in diffusers'.")
 ]
 Init = Annotated[
     Path | None,
-    typer.Option(help="Model folder to go on from: its VAEs, and its transformer at step 0."),
+    typer.Option(
+        help="Model folder to go on from. The run takes its VAEs, and its transformer as step 0."
+    ),
 ]
 Data = Annotated[
     Path | None,
@@ -51,17 +55,23 @@ Data = Annotated[
 ]
 SkipBad = Annotated[bool, typer.Option("--skip-bad", help="Leave bad clips of --data out.")]
 Compiled = Annotated[
-    bool, typer.Option("--compile", help="Compile the blocks: faster after a minute; needs g++.")
+    bool,
+    typer.Option(
+        "--compile", help="Compile the blocks. Steps get faster after a minute; g++ is needed."
+    ),
 ]
 DryRun = Annotated[
-    bool, typer.Option("--dry-run", help="Say what it would take, refuse what cannot fit, end.")
+    bool,
+    typer.Option(
+        "--dry-run", help="Print memory, disk and time, refuse runs that cannot fit, and end."
+    ),
 ]
 
 DeviceMemory = Annotated[
     str | None,
     typer.Option(
-        help="With --dry-run: answer for a GPU with so much memory, such as 24GiB, that is not "
-        "here. A base or --init then needs its config.json files only."
+        help="With --dry-run, answer for a GPU of this memory, such as 24GiB, that is not in this "
+        "machine. A base or --init then needs only its config.json files."
     ),
 ]
 
@@ -70,7 +80,8 @@ IgnoreFit = Annotated[
 ]
 
 Workers = Annotated[
-    int, typer.Option(min=0, help="Processes that make and encode clips; 0: none beside this.")
+    int,
+    typer.Option(min=0, help="Processes that make and encode clips. With 0 the main process does."),
 ]
 
 AcceptChanges = Annotated[
@@ -83,8 +94,8 @@ Computes = Annotated[
     typer.Option(
         "--precision",
         envvar="LAYERT2V_PRECISION",
-        help="Of matrix products. auto: what the recipe says, else bfloat16 where the processor "
-        "or GPU has it natively, else float32.",
+        help="Precision of matrix products. auto follows the recipe, else takes bfloat16 where the "
+        "processor or GPU has it natively, else float32.",
     ),
 ]
 

@@ -108,17 +108,18 @@ def check(
     source: Annotated[Path, typer.Argument(help="Folder of clips, or a .jsonl file.")],
     size: Annotated[
         tuple[int, int, int] | None,
-        typer.Option("--format", help="Width, height and frames the clips must serve."),
+        typer.Option("--format", help="Width, height and frames that clips must be good for."),
     ] = None,
     fps: Rate = None,
     skip_bad: Annotated[
-        bool, typer.Option("--skip-bad", help="Bad clips are no failure if others are good.")
+        bool,
+        typer.Option("--skip-bad", help="Succeed if any clip is good, even if others are bad."),
     ] = False,
     preview: Annotated[
         Path | None, typer.Option(help="Folder for a strip of pictures of each good clip.")
     ] = None,
 ) -> None:
-    """Decode every frame of every clip; name each bad one with its reason and exit with 2."""
+    """Decode every frame of every clip. Name each bad one with its reason and exit with 2."""
     from layert2v_training.data.checking import check_source, lossy_fit
     from layert2v_training.data.problems import MISSING, MixedRates
     from layert2v_training.data.sources import ClipFormat
@@ -151,9 +152,9 @@ def check(
             typer.echo(f"bad  {clip}{checked.problem}")
     if silent:
         typer.echo(
-            f"note {len(silent)} of the clips, such as {silent[0]}, do not say their frame rate: "
-            f"training takes them a frame a frame; where that is wrong, add a line such as "
-            f"`fps: 24` to their text"
+            f"note {len(silent)} of the clips, such as {silent[0]}, do not say their frame rate. "
+            f"Training uses them frame by frame. If that is wrong, add a line such as `fps: 24` "
+            f"to their text"
         )
     typer.echo(f"{num_good} good, {num_bad} bad")
     if num_bad and (is_mixed or not (skip_bad and num_good)):
@@ -213,31 +214,31 @@ def build(
     ],
     processes: Annotated[int, typer.Option(min=1, help="Shots worked on at once.")] = 1,
     height: Annotated[
-        int | None, typer.Option(min=16, help=f"Lines of the clips ({_DEFAULT.height}).")
+        int | None, typer.Option(min=16, help=f"Height of the clips in pixels ({_DEFAULT.height}).")
     ] = None,
     num_frames: Annotated[
         int | None,
         typer.Option("--frames", min=2, help=f"Frames of a clip ({_DEFAULT.num_frames})."),
     ] = None,
     fps: Annotated[
-        Fraction | None, typer.Option(parser=_fraction, help=f"Their rate ({_DEFAULT.fps}).")
+        Fraction | None, typer.Option(parser=_fraction, help=f"Frames a second ({_DEFAULT.fps}).")
     ] = None,
     most_clips: Annotated[
         int | None,
         typer.Option(
             "--clips-per-shot",
             min=1,
-            help=f"At most so many from one shot ({_DEFAULT.most_clips}).",
+            help=f"Most clips from one shot ({_DEFAULT.most_clips}).",
         ),
     ] = None,
     mattes: Annotated[
-        Matter | None, typer.Option(help=f"What cuts subjects out ({_DEFAULT.mattes}).")
+        Matter | None, typer.Option(help=f"Tool that cuts subjects out ({_DEFAULT.mattes}).")
     ] = None,
     plates: Annotated[
-        Plates | None, typer.Option(help=f"What removes subjects ({_DEFAULT.plates}).")
+        Plates | None, typer.Option(help=f"Tool that removes subjects ({_DEFAULT.plates}).")
     ] = None,
     captions: Annotated[
-        Captioner | None, typer.Option(help=f"What writes ({_DEFAULT.captions}).")
+        Captioner | None, typer.Option(help=f"Tool that writes captions ({_DEFAULT.captions}).")
     ] = None,
     weights: Annotated[
         list[str] | None, typer.Option(help="NAME=FOLDER: weights of an adapter, such as qwen-vl.")
@@ -252,7 +253,7 @@ def build(
         bool, typer.Option("--keep-repeats", help="Reject no clip for its captions.")
     ] = False,
     cache: Annotated[
-        Path | None, typer.Option(help=f"Where fetched models are kept ({_DEFAULT.cache}).")
+        Path | None, typer.Option(help=f"Folder of fetched models ({_DEFAULT.cache}).")
     ] = None,
     skip_bad: Annotated[
         bool, typer.Option("--skip-bad", help="Leave out movies that are cut short or damaged.")
@@ -305,17 +306,17 @@ def build(
     if not result.num_accepted:
         typer.echo(f"no clip was accepted; {result.report} shows each with its reasons", err=True)
         raise typer.Exit(1)
-    typer.echo(f"give {out / 'clips.jsonl'} to check and to training's --data")
+    typer.echo(f"give {out / 'clips.jsonl'} to `layert2v-data check` and to training's --data")
 
 
 @app.command()
 def assets(
-    folder: Annotated[Path, typer.Argument(help="Folder of the pictures; made when missing.")],
+    folder: Annotated[Path, typer.Argument(help="Folder of the pictures, made when missing.")],
     verify: Annotated[
-        bool, typer.Option("--verify", help="Only check what is there; fetch nothing.")
+        bool, typer.Option("--verify", help="Only check the pictures in the folder. Fetch nothing.")
     ] = False,
 ) -> None:
-    """Fetch the pictures of composed scenes by name; check every file against the manifest."""
+    """Fetch the pictures of composed scenes, and check every file against the manifest."""
     from layert2v_training.scenes.assets import AssetsUnavailable, fetch_assets, verify_assets
 
     try:

@@ -22,4 +22,4 @@ NotNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 FrameRate = Annotated[float, Field(ge=0.1, le=1000)]
 """Frames a second."""
 Side = Annotated[int, Field(ge=TOKEN_PIXELS)]
-"""Pixels of a side of a picture; a token is 16 by 16 of them."""
+"""Pixels of a side of a picture. A token is 16 by 16 of them."""

@@ -46,7 +46,7 @@ REFUSALS = (
     UnsupportedLaunch,
     RunDiffers,
 )
-"""Errors that a user can mend; their messages say how."""
+"""Errors that a user can mend. Their messages say how."""
 
 
 @contextmanager

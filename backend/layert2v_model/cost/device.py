@@ -7,10 +7,10 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Device:
-    """Where it is to run."""
+    """A device that a shot is to run on."""
 
     name: str
-    """In words."""
+    """The device's name, for messages."""
     memory_bytes: int
     """Free for this job."""
     flops_per_s: float = math.nan
@@ -20,12 +20,12 @@ class Device:
 
 
 def measure_device(name: str, *, is_half: bool = False, size: int = 2048) -> Device:
-    """Measure a device: free memory, and its rate on square matrices; under a second.
+    """Measure a device's free memory and its rate on square matrices, in under a second.
 
     Args:
         name: As torch names it: `cpu`, `cuda`, `cuda:1`.
         is_half: In bfloat16 instead of float32.
-        size: Rows of the matrices; small ones measure the caller's overhead.
+        size: Rows of the matrices. Small ones measure the caller's overhead.
     """
     import psutil
     import torch

@@ -17,7 +17,7 @@ from layert2v_model.at_once import FEED_FORWARD_BYTES, PIXELS_PER_DECODE
 from layert2v_model.cost.device import Device
 
 FLOAT32_BYTES = 4
-"""The VAEs, the text encoder, latents and modulation are float32 whatever the transformer is."""
+"""The VAEs, the text encoder, latents and modulation are float32 even if the transformer is not."""
 
 STEP_SHARE, DECODE_SHARE = 0.85, 0.6
 """Share of a device's matrix rate that steps and decoding reach. Measured on one CPU core in
@@ -57,12 +57,12 @@ class ShotSize:
 
 @dataclass(frozen=True)
 class ModelSize:
-    """What of a model decides its cost."""
+    """The facts of a model that decide its cost."""
 
     transformer: Mapping[str, Any]
     """Its config."""
     vae: Mapping[str, Any]
-    """Its config; the alpha VAE's is the same."""
+    """Its config. The alpha VAE's is the same."""
     weights_bytes: Mapping[str, int]
     """Of every part as loaded: `transformer`, `vae`, `alpha_vae`, `text_encoder`."""
     transformer_bytes: int = FLOAT32_BYTES
@@ -120,7 +120,7 @@ class ModelSize:
 
 @dataclass(frozen=True)
 class Estimate:
-    """What a shot costs; all but seconds is independent of the device."""
+    """The cost of a shot. All figures but the seconds are independent of the device."""
 
     tokens: int
     """Of all streams, one prompt."""
@@ -131,9 +131,9 @@ class Estimate:
     decode_bytes: int
     """Most that decoding one batch of streams holds beyond weights."""
     peak_bytes: int
-    """Most at any time with all parts on the device; the program's own libraries not counted."""
+    """Most at any time with all parts on the device, without the program's own libraries."""
     seconds: float
-    """Denoising and decoding; the rest is small. NaN where the device was not measured."""
+    """Denoising and decoding. The rest is small. NaN where the device was not measured."""
 
 
 def estimate(shot: ShotSize, model: ModelSize, device: Device) -> Estimate:

@@ -40,8 +40,8 @@ def enable_layerwise_casting(
     Norms, embeddings of patches, time and text, and the layer modulation keep their precision.
 
     Args:
-        transformer: Changed in place; its weights stay rounded if the hooks are removed.
-        storage_dtype: Of the stored weights; the default has 3 bits of mantissa.
+        transformer: Changed in place. Its weights stay rounded if the hooks are removed.
+        storage_dtype: Of the stored weights. The default has 3 bits of mantissa.
         compute_dtype: Of the arithmetic; None: the transformer's own.
     """
     transformer.enable_layerwise_casting(
@@ -61,7 +61,7 @@ def enable_group_offload(
     Args:
         transformer: Changed in place.
         device: Where it runs.
-        num_blocks_per_group: Blocks on the device at once, from 1; more is faster and larger.
+        num_blocks_per_group: Blocks on the device at once, from 1. More is faster and larger.
     """
     transformer.enable_group_offload(
         onload_device=device,

@@ -14,7 +14,7 @@ Offload = Literal["none", "model", "group"]
 """none: all parts stay on the device; model: one part at a time; group: one block at a time."""
 
 OFFLOADS: tuple[Offload, ...] = ("none", "model", "group")
-"""From the fastest to the smallest."""
+"""The ways to offload, from the fastest to the smallest."""
 
 
 @dataclass(frozen=True)
@@ -22,9 +22,9 @@ class Plan:
     """How a shot can run on a device, or why it cannot."""
 
     fits: bool
-    """False: refuse the shot and say `sentence`."""
+    """False where the shot must be refused with `sentence`."""
     offload: Offload
-    """What of the weights waits on the host."""
+    """The weights that wait on the host."""
     tile_decode: bool
     """Decode in tiles, as the VAE's `enable_tiling`; a little slower."""
     peak_bytes: int
@@ -62,7 +62,7 @@ def peak_bytes(shot: ShotSize, model: ModelSize, offload: Offload, *, tile_decod
         return sum(weights.values()) + max(denoise, decode)
     transformer = weights["transformer"]
     if offload == "group":
-        # One block at work and the next on its way; the text encoder goes by layers.
+        # One block at work and the next on its way. The text encoder goes by layers.
         groups = 2 * transformer // model.transformer["num_layers"]
         return groups + weights["vae"] + weights["alpha_vae"] + max(denoise, decode)
     decoders = max(weights["vae"], weights["alpha_vae"])

@@ -43,7 +43,7 @@ _REACH = 2 * GROWTH_TO
 _SOLID = 0.995
 """Alpha that does not grow: the pixel is explained by colour alone."""
 _HIDDEN = 0.5
-"""What is in front lets so much through; a foreground of which less is seen owns no pixel."""
+"""The share of light that layers in front let through. A less visible foreground owns no pixel."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -69,12 +69,12 @@ def _unit(shot: WorkedStack) -> float:
 
 
 def _box(alpha_HW: Floats) -> Box | None:
-    """Where a foreground is worked on; noise in the empty part of a matte does not count."""
+    """Where a foreground is worked on. Noise in the empty part of a matte does not count."""
     return box_around(alpha_HW > COVERED, _MARGIN)
 
 
 def correct_colours(shot: WorkedStack, t: int) -> None:
-    """Remove the noise of empty mattes; correct foregrounds where they are plainly seen."""
+    """Remove the noise of empty mattes. Correct foregrounds where they are plainly seen."""
     alphas = at(shot.alphas, t)
     for k, alpha_HW in enumerate(alphas):
         shot.distances[k][t] = distance_to(alpha_HW > MATTE, _REACH)
@@ -110,7 +110,7 @@ def _correct_colour(shot: WorkedStack, t: int, k: int, box: Box) -> None:
 
 
 def correct_background(shot: WorkedStack, num_threads: int | None) -> None:
-    """Correct the plate of every frame where it differs from the full video; needs all frames."""
+    """Correct the plate where it differs from the full video. It needs all frames."""
     difference_TCHW = np.empty_like(shot.background_TCHW)
     coverage_THW = np.empty_like(shot.alphas[0])
 
@@ -127,7 +127,7 @@ def correct_background(shot: WorkedStack, num_threads: int | None) -> None:
 
 
 def finish_frame(shot: WorkedStack, t: int) -> None:
-    """Let the foreground that owns a pixel explain it; what is left far away is the plate's."""
+    """Let the foreground that owns a pixel explain it. Far away, the plate takes the rest."""
     found = {k: _box(shot.alphas[k][t]) for k in shot.free}
     boxes = {k: box for k, box in found.items() if box is not None}
     beyond = {k: _extend_colour(shot, t, k, box) for k, box in boxes.items()}
@@ -139,7 +139,7 @@ def finish_frame(shot: WorkedStack, t: int) -> None:
 
 
 def _extend_colour(shot: WorkedStack, t: int, k: int, box: Box) -> Floats:
-    """Extend a foreground's solid colour to the picture's borders; return it inside the box."""
+    """Extend a foreground's solid colour to the picture's borders. Return it inside the box."""
     colour_CHW, alpha_HW = shot.colours[k][t], shot.alphas[k][t]
     beyond_CHW = colour_beyond(colour_CHW[:, *box], alpha_HW[box], _unit(shot))
     margins = [(x.start, size - x.stop) for x, size in zip(box, alpha_HW.shape, strict=True)]
@@ -155,7 +155,7 @@ def _owners(shot: WorkedStack, t: int) -> tuple[NDArray[np.int8], Floats]:
     best_HW = np.full(alphas[0].shape, np.inf, np.float32)
     for k in shot.free:
         seen_HW = clear(alphas[k + 1 :], alphas[k])
-        # The nearest matte wins; among equally near mattes, the most visible wins.
+        # The nearest matte wins. Among equally near mattes, the most visible wins.
         rank_HW = distances[k] - 2 * alphas[k] * seen_HW
         wins_HW = (rank_HW < best_HW) & (seen_HW > _HIDDEN)
         owner_HW[wins_HW] = k
@@ -166,7 +166,7 @@ def _owners(shot: WorkedStack, t: int) -> tuple[NDArray[np.int8], Floats]:
 def _explain(
     shot: WorkedStack, t: int, k: int, box: Box, beyond_CHW: Floats, is_own_HW: NDArray[np.bool_]
 ) -> None:
-    """Let foreground k explain what it owns in the box: its edge by all means, the rest by colour.
+    """Let foreground k explain its pixels in the box, its edge by all means, the rest by colour.
 
     Picking the few pixels of the edge saves most of the time.
     """

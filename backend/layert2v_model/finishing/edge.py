@@ -17,7 +17,7 @@ MATTE = 0.5
 VISIBLE = 1 / 255
 """Alpha up to which 8 bits do not show a colour."""
 GROWTH_FROM, GROWTH_TO = 2.0, 4.0
-"""Distances to the matte between which alpha stops growing; at the latter it may still grow as
+"""Distances to the matte between which alpha stops growing. At the latter it may still grow as
 much as it must."""
 _EXPLAINED_FROM, _EXPLAINED_TO = 2 / 255, 6 / 255
 """Differences from the full video below which a pixel stays, above which it is worked on."""
@@ -37,7 +37,8 @@ class Edge:
     """Pixels that one foreground has to explain, with what is behind it and before it."""
 
     target_CN: Floats
-    """What this foreground over `behind_CN` should show: the full video less what is in front."""
+    """The colours that this foreground over `behind_CN` should show, without the layers in
+    front."""
     behind_CN: Floats
     """Composite of everything behind, as far as it is decided."""
     rgb_CN: Floats
@@ -78,7 +79,7 @@ def colour_beyond(rgb_CHW: Floats, alpha_HW: Floats, unit: float = 1.0) -> Float
 def straight_colour(rgb_CN: Floats, beyond_CN: Floats, alpha_N: Floats) -> Floats:
     """Mix own colour where alpha supports it with the extended colour where it does not.
 
-    Glass and smoke keep theirs; under a low alpha it is mostly fill colour or rounding noise.
+    Glass and smoke keep theirs. Under a low alpha it is mostly fill colour or rounding noise.
     """
     return _over(rgb_CN, ramp(alpha_N, 0.1, 0.6), beyond_CN)
 

@@ -1,8 +1,8 @@
 """Finishing: a stack that flattens to its full video, with straight colour and clean plates.
 
-What separates the full video from the composite is shared: the background takes it where it is
-clearly uncovered, each foreground in its interior and edge, and what is hidden gets the visible
-correction extended smoothly (`docs/finishing.md`).
+The difference between the full video and the composite is shared among the layers. The background
+takes it where it is clearly uncovered, and each foreground in its interior and edge. Hidden pixels
+get the visible correction, extended smoothly (`docs/finishing.md`).
 
 Shape letters: T frames, C channels, H, W, N picked pixels. Inside, frames are numpy (T, C, H, W),
 float32, display-referred sRGB, RGB straight; k counts foregrounds from 0, back to front.
@@ -34,16 +34,17 @@ class Finished:
     """A finished stack and what finishing it did."""
 
     stack: Stack
-    """Same layers in the same order; kept ones are the same objects. `full_TCHW` is untouched."""
+    """Same layers in the same order. Kept ones are the same objects. `full_TCHW` is untouched."""
     report: FinishReport
     """Figures before and after."""
 
 
 class Finishing:
-    """Finishing of a stack that is still being made: what it can do frame by frame, it does early.
+    """Finishing of a stack that is still being made. Work on single frames is done early.
 
-    The colour of foregrounds needs one frame; the plate needs all; the edges again one. So it is
-    `take` for frames as they come, then `finish`, which hands out each frame as it is done.
+    The colour of foregrounds needs one frame, the plate needs all of them, and the edges need one
+    again. So call `take` for frames as they come, then `finish`, which hands out each frame as it
+    is done.
     """
 
     def __init__(
@@ -75,7 +76,7 @@ class Finishing:
         self._shows = [np.zeros(len(stack.full_TCHW), bool) for _ in stack.foregrounds]
 
     def take(self, frames: slice) -> None:
-        """Take frames that are drawn, each once; may run beside other calls of it.
+        """Take frames that are drawn, each once. It may run beside other calls of it.
 
         Raises:
             NotFinite: A layer, or the full video, holds NaN or infinity in one of them.
@@ -102,8 +103,8 @@ class Finishing:
         """Finish, all frames having been taken.
 
         Args:
-            on_frame: Called with the finished stack and the number of a frame that is done, on
-                the thread that did it, in no certain order; later frames still hold anything.
+            on_frame: Called with the finished stack and the number of a frame that is done, on the
+                thread that did it. The order is not certain, and other frames may hold anything.
 
         Returns:
             The finished stack, float32 in [0, 1] on the device of the input, and its report.
@@ -142,7 +143,7 @@ def _name_of(index: int) -> str:
 
 
 def _shot_of(stack: Stack, kept: frozenset[int]) -> WorkedStack:
-    """Room for the stack, of which nothing is copied yet."""
+    """Make room for the stack, and copy nothing yet."""
     full_TCHW = frames_of(stack.full_TCHW)
     count = len(stack.foregrounds)
     return WorkedStack(

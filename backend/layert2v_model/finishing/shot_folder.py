@@ -33,15 +33,15 @@ from layert2v_model.stack import Layer, Role, Stack
 MAX_FOREGROUNDS = 6
 """As many as the model makes (`docs/design.md`, streams)."""
 _BLACK = 24 / 255
-"""Mean colour outside the matte that still counts as black; published samples have 6 to 11."""
+"""Mean colour outside the matte that still counts as black. Published samples have 6 to 11."""
 _CLEARLY = 0.5
-"""How much better straight colour must explain the soft edge; premultiplied samples have 0.85 to
+"""How much better straight colour must explain the soft edge. Premultiplied samples have 0.85 to
 2.9, since lossy video blurs colour and matte differently."""
 
 
 @dataclass(frozen=True, eq=False)
 class LayerFiles:
-    """What a folder holds, as read."""
+    """The layers of a folder, as read."""
 
     names: tuple[str, ...]
     """Names of the foregrounds, back to front: `foreground`, or `foreground_1` and so on."""

@@ -129,7 +129,7 @@ def _rotated(projected_BLD: Tensor, num_heads: int, rotary: tuple[Tensor, ...]) 
 
 
 class StreamCrossAttnProcessor(WanAttnProcessor):
-    """Let each stream read its own text; no mask over visual tokens is ever built."""
+    """Let each stream read its own text. No mask over visual tokens is ever built."""
 
     def __call__(
         self,

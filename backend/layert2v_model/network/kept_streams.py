@@ -1,9 +1,8 @@
-"""Computing streams that are given whole in some steps only: approximate, off unless asked for.
+"""Streams that are given whole, computed in some steps only. This is approximate and optional.
 
-A stream that is given whole sits at t = 0 in every step and comes back as it went in. All that the
-others need of it are its keys and values in every block, and those change from step to step only
-because it sees the others change. So most steps can do with those of an earlier one, and compute
-no token of it.
+A stream that is given whole sits at t = 0 in every step and comes back as it went in. The others
+need only its keys and values in every block. Those change from step to step only because it sees
+the others change. So most steps reuse those of an earlier step and compute no token of it.
 
 Shape letters: B batch, S streams, F frames of tokens, L tokens of a stream, A heads, E width of a
 head.

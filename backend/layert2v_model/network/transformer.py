@@ -34,7 +34,7 @@ from layert2v_model.streams import PROMPT_VISIBILITIES
 
 
 class TokenFrames(nn.Module):
-    """Which frame a stream's tokens belong to; a module, so that it is split as tokens are."""
+    """The frame of each token of a stream. It is a module, so that it is split as tokens are."""
 
     def forward(self, num_frames: int, tokens_per_frame: int, device: torch.device) -> Tensor:
         """Return numbers from 0, (L,)."""
@@ -99,12 +99,12 @@ class LayerT2VTransformer3DModel(WanTransformer3DModel):
         cross_stream_window: int | None = None,
         prediction_type: str = "velocity",
     ) -> None:
-        """Build the network; names shared with Wan mean what they mean there.
+        """Build the network. Names shared with Wan mean what they mean there.
 
         Args:
             patch_size: Latent frames, rows and columns in one token.
             num_attention_heads: Heads of every attention.
-            attention_head_dim: Width of a head; D is heads times this.
+            attention_head_dim: Width of a head. D is heads times this.
             in_channels: Channels of the latents.
             out_channels: Channels of the velocity.
             text_dim: Width of the text encoder's token states.
@@ -116,7 +116,7 @@ class LayerT2VTransformer3DModel(WanTransformer3DModel):
             eps: Epsilon of the norms.
             image_dim: Must be None: there is no image condition.
             added_kv_proj_dim: Must be None, as above.
-            rope_max_seq_len: Positions per axis; S * T must not exceed it.
+            rope_max_seq_len: Positions per axis. S * T must not exceed it.
             pos_embed_seq_len: Must be None, as above.
             prompt_visibility: `released` or `isolated`, see `streams.visible_prompts`.
             stream_positions: `released` or `shared`, see `positions.STREAM_POSITIONS`.
@@ -325,9 +325,9 @@ def velocity_of_preconditioned(head_BSCTHW: Tensor, noisy_BSCTHW: Tensor, t_BST:
     """Turn a preconditioned head's output F into the velocity noise - x0, in float32.
 
     x_t = (1 - t) x0 + t noise, latents of unit variance. The head learns F = (t x0 - (1 - t) noise)
-    / sqrt(D), D = (1 - t)^2 + t^2, which has unit variance at every t: near t = 1, where a shot is
-    composed, that is the picture alone. A small network whose tokens hold nearly as many numbers
-    as it is wide then need not carry the noise through all blocks to its output.
+    / sqrt(D), D = (1 - t)^2 + t^2, which has unit variance at every t. Near t = 1, where a shot is
+    composed, that is the picture alone. A small network whose tokens hold nearly as many numbers as
+    it is wide then need not carry the noise through all blocks to its output.
 
     Args:
         head_BSCTHW: F.

@@ -1,6 +1,7 @@
 """`layert2v-import WAN TRAINED --out OUT`: the authors' files into a model folder.
 
-Progress goes to stderr. Bad input: one sentence and exit code 2, and nothing is left behind.
+Progress goes to stderr. Bad input ends with one sentence and exit code 2, and leaves nothing
+behind.
 """
 
 # What the command needs is imported when it runs: PyTorch takes seconds, `--help` must not.
@@ -27,11 +28,11 @@ Source: LayerT2V's release, `wan/layered_t2v.py`.
 """
 
 MAX_PROMPT_CHARS = 2000
-"""About 512 tokens of English, as many as the text encoder was trained on; it counts exactly."""
+"""About 512 tokens of English, as many as the text encoder was trained on. It counts exactly."""
 
 
 class Precision(StrEnum):
-    """Of the transformer's files."""
+    """Precision of the transformer's files."""
 
     FLOAT32 = "float32"
     BFLOAT16 = "bfloat16"
@@ -50,9 +51,10 @@ def main_command(
             "adapter_model.safetensors, mask_vae_lora.pt, and ema/ema_model.pt for --ema."
         ),
     ],
-    out: Annotated[Path, typer.Option(help="Folder to write; it must be empty or not exist.")],
+    out: Annotated[Path, typer.Option(help="Folder to write. It must be empty or missing.")],
     ema: Annotated[
-        bool, typer.Option("--ema", help="Take the average over training, not its last values.")
+        bool,
+        typer.Option("--ema", help="Take the average over training instead of its last values."),
     ] = False,
     dtype: Annotated[
         Precision, typer.Option(help="Precision of the transformer's files.")

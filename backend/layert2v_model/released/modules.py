@@ -20,7 +20,7 @@ from layert2v_model.weights.checks import names_in_short
 Module = TypeVar("Module", bound=nn.Module)
 Value = TypeVar("Value")
 Names = Callable[[Iterable[str]], dict[str, str]]
-"""Renames all names of a state dict; raises KeyError at an unknown one."""
+"""Renames all names of a state dict. It raises KeyError at an unknown one."""
 
 
 def transformer_from_released(

@@ -1,6 +1,6 @@
 """A Wan2.1 text-to-video folder, in its authors' layout or in diffusers'.
 
-Transformer and text encoder stay mapped files; only the VAE is built.
+Transformer and text encoder stay mapped files. Only the VAE is built.
 """
 
 from collections.abc import Iterable, Mapping
@@ -60,7 +60,7 @@ class WanFolder:
     """A base model."""
 
     transformer: Mapping[str, Tensor]
-    """Mapped tensors under our names; there is no LayerAdaLN among them."""
+    """Mapped tensors under our names. There is no LayerAdaLN among them."""
     settings: Mapping[str, Any]
     """Arguments of `LayerT2VTransformer3DModel`."""
     vae: AutoencoderKLWan
@@ -165,7 +165,7 @@ def _read_diffusers(folder: Path) -> WanFolder:
 
 
 def _present(folder: Path, patterns: Iterable[str], tokenizer: Path) -> dict[str, list[Path]]:
-    """Find files by pattern; every pattern must match, and the tokenizer must have words."""
+    """Find files by pattern. Every pattern must match, and the tokenizer must have words."""
     found = {pattern: sorted(folder.glob(pattern)) for pattern in patterns}
     missing = [pattern for pattern, paths in found.items() if not paths]
     if not any((tokenizer / name).is_file() for name in ("tokenizer.json", "spiece.model")):
@@ -188,7 +188,7 @@ def _pickled_state(path: Path) -> tuple[dict[str, Tensor], tuple[str, ...]]:
 
 
 def _plain(state: Mapping[str, Tensor], source: str) -> tuple[dict[str, Tensor], tuple[str, ...]]:
-    """Check the tensors' kinds and take wrappers off their names; tells what it took off."""
+    """Check the tensors' kinds and take wrappers off their names. Also tell what it took off."""
     check_kinds(state, source)
     names, notes = plain_names(state, source)
     return {plain: state[name] for name, plain in names.items()}, notes

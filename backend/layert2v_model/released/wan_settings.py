@@ -22,11 +22,11 @@ def check_settings(path: Path, config: Mapping[str, Any]) -> None:
 
     Args:
         path: Of the config, to name in a message.
-        config: Of the authors' layout or of diffusers'; what is left out is no error.
+        config: Of the authors' layout or of diffusers'. What is left out is no error.
 
     Raises:
         InvalidCheckpoint: A count is none, heads do not share a width evenly, or the patch's size
-            or eps is no number of its kind; names the first.
+            or eps is no number of its kind. The message names the first.
     """
     checks = {name: is_count(config[name]) for name in _COUNTS if name in config}
     if checks.get("num_layers"):

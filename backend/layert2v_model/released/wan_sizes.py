@@ -76,7 +76,7 @@ def read_wan_sizes(folder: Path) -> WanSizes:
 
 
 def _vae(folder: Path) -> dict[str, Any]:
-    """Read the VAE's config; what it does not say is Wan2.1's, as the library has it."""
+    """Read the VAE's config. What it does not say is Wan2.1's, as the library has it."""
     path = folder / "vae" / "config.json"
     config = read_json(path) if path.is_file() else {}
     with torch.device("meta"):

@@ -16,7 +16,7 @@ from layert2v_model.streams import stream_names
 
 
 class Canvas:
-    """What is given stands on it from the start; what is made is drawn as it is decoded."""
+    """What is given stands on it from the start. What is made is drawn as it is decoded."""
 
     def __init__(
         self,

@@ -24,9 +24,9 @@ class Conditioning:
     clean_BSCTHW: Tensor
     """Given latents, elsewhere whatever is there."""
     is_given_BSCTHW: Tensor
-    """True on given latents; C is 1, and T, H, W are 1 where all streams are given whole or not."""
+    """True on given latents. C is 1, and T, H, W are 1 where all streams are given whole or not."""
     is_held_BSF: Tensor
-    """True on frames of tokens at t = 0; F is 1 where all streams are held whole or not at all."""
+    """True on frames of tokens at t = 0. F is 1 where all streams are held whole or not at all."""
     is_held_BSCTHW: Tensor
     """The same per latent, C, H, W (and T where F is 1) are 1."""
     is_clamped: bool
@@ -104,9 +104,9 @@ def _narrow(flags_BS: Tensor) -> Tensor:
 
 
 def fill_unknown(frames_TCHW: Tensor, known_T1HW: Tensor) -> Tensor:
-    """Fill what is not known of a stream, so that encoding what is known is not disturbed.
+    """Fill the unknown pixels of a stream, so that they do not disturb the encoding of the others.
 
-    Beside a region its colours are extended smoothly; a frame of which nothing is known shows the
+    Beside a region its colours are extended smoothly. A frame of which nothing is known shows the
     nearest one that is known, the earlier of two.
 
     Args:

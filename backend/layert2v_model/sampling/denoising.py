@@ -41,7 +41,7 @@ def denoise(
 
     Args:
         transformer: Predicts noise - picture.
-        scheduler: Its state is set anew.
+        scheduler: Its state is reset.
         conditioning: What is given, and the noise.
         text: Token states (B, S, N, D) and their mask, one B for each kind of entry that
             `guidance` asks for.

@@ -28,7 +28,7 @@ class Given:
     """Frame of the shot at which it begins, from 0."""
     region_T1HW: Tensor | None = None
     """Booleans per pixel, (T, 1, H, W) or one for all frames (1, 1, H, W), true where the frames
-    are given; what lies outside is made and never read. None: everywhere."""
+    are given. What lies outside is made and never read. None: everywhere."""
     latents_CTHW: Tensor | None = None
     """What `LayerT2VPipeline.encode_stream` returns, whole latent frames of it, instead of frames.
     They steer as frames do, and are decoded for the take."""
@@ -45,7 +45,7 @@ class Plate:
     parts: tuple[Given, ...]
     """1 or more, not overlapping."""
     known_T1HW: Tensor
-    """Booleans over the shot, true where a part gives the pixel; H and W are 1 without regions."""
+    """Booleans over the shot, true where a part gives the pixel. H and W are 1 without regions."""
     pinned_T1HW: Tensor
     """The same for parts given as frames: the pixels that the take shows bit for bit."""
 
@@ -169,7 +169,7 @@ def _plate(name: str, value: StreamGiven, channels: int, grid: LatentGrid) -> Pl
 
 
 def _known(part: Given, grid: LatentGrid) -> Tensor:
-    """Say which pixels of the shot a part gives; H and W are 1 without a region."""
+    """Say which pixels of the shot a part gives. H and W are 1 without a region."""
     first, last = _span(part, grid)
     known_T1HW = torch.zeros(grid.num_frames, 1, 1, 1, dtype=torch.bool)
     if part.region_T1HW is not None:

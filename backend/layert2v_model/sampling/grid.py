@@ -27,7 +27,7 @@ class LatentGrid:
     channels: int
     """Of a latent."""
     temporal_factor: int
-    """Frames that a latent frame after the first stands for; the first stands for one."""
+    """Frames that a latent frame after the first stands for. The first stands for one."""
     spatial_factor: int
     """Pixels along one side of a latent."""
     frames_per_token: int
@@ -55,7 +55,7 @@ class LatentGrid:
         """Find the latents of which every pixel is known.
 
         Args:
-            known_T1HW: Booleans per pixel; H and W may be 1, for whole frames.
+            known_T1HW: Booleans per pixel. H and W may be 1, for whole frames.
 
         Returns:
             Booleans (T of latents, 1, H of latents, W of latents).

@@ -77,7 +77,7 @@ class LowRankUpdate(nn.Module):
     """A weight's low-rank change, W + scale * up @ down; starts as no change.
 
     Equal to the release's parallel branch (a convolution to R channels, then 1x1x1 back), because
-    both are linear; so merging is exact and training costs one convolution instead of three.
+    both are linear. So merging is exact and training costs one convolution instead of three.
     """
 
     def __init__(self, weight_OIthw: Tensor, rank: int, alpha: float) -> None:

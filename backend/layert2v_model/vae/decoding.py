@@ -16,7 +16,7 @@ from layert2v_model.vae.alpha_vae import rgb_to_alpha
 from layert2v_model.vae.not_finite import check_streams
 
 OnProgress = Callable[[str, int, int], None]
-"""Called with the stage (encoding, denoising, decoding), steps done and steps in all; it may raise
+"""Called with the stage (encoding, denoising, decoding), steps done and steps in all. It may raise
 to stop."""
 
 
@@ -30,7 +30,7 @@ def decode_frames(
 ) -> Iterator[tuple[slice, dict[str, Tensor]]]:
     """Decode streams together, a few frames at a time, so that others can work on them meanwhile.
 
-    Streams that do not fit into memory together are decoded batch after batch; the frames then
+    Streams that do not fit into memory together are decoded batch after batch. The frames then
     come with the last batch. Frames decoded together are the same whichever way they come.
 
     Args:

@@ -18,7 +18,7 @@ _OF_A_MODEL = (
 
 
 def check_streams(streams: Mapping[str, Tensor], made_by: str) -> None:
-    """Refuse streams that are not finite; waits for the device once.
+    """Refuse streams that are not finite. It waits for the device once.
 
     Args:
         streams: By name.

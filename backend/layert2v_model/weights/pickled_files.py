@@ -23,7 +23,7 @@ _PLAIN_NUMBERS: list[Any] = [
     (_SCALAR, "numpy._core.multiarray.scalar"),
     *(type(number) for number in _NUMBERS),
 ]
-"""What single numbers of NumPy are made with; none of it runs what a file says."""
+"""What single numbers of NumPy are made with. None of it runs what a file says."""
 
 _UNSAFE_NAME = re.compile(r"(?:GLOBAL|type) ([\w.]+)")
 
@@ -35,7 +35,7 @@ _DAMAGES = (
 
 
 def read_pickled(path: Path) -> Any:
-    """Map a file of `torch.save`; one of before PyTorch 1.6 is read into memory instead.
+    """Map a file of `torch.save`. One of before PyTorch 1.6 is read into memory instead.
 
     Single numbers of NumPy become Python's.
 

@@ -20,7 +20,7 @@ MAX_SHARD_BYTES = 2 * 2**30
 
 
 def read_safetensors(paths: Iterable[Path]) -> dict[str, Tensor]:
-    """Map the tensors of several files as one state dict; the system reads them when used.
+    """Map the tensors of several files as one state dict. The system reads them when used.
 
     Raises:
         InvalidCheckpoint: A file is missing or broken, or a tensor lies in two files.
@@ -99,7 +99,7 @@ def write_weights(
     Args:
         folder: Exists.
         stem: File name without `.safetensors`.
-        planned: Shape and dtype of each tensor in the files; may lie on `meta`.
+        planned: Shape and dtype of each tensor in the files. It may lie on `meta`.
         read: Gives a tensor by name, called once for each, when its shard is written.
         what: What the tensors are of, for messages.
         max_shard_bytes: Of one file.

@@ -35,7 +35,7 @@ class StateStore:
         return found
 
     def write(self, states: Mapping[str, Tensor]) -> None:
-        """Keep states; processes that write the same do not disturb each other."""
+        """Keep states. Processes that write the same do not disturb each other."""
         self._folder.mkdir(parents=True, exist_ok=True)
         path = self._folder / f"{self._key}-{_digest(json.dumps(sorted(states)).encode())}.pt"
         partial = path.with_suffix(f".{os.getpid()}.part")
@@ -94,7 +94,7 @@ class CaptionStates:
         return cls(tokenizer, encoder, folder, device)
 
     def encode(self, captions: Iterable[str], batch_size: int = 128) -> None:
-        """Encode those captions that are not known yet; the empty caption always is."""
+        """Encode those captions that are not known yet. The empty caption always is."""
         unknown = sorted({"", *captions} - self._states.keys(), key=lambda text: (len(text), text))
         if unknown and self._device is not None:
             self.encoder.to(self._device)

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 log = logging.getLogger(__name__)
 
 FREE_SHARE = 0.5
-"""Share of a device's free memory that data may take; the rest is for a step's own tensors."""
+"""Share of a device's free memory that data may take. The rest is for a step's own tensors."""
 COPIES_OF_TRAINED = 5
 """Parameters that learn, their gradients, two moments and the average, each as large."""
 

@@ -1,10 +1,10 @@
 """A Wan-type VAE that starts as the best linear codec of its rate, in closed form.
 
 Trained from scratch on a CPU, a small VAE stays below the principal components of its own rate for
-hours (`docs/log.md`). So the VAE of the shipped model starts *as* those components, written into
-the weights of an ordinary `AutoencoderKLWan` whose only resampling is its patch size (8x8 pixels of
-a frame to `z_dim` numbers). The encoder stays there, so that latents never change and the
-transformer can be trained at once; the decoder learns what a linear map cannot do.
+hours (`docs/log.md`). So the VAE of the shipped model starts *as* those components. They are
+written into the weights of an ordinary `AutoencoderKLWan` whose only resampling is its patch size
+(8x8 pixels of a frame to `z_dim` numbers). The encoder stays there, so that latents never change
+and the transformer can be trained at once. The decoder learns what a linear map cannot do.
 
 Residual branches begin at zero, so both trunks are linear. Two facts make the heads linear too:
 `silu(a) - silu(-a) = a`, and an RMS norm whose input has one large constant channel divides by a
@@ -163,7 +163,7 @@ def encode_linear(vae: AutoencoderKLWan, pixels_BCTHW: Tensor) -> Tensor:
 
 
 def is_linear(vae: AutoencoderKLWan) -> bool:
-    """Say whether a VAE is one of `make_vae`: nothing but its patches resamples."""
+    """Tell whether `make_vae` made a VAE, in which only patches resample."""
     return len(vae.config.dim_mult) == 1 and vae.config.patch_size is not None
 
 

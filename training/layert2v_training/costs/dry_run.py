@@ -118,7 +118,7 @@ def _answer(
 
 
 def _timing(parts: StageParts, stage: str, device: Device) -> Timing | str:
-    """Time a step, or say why not."""
+    """Time a step, or say why it cannot be timed."""
     if stage in ("joint", "multi-foreground"):
         with torch.device("meta"):
             block = bytes_of(parts.make_transformer(parts.run.stage(stage), 1))

@@ -1,7 +1,8 @@
-"""How long a step of stages 2 and 3 takes here: one block is timed, and multiplied.
+"""The time of a step of stages 2 and 3 on this machine. One block is timed, and multiplied.
 
-In the run's precision, forward and backward, on as many clips and frames as take about a second;
-what is left out is added by its multiplications. Decoded losses and the optimizer are timed too.
+The block runs forward and backward in the run's precision, on as many clips and frames as take
+about a second. The rest of the batch is added by its multiplications. Decoded losses and the
+optimizer are timed too.
 """
 
 import math
@@ -167,7 +168,7 @@ def _time_attention(
 
 
 def _leaf(argument: Any) -> Any:
-    """Cut what a block was given off the graph; in the middle of a network its tokens learn."""
+    """Cut what a block was given off the graph. In the middle of a network its tokens learn."""
     if isinstance(argument, tuple):
         return tuple(map(_leaf, argument))
     if not isinstance(argument, Tensor):

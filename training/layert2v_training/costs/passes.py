@@ -48,14 +48,14 @@ class Peaks:
     """While gradients are alive, and little else."""
 
     def beyond_parameters(self, gradient_bytes: int, accumulation: int) -> int:
-        """Return the peak; under accumulation the gradients of other parts are there early."""
+        """Return the peak. Under accumulation the gradients of other parts are there early."""
         return max(self.early + (gradient_bytes if accumulation > 1 else 0), self.late)
 
 
 def joint_peaks(parts: StageParts, stage: JointRecipe, batch: Batch) -> Peaks:
     """Simulate a batch of stage 2 or 3, decoded losses included.
 
-    Networks of one and of two blocks are simulated; the others are like the second.
+    Networks of one and of two blocks are simulated. The others are like the second.
     """
     num_layers = parts.num_layers
     first = _joint_peaks(parts, stage, batch, 1)

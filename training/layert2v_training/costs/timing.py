@@ -1,4 +1,4 @@
-"""How parts of a training step are timed."""
+"""Timing of parts of a training step."""
 
 import time
 from collections.abc import Callable
@@ -14,7 +14,7 @@ from layert2v_training.learning.optimizers import LoopRecipe, make_optimizers
 BUDGET_S = 0.5
 """Seconds that one pass may take, by the device's rate on matrices."""
 REPEATS = 2
-"""Passes after a first one, which is not counted; the fastest counts."""
+"""Passes after a first one, which is not counted. The fastest counts."""
 LONG_S = 1.5
 """Seconds after which a measurement is not repeated."""
 PASSES = 3

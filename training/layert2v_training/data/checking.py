@@ -1,4 +1,4 @@
-"""Look at every frame of every clip of a source, and say what is wrong where."""
+"""Look at every frame of every clip of a source, and name the faults with their place."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -37,10 +37,10 @@ class CheckedClip:
 def check_source(
     source: Path, target: ClipFormat | None = None, fps: Fraction | None = None
 ) -> Iterator[CheckedClip]:
-    """Decode all of a source, clip by clip; bad ones come with their problem.
+    """Decode all of a source, clip by clip. Bad ones come with their problem.
 
     Clips of several frame rates are `MixedRates`, a problem of the source, reported last, unless
-    `fps` is chosen: without it one recipe would show the same motion at several speeds.
+    `fps` is chosen. Without it one recipe would show the same motion at several speeds.
     """
     clips, bad = find_clips(source)
     yield from (CheckedClip(problem.path, None, problem) for problem in bad)
@@ -80,8 +80,8 @@ def check_clip(
                 multiplied.look(frame)
         if multiplied.so and not footage.is_premultiplied and not _says_form(footage):
             notes.append(
-                f"{footage.label}: no colour exceeds its alpha, as where colours are multiplied "
-                f"by it; it is read as straight: if that is wrong, write `premultiplied: true` "
+                f"{footage.label} has no colour above its alpha, as if colours were multiplied by "
+                f"it. It is read as straight. If that is wrong, write `premultiplied: true` "
                 f"beside its caption (clip.yaml)"
             )
     return facts, tuple(notes)

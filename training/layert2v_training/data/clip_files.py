@@ -35,7 +35,7 @@ class ClipFiles:
     """None: the layers flattened."""
     full_caption: str = ""
     fps: Fraction | None = None
-    """Rate of pictures, which do not say; a movie's own rate wins."""
+    """Rate of pictures, which do not say. A movie's own rate wins."""
 
     def footage(self) -> Iterator[Footage]:
         """Give everything there is to read."""

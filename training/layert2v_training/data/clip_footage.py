@@ -1,4 +1,4 @@
-"""Footage as `layert2v_media` reads it; what that refuses is a `BadClip` here."""
+"""Footage as `layert2v_media` reads it. What that refuses is a `BadClip` here."""
 
 from collections.abc import Callable, Iterator, Sequence
 

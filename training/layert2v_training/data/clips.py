@@ -1,4 +1,4 @@
-"""One training example, whatever it came from.
+"""One training example, from any source.
 
 Shape letters: T frames, H, W. Pixels are float32, display-referred sRGB in [0, 1], RGB straight.
 """
@@ -43,7 +43,7 @@ class LayeredClip:
 
 
 class ClipSource(Protocol):
-    """Where training clips come from."""
+    """A source of training clips."""
 
     @property
     def key(self) -> str:

@@ -15,7 +15,7 @@ def read_text(path: Path) -> str:
     """Read a text that lies beside footage.
 
     Raises:
-        BadClip: It cannot be read, is too long, or is no UTF-8; says what it seems to be.
+        BadClip: It cannot be read, is too long, or is no UTF-8. It says what it seems to be.
     """
     content = _bytes_of(path, _MAX_TEXT)
     _check_wide(path, content, "is no text: it holds null bytes; name a text file")
@@ -23,7 +23,7 @@ def read_text(path: Path) -> str:
 
 
 def read_list(path: Path) -> bytes:
-    """Read a list of clips as UTF-8 without its mark; lines are decoded one by one (`decoded`).
+    """Read a list of clips as UTF-8 without its mark. Lines are decoded one by one (`decoded`).
 
     Raises:
         BadClip: It cannot be read, is too long, is UTF-16 or no text.

@@ -1,4 +1,4 @@
-"""The user's clips against the model: none has more foregrounds than it takes."""
+"""The limit of foregrounds: no clip of the user's has more than the model takes."""
 
 import logging
 

@@ -1,7 +1,7 @@
 """Clips from files at a recipe's size and frame count.
 
 Deterministic for (seed, index). Index i takes clip i modulo their number, at a start in time drawn
-for i; so a source gives as many clips as are asked for.
+for i. So a source gives as many clips as are asked for.
 """
 
 import hashlib
@@ -36,7 +36,7 @@ class ClipFormat:
     """Pixels."""
     num_frames: int
     fps: Fraction | None = None
-    """Frames per second; None: each clip's own rate. Clips that say none give a frame a frame."""
+    """Frames per second; None: each clip's own rate. Clips without one are used frame by frame."""
 
 
 class FileClips:
@@ -61,7 +61,7 @@ class FileClips:
         return hashlib.sha256("\n".join(lines).encode()).hexdigest()
 
     def clip(self, index: int) -> LayeredClip:
-        """Read clip `index`, any integer from 0; a bad one gives way to the next if so chosen.
+        """Read clip `index`, any integer from 0. A bad one gives way to the next if so chosen.
 
         Raises:
             BadClip: It cannot be read, and bad clips are not skipped, or all are bad.
@@ -97,13 +97,13 @@ def clips_from(
         size: Width and height in pixels.
         num_frames: Frames of each clip.
         fps: Rate to choose frames at; None: each clip's own, which must be one. Clips that do not
-            say their rate are taken as they are, a frame a frame, with a warning.
+            say their rate are used frame by frame, with a warning.
         seed: Of the starts in time.
         skip_bad: Leave bad clips out, with a warning, instead of refusing the source.
 
     Raises:
         BadClip: The source is missing.
-        BadClips: Clips are bad and may not be skipped, or none is good; rates differ without `fps`.
+        BadClips: Clips are bad and may not be skipped, or none is good. Rates differ without `fps`.
     """
     target = ClipFormat(*size, num_frames, fps)
     if not source.exists():
@@ -137,8 +137,8 @@ def _check_rates(
 @cache  # a run opens its clips once for each shape
 def _tell_silent(source: Path, count: int, first: str, fps: Fraction) -> None:
     _LOGGER.warning(
-        "%d of the clips in %s, such as %s, do not say their frame rate: they are taken a frame a "
-        "frame, at %.5g fps; where that is wrong, add a line such as `fps: 24` to their text",
+        "%d of the clips in %s, such as %s, do not say their frame rate. They are used frame by "
+        "frame, at %.5g fps. If that is wrong, add a line such as `fps: 24` to their text",
         count, source, first, float(fps),
     )  # fmt: skip
 
@@ -172,7 +172,7 @@ def probe_clip(clip: ClipFiles, target: ClipFormat | None = None) -> FootageFact
 
 
 def _agreed_times(facts: Sequence[tuple[Footage, FootageFacts]]) -> tuple[Fraction, ...] | None:
-    """Give the times of a clip whose rate varies; its movies show each frame at about one time.
+    """Give the times of a clip whose rate varies. Its movies show each frame at about one time.
 
     Raises:
         BadClip: One shows a frame at another time, by over half the mean distance of frames.

@@ -153,7 +153,7 @@ def _labelled(
 def _wrapped(
     text: str, font: ImageFont.FreeTypeFont | ImageFont.ImageFont, width: int
 ) -> list[str]:
-    """Break a text into lines that fit a width; a word that is too long stands alone."""
+    """Break a text into lines that fit a width. A word that is too long stands alone."""
     lines = [""]
     for word in text.split():
         longer = f"{lines[-1]} {word}".strip()

@@ -1,4 +1,4 @@
-"""Texts beside clips: whatever is wrong with one becomes a `BadClip` with its file and field."""
+"""Texts beside clips. Every fault of one becomes a `BadClip` with its file and field."""
 
 import json
 import reprlib

@@ -57,7 +57,7 @@ _NAMES = {
     "mask_video": ("mask", "matte"),
     "foreground_video": ("foreground",),
 }
-"""Key of `paths` in metadata.json to the usual name, and that on the authors' page; each is a movie
+"""Key of `paths` in metadata.json to the usual name, and that on the authors' page. Each is a movie
 or a folder of pictures."""
 _SURE = ("metadata.json", "full_video.mp4", "background.mp4", "mask.mp4", "foreground.mp4")
 

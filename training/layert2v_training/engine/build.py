@@ -1,8 +1,8 @@
-"""Raw video to a folder of clips, `clips.jsonl` and `report.html`; goes on where it stopped.
+"""Raw video to a folder of clips, `clips.jsonl` and `report.html`. It goes on where it stopped.
 
-A shot's outcome is kept in `shots/`, under a digest of the video and the recipe; a shot that has
+A shot's outcome is kept in `shots/`, under a digest of the video and the recipe. A shot that has
 one is not worked on again. Clips of other videos, built by earlier calls, stay. Redundancy is
-judged at the end, over all; repeats go to `repeats/`.
+judged at the end, over all. Repeats go to `repeats/`.
 """
 
 import glob
@@ -54,7 +54,7 @@ class BuildResult:
     num_rejected: int
     report: Path
     reasons: dict[str, int]
-    """How many were rejected for each kind of reason; one may have several."""
+    """How many were rejected for each kind of reason. One may have several."""
 
 
 def build_clips(
@@ -72,7 +72,7 @@ def build_clips(
         out: Folder to fill. Clips of earlier calls stay, and are not made again.
         recipe: What to make.
         processes: How many work.
-        skip_bad: Leave movies out that cannot be used; the report names them.
+        skip_bad: Leave movies out that cannot be used. The report names them.
 
     Raises:
         FileNotFoundError: A place holds no movie; whatever `skip_bad` says.

@@ -45,7 +45,7 @@ def write_strip(path: Path, clip: LayeredClip, num_moments: int = 3) -> None:
 
 
 def write_report(path: Path, outcomes: Sequence[Outcome], not_judged: Sequence[str] = ()) -> None:
-    """Write one HTML page; strips are looked for in `pictures/` beside it.
+    """Write one HTML page. Strips are looked for in `pictures/` beside it.
 
     Args:
         path: The page.

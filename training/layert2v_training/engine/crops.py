@@ -18,7 +18,7 @@ class CropMatter:
         self._model = model
 
     def mattes(self, frames_THWC: Codes, boxes: list[Box | None]) -> Pixels:
-        """Give alpha (T, H, W) in [0, 1]; frames are independent of each other."""
+        """Give alpha (T, H, W) in [0, 1]. Frames are independent of each other."""
         alpha_THW = np.zeros(frames_THWC.shape[:3], np.float32)
         for frame, alpha, box in zip(frames_THWC, alpha_THW, boxes, strict=True):
             if box is not None:

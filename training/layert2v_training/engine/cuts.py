@@ -1,4 +1,4 @@
-"""Video to shots: frames at a chosen rate and height, cut where the histogram jumps.
+"""A movie as camera shots: frames at a chosen rate and height, cut where the histogram jumps.
 
 Shape letters: T frames, H, W, C channels. Frames are uint8 sRGB.
 """
@@ -41,8 +41,8 @@ class CameraShot:
 def name_of(video: Path) -> str:
     """Name a movie by its stem and a digest of where it is.
 
-    Movies of one stem in two folders, or of two suffixes, do not share clips; and the name is the
-    same whatever other movies are given, so that a build goes on when some are added.
+    Movies of one stem in two folders, or of two suffixes, do not share clips. The name does not
+    depend on other movies, so that a build goes on when some are added.
     """
     where = hashlib.sha256(str(video.resolve()).encode()).hexdigest()
     return f"{video.stem}-{where[:_DIGITS]}"
@@ -51,7 +51,7 @@ def name_of(video: Path) -> str:
 def read_camera_shots(
     path: Path, fps: Fraction, height: int, most_frames: int
 ) -> Iterator[CameraShot]:
-    """Decode a movie shot by shot; a shot longer than `most_frames` is cut there.
+    """Decode a movie shot by shot. A shot longer than `most_frames` is cut there.
 
     A movie slower than `fps` keeps its own rate: repeated frames would teach stutter.
 

@@ -46,9 +46,9 @@ def candidates(
     captioner: ClipCaptioner,
     painter: PlatePainter | None = None,
 ) -> Iterator[Candidate]:
-    """Take a shot apart into clips; without a painter their plate is the median over time.
+    """Take a shot apart into clips. Without a painter their plate is the median over time.
 
-    A part of the shot in which nothing moves gives no clip; the others still do.
+    A part of the shot in which nothing moves gives no clip. The others still do.
 
     Raises:
         ShotRejected: It is too short, its camera moves, or nothing moves in any part of it.
@@ -157,7 +157,7 @@ def _found_in_plates(
 def _believed(
     alpha_THW: Pixels, near_THW: NDArray[np.bool_], boxes: list[Box | None]
 ) -> tuple[Pixels, float]:
-    """Keep a matte near what moves; where it disagrees, take what moves. And how often that was."""
+    """Keep a matte near what moves. Where it disagrees, take what moves. Count such frames."""
     believed, replaced = np.zeros_like(alpha_THW), []
     height = alpha_THW.shape[1]
     margin, feather = round(scale.pixels(_REACH, height)), scale.pixels(1, height)
@@ -212,7 +212,7 @@ def _flicker(clip: LayeredClip) -> dict[str, float]:
 
 
 def reasons_against(figures: dict[str, float], recipe: EngineRecipe) -> list[Reason]:
-    """Say why a candidate must not be trained on; nothing: it may."""
+    """Say why a candidate must not be trained on, or nothing if it may."""
     least, most = recipe.cover
     checks = {
         "recomposition": (recipe.least_recomposition, np.inf),

@@ -1,6 +1,6 @@
 """MatAnyone of its own package: soft edges, followed through the shot from one first matte.
 
-The package and its weights are under the S-Lab License 1.0, for non-commercial use; neither comes
+The package and its weights are under the S-Lab License 1.0, for non-commercial use. Neither comes
 with this project.
 
 Shape letters: T frames, C channels, H, W.

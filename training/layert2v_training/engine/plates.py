@@ -20,7 +20,7 @@ def median_plate(frames_THWC: Codes) -> Codes:
 
 
 def clean_plate(frames_THWC: Codes, covered_THW: NDArray[np.bool_]) -> tuple[Codes, float]:
-    """Take the median of uncovered moments; inpaint what is covered always.
+    """Take the median of uncovered moments. Inpaint what is covered always.
 
     Returns:
         The plate (H, W, 3), and the share of it that no frame shows.

@@ -1,4 +1,4 @@
-"""What the tools of the engine do, whichever model does it."""
+"""Protocols of the engine's tools, which different models fulfil."""
 
 from collections.abc import Sequence
 from typing import Protocol
@@ -13,7 +13,7 @@ from layert2v_training.engine.redundancy import Telling
 
 
 class ToolUnavailable(RuntimeError):
-    """Raised when a tool's package or weights are not there; says what to give."""
+    """Raised when a tool's package or weights are not there. The message says what to give."""
 
 
 class SubjectMatter(Protocol):

@@ -1,7 +1,7 @@
-"""Which clips say what another says already, by the cosine of their texts' MiniLM vectors.
+"""Clips whose text repeats another's, by the cosine of their MiniLM vectors.
 
-Only text that says something is judged. Templates say the same of every clip: two of twenty
-clips without names were kept when they were judged too.
+Only text with content is judged. Templates say the same of every clip: two of twenty clips without
+names were kept when they were judged too.
 """
 
 from collections import Counter
@@ -66,7 +66,7 @@ def redundant(captions: Sequence[str], most_similar: float) -> dict[int, tuple[i
     """Map each redundant caption to the earlier kept one it repeats, and their cosine.
 
     Captions are looked at in order: the first of its kind stays. A caption is redundant from
-    `most_similar` on; at 1 only exact repeats are.
+    `most_similar` on. At 1 only exact repeats are.
     """
     import torch  # no worker needs what is imported here
 

@@ -19,7 +19,7 @@ _PARTS = {
     "sam2": (Sam2VideoModel, Sam2VideoProcessor),
     "sam3": (Sam3TrackerVideoModel, Sam3TrackerVideoProcessor),
 }
-"""Model and processor by version; SAM 3's tracker takes boxes as SAM 2 does."""
+"""Model and processor by version. SAM 3's tracker takes boxes as SAM 2 does."""
 
 
 class SamMatter:

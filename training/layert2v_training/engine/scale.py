@@ -19,7 +19,7 @@ def pixels(at_lines: float, height: int) -> float:
 
 
 def square(at_lines: int, height: int, columns_at_lines: int | None = None) -> NDArray[np.uint8]:
-    """Give a kernel of ones (rows, columns), odd, at least 1; without columns it is square."""
+    """Give a kernel of ones (rows, columns), odd, at least 1. Without columns it is square."""
     rows, columns = at_lines, columns_at_lines or at_lines
     return np.ones((_odd(rows, height), _odd(columns, height)), np.uint8)
 

@@ -28,7 +28,7 @@ class Sidecar:
 
 
 def sidecar(video: Path) -> Path:
-    """Give the text that may lie beside a video; its suffix may be of any case."""
+    """Give the text that may lie beside a video. Its suffix may be of any case."""
     plain = video.with_suffix(".txt")
     if plain.is_file() or not video.parent.is_dir():
         return plain

@@ -1,4 +1,4 @@
-"""The tools that a recipe chooses between, and how the chosen one is loaded."""
+"""The tools that a recipe chooses among, and the loading of the chosen ones."""
 
 from functools import lru_cache
 from importlib.util import find_spec
@@ -99,7 +99,7 @@ def load_painter(recipe: EngineRecipe) -> PlatePainter | None:
 
 
 def load_captioner(recipe: EngineRecipe, video: Path) -> ClipCaptioner:
-    """Give what writes captions for a video; a model is loaded once in a process.
+    """Give what writes captions for a video. A model is loaded once in a process.
 
     Raises:
         ToolUnavailable: The weights are missing.

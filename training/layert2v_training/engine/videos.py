@@ -14,7 +14,7 @@ def find_videos(places: Sequence[Path]) -> list[Path]:
     """Give the movies among files and folders, each once.
 
     Raises:
-        FileNotFoundError: A place is missing, is no movie, or is a folder without one; names all.
+        FileNotFoundError: A place is missing, is no movie, or is a folder without one.
     """
     found = {place: _movies_in(place) for place in places}
     empty = [place for place, movies in found.items() if not movies]

@@ -23,7 +23,7 @@ _CARD = ("sizes", "num_frames", "default_num_inference_steps", "default_guidance
 
 
 def evaluation_precision(choice: Choice = "auto") -> Precision:
-    """Decide in which precision an evaluation computes; its models stay on the processor."""
+    """Decide in which precision an evaluation computes. Its models stay on the processor."""
     return decide_precision(choice, torch.device("cpu"))
 
 
@@ -55,7 +55,7 @@ class AskedModel:
         size: tuple[int, int] | None = None,
         precision: Choice = "auto",
     ) -> "AskedModel":
-        """Load a model folder; all that is not given is its card's.
+        """Load a model folder. All that is not given is its card's.
 
         Raises:
             DamagedModel: The folder is not a whole model.
@@ -65,7 +65,7 @@ class AskedModel:
         missing = [name for name in _CARD if name not in card]
         if missing:
             raise DamagedModel(
-                f"the model is damaged: {folder / CARD_FILE} does not say {', '.join(missing)}; "
+                f"the model is damaged: {folder / CARD_FILE} lacks {', '.join(missing)}; "
                 f"export it again"
             )
         if size and list(size) not in card["sizes"]:

@@ -75,7 +75,7 @@ def measure_comparison(
     Args:
         section: Holds the run's own shots.
         name: Of the baseline.
-        shots: One for each of them, in their order; none is kept.
+        shots: One for each of them, in their order. None is kept.
         lines: The words of all shots, or none.
         judges: Know what pictures mean.
         on_shot: Is told of each.

@@ -51,7 +51,7 @@ _NO_LPIPS = "LPIPS: its network's weights come from a hub, and none is reached h
 
 @dataclass(frozen=True, eq=False)
 class _Measured:
-    """What a run found."""
+    """The findings of a run."""
 
     section: Section
     form: str
@@ -165,7 +165,7 @@ def _shots_of(
 
 
 def _first_shape(folders: Sequence[Path]) -> Shape:
-    """Read the first shot that can be read for its shape; what is wrong with others is told later.
+    """Read the first shot that can be read for its shape. What is wrong with others is told later.
 
     Raises:
         BadInput: None can be read.

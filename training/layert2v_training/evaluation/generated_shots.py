@@ -47,7 +47,7 @@ def generate(
         judges: Know what pictures mean.
         on_shot: Is told of each.
         num_regenerated: First shots of which the last foreground is regenerated with another seed.
-        on_take: Is given each take; none is kept.
+        on_take: Is given each take. None is kept.
 
     Returns:
         The figures, and the speed of making the takes, which differs from run to run.
@@ -69,7 +69,7 @@ def generate(
 
 def _regenerated(asked_model: AskedModel, take: Stack, line: ShotLine) -> Values:
     """Regenerate the last foreground: kept layers must not change by a bit."""
-    kept = kept_layers(take, anew=[len(take.foregrounds)])
+    kept = kept_layers(take, regenerated=[len(take.foregrounds)])
     again = asked_model.kept_take(line.prompts(), line.seed + 1, given=kept)
     return {
         "regeneration_kept_change": largest_change(kept, again),

@@ -1,4 +1,4 @@
-"""What a model makes of held-out scenes when some of their streams are given: family C.
+"""Takes of held-out scenes some of whose streams are given: family C.
 
 A subset is named by its streams: `full` (taking a video apart), `full+background` (with a clean
 plate), `foreground_1` (colour on black: its matte, and the scene around it), `background`, ...
@@ -73,7 +73,7 @@ def make_given(
     """Give a subset of each scene's streams, and compare what is made with the true layers.
 
     Mattes and colours are compared where the subject is given in some form, the hidden plate where
-    the full video is; elsewhere the model is free, and the figures say how good the take is.
+    the full video is. Elsewhere the model is free, and the figures say how good the take is.
     """
     section, words = Section(), "+".join(subset)
     for number, (line, truth) in enumerate(zip(lines, truths, strict=True), start=1):

@@ -14,13 +14,13 @@ from layert2v_training.runs.recipes import tiny
 from layert2v_training.scenes.composing import SceneSource
 
 SEED = 2611
-"""Of the held-out scenes; training uses others."""
+"""Of the held-out scenes. Training uses others."""
 
 
 def held_out_clips(
     assets: Path, width: int, height: int, num_frames: int, count: int
 ) -> list[LayeredClip]:
-    """Compose scenes with one foreground; equal arguments give equal scenes.
+    """Compose scenes with one foreground. Equal arguments give equal scenes.
 
     Args:
         assets: Folder that `fetch_assets` filled.

@@ -21,7 +21,7 @@ OnShot = Callable[[str], None]
 
 @dataclass(frozen=True, eq=False)
 class Judges:
-    """What knows the meaning of pictures; each may be missing."""
+    """Judges of the meaning of pictures. Each may be missing."""
 
     oracle: Oracle | None = None
     alignment: Alignment | None = None

@@ -12,7 +12,7 @@ from layert2v_training.evaluation.prompts import BadInput
 from layert2v_training.scenes.assets import MANIFEST
 
 DEFAULT_ASSETS = Path("cache/assets")
-"""Fetched when missing; a folder that is named must hold the pictures."""
+"""Fetched when missing. A folder that is named must hold the pictures."""
 
 
 @dataclass(frozen=True)

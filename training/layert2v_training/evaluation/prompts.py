@@ -9,7 +9,7 @@ from layert2v_model.errors import reason_of
 from layert2v_model.pipeline import ShotPrompts
 
 NAMED = 5
-"""Bad lines, or bad shots, that a refusal names; the rest are counted."""
+"""Bad lines, or bad shots, that a refusal names. The rest are counted."""
 
 Words = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1)]
 
@@ -29,7 +29,7 @@ class ShotLine(BaseModel):
     foregrounds: tuple[Words, ...] = Field(min_length=1)
     """Back to front."""
     seed: int = Field(default=0, ge=0, lt=2**63)
-    """Of every stream; each draws noise of its own from it."""
+    """Of every stream. Each draws noise of its own from it."""
 
     def prompts(self) -> ShotPrompts:
         """Give the words to the pipeline."""
@@ -40,7 +40,7 @@ def read_prompts(path: Path) -> list[ShotLine]:
     """Read a prompts file; blank lines are skipped.
 
     Raises:
-        BadInput: It cannot be read, holds no shot, or lines are wrong; names them by number.
+        BadInput: It cannot be read, holds no shot, or lines are wrong. It names them by number.
     """
     try:
         lines = path.read_text(encoding="utf-8").splitlines()

@@ -1,11 +1,12 @@
 """The training loop that all programs share: step, average, log, checkpoint, resume.
 
-It runs through `accelerate`: on the CPU, one device or several, parameters whole or split (FSDP),
-as `accelerate launch` is told. A step consists of parts, one batch each, numbered over processes
-and accumulation; everything random in a part is drawn from `torch.manual_seed(seed_of(seed, step,
-part))`, and the learning rate is a function of the step. So parameters, optimizers and average are
-all the state there is, a resumed run equals an uninterrupted one bit for bit, and two processes
-learn from what one process with twice the accumulation learns from.
+It runs through `accelerate` on the CPU, one device or several, with parameters whole or split
+(FSDP), as `accelerate launch` is told. A step consists of parts, one batch each, numbered over
+processes and accumulation. Everything random in a part is drawn from
+`torch.manual_seed(seed_of(seed, step, part))`, and the learning rate is a function of the step. So
+parameters, optimizers and average are the whole state, and a resumed run equals an uninterrupted
+one bit for bit. Two processes learn from the same batches as one process with twice the
+accumulation.
 """
 
 import logging
@@ -38,7 +39,7 @@ log = logging.getLogger(__name__)
 
 Losses = dict[str, Tensor]
 LossOf = Callable[[nn.Module, int], Losses]
-"""From the model, as it must be called, and a step to losses by name; their sum is minimised. Draws
+"""From the model, as it must be called, and a step to losses by name. Their sum is minimised. Draws
 its batch from PyTorch's generator, which is seeded for the part of the step."""
 
 
@@ -64,7 +65,7 @@ def train(
         model: Trained in place, on the accelerator's device, and left there.
         loss_of: What is minimised.
         recipe: Length, speed, precision.
-        evaluate: Called with the step on averaged parameters; its figures are logged.
+        evaluate: Called with the step on averaged parameters. Its figures are logged.
         evaluate_every: In steps.
         accelerator: Where to run; None: as `accelerate launch` says, else on the first device.
 
@@ -73,8 +74,8 @@ def train(
 
     Raises:
         Stopped: SIGTERM or SIGINT came; a checkpoint was saved.
-        Diverged: Nothing is finite any more; the last checkpoint is whole.
-        CheckpointNotSaved: The disk is full; the last checkpoint is whole.
+        Diverged: Nothing is finite any more. The last checkpoint is whole.
+        CheckpointNotSaved: The disk is full. The last checkpoint is whole.
         CheckpointMismatch: `folder` holds another model's run.
         UnsupportedLaunch: `accelerate` splits parameters in a way that cannot be saved whole.
     """
@@ -153,9 +154,9 @@ def _update(
     accelerator: Accelerator,
     skipped: SkippedSteps,
 ) -> float:
-    """Move parameters and their average, if all gradients are finite; return the gradients' norm.
+    """Move parameters and their average, if all gradients are finite. Return the gradients' norm.
 
-    A step that is left out changes nothing; the next one has its own number, data and rate.
+    A step that is left out changes nothing. The next one has its own number, data and rate.
     """
     norm = accelerator.clip_grad_norm_(list(trained.parameters().values()), recipe.max_grad_norm)
     length = float(norm.full_tensor() if isinstance(norm, DTensor) else norm)
@@ -188,7 +189,7 @@ def _agreed(accelerator: Accelerator, flag: bool) -> bool:
 def _on_average(
     step: int, trained: Trained, evaluate: Callable[[int], Figures], caught: list[int]
 ) -> Figures:
-    """Evaluate with averaged parameters and put the others back; a signal ends it, without figures.
+    """Evaluate with averaged parameters and put the others back. A signal ends it, without figures.
 
     A sheet of a large model takes longer than schedulers wait between SIGTERM and SIGKILL.
     """

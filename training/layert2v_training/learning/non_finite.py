@@ -12,7 +12,7 @@ MAX_SKIPPED = 10
 
 
 class Diverged(ArithmeticError):
-    """Raised when a run has no finite numbers any more; its last checkpoint is whole."""
+    """Raised when a run has no finite numbers any more. Its last checkpoint is whole."""
 
 
 class SkippedSteps:

@@ -14,7 +14,7 @@ from layert2v_training.number_kinds import Count, Decay, NotNegative, Positive, 
 
 @dataclass(frozen=True)
 class LoopRecipe:
-    """How long and how fast to train."""
+    """The length and speed of a training run."""
 
     num_steps: Count
     learning_rate: Positive
@@ -27,7 +27,7 @@ class LoopRecipe:
     weight_decay: NotNegative = 0.0
     adamw_betas: tuple[Decay, Decay] = (0.9, 0.99)
     """Decay of AdamW's moments. The second is .999 in the paper, which averages over a thousand
-    steps: for small networks' runs of a few hundred to a few thousand that is most of the run."""
+    steps. That is most of a small network's run of a few hundred to a few thousand steps."""
     max_grad_norm: Positive = 1.0
     ema_decay: Decay = 0.999
     """Decay of the averaged parameters; ramps up as (1 + step) / (10 + step)."""
@@ -69,7 +69,7 @@ def set_learning_rate(optimizers: list[torch.optim.Optimizer], rate: float) -> N
 def make_optimizers(
     model: nn.Module, recipe: LoopRecipe, dtype: torch.dtype = torch.bfloat16
 ) -> list[torch.optim.Optimizer]:
-    """Make the optimizers of a run; each group says its multiple of the rate as `lr_scale`.
+    """Make the optimizers of a run. Each group says its multiple of the rate as `lr_scale`.
 
     Args:
         model: Its parameters that require gradients learn.

@@ -16,7 +16,7 @@ Figures = Mapping[str, float | Tensor]
 LOG_EVERY = 20
 """Most steps between points of TensorBoard's curves."""
 FEWEST_POINTS = 10
-"""Points of a run's curves, and lines of its text; a run of fewer steps has one for each step."""
+"""Points of a run's curves, and lines of its text. A run of fewer steps has one for each step."""
 
 
 class _Means:
@@ -26,7 +26,7 @@ class _Means:
         self._values: dict[str, list[Tensor | float]] = {}
 
     def add(self, values: Mapping[str, Tensor | float]) -> None:
-        """Take in a step's numbers; tensors stay on their device."""
+        """Take in a step's numbers. Tensors stay on their device."""
         for name, value in values.items():
             self._values.setdefault(name, []).append(value)
 

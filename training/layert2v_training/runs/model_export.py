@@ -36,12 +36,12 @@ def text_encoder_entry() -> dict[str, str]:
 
 
 class InvalidOut(ValueError):
-    """Raised when a folder for a model holds something; says what and the remedy."""
+    """Raised when a folder for a model holds something. The message says what and the remedy."""
 
 
 @dataclass(frozen=True)
 class Training:
-    """How a model came about, in words."""
+    """The history of a model, in words."""
 
     learned: str = ""
     """What it was trained on; empty: nobody knows."""
@@ -56,7 +56,7 @@ class Training:
 
 
 def model_card(recipe: Recipe, training: Training | None = None) -> dict[str, Any]:
-    """What `layert2v.json` says of a recipe's model."""
+    """The content of `layert2v.json` for a recipe's model."""
     said = training or Training()
     scene = recipe.joint_scene
     kind = "LayerT2V on Wan2.1" if recipe.base == "wan" else "Small LayerT2V model"

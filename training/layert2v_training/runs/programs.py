@@ -74,7 +74,7 @@ def run_latents(run: Run, stage: str) -> None:
 
 
 def run_joint(run: Run, stage: str, *, is_compiled: bool = False) -> None:
-    """Train stage `joint` or `multi-foreground`; the latter goes on from the former or `init`."""
+    """Train stage `joint` or `multi-foreground`. The latter goes on from the former or `init`."""
     recipe, is_first = run.stage(stage), stage == "joint"
     name = JOINT_RUN if is_first else MULTI_FOREGROUND_RUN
     before = None
@@ -97,7 +97,7 @@ def run_joint(run: Run, stage: str, *, is_compiled: bool = False) -> None:
         is_premultiplied = model.config.foreground_fill == "black"
         decoded = DecodedLosses(vae, alpha_vae, recipe.decoded, is_premultiplied=is_premultiplied)
     if is_compiled:
-        # Sizes and numbers of foregrounds are many; clips and windows still get one each.
+        # Sizes and numbers of foregrounds are many. Clips and windows still get one each.
         model.compile_repeated_blocks(dynamic=True)
     train_joint(
         run.out,
@@ -138,7 +138,7 @@ def run_decoders(run: Run) -> None:
     if run.data is None and recipe.num_soft_clips:
         source = run.clips("soft-decoders")
         soft = maker.frames(source, recipe.num_soft_clips, run.workers, are_made_again=False)
-        # The last are held out; they stay those that were made.
+        # The last are held out. They stay those that were made.
         colours, mattes = join_frames([soft[0], colours]), join_frames([soft[1], mattes])
     train_decoder(run.out / "run-decoder", vae, colours, recipe)
     train_decoder(run.out / "run-alpha-decoder", alpha_vae, mattes, recipe, is_matte=True)
@@ -168,7 +168,7 @@ def run_export(
     recipe = run.stage(stage)
     checkpoint = run.needs(f"{name}/{CHECKPOINT}", stage)
     check_export(run.out / name, name, run.recipe, base=run.base, init=run.init)
-    # Adapters need the weights of `init`; whole transformers take its sizes.
+    # Adapters need the weights of `init`. Whole transformers take its sizes.
     model = stage_transformer(
         run.recipe, recipe, base=run.wan, init=run.init, checkpoint=checkpoint
     )

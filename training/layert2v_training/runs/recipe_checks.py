@@ -103,7 +103,7 @@ def max_foregrounds(recipe: Recipe) -> int:
 
 
 def token_pixels(recipe: Recipe) -> int:
-    """Return the side of a token in pixels; widths and heights are multiples of it."""
+    """Return the side of a token in pixels. Widths and heights are multiples of it."""
     if recipe.base == "wan":
         return TOKEN_PIXELS
     patch = recipe.transformer.get("patch_size", (1, 2, 2))

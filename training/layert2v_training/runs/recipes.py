@@ -48,13 +48,13 @@ class Recipe:
     extra_sizes: tuple[tuple[Side, Side], ...] = ()
     """Further widths and heights, in pixels, that stages 2 and 3 see and the model then offers."""
     extra_num_frames: tuple[Count, ...] = ()
-    """Further numbers of frames, of each size, likewise."""
+    """Further numbers of frames, of each size, with as many clips."""
     num_composed_clips: WholeNumber = 0
-    """Composed clips that stages 2 and 3 see beside the user's own, so that a model keeps what it
-    knows: their share of the steps is their share of all clips."""
+    """Composed clips that stages 2 and 3 see beside the user's own, so that a model keeps its
+    knowledge. Their share of the steps is their share of all clips."""
     starts_per_clip: Count = 1
-    """How often each of one's own clips is taken, each time from a start drawn in time: above 1 for
-    footage that is longer than the recipe's frames."""
+    """How often each of the user's own clips is taken, each time from a start drawn in time. Use
+    more than 1 for footage that is longer than the recipe's frames."""
     decoders: DecodersRecipe = field(default_factory=DecodersRecipe)
     """What both decoders learn after stage 3; of recipes without a base."""
     vae_clips: Count = 1200
@@ -172,7 +172,7 @@ def tiny_gpu() -> Recipe:
 
 
 def debug() -> Recipe:
-    """All stages in well under a minute; the result shows nothing, but serves."""
+    """All stages in well under a minute. The result shows nothing, but serves."""
     recipe = tiny()
     short = LoopRecipe(num_steps=4, learning_rate=1e-3, warmup_steps=1, autocast=None)
     network = {**TINY_TRANSFORMER, "num_attention_heads": 1, "num_layers": 1, "ffn_dim": 128}
@@ -255,7 +255,7 @@ def wan2_1_1_3b() -> Recipe:
         vae=loop,
         alpha_vae=AlphaVaeRecipe(
             replace(loop, num_steps=10000), rank=128, lora_alpha=128.0, hidden_channels=64,
-            # As much as the reconstruction: both measure pixels; no published weight is known.
+            # As much as the reconstruction: both measure pixels. No published weight is known.
             batch_size=1, num_clips=2000, render_weight=1.0,
         ),
         joint=joint,

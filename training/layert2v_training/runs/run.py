@@ -48,7 +48,7 @@ JOINT_RUN, MULTI_FOREGROUND_RUN = "run-joint", "run-multi-foreground"
 
 
 class MissingPart(Exception):
-    """Raised when a stage needs what an earlier one or the user has to give; says how."""
+    """Raised when a stage needs what an earlier one or the user has to give. It says how."""
 
 
 @dataclass(frozen=True)
@@ -59,7 +59,7 @@ class Run:
     assets: Path
     """Pictures of the composed scenes; fetched when empty."""
     out: Path
-    """Of the run."""
+    """The run's folder."""
     base: Path | None = None
     """Wan2.1's folder, for recipes that begin with it."""
     init: Path | None = None
@@ -75,7 +75,7 @@ class Run:
 
     @cached_property
     def wan(self) -> WanFolder | None:
-        """The base model; its big tensors stay mapped.
+        """The base model. Its big tensors stay mapped.
 
         Raises:
             MissingPart: The recipe needs one and none is named.
@@ -107,7 +107,7 @@ class Run:
 
     @cached_property
     def num_alpha_clips(self) -> int:
-        """How many clips stage 1 takes mattes from, likewise.
+        """How many clips stage 1 takes mattes from.
 
         Raises:
             BadClips: The user's own cannot be used.
@@ -137,7 +137,7 @@ class Run:
 
     @property
     def fill(self) -> str:
-        """What foregrounds hold beyond their matte."""
+        """The filling of foregrounds beyond their matte: `black` or `bleed`."""
         return str(self.recipe.transformer.get("foreground_fill", "black"))
 
     def stage(self, stage: str) -> JointRecipe:
@@ -148,7 +148,7 @@ class Run:
         """Return the path of a part of the run.
 
         Raises:
-            MissingPart: It is not there; names the command that makes it.
+            MissingPart: It is not there. The message names the command that makes it.
         """
         path = self.out / part
         if not path.exists():
@@ -197,7 +197,7 @@ class Run:
         """Copy the VAEs of `init`, or the base's VAE, to a run that has none yet.
 
         Raises:
-            InvalidRecipe: `init` is of another size than the recipe; nothing was copied.
+            InvalidRecipe: `init` is of another size than the recipe. Nothing was copied.
             MissingPart: `init` has no VAE.
         """
         if self.init is not None:

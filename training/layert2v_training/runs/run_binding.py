@@ -1,8 +1,8 @@
-"""Binds the folder of a stage's run to what decides it: recipe, base, init, data, stage before.
+"""A stage's run bound to the values that decide it: recipe, base, init, data, stage before.
 
 `run.json` beside the checkpoint holds these values by name, their digest, and in which precisions
-the run has computed. A run is gone on with by the same values only, or by those that the user says
-are to change.
+the run has computed. A run goes on with the same values only, or with changes that the user has
+accepted.
 """
 
 import hashlib
@@ -52,7 +52,7 @@ _EDGE_BYTES = 1 << 20
 
 
 class RunDiffers(ValueError):
-    """Raised when a folder's run was begun with other values; names them and the remedy."""
+    """Raised when a folder's run was begun with other values. It names them and the remedy."""
 
 
 def bind(folder: Path, values: Values, *, accepts_changes: bool = False) -> None:
@@ -61,7 +61,7 @@ def bind(folder: Path, values: Values, *, accepts_changes: bool = False) -> None
     More steps are always fine. Where there is no checkpoint yet, new values replace the old.
 
     Args:
-        folder: Of the run; made if need be.
+        folder: Of the run. It is made if need be.
         values: As `values_of` gives them.
         accepts_changes: Go on with other values, where parameters and optimizers stay the same.
 

@@ -1,7 +1,6 @@
-"""What a recipe's `autocast: auto` means on the device of a run, decided before the run begins.
+"""The precision that `autocast: auto` means on a run's device, decided before the run begins.
 
-So that a run's binding holds what was computed in, and a run that goes on elsewhere does so in the
-same precision or not unasked.
+A run's binding then holds the precision, and the run changes it elsewhere only if asked to.
 """
 
 import logging

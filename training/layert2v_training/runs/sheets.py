@@ -1,4 +1,4 @@
-"""Sheets of what a run's averaged parameters make of one fixed prompt.
+"""Sheets of the takes that a run's averaged parameters make of one fixed prompt.
 
 Shape letters: T frames, C channels, H, W. Pixels are display-referred sRGB in [0, 1].
 """

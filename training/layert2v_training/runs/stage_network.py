@@ -33,7 +33,7 @@ def check_init(init: Path, recipe: Recipe) -> None:
     or the small ones of recipes without a base.
 
     Raises:
-        InvalidRecipe: One differs; names it, both values and the remedy.
+        InvalidRecipe: One differs. The message names it, both values and the remedy.
         DamagedModel: The folder holds no transformer.
     """
     path = init / "transformer" / "config.json"

@@ -14,7 +14,7 @@ def trained_on(folder: Path, before: Path) -> str:
 
     Args:
         folder: Of the run.
-        before: Folder of the stage before; named if the run went on from it.
+        before: Folder of the stage before. It is named if the run went on from it.
 
     Returns:
         Words to follow `trained on`; empty where no run says.
@@ -36,7 +36,7 @@ def trained_in(folder: Path, before: Path) -> str:
 
     Args:
         folder: Of the run.
-        before: Folder of the stage before; counted if the run went on from it.
+        before: Folder of the stage before. It is counted if the run went on from it.
 
     Returns:
         Empty where no run says.

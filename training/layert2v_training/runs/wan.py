@@ -11,7 +11,7 @@ from layert2v_model.released.wan_folder import TIED_EMBEDDING, WanFolder
 from layert2v_training.runs.overrides import InvalidRecipe
 
 _OWN = ("layer_adaln.layer_modulation", "layer_adaln.foreground_modulation")
-"""Parameters that Wan does not have; they start at 0, where the model is Wan on every stream."""
+"""Parameters that Wan does not have. They start at 0, where the model is Wan on every stream."""
 
 
 def wan_transformer(base: WanFolder, own_settings: Mapping[str, Any]) -> LayerT2VTransformer3DModel:
@@ -19,7 +19,7 @@ def wan_transformer(base: WanFolder, own_settings: Mapping[str, Any]) -> LayerT2
 
     Args:
         base: Read by `read_wan_folder`.
-        own_settings: What Wan's config does not say; sizes that it says must be its own.
+        own_settings: What Wan's config does not say. Sizes that it says must be its own.
 
     Raises:
         InvalidRecipe: The recipe has another size than the folder.

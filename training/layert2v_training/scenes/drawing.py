@@ -1,6 +1,6 @@
 """Pictures loaded, cropped and drawn at subpixel places, without aliases.
 
-Pixels are float32 sRGB in [0, 1], (H, W, C); RGBA is premultiplied.
+Pixels are float32 sRGB in [0, 1], (H, W, C). RGBA is premultiplied.
 """
 
 from pathlib import Path

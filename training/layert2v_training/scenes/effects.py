@@ -49,7 +49,7 @@ class SceneEffects:
 
 
 SOFT_MATTES = SceneEffects(shadow=0.5, soft_edge=0.5, see_through=0.5, motion_blur=0.5)
-"""What makes mattes soft, often."""
+"""Effects that make mattes soft, often."""
 
 
 @dataclass(frozen=True)
@@ -68,7 +68,7 @@ class LayerEffects:
     has_companion: bool = False
 
     def frame(self, draw: Draw, phase: float, step: float) -> Pixels:
-        """Draw a layer at a phase; frames are `step` apart."""
+        """Draw a layer at a phase. Frames are `step` apart."""
         picture = draw(phase)
         if self.shutter:
             phases = phase + self.shutter * step * np.linspace(-0.5, 0.5, _EXPOSURES)

@@ -50,7 +50,7 @@ CAMERAS: dict[str, str] = {
 """Kinds of camera motion and what they add to a background's caption."""
 
 CAPTIONED_MOTION = 0.8
-"""Share of captions that name the motion, which is the model's choice in the rest; entering and
+"""Share of captions that name the motion, which is the model's choice in the rest. Entering and
 leaving are always named."""
 
 
@@ -62,7 +62,7 @@ _CHOICES = {
 
 @dataclass(frozen=True)
 class SceneRecipe:
-    """What to compose."""
+    """A recipe of composed scenes."""
 
     width: Side
     height: Side
@@ -85,10 +85,10 @@ class SceneRecipe:
     motions: tuple[str, ...] = ()
     """Keys of `MOTIONS` to choose from; empty: all."""
     subject_weights: tuple[tuple[str, float], ...] = ()
-    """Captions of subjects and how often they are chosen, above 0; those not named have 1."""
+    """Captions of subjects and how often they are chosen, above 0. Those not named have 1."""
     seed: WholeNumber = 0
     effects: SceneEffects | None = None
-    """What makes the scenes harder; None: nothing does."""
+    """Effects that make the scenes harder. None: there are none."""
 
 
 def words_of(recipe: SceneRecipe) -> tuple[list[str], list[str]]:

@@ -2,7 +2,7 @@
 
     layert2v-train alpha-vae --assets cache/assets --out runs/tiny
 
-The encoder stays frozen. Needs `OUT/vae`; writes `OUT/alpha_vae`, a plain VAE with the LoRA merged,
+The encoder stays frozen. Needs `OUT/vae`. Writes `OUT/alpha_vae`, a plain VAE with the LoRA merged,
 and `project_in` beside it.
 """
 
@@ -47,7 +47,7 @@ HELD_OUT = 16
 
 @dataclass(frozen=True)
 class AlphaVaeRecipe:
-    """What stage 1 learns."""
+    """A recipe of stage 1."""
 
     loop: LoopRecipe
     rank: Count = 32
@@ -124,7 +124,7 @@ def draw_alphas(source: ClipSource, count: int, num_workers: int = 0) -> tuple[T
         Float32 (M, 1, T, H, W) in [0, 1] each; of a single clip the same twice.
     """
     drawn = make_in_workers(_MatteDrawer(source), range(count), num_workers)
-    # Files come once for each start in time; composed clips are all different.
+    # Files come once for each start in time. Composed clips are all different.
     different = min(count, len(source.clips)) if isinstance(source, FileClips) else count
     first_held = different - num_held_out(different)
     parts: tuple[list[Pixels], list[Pixels]] = ([], [])
@@ -140,7 +140,7 @@ def num_held_out(num_clips: int) -> int:
 
 
 class AlphaModel(nn.Module):
-    """What stage 1 trains, as one module."""
+    """The parts that stage 1 trains, as one module."""
 
     def __init__(self, vae: AutoencoderKLWan, recipe: AlphaVaeRecipe) -> None:
         super().__init__()
@@ -178,7 +178,7 @@ def matte_sheet(decoded_M1THW: Tensor, alphas_M1THW: Tensor) -> Tensor:
 
 
 def _encoded(vae: AutoencoderKLWan, alphas_B1THW: Tensor) -> Tensor:
-    """Encode mattes where the VAE is; the latents come back to the CPU."""
+    """Encode mattes where the VAE is. The latents come back to the CPU."""
     return encode_pixels(vae, alphas_B1THW.to(vae.device).expand(-1, 3, -1, -1, -1)).cpu()
 
 
@@ -189,7 +189,7 @@ def train_alpha_vae(
     recipe: AlphaVaeRecipe,
     num_workers: int = 0,
 ) -> tuple[AutoencoderKLWan, ProjectIn]:
-    """Adapt `vae` in place to mattes; write and return the merged VAE and `project_in`."""
+    """Adapt `vae` in place to mattes. Write and return the merged VAE and `project_in`."""
     torch.manual_seed(recipe.loop.seed)
     drawn, held = draw_alphas(source, recipe.num_clips, num_workers)
     held_out, device = held[-HELD_OUT:], vae.device

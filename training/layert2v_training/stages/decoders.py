@@ -2,12 +2,12 @@
 
     layert2v-train decoders --assets cache/assets --out runs/tiny
 
-A decoder that knows only the encoder's latents shows whatever the transformer does wrong: seams
-between tokens, specks. So single frames of clips are noised part of the way and made again by the
-trained transformer; they still show the clip, and carry the transformer's errors. Encoders and
+A decoder that knows only the encoder's latents shows every fault of the transformer, such as seams
+between tokens and specks. So single frames of clips are noised part of the way and made again by
+the trained transformer. They still show the clip, and carry the transformer's errors. Encoders and
 `project_in` stay as they are, and with them every latent. For the small VAE, whose frames are
-encoded alone; its decoders then decode them alone too. Soft mattes, which the transformer was never
-shown and would harden, are learned from the encoder's latents.
+encoded alone; its decoders then decode them alone too. The transformer never saw soft mattes and
+would harden them, so they are learned from the encoder's latents.
 
 Shape letters: B batch, M videos, S streams, C channels, H, W; one frame everywhere.
 """
@@ -49,7 +49,7 @@ HEADROOM = 0.25
 
 @dataclass(frozen=True)
 class DecodersRecipe:
-    """What the decoders learn from."""
+    """A recipe of the decoders' training."""
 
     loop: LoopRecipe = field(
         default_factory=lambda: LoopRecipe(num_steps=1000, learning_rate=1.5e-3, ema_decay=0.98)
@@ -131,7 +131,7 @@ class FrameMaker:
         *,
         are_made_again: bool = True,
     ) -> tuple[Frames, Frames]:
-        """Take a source's first clips; return frames of colour and of mattes.
+        """Take a source's first clips. Return frames of colour and of mattes.
 
         Draws levels and noise from PyTorch's generator.
 
@@ -263,7 +263,7 @@ def shown_error(decoded: Tensor, target: Tensor) -> Tensor:
     """Measure an error as a picture shows it: a little beyond black or white there is none.
 
     What is decoded is clamped when it is shown. A decoder that is held to black itself errs to
-    both sides of it, and the half above is haze; one that may go beyond leaves none.
+    both sides of it, and the half above is haze. One that may go beyond leaves none.
 
     Args:
         decoded: Of any shape, around [-1, 1], not clamped.
@@ -297,7 +297,7 @@ def train_decoder(
     *,
     is_matte: bool = False,
 ) -> None:
-    """Train the decoder of `vae` in place; the last frames are kept out and measured.
+    """Train the decoder of `vae` in place. The last frames are kept out and measured.
 
     Args:
         folder: Of this run: checkpoint, TensorBoard events.

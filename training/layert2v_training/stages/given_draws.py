@@ -1,4 +1,4 @@
-"""What may be given of a clip in training: layers, ranges of frames, rectangles.
+"""Draws of the parts of a clip that training gives: layers, ranges of frames, rectangles.
 
 Shape letters: S streams, F frames of tokens, H, W. All draws use PyTorch's generator.
 """
@@ -26,8 +26,8 @@ def streams_of_layers(layers: Tensor, layout: tuple[Stream, ...]) -> Tensor:
 def draw_range(num_frames: int) -> Tensor:
     """Choose frames, some and not all: booleans (F,), from 2 frames on.
 
-    The beginning, the end, both ends or any range, alike often: going on from a take, leading up
-    to it, filling a gap, and what else a shot may be given.
+    The beginning, the end, both ends and any range are equally frequent. They stand for going on
+    from a take, leading up to it, filling a gap, and other uses.
     """
     length = int(torch.randint(1, num_frames, ()))
     anywhere = int(torch.randint(num_frames - length + 1, ()))

@@ -4,8 +4,8 @@
     layert2v-train multi-foreground --assets cache/assets --out runs/tiny
 
 Stage 2 learns layers with one foreground at one noise level. Stage 3 goes on from it with one and
-several foregrounds, given layers, and a noise level per layer; it is the same loop with another
-recipe (`multi_foreground.py`).
+several foregrounds, given layers, and a noise level per layer. It is the same loop with another
+recipe.
 
 Shape letters: B batch, S streams, C channels, T latent frames, H, W, N text tokens.
 """
@@ -45,13 +45,13 @@ from layert2v_training.stages.noise import Grid, NoiseMixture, draw_timesteps
 
 @dataclass(frozen=True)
 class JointRecipe:
-    """What the transformer learns from one clip."""
+    """A recipe of stage 2 or 3."""
 
     loop: LoopRecipe
     batch_size: Count = 8
     windowed_share: Share = 0.0
-    """Share of steps that see one frame of tokens of each clip instead of all: what layers look
-    like shows in one, and subjects and scenes come by more often."""
+    """Share of steps that see one frame of tokens of each clip instead of all. One frame shows the
+    look of layers, and more subjects and scenes pass by."""
     windowed_batch_size: Count = 32
     """Clips in such a step."""
     caption_dropout: Share = 0.1
@@ -60,9 +60,9 @@ class JointRecipe:
     decoded: DecodedRecipe = field(default_factory=DecodedRecipe)
     """Losses of pixels; none by default."""
     lora: LoraRecipe | None = None
-    """Adapters to train instead of all parameters; the model must start from another."""
+    """Adapters to train instead of all parameters. The model must start from another."""
     sheet_every: WholeNumber = 500
-    """Steps between sheets of what the averaged parameters make; 0: none."""
+    """Steps between sheets of takes by the averaged parameters; 0: none."""
     gradient_checkpointing: bool = False
     """Whether to forget what is inside blocks and compute it again: about a third slower, and
     memory for one block instead of all."""
@@ -183,7 +183,7 @@ for each number of foregrounds: scenes' captions have up to 50, 65 and 84 tokens
 
 
 def pad_text(text_BSND: Tensor, mask_BSN: Tensor | None) -> tuple[Tensor, Tensor]:
-    """Pad text (B, S, N, D) to a multiple of `TEXT_PER_STREAM` S; make its mask explicit."""
+    """Pad text (B, S, N, D) to a multiple of `TEXT_PER_STREAM` S. Make its mask explicit."""
     if mask_BSN is None:
         mask_BSN = torch.ones(text_BSND.shape[:3], dtype=torch.bool)
     missing = -text_BSND.shape[2] % (TEXT_PER_STREAM * text_BSND.shape[1])
@@ -225,7 +225,7 @@ def train_joint(
     decoded: DecodedLosses | None = None,
     sheet: Callable[[int], Figures] | None = None,
 ) -> Ema:
-    """Train `model` in place on `clips`; the run's folder is `out/run`, `sheet` makes pictures."""
+    """Train `model` in place on `clips`. The run's folder is `out/run`, `sheet` makes pictures."""
     if recipe.gradient_checkpointing:
         model.enable_gradient_checkpointing()
     device = PartialState().device

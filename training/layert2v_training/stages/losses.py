@@ -29,7 +29,7 @@ def flow_matching_loss(
         velocity_BSCTHW: The model's.
         latents_BSCTHW: Pictures, x0.
         noise_BSCTHW: eps.
-        given_BSTHW: True where something is given and counts for nothing; T, H, W may be 1.
+        given_BSTHW: True where something is given and counts for nothing. T, H, W may be 1.
         channel_weights_C: How much each latent channel counts, 1 in the mean; None: alike. They
             move no optimum, only what a small network learns first.
     """

@@ -21,7 +21,7 @@ from layert2v_training.stages.given_draws import (
 )
 
 DETAIL_SHIFT = 1.5
-"""A third of its levels lie below one half; of those of shift 3 a seventh do."""
+"""A third of its levels lie below one half. Of those of shift 3 a seventh do."""
 
 
 FULL_ALONE, ANY_STREAMS = 0.3, 0.2
@@ -31,10 +31,10 @@ was the second, when whole layers were given instead."""
 
 @dataclass(frozen=True)
 class NoiseMixture:
-    """Shares of the ways to draw noise levels; what is left of 1 draws a level for each layer."""
+    """Shares of the ways to draw noise levels. What is left of 1 draws a level for each layer."""
 
     shift: float = 3.0
-    """Shift of the sampler's schedule; training draws from the same: t -> s t / (1 + (s - 1) t)."""
+    """Shift of the sampler's schedule. Training draws from the same: t -> s t / (1 + (s - 1) t)."""
     synchronous: float = 1.0
     """All streams at one level, as released."""
     given_layers: float = 0.0
@@ -43,7 +43,7 @@ class NoiseMixture:
     """Some frames of tokens of some or all layers given, the other layers given or not."""
     given_regions: float = 0.0
     """A rectangle of some layers given, or all around it. At the level of the rest, as when a shot
-    is made; only the loss knows."""
+    is made. Only the loss knows."""
     independent_frames: float = 0.0
     """A level for each stream and frame of tokens."""
     hidden: float = 0.0
@@ -91,7 +91,7 @@ class Levels(NamedTuple):
     t_BSF: Tensor
     """Noise levels in [0, 1] per stream and frame of tokens."""
     given_BSTHW: Tensor
-    """Booleans per latent, true where given, so that it counts for nothing; T, H and W are 1 where
+    """Booleans per latent, true where given, so that it counts for nothing. T, H and W are 1 where
     every stream of the batch is given whole or not at all."""
 
 
@@ -158,7 +158,7 @@ def _draw_clip(
 
 
 def _given_at_zero(t_SF: Tensor, given_SF: Tensor, mixture: NoiseMixture) -> Tensor:
-    """Put what is given at level 0, or at 1 where it is hidden; return it as (S, F or 1, 1, 1)."""
+    """Put what is given at level 0, or at 1 where it is hidden. Return it as (S, F or 1, 1, 1)."""
     is_hidden = mixture.hidden > 0 and float(torch.rand(())) < mixture.hidden
     t_SF[given_SF.expand_as(t_SF)] = 1.0 if is_hidden else 0.0
     return given_SF[:, :, None, None]
@@ -194,7 +194,7 @@ def _some(count: int) -> Tensor:
 def draw_given_frames(layout: tuple[Stream, ...], num_frames: int) -> Tensor:
     """Choose frames of tokens to give: booleans (S, F), some true and some false.
 
-    Half the time a whole take goes on from its given frames; else some layers do, beside others
+    Half the time a whole take goes on from its given frames. Else some layers do, beside others
     that are given whole or are made with them.
     """
     extended_S = torch.ones(len(layout), dtype=torch.bool)

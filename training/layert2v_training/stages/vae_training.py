@@ -127,7 +127,7 @@ class DecoderLoss:
         self.latents_MCTHW, self.pixels_MCTHW = latents_MCTHW, pixels_MCTHW
 
     def __call__(self, decoder: nn.Module, step: int) -> Losses:
-        """Decode a random batch; latents get a little noise, as sampled ones will have."""
+        """Decode a random batch. Latents get a little noise, as sampled ones will have."""
         store, device = self.latents_MCTHW.device, next(decoder.parameters()).device
         chosen = torch.randint(len(self.latents_MCTHW), (self.batch_size,)).to(store)
         latents = self.latents_MCTHW[chosen].to(device, torch.float32)

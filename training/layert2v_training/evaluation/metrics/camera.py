@@ -18,7 +18,7 @@ Camera = NDArray[np.float32]
 """Homography (3, 3): pixels (x, y, 1) of the middle frame to those of another."""
 
 _LINES = 192
-"""Height at which cameras are sought; larger pictures are shrunk to it."""
+"""Height at which cameras are sought. Larger pictures are shrunk to it."""
 _STILL = 0.05
 """Pixels at the corners below which a camera counts as at rest: no frame is resampled then."""
 _LEAST_OPEN = 0.05
@@ -43,7 +43,7 @@ class Steadied:
 
 
 def steadied(planes: Planes, cameras: Sequence[Camera | None] | None = None) -> Steadied:
-    """Undo pans, zooms and rolls of the camera; one at rest changes nothing.
+    """Undo pans, zooms and rolls of the camera. One at rest changes nothing.
 
     Args:
         planes: What was filmed.
@@ -86,7 +86,7 @@ def find_cameras(planes: Planes) -> list[Camera | None]:
 
 
 def _aligned(middle_HW: Floats, frame_HW: Floats, open_HW: Region, guess: Camera) -> Camera:
-    """Refine a guess, first among affine motions; what does not converge leaves it as it is."""
+    """Refine a guess, first among affine motions. What does not converge leaves it as it is."""
     if open_HW.mean() < _LEAST_OPEN:
         return guess
     mask_HW = open_HW.astype(np.uint8)

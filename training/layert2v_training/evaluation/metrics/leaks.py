@@ -1,4 +1,4 @@
-"""What of one layer stands in another: family L, but for spill, which the layers carry.
+"""Traces of one layer in another: family L, but for spill, which the layers carry.
 
 Definitions: `docs/evaluation.md`. A figure is None where it is undefined.
 """
@@ -27,7 +27,7 @@ _EDGE_BAND = 10.0
 
 
 def ghost_slope(steady: Steadied) -> float | None:
-    """Share of the foregrounds' light that stands in the plate, whatever the camera did.
+    """Share of the foregrounds' light that stands in the plate, under any motion of the camera.
 
     Finishing's own figure (`report.ghost_slope`) takes the camera to be at rest.
     """

@@ -1,7 +1,7 @@
-"""Which known subject a picture shows, by the sprites that scenes are composed of.
+"""Known subjects in pictures, recognised by the sprites that scenes are composed of.
 
-No learned model: the nearest sprite for what a foreground is, and the sprite's drawing looked for
-everywhere for whether a subject is in a picture at all.
+No model is learned. The nearest sprite names a foreground. A search for the sprite's drawing
+everywhere tells whether a subject is in a picture at all.
 
 Shape letters: T frames, C channels, H, W; N sprites, M mirrorings, P numbers of a small picture.
 """

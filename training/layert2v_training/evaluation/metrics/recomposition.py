@@ -16,7 +16,7 @@ from layert2v_training.evaluation.metrics.take_planes import Planes, Region
 _MOST_ORDERED = 3
 """Foregrounds of which all orders are tried: 6 composites."""
 _SSIM_WINDOW = 7
-"""Pixels a side, the library's default; smaller pictures have no SSIM."""
+"""Pixels a side, the library's default. Smaller pictures have no SSIM."""
 
 
 def psnr_in(planes: Planes, region_THW: Region) -> float | None:

@@ -1,7 +1,7 @@
 """How steady streams are in time: family T.
 
-Always with the data's own figure beside it: a still picture is perfectly steady.
-Definitions: `docs/evaluation.md`. A figure is None where there are too few frames.
+Compare each figure with the data's own, because a still picture is perfectly steady. Definitions:
+`docs/evaluation.md`. A figure is None where there are too few frames.
 """
 
 import cv2

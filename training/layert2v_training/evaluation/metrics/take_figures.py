@@ -1,4 +1,4 @@
-"""All figures of one take, by name; undefined ones are left out.
+"""All figures of one take, by name. Undefined ones are left out.
 
 Shape letters: T frames, C channels, H, W.
 """
@@ -36,7 +36,7 @@ def measure_take(take: Stack, truth: Stack | None = None) -> Values:
     """Measure a take as it is, finished, and against the truth where there is one.
 
     Args:
-        take: Layers as made. Where mattes are soft, metrics see them so; recomposition before and
+        take: Layers as made. Where mattes are soft, metrics see them so. Recomposition before and
             after is that of 8-bit files.
         truth: Layers of the same number and order. Without it `soft_iou` is the mattes' union
             against where full video and background differ, which is noisy: the streams of a model
@@ -155,7 +155,7 @@ def _soft_iou_with_difference(planes: Planes) -> float:
 
 
 def _against(planes: Planes, truth: Planes) -> Figures:
-    """Family A, and the plate where it is hidden; foregrounds are compared in their order."""
+    """Family A, and the plate where it is hidden. Foregrounds are compared in their order."""
     pairs = list(zip(planes.alphas, truth.alphas, strict=True))
     by_matte: dict[str, Callable[[Floats, Floats], float | None]] = {
         "soft_iou": mattes.soft_iou,

@@ -1,4 +1,4 @@
-"""VBench on each stream, where its package is installed; its weights come from hubs."""
+"""VBench on each stream, where its package is installed. Its weights come from hubs."""
 
 import importlib
 import importlib.util
