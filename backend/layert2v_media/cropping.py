@@ -26,7 +26,7 @@ def check_uncropped(path: Path, width: int, height: int) -> None:
 
     Args:
         path: The movie.
-        width: Of its pictures as coded.
+        width: Width of its pictures as coded.
         height: Likewise.
 
     Raises:

@@ -1,4 +1,4 @@
-"""What can be wrong with a movie or a picture."""
+"""Faults of a movie or a picture."""
 
 from pathlib import Path
 

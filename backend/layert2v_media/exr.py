@@ -34,7 +34,7 @@ _LINEAR_SPACES: dict[str, Chromaticities] = {
     "data": REC709,
     "unknown": REC709,
 }
-"""By `colorInteropID`, which some files have in place of chromaticities. Source: Color Interop
+"""Spaces by `colorInteropID`, which some files have, not chromaticities. Source: Color Interop
 Forum, recommendation of color space identifiers, 2025; SMPTE ST 2065-1; Academy S-2014-004."""
 _MAGIC = b"\x76\x2f\x31\x01"
 

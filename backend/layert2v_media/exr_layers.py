@@ -29,7 +29,7 @@ from layert2v_media.transfer import Pixels
 _COMBINED = "combined"
 """Blender's pass that holds a view layer's picture."""
 _COMPOSITE = "composite.combined"
-"""What Blender's compositor made of all view layers."""
+"""The layer that Blender's compositor made of all view layers."""
 _LETTERS = ("R", "G", "B", "A", "Y", "Z", "RY", "BY")
 _MOST_NAMED = 12
 """Layers that a refusal names."""
@@ -44,11 +44,11 @@ class Layer:
     planes: dict[str, Pixels]
     """Channel to (H, W), in the display window; finite in a layer that was chosen."""
     header: Mapping[str, Any]
-    """Of its part."""
+    """Header of its part."""
 
     @property
     def title(self) -> str:
-        """How to name it in a message."""
+        """The layer's name in a message."""
         return self.name or "RGBA"
 
     @property

@@ -59,7 +59,7 @@ class Footage:
 
     @property
     def label(self) -> str:
-        """How to name it in a message."""
+        """The footage's name in a message."""
         return self.path.name + (f" ({self.layer})" if self.layer else "")
 
 
@@ -148,7 +148,7 @@ def stream(footage: Footage, indices: Sequence[int]) -> Iterator[Pixels]:
     """Decode frames one after another: (H, W, 3), or 4 with straight alpha.
 
     Args:
-        footage: Where they are.
+        footage: Place of the frames.
         indices: Ascending, each once.
 
     Raises:

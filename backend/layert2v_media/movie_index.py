@@ -1,4 +1,4 @@
-"""When each frame of a movie is shown, and how it lies, mostly without decoding all of it."""
+"""The times and the turn of a movie's frames, mostly found without decoding all of it."""
 
 import itertools
 from collections.abc import Iterator, Sequence
@@ -30,13 +30,13 @@ _RATES = tuple(Fraction(rate) for rate in (24, 25, 30, 50, 60, 8, 12, 15, 16, 48
 
 @dataclass(frozen=True)
 class MovieIndex:
-    """What is known of a movie without its pixels."""
+    """Facts about a movie without its pixels."""
 
     width: int
     height: int
-    """As people see it: turned, with square pixels."""
+    """Size in pixels as people see it: turned, with square pixels."""
     coded_width: int
-    """With square pixels, before it is turned."""
+    """Size with square pixels, before it is turned."""
     turn: Turn
     stamps: tuple[int, ...] | None
     """Time stamps of the frames in the stream's units, ascending; None: frames are counted."""
@@ -100,7 +100,7 @@ class _Facts:
     unit: Fraction
     """Seconds of a time stamp."""
     rates: tuple[Fraction | None, ...]
-    """What the file and FFmpeg say of the rate, the best first."""
+    """The rates that the file and FFmpeg state, the best first."""
     aspect: Fraction
 
 

@@ -31,7 +31,7 @@ def ordered(folder: Path, paths: Sequence[Path]) -> list[Path]:
     letter or digit stands before it. Elsewhere it is a dash, as in `shot-0001`.
 
     Args:
-        folder: To name in a message.
+        folder: Folder to name in a message.
         paths: Pictures of one kind, at least one.
 
     Raises:

@@ -32,7 +32,7 @@ _PHOTOMETRIC, _PLANES = 262, 284
 _DEFLATE_RATIO = 1032
 """Bytes that a byte of PNG can unpack to. Source: zlib, technical details."""
 _ASSOCIATED = 1
-"""Of extra samples: alpha by which colours are multiplied. Source: TIFF 6.0, 18."""
+"""Extra samples of this value are alpha by which colours are multiplied. Source: TIFF 6.0, 18."""
 
 
 def read_coded(path: Path, *, as_data: bool = False) -> Pixels:

@@ -48,7 +48,7 @@ def matrix_turn(path: Path, matrix: bytes) -> Turn:
     """Give the turn that a movie's display matrix asks for.
 
     Args:
-        path: To name in a message.
+        path: File to name in a message.
         matrix: Nine 32-bit numbers, as FFmpeg gives them.
 
     Raises:

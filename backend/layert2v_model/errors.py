@@ -48,7 +48,7 @@ def reason_of(error: object, path: Path) -> str:
     """Say what went wrong with a file, for a message that names the file itself.
 
     Args:
-        error: What was raised, or words.
+        error: Exception, or words.
         path: Named by the message. Where the error names it again, its last part is left.
     """
     words = error.strerror if isinstance(error, OSError) and error.strerror else str(error)

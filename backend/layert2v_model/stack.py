@@ -14,7 +14,7 @@ from layert2v_model.alpha import flatten
 
 
 class Role(StrEnum):
-    """Which job a layer does in its stack."""
+    """The role of a layer in its stack."""
 
     BACKGROUND = "background"
     FOREGROUND = "foreground"
@@ -116,7 +116,7 @@ class Stack:
         """Drop a foreground.
 
         Args:
-            index: Of the foreground, from 1.
+            index: Index of the foreground, from 1.
 
         Returns:
             A stack of the other layer objects; its full video is what it now flattens to, clipped

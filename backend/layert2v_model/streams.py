@@ -23,7 +23,7 @@ PROMPT_VISIBILITIES: tuple[PromptVisibility, ...] = ("released", "isolated")
 
 
 class StreamRole(IntEnum):
-    """What a stream shows. The value is its row of LayerAdaLN.
+    """The role of a stream. The value is its row of LayerAdaLN.
 
     Source: LayerT2V's release, `LayerAdaLN`: rows full, background, foreground, mask.
     """
@@ -39,7 +39,7 @@ class Stream:
     """One video inside the joint sequence."""
 
     role: StreamRole
-    """What it shows."""
+    """The stream's role."""
     foreground: int = 0
     """Number of its foreground, counted from 1 at the back; 0 for full and background."""
 

@@ -121,4 +121,4 @@ SHARED = (
     _option("accepts_changes", AcceptChanges, False),
     _option("precision", Computes, "auto"),
 )
-"""What makes a `Run`, in the order of the help."""
+"""Options that make a `Run`, in the order of the help."""

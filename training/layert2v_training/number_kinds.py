@@ -8,9 +8,9 @@ TOKEN_PIXELS = 16
 """Side of a token in pixels, in tiny and in Wan2.1: two latents of eight pixels."""
 
 Count = Annotated[int, Field(ge=1)]
-"""How many, at least one."""
+"""A count of at least one."""
 WholeNumber = Annotated[int, Field(ge=0)]
-"""How many, or none; seeds too."""
+"""A count from 0, or a seed."""
 Share = Annotated[float, Field(ge=0, le=1)]
 """A part of something, in [0, 1]."""
 Decay = Annotated[float, Field(ge=0, lt=1)]

@@ -1,4 +1,4 @@
-"""What a user of `layert2v-train` can mend, said in one sentence with status 2."""
+"""Errors that a user of `layert2v-train` can mend, told in one sentence with status 2."""
 
 import errno
 from collections.abc import Iterator

@@ -1,4 +1,4 @@
-"""What a shot costs on a device, before anything heavy is loaded: tokens, memory, seconds.
+"""The cost of a shot on a device, before anything heavy is loaded: tokens, memory, seconds.
 
 Formulas over the parts' configs. No torch is imported, so a front door may ask.
 Checked against measured peaks in `tests/model/cost/test_estimate.py`.
@@ -64,9 +64,9 @@ class ModelSize:
     vae: Mapping[str, Any]
     """Its config. The alpha VAE's is the same."""
     weights_bytes: Mapping[str, int]
-    """Of every part as loaded: `transformer`, `vae`, `alpha_vae`, `text_encoder`."""
+    """Bytes of every part as loaded: `transformer`, `vae`, `alpha_vae`, `text_encoder`."""
     transformer_bytes: int = FLOAT32_BYTES
-    """Of one number inside the transformer: 2 or 4."""
+    """Bytes of one number inside the transformer: 2 or 4."""
 
     @classmethod
     def read(cls, folder: Path, transformer_bytes: int) -> "ModelSize":
@@ -123,9 +123,9 @@ class Estimate:
     """The cost of a shot. All figures but the seconds are independent of the device."""
 
     tokens: int
-    """Of all streams, one prompt."""
+    """Tokens of all streams, for one prompt."""
     weights_bytes: int
-    """Of all parts."""
+    """Bytes of all parts."""
     denoise_bytes: int
     """Most that a step holds beyond weights: latents, text, and the activations of one block."""
     decode_bytes: int

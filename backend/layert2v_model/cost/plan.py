@@ -19,7 +19,7 @@ OFFLOADS: tuple[Offload, ...] = ("none", "model", "group")
 
 @dataclass(frozen=True)
 class Plan:
-    """How a shot can run on a device, or why it cannot."""
+    """The way in which a shot can run on a device, or the reason why it cannot."""
 
     fits: bool
     """False where the shot must be refused with `sentence`."""
@@ -30,7 +30,7 @@ class Plan:
     peak_bytes: int
     """Estimated, on the device."""
     sentence: str
-    """For people: what is done, or what to change."""
+    """The decision, or the remedy, in words for people."""
 
 
 def plan(shot: ShotSize, model: ModelSize, device: Device) -> Plan:

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     import torch
 
 Choice = Literal["auto", "bfloat16", "float32"]
-"""What a user may ask for; `auto`: what the hardware has natively."""
+"""The choices of a user. `auto` takes the precision that the hardware has natively."""
 
 _X86_INSTRUCTIONS = ("amx_bf16", "avx512_bf16")
 _ARM_INSTRUCTIONS = ("bf16", "sve_bf16")
@@ -36,7 +36,7 @@ class Precision:
     """The precision in which a program computes, and the reason."""
 
     name: Literal["bfloat16", "float32"]
-    """As PyTorch calls it."""
+    """The precision's name in PyTorch."""
     reason: str
     """A clause."""
     is_asked: bool = False
@@ -70,9 +70,9 @@ def decide_precision(
     It is never timed: every process and every later run on a machine must decide alike.
 
     Args:
-        choice: What the user asks for.
-        device: That computes; None: `default_device`.
-        hardware: What it has; None: it is looked at.
+        choice: Wish of the user.
+        device: Device that computes; None: `default_device`.
+        hardware: Its abilities; None: they are looked up.
     """
     found = hardware or find_hardware(device or default_device())
     if choice == "auto":
@@ -109,8 +109,8 @@ def processor(capabilities: Mapping[str, Any], kernels: str) -> Hardware:
 
     Args:
         capabilities: As `torch.cpu.get_capabilities` names them.
-        kernels: What PyTorch's own kernels use of it, such as `AVX2`; the environment variable
-            `ATEN_CPU_CAPABILITY` limits it.
+        kernels: Instructions that PyTorch's own kernels use, such as `AVX2`; the environment
+            variable `ATEN_CPU_CAPABILITY` limits it.
     """
     is_arm = str(capabilities.get("architecture", "")).lower().startswith(("arm", "aarch"))
     names = _ARM_INSTRUCTIONS if is_arm else _X86_INSTRUCTIONS

@@ -43,7 +43,7 @@ def write_exr(path: Path, rgb_HWC: Pixels, alpha_HW: Pixels | None = None) -> No
     """Write one frame as a master: half, ZIP, scene-linear Rec. 709, atomically.
 
     Args:
-        path: Where the file appears, complete or not at all; its folder exists.
+        path: Place at which the file appears, complete or not at all; its folder exists.
         rgb_HWC: Straight sRGB, (H, W, 3), float32.
         alpha_HW: Alpha in [0, 1]. The file is then RGBA, **premultiplied**. Without it, RGB.
 

@@ -69,7 +69,7 @@ def _unit(shot: WorkedStack) -> float:
 
 
 def _box(alpha_HW: Floats) -> Box | None:
-    """Where a foreground is worked on. Noise in the empty part of a matte does not count."""
+    """Find the box in which a foreground is corrected. Noise in empty parts does not count."""
     return box_around(alpha_HW > COVERED, _MARGIN)
 
 
@@ -149,7 +149,7 @@ def _extend_colour(shot: WorkedStack, t: int, k: int, box: Box) -> Floats:
 
 
 def _owners(shot: WorkedStack, t: int) -> tuple[NDArray[np.int8], Floats]:
-    """Which free foreground explains each pixel (-1 none), and the distance to any matte."""
+    """Find which free foreground explains each pixel (-1: none), and the distance to any matte."""
     alphas, distances = at(shot.alphas, t), at(shot.distances, t)
     owner_HW = np.full(alphas[0].shape, -1, np.int8)
     best_HW = np.full(alphas[0].shape, np.inf, np.float32)
@@ -205,7 +205,7 @@ def _picked(values: Floats, index_N: NDArray[np.intp]) -> Floats:
 
 
 def _target(shot: WorkedStack, t: int, k: int, box: Box) -> Floats:
-    """What foreground k over what is behind it should show: the full video less what is before."""
+    """Compute the target of foreground k: the full video without the layers in front."""
     full_CHW = shot.full_TCHW[t][:, *box]
     colours, alphas = at(shot.colours, t, box)[k + 1 :], at(shot.alphas, t, box)[k + 1 :]
     if not alphas:

@@ -90,19 +90,19 @@ def visible_colour(rgb_CN: Floats, beyond_CN: Floats, alpha_N: Floats) -> Floats
 
 
 def faint(alpha_HW: Floats) -> Floats:
-    """How much an alpha is so low that its straight colour cannot be trusted, in [0, 1]."""
+    """Grade how far an alpha is too low to trust its straight colour, in [0, 1]."""
     return 1 - ramp(alpha_HW, 0.03, 0.1)
 
 
 def noise(alpha_HW: Floats, distance_HW: Floats) -> Floats:
-    """How much an alpha is only the noise of an empty part of the matte, in [0, 1]."""
+    """Grade how far an alpha is only the noise of an empty part of the matte, in [0, 1]."""
     noise_HW = ramp(distance_HW, GROWTH_FROM, GROWTH_TO)
     noise_HW *= 1 - ramp(alpha_HW, 3 * VISIBLE, 8 * VISIBLE)
     return noise_HW
 
 
 def is_wrong(difference_CN: Floats) -> Floats:
-    """How much a difference from the full video is more than rounding, in [0, 1]."""
+    """Grade how far a difference from the full video is more than rounding, in [0, 1]."""
     return ramp(np.abs(difference_CN).max(axis=0), _EXPLAINED_FROM, _EXPLAINED_TO)
 
 

@@ -110,7 +110,7 @@ def extend(values_CHW: Floats, known_HW: Floats, unit: float = 1.0) -> Floats:
 
 
 def shrinkage(unit: float) -> int:
-    """By what the first step of a pyramid reduces a picture: large ones at once to about units."""
+    """Choose the first step of a pyramid, which reduces large pictures at once to about units."""
     return max(2, int(unit))
 
 

@@ -36,10 +36,10 @@ def finish_folder(folder: Path, out: Path, asked: Form, tell: Tell) -> dict[str,
     """Read a folder of layers, finish them and write `out`, whole or not at all.
 
     Args:
-        folder: Holds the layers under their names.
+        folder: Folder of the layers, under their names.
         out: Folder to write, checked by `check_out`.
-        asked: How the colour of foreground files relates to their matte.
-        tell: Is told of each step.
+        asked: Relation of the colour of foreground files to their matte.
+        tell: Called with a message about each step.
 
     Returns:
         The report, ready for JSON.

@@ -59,22 +59,22 @@ _FEWEST_SAMPLES = 64
 
 @dataclass(frozen=True, eq=False)
 class _Seen:
-    """What a frame shows of the background around the foregrounds, reduced to about units."""
+    """The background that a frame shows around the foregrounds, reduced to about units."""
 
     background_CHW: Floats
-    """As generated."""
+    """The background as generated."""
     difference_CHW: Floats
-    """What it lacks where known."""
+    """The difference that it lacks, where that is known."""
     known_HW: Floats
-    """How clearly it is seen (`known_plate`)."""
+    """The visibility of each pixel (`known_plate`)."""
     distance_HW: Floats
-    """To the covered region, in units, at most `_SAFE_TO`."""
+    """Distance to the covered region, in units, at most `_SAFE_TO`."""
     seam_HW: Floats
     """Share of the seam's correction that reaches so deep under the foregrounds."""
 
 
 def known_plate(coverage_HW: Floats) -> tuple[Floats, Floats]:
-    """How clearly each pixel of a frame shows the background, in [0, 1]; distance to what covers.
+    """Compute how clearly pixels show the background, in [0, 1], and their distance to the cover.
 
     The distance is in units and at most `_SAFE_TO`.
     """
@@ -98,7 +98,7 @@ def correct_plate(
     Args:
         background_TCHW: The background as generated; corrected in place around and below the
             foregrounds. Beyond that nothing is hidden and nothing is done. Stays in [0, 1].
-        difference_TCHW: What it lacks. It is read only where it is uncovered.
+        difference_TCHW: Difference that it lacks. It is read only where it is uncovered.
         coverage_THW: Union of all foregrounds' alphas.
         num_threads: As for `each_frame`.
     """
@@ -253,7 +253,7 @@ def _tone_terms(colour_3N: Floats) -> Floats:
 
 
 def _tone_moves(background_CHW: Floats, move_34: Floats) -> Floats:
-    """How far the colour transform moves each value: nothing at black."""
+    """Compute how far the colour transform moves each value, which is nothing at black."""
     moves_3N = move_34[:, :3] @ background_CHW.reshape(3, -1)
     moves_3N += move_34[:, 3:]
     moves_CHW = moves_3N.reshape(background_CHW.shape)

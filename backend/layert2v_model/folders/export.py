@@ -28,7 +28,7 @@ def save_pipeline(
         pipeline: A `LayerT2VPipeline` with its `project_in`; it is left as it is.
         folder: Created if need be. Files of the same names are overwritten.
         card: The content of `layert2v.json`. SHA-256 of the weights are added under `files`.
-        dtype: Of the weights in the files.
+        dtype: Type of the weights in the files.
         with_text_encoder: Whether to write tokenizer and text encoder too. Otherwise the card
             names the package they come from.
 

@@ -26,13 +26,13 @@ from layert2v_model.weights.checks import is_finite
 from layert2v_model.weights.file_heads import in_short
 
 CARD_FILE = "layert2v.json"
-"""What the model is and can do; the only file the front door reads."""
+"""The model's card: its kind and abilities. The front door reads no other file."""
 
 READ_ERRORS = (
     *(OSError, ValueError, KeyError, TypeError, RuntimeError, SafetensorError),
     StrictDataclassError,
 )
-"""What the libraries raise at missing, broken or foreign files."""
+"""Errors that the libraries raise at missing, broken or foreign files."""
 
 _WORD_LISTS = ("tokenizer.json", "vocab.txt", "spiece.model")
 

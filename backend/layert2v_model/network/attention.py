@@ -56,7 +56,7 @@ class JointSelfAttnProcessor(WanAttnProcessor):
             attention_mask: Not used: no mask over visual tokens is ever built.
             rotary_emb: Cosines and sines.
             window: None: every token sees every token.
-            memory: Of streams that are not computed in every step; not with a window.
+            memory: Memory of streams that are not computed in every step; not with a window.
 
         Raises:
             ValueError: A window is asked for under context parallel.

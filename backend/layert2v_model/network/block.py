@@ -54,10 +54,10 @@ class LayerT2VTransformerBlock(WanTransformerBlock):
             temb: Time and layer modulation (B, S, F, 6, D), float32; F divides L, or see `frame_L`.
             rotary_emb: Cosines and sines (1, S, L, 1, head width).
             encoder_attention_mask: None, or a boolean (B, S, N), true on real text tokens.
-            window: What self-attention sees of other streams; None: all.
-            memory: Of streams that are not computed in every step; None: all are.
-            frame_L: Which of the F each token belongs to, where a device has parts of frames; None:
-                all frames are whole.
+            window: Part of other streams that self-attention sees; None: all.
+            memory: Memory of streams that are not computed in every step; None: all are.
+            frame_L: Frame, of F, of each token, where a device has parts of frames; None: all
+                frames are whole.
         """
         # Order of the six: Wan's, for self-attention and then for the feed-forward.
         shift_1, scale_1, gate_1, shift_2, scale_2, gate_2 = (

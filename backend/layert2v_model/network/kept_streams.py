@@ -48,14 +48,14 @@ class BlockMemory:
 
 
 class HeldStreams:
-    """Which streams hold still, and what every block remembers of them during one job."""
+    """The streams that hold still, and every block's memory of them during one job."""
 
     def __init__(self, is_held: Sequence[bool], num_blocks: int, refresh_every: int) -> None:
         """Begin with nothing remembered.
 
         Args:
             is_held: For each stream whether it is given whole, at t = 0.
-            num_blocks: Of the transformer.
+            num_blocks: Number of blocks of the transformer.
             refresh_every: Steps from one in which all streams are computed to the next.
         """
         held = [stream for stream, holds in enumerate(is_held) if holds]
@@ -80,8 +80,8 @@ def held_streams(is_held_BSF: Tensor, num_blocks: int, refresh_every: int) -> He
 
     Args:
         is_held_BSF: True on frames of tokens at t = 0, (1, S, F or 1).
-        num_blocks: Of the transformer.
-        refresh_every: From 1, which is exact.
+        num_blocks: Number of blocks of the transformer.
+        refresh_every: Steps between refreshes, from 1, which is exact.
     """
     is_held = is_held_BSF[0].all(dim=1).tolist()
     if refresh_every == 1 or not any(is_held) or all(is_held):

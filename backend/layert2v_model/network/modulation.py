@@ -12,7 +12,7 @@ from layert2v_model.streams import StreamRole, num_foregrounds_of
 
 
 class LayerAdaLN(nn.Module):
-    """What a stream is, as an addition to the time modulation of every block.
+    """The role of a stream, as an addition to the time modulation of every block.
 
     Source: LayerT2V's release, `LayerAdaLN`; the foreground table is this project's.
     """

@@ -14,7 +14,7 @@ def enable_context_parallel(transformer: LayerT2VTransformer3DModel, degree: int
 
     Args:
         transformer: Changed in place. It cannot be undone.
-        degree: From 2; at most the tokens of a stream and the heads.
+        degree: Number of processes, from 2; at most the tokens of a stream and the heads.
 
     Raises:
         RuntimeError: There is no process group, or tokens are split already.

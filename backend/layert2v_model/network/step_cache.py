@@ -22,7 +22,7 @@ _CHANGES = 1000
 
 @dataclass
 class StepCache:
-    """What a cache has done since it was enabled, over all jobs."""
+    """The account of a cache since it was enabled, over all jobs."""
 
     threshold: float
     """Largest relative change of a stream at which a step is skipped."""

@@ -56,7 +56,7 @@ class TextStates:
     tokens_UND: Tensor
     """Distinct texts after the text MLP."""
     row_BS: Tensor
-    """Which of the U texts each stream reads."""
+    """The number of the text, of U, that each stream reads."""
     mask_BSN: Tensor | None
     """True on real text tokens; None: all are."""
     key_values: tuple[KeyValue, ...]

@@ -121,13 +121,13 @@ class LayerT2VTransformer3DModel(WanTransformer3DModel):
             prompt_visibility: `released` or `isolated`, see `streams.visible_prompts`.
             stream_positions: `released` or `shared`, see `positions.STREAM_POSITIONS`.
             max_foregrounds: Most foregrounds of a shot.
-            foreground_fill: What foreground streams hold beyond their matte: `black`
+            foreground_fill: Filling of foreground streams beyond their matte: `black`
                 (premultiplied, as released) or `bleed` (straight colour, extended).
             per_stream_timesteps: Whether it was trained with a timestep per stream and frame.
             cross_stream_window: None, as released: every stream attends to every instant of all.
                 Or, from 0: it attends to all of itself and, in the other streams, to the frames of
                 tokens at most that far from its own instant. May be changed when loading.
-            prediction_type: What the head says: `velocity`, as released, or `preconditioned`, a
+            prediction_type: Output of the head: `velocity`, as released, or `preconditioned`, a
                 mixture that tends to the picture where t is near 1 and to the noise near 0, from
                 which `forward` makes the velocity (see `velocity_of_preconditioned`).
 
@@ -332,7 +332,7 @@ def velocity_of_preconditioned(head_BSCTHW: Tensor, noisy_BSCTHW: Tensor, t_BST:
     Args:
         head_BSCTHW: F.
         noisy_BSCTHW: x_t.
-        t_BST: In [0, 1], per stream and latent frame.
+        t_BST: Noise levels in [0, 1], per stream and latent frame.
 
     Source:
         Karras et al., "Elucidating the Design Space of Diffusion-Based Generative Models", 2022,

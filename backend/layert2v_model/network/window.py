@@ -12,14 +12,14 @@ from einops import rearrange
 from torch import Tensor
 
 Weighed = tuple[Tensor, ...]
-"""What attention made (..., A, E), and the log of each query's sum of exponentials (..., A, 1)."""
+"""Output of attention (..., A, E), and the log of each query's sum of exponentials (..., A, 1)."""
 
 JOINING_BACKENDS = (None, "native", "_native_flash")
 """Those of the library whose kernels are the ones that joining calls."""
 
 
 class FrameWindow(NamedTuple):
-    """Which instants of the other streams a token sees. Of its own stream it sees all."""
+    """The instants of the other streams that a token sees. Of its own stream it sees all."""
 
     num_frames: int
     """Frames of tokens in every stream, F."""
@@ -49,7 +49,7 @@ def attend_windowed(
         query_BSFPAE: Queries with their positions.
         key_BSFPAE: Keys with their positions.
         value_BSFPAE: Values.
-        window: What is seen. Its `num_frames` is F.
+        window: Frames that are seen. Its `num_frames` is F.
         backend: One of the library's attention backends. One that was chosen is used, by gathering.
     """
     is_trained = torch.is_grad_enabled() and query_BSFPAE.requires_grad

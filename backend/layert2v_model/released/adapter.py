@@ -53,7 +53,7 @@ _MASK_SETTINGS: Mapping[str, Callable[[object], bool]] = {
     "lora_alpha": is_positive,
     "proj_hidden": is_count,
 }
-"""Of `mask_vae_lora.pt`."""
+"""Checks of the settings in `mask_vae_lora.pt`."""
 
 _HARMLESS = frozenset(
     {
@@ -83,7 +83,7 @@ class Adapter:
     layer_modulation: Tensor
     """LayerAdaLN's table, (4, 6, D)."""
     notes: tuple[str, ...] = ()
-    """What was read otherwise than it stands in the files, a sentence each."""
+    """Changes made while reading the files, a sentence for each."""
 
     def merged(self, module: str, weight_OI: Tensor) -> Tensor:
         """Return a linear map's weight with its LoRA folded in, computed in float32."""

@@ -52,7 +52,7 @@ DIFFUSERS_SETTINGS = (
     "added_kv_proj_dim",
     "rope_max_seq_len",
 )
-"""What a `WanTransformer3DModel` has in common with ours."""
+"""Settings that a `WanTransformer3DModel` has in common with ours."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -72,7 +72,7 @@ class WanFolder:
     tokenizer: Path
     """A folder."""
     notes: tuple[str, ...] = ()
-    """What was read otherwise than it stands in the files, a sentence each."""
+    """Changes made while reading the files, a sentence for each."""
 
 
 def read_wan_folder(folder: Path) -> WanFolder:

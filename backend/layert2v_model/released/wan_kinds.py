@@ -1,4 +1,4 @@
-"""Which of the Wan models a folder holds: only Wan2.1's text-to-video one can be a base.
+"""The kind of Wan model in a folder. Only Wan2.1's text-to-video model can be a base.
 
 Source of the marks: the published folders of Wan-AI and their copies in diffusers' layout.
 """

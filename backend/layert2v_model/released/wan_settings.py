@@ -12,7 +12,7 @@ _COUNTS = (
     *("num_attention_heads", "attention_head_dim", "in_channels", "out_channels"),
     "rope_max_seq_len",
 )
-"""Of both layouts."""
+"""Counts in the configs of both layouts."""
 _MAX_LAYERS, _MAX_COUNT = 1000, 1 << 20
 """Far beyond any model (14B has 40 layers): more would only fill the memory."""
 
@@ -21,8 +21,8 @@ def check_settings(path: Path, config: Mapping[str, Any]) -> None:
     """Refuse a transformer's config whose numbers no transformer can have.
 
     Args:
-        path: Of the config, to name in a message.
-        config: Of the authors' layout or of diffusers'. What is left out is no error.
+        path: Path of the config, to name in a message.
+        config: Config of the authors' layout or of diffusers'. What is left out is no error.
 
     Raises:
         InvalidCheckpoint: A count is none, heads do not share a width evenly, or the patch's size

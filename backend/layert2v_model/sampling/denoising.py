@@ -42,12 +42,12 @@ def denoise(
     Args:
         transformer: Predicts noise - picture.
         scheduler: Its state is reset.
-        conditioning: What is given, and the noise.
+        conditioning: Given parts, and the noise.
         text: Token states (B, S, N, D) and their mask, one B for each kind of entry that
             `guidance` asks for.
         guidance: Scales.
         looped: Indices of streams whose first and last latent frame stay equal.
-        num_steps: From 1.
+        num_steps: Number of steps, from 1.
         report: Called before the first step and after each.
         refresh_given_every: Steps from one that computes whole given streams to the next; 1 is
             exact, and so is any other where it cannot be had: with guidance on what is given,

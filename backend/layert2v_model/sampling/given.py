@@ -1,4 +1,4 @@
-"""What a shot is given: whole streams, some of their frames, or regions; checked once, then merged.
+"""Inputs of a shot: whole streams, some of their frames, or regions, checked once and merged.
 
 Shape letters: T frames, C channels, H, W. Pixels are display-referred sRGB in [0, 1], RGB
 straight. Nothing here computes with the model.
@@ -30,7 +30,7 @@ class Given:
     """Booleans per pixel, (T, 1, H, W) or one for all frames (1, 1, H, W), true where the frames
     are given. What lies outside is made and never read. None: everywhere."""
     latents_CTHW: Tensor | None = None
-    """What `LayerT2VPipeline.encode_stream` returns, whole latent frames of it, instead of frames.
+    """Whole latent frames from `LayerT2VPipeline.encode_stream`, instead of frames.
     They steer as frames do, and are decoded for the take."""
 
 

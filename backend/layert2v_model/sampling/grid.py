@@ -1,4 +1,4 @@
-"""Where the pixels of a shot fall among latents and tokens.
+"""The place of a shot's pixels among latents and tokens.
 
 Shape letters: T frames (pixels or latents), C channels, H, W, F frames of tokens.
 """
@@ -25,7 +25,7 @@ class LatentGrid:
     width: int
     """Pixels."""
     channels: int
-    """Of a latent."""
+    """Channels of a latent."""
     temporal_factor: int
     """Frames that a latent frame after the first stands for. The first stands for one."""
     spatial_factor: int

@@ -1,4 +1,4 @@
-"""What a finished take gives to the next shot. No model is needed here.
+"""Parts of a finished take that the next shot is given. No model is needed here.
 
     decompose a video           given={"full": video}
     a subject on a plate        given={"background": plate}

@@ -1,4 +1,4 @@
-"""What must be true of tensors before they become a model: names, shapes, kinds and values."""
+"""Checks of tensors before they become a model: names, shapes, kinds and values."""
 
 from collections.abc import Iterable, Mapping
 

@@ -34,7 +34,7 @@ def unreadable(path: Path, reason: object) -> InvalidCheckpoint:
 
     Args:
         path: The file.
-        reason: What was raised, or words. A library's words are cut at the end of one.
+        reason: Exception, or words. A library's words are cut at the end of one.
     """
     words = in_short(reason_of(reason, path))
     return InvalidCheckpoint(f"{path} cannot be read ({words}); fetch or copy it again")

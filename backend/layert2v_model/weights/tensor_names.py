@@ -47,7 +47,7 @@ def plain_names(
 
     Args:
         names: As they stand in the file.
-        source: What they are from, for messages.
+        source: Their origin, for messages.
         is_lora: Whether ends of LoRA's factors are made peft's.
 
     Returns:

@@ -16,7 +16,7 @@ from layert2v_model.weights.checks import fitted, names_in_short
 from layert2v_model.weights.file_heads import unreadable, what_it_is
 
 MAX_SHARD_BYTES = 2 * 2**30
-"""Of one file, whose tensors are merged and in memory together while it is written."""
+"""Bytes of one file, whose tensors are in memory together while it is written."""
 
 
 def read_safetensors(paths: Iterable[Path]) -> dict[str, Tensor]:
@@ -100,9 +100,9 @@ def write_weights(
         folder: Exists.
         stem: File name without `.safetensors`.
         planned: Shape and dtype of each tensor in the files. It may lie on `meta`.
-        read: Gives a tensor by name, called once for each, when its shard is written.
-        what: What the tensors are of, for messages.
-        max_shard_bytes: Of one file.
+        read: Function that gives a tensor by name, called once for each, when its shard is written.
+        what: Name of the tensors' owner, for messages.
+        max_shard_bytes: Most bytes of one file.
 
     Raises:
         InvalidCheckpoint: A tensor is not finite, or does not fit its planned type.

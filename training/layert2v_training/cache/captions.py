@@ -74,11 +74,11 @@ class CaptionStates:
         """Take over what is known.
 
         Args:
-            tokenizer: Of the encoder.
+            tokenizer: Tokenizer of the encoder.
             encoder: Moved to `device` while there is something to encode, and back: umT5 takes
                 11 GB there.
-            folder: Where states are kept; None: only here.
-            device: On which to encode; None: where the encoder is.
+            folder: Folder of kept states; None: they stay in memory.
+            device: Device to encode on; None: the encoder's.
         """
         self.tokenizer, self.encoder, self._device = tokenizer, encoder, device
         self._store = StateStore(folder, tokenizer, encoder) if folder else None
@@ -139,9 +139,9 @@ class TokenTable:
 
         Args:
             states: Has encoded the captions.
-            captions: To look up.
-            device: Where the table goes, if `home_of` says so of it.
-            dtype: In which it is kept.
+            captions: Captions to look up.
+            device: Device of the table, if `home_of` chooses it.
+            dtype: Type in which it is kept.
         """
         known = sorted({"", *captions})
         # Row 0 is what padding reads.

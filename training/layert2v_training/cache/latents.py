@@ -118,13 +118,13 @@ def load_latents(
     memory of what is mapped. `at_home` puts it where it is read faster.
 
     Args:
-        folder: Where shards are kept.
+        folder: Folder of the shards.
         vae: Its encoder is used, where it is.
-        source: Of the clips.
-        num_clips: How many.
+        source: Source of the clips.
+        num_clips: Number of clips.
         num_workers: Processes that encode; 0: this one.
         fill: As in `videos_of`.
-        project_in: What alphas go through, kept in shards of their own; None: nothing.
+        project_in: Projector of alphas, kept in shards of their own; None: alphas stay as they are.
     """
     shards = write_latents(folder, vae, source, num_clips, num_workers, fill)
     clips = [

@@ -1,4 +1,4 @@
-"""Where what every step reads is kept: on the device, or in host memory if that is too small."""
+"""Keep the data of every step on the device, or in host memory if the device is too small."""
 
 import logging
 from collections.abc import Iterable
@@ -18,9 +18,9 @@ def home_of(num_bytes: int, device: torch.device, expected_bytes: int = 0) -> to
     """Choose once for all data of one kind, so that it is never on two devices.
 
     Args:
-        num_bytes: Of the data.
-        device: That computes.
-        expected_bytes: What will come to the device besides, before the first step.
+        num_bytes: Bytes of the data.
+        device: Device that computes.
+        expected_bytes: Bytes that will come to the device besides, before the first step.
 
     Returns:
         `device`, if the data takes less than half of what is free on it, else the CPU.

@@ -1,4 +1,4 @@
-"""How long a step of the small VAE or of stage 1 takes here: one video is timed, and multiplied."""
+"""The time of a step of the small VAE or of stage 1. One video is timed, and multiplied."""
 
 import math
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""What a stage would take, before it starts: parameters, tokens, memory, disk, steps per second.
+"""The needs of a stage before it starts: parameters, tokens, memory, disk, steps per second.
 
 No picture is read, no weight is loaded and no step is made. The user's clips are opened, as the
 stage would open them. The device need not be there: its memory can be said instead.
@@ -25,7 +25,7 @@ from layert2v_training.runs.run import Run
 from layert2v_training.runs.run_precision import loops_of
 
 _TIMED_COPIES = 4
-"""Of one block's weights, that timing it takes: themselves, gradients and moments."""
+"""Copies of one block's weights that timing needs: themselves, gradients and moments."""
 
 
 @dataclass(frozen=True)
@@ -40,7 +40,7 @@ def describe(run: Run, stages: str | Sequence[str], device_memory: int | None = 
     """Say what stages take.
 
     Args:
-        run: Of the recipe.
+        run: Run of the recipe.
         stages: One, or several of a run, whose sums are said too.
         device_memory: Bytes of a GPU that is not here; None: the device is the run's own.
 
@@ -175,7 +175,7 @@ _REMEDIES = {
     "fitting the encoder": "set fewer vae_clips",
     "drawing mattes": "set fewer alpha_vae.num_clips",
 }
-"""What helps, by phase."""
+"""Remedies, by phase."""
 
 
 def _refusals(

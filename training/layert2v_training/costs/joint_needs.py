@@ -1,4 +1,4 @@
-"""What stages 2 and 3 need: steps are simulated, the rest is counted."""
+"""The needs of stages 2 and 3. Steps are simulated, the rest is counted."""
 
 import math
 from collections.abc import Mapping

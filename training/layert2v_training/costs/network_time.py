@@ -68,11 +68,11 @@ class _Times:
 
     batch: Batch
     network: float
-    """Of one block, and all that is outside of blocks."""
+    """Seconds of one block and of everything outside of blocks."""
     block: float
-    """Of the block alone."""
+    """Seconds of the block alone."""
     attention: float
-    """Of its self-attention alone: it grows with the square of the tokens, all else with them."""
+    """Seconds of its self-attention alone, which grows with the square of the tokens."""
 
     def of(self, batch: Batch, num_layers: int, size: ModelSize) -> float:
         """Say what another batch takes in a network of so many blocks; `size` is of one block."""

@@ -26,7 +26,7 @@ from layert2v_training.stages.lora import add_lora
 
 @dataclass(frozen=True)
 class StageParts:
-    """What a run's stages are made of."""
+    """The parts of a run's stages."""
 
     run: Run
 
@@ -101,8 +101,8 @@ class StageParts:
         """Make a stage's network with random weights, on the device of the context.
 
         Args:
-            stage: Says whether adapters learn or everything.
-            num_layers: Of its blocks; None: all.
+            stage: Recipe of the stage, in which adapters learn or everything.
+            num_layers: Number of its blocks; None: all.
 
         Raises:
             InvalidRecipe: Adapters have nothing to adapt, or `init` has another size.

@@ -1,4 +1,4 @@
-"""What training keeps of parameters: themselves, gradients, moments, an average, checkpoints."""
+"""The state of training: parameters, gradients, moments, an average, checkpoints."""
 
 from torch import nn
 
@@ -9,7 +9,7 @@ from layert2v_training.costs.passes import Peaks
 from layert2v_training.learning.optimizers import LoopRecipe
 
 OWN_BYTES = 96 << 20
-"""What kernels and libraries keep beside tensors in a step. Source: eight runs on a processor,
+"""Bytes of kernels and libraries beside tensors in a step. Source: eight runs on a processor,
 `docs/training.md`: between 50 and 200 MiB."""
 
 

@@ -25,11 +25,11 @@ SMALLEST = 8
 
 @dataclass(frozen=True)
 class Timing:
-    """Of a step of one process."""
+    """Timing of a step of one process."""
 
     seconds: float
     words: str
-    """What was timed."""
+    """The part that was timed."""
 
 
 def affordable_flops(device: torch.device, loop: LoopRecipe) -> float:

@@ -1,4 +1,4 @@
-"""What the small VAE and stage 1 need: steps are simulated, the rest is counted."""
+"""The needs of the small VAE and of stage 1. Steps are simulated, the rest is counted."""
 
 import math
 

@@ -29,9 +29,9 @@ class CheckedClip:
     """None for a bad clip."""
     problem: BadClip | None = None
     clip: ClipFiles | None = None
-    """Where the layers of a good clip are."""
+    """The files of a good clip."""
     notes: tuple[str, ...] = ()
-    """What is no fault, but may not be as it was meant."""
+    """Notes on what may not be as it was meant, though it is no fault."""
 
 
 def check_source(
@@ -95,8 +95,8 @@ def lossy_fit(facts: FootageFacts, target: ClipFormat | None, fps: Fraction | No
     """Say where training has to make up pixels or frames of a good clip; empty: nowhere.
 
     Args:
-        facts: Of the clip.
-        target: What it is made to; None: its own size.
+        facts: Facts of the clip.
+        target: Format that it is made to; None: its own size.
         fps: Frames per second that it is made to; None: its own.
     """
     said = []

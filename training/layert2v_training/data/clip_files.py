@@ -1,4 +1,4 @@
-"""Where the layers of a clip are, whatever kind of folder they came in."""
+"""The files of a clip's layers, from any kind of folder."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -26,7 +26,7 @@ class ClipFiles:
     """Footage of a clip, and its captions."""
 
     path: Path
-    """What to name in a message: the clip's folder, or its line."""
+    """The clip's folder, or its line, for messages."""
     background: Footage
     background_caption: str
     layers: tuple[LayerFiles, ...]

@@ -37,7 +37,7 @@ def decoded(path: Path, content: bytes) -> str:
     """Decode a text or a line.
 
     Args:
-        path: To name in a message.
+        path: File to name in a message.
         content: Its bytes.
 
     Raises:

@@ -12,7 +12,7 @@ from layert2v_training.data.problems import MISSING, BadClip, reading, shortened
 from layert2v_training.data.texts import parse_json
 
 LIST = "clips.jsonl"
-"""What `layert2v-data build` calls the list of the clips that it accepted."""
+"""The name that `layert2v-data build` gives to the list of accepted clips."""
 
 
 def find_clips(source: Path) -> tuple[list[ClipFiles], list[BadClip]]:

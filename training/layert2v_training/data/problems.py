@@ -14,7 +14,7 @@ from pathlib import Path
 from layert2v_media.errors import UnreadableMedia
 
 MISSING = "is missing; name a folder of clips or a .jsonl file"
-"""What is wrong with a source that is not there."""
+"""The words for a source that is missing."""
 
 
 def shortened(text: str, most: int = 60) -> str:

@@ -35,7 +35,7 @@ DESCRIPTIONS = ("clip.yaml", "clip.yml", "clip.json", "clip.txt")
 
 
 class _Layer(BaseModel, extra="forbid"):
-    """What a description says of a layer: a caption, or a mapping."""
+    """A description's entry for a layer: a caption, or a mapping."""
 
     caption: str | None = None
     file: str | None = None
@@ -88,8 +88,8 @@ def from_mapping(
     """Find the layers of a description already read; relative paths start at `folder`.
 
     Args:
-        where: What to call the clip in a message.
-        folder: Where relative paths start.
+        where: Name of the clip in a message.
+        folder: Folder at which relative paths start.
         described: The description.
         text: The file it was in; None: `where`.
 

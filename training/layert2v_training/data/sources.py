@@ -29,7 +29,7 @@ _NEXT = "`layert2v-data check` decodes all clips and names the bad, --skip-bad l
 
 @dataclass(frozen=True)
 class ClipFormat:
-    """What clips are made to."""
+    """The size, length and rate to which clips are made."""
 
     width: int
     height: int
@@ -98,7 +98,7 @@ def clips_from(
         num_frames: Frames of each clip.
         fps: Rate to choose frames at; None: each clip's own, which must be one. Clips that do not
             say their rate are used frame by frame, with a warning.
-        seed: Of the starts in time.
+        seed: Seed of the starts in time.
         skip_bad: Leave bad clips out, with a warning, instead of refusing the source.
 
     Raises:

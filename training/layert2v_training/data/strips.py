@@ -43,9 +43,9 @@ def draw_rows(clip: LayeredClip, moments: Sequence[int], under_HW1: Pixels | flo
     """Draw full, background, and each foreground and its matte: (rows x H, columns x W, 3).
 
     Args:
-        clip: What to draw.
+        clip: Clip to draw.
         moments: Frames, a row each.
-        under_HW1: What shows through foregrounds.
+        under_HW1: Pixels that show through foregrounds.
     """
     rows = []
     for t in moments:
@@ -71,8 +71,8 @@ def write_preview(
 
     Args:
         path: A PNG; its folder exists.
-        clip: Where the layers are.
-        facts: What checking found.
+        clip: Files of the layers.
+        facts: Findings of the check.
         target: Shows frames as training will crop them; None: whole frames.
 
     Raises:

@@ -48,7 +48,7 @@ from layert2v_training.engine.writing import write_clip
 
 @dataclass(frozen=True)
 class BuildResult:
-    """What a build came to."""
+    """The result of a build."""
 
     num_accepted: int
     num_rejected: int
@@ -70,8 +70,8 @@ def build_clips(
     Args:
         places: Movies and folders of movies.
         out: Folder to fill. Clips of earlier calls stay, and are not made again.
-        recipe: What to make.
-        processes: How many work.
+        recipe: Recipe of the clips.
+        processes: Number of processes that work.
         skip_bad: Leave movies out that cannot be used. The report names them.
 
     Raises:

@@ -22,7 +22,7 @@ _STYLE = (
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of a clip, or of a shot or video that gave none."""
+    """The outcome of a clip, or of a shot or video that gave none."""
 
     name: str
     reasons: tuple[Reason, ...] = ()
@@ -49,8 +49,8 @@ def write_report(path: Path, outcomes: Sequence[Outcome], not_judged: Sequence[s
 
     Args:
         path: The page.
-        outcomes: What became of everything.
-        not_judged: What was not looked at for repeats, and why.
+        outcomes: Outcomes of everything.
+        not_judged: Clips not judged for repeats, and the reasons.
     """
     accepted = [outcome for outcome in outcomes if not outcome.reasons]
     kinds = Counter(reason.kind for outcome in outcomes for reason in outcome.reasons)

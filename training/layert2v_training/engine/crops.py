@@ -8,7 +8,7 @@ from layert2v_training.engine.moving_subjects import Box
 from layert2v_training.engine.onnx_mattes import OnnxMatter
 
 _MARGIN = 0.3
-"""Of the box, on each side: a salient subject needs surroundings to stand out from."""
+"""Share of the box added on each side. A salient subject needs surroundings."""
 
 
 class CropMatter:

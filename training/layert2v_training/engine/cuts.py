@@ -25,7 +25,7 @@ _CUT = 0.5
 """Correlation of hue-saturation-value histograms below which two frames belong to two shots."""
 
 _DIGITS = 10
-"""Of the digest: ten thousand movies of one stem share one with a chance of 5 in 100 000."""
+"""Digits of the digest. Ten thousand movies of one stem share one with a chance of 5 in 100 000."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -35,7 +35,7 @@ class CameraShot:
     name: str
     frames_THWC: Codes
     fps: Fraction
-    """At which they follow each other: as asked, or the movie's own where that is slower."""
+    """Frames a second, as asked, or the movie's own rate where that is slower."""
 
 
 def name_of(video: Path) -> str:

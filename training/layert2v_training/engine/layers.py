@@ -25,7 +25,7 @@ _FLOOR = 0.05
 _AGREEMENT = 0.4
 """Overlap (IoU) of matte and moving region below which the region itself becomes the matte."""
 _LOOKS = 3
-"""How many plates are looked at for each subject."""
+"""Number of plates that are looked at for each subject."""
 _REACH = 9
 """Pixels beyond a moving region in which its matte is believed, at `scale.LINES`."""
 

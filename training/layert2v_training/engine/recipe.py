@@ -61,7 +61,7 @@ class EngineRecipe:
     """Lines of the clips. The width follows the video's shape, even."""
     num_frames: int = 33
     fps: Fraction = Fraction(8)
-    """At which frames are chosen. A slower video keeps its own rate, and its clips say so."""
+    """Rate at which frames are chosen. A slower video keeps its own, and its clips state it."""
     most_clips: int = 4
     """Most clips from one shot."""
     most_frames: int = 240
@@ -94,7 +94,7 @@ class EngineRecipe:
     cover: tuple[float, float] = (0.003, 0.6)
     """Least and most of the picture that subjects cover."""
     cache: Path = Path("cache")
-    """Where fetched models are kept."""
+    """Folder of fetched models."""
 
     def __post_init__(self) -> None:
         """Refuse what no build could keep.

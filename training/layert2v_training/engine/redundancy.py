@@ -17,7 +17,7 @@ REPEATS = "repeats another"
 
 @dataclass(frozen=True)
 class Telling:
-    """What of a clip's captions tells it from others."""
+    """The part of a clip's captions that tells it from others."""
 
     text: str = ""
     """Empty: nothing does."""
@@ -31,7 +31,7 @@ def without_repeats(
     """Reject accepted clips whose text repeats an earlier one's.
 
     Args:
-        outcomes: In order: the first of its kind stays.
+        outcomes: Outcomes in order: the first of its kind stays.
         most_similar: Cosine from which a text is redundant; None: nothing is judged.
 
     Returns:
@@ -43,7 +43,7 @@ def without_repeats(
         return judged, [f"{len(accepted)} clips: all repeats are kept, as asked"] * bool(accepted)
     telling = [index for index in accepted if outcomes[index].told]
     units: dict[tuple[str, str], int] = {}
-    """What is judged as one, to the first clip of it."""
+    """Texts judged as one, to the first clip of each."""
     for index in telling:
         units.setdefault(_unit(outcomes[index]), index)
     firsts = list(units.values())

@@ -19,12 +19,12 @@ _LIST = "metadata.jsonl"
 
 @dataclass(frozen=True)
 class Sidecar:
-    """What a text says; empty where it says nothing."""
+    """The content of a text. Fields that it lacks are empty."""
 
     background: str = ""
     subject: str = ""
     caption: str = ""
-    """Of the whole video, as other trainers write it: a text without names."""
+    """Caption of the whole video, a text without names, as other trainers write it."""
 
 
 def sidecar(video: Path) -> Path:

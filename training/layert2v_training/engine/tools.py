@@ -23,7 +23,7 @@ _INSTALL = {
     "torchvision": "pip install torchvision",
     "matanyone": "pip install git+https://github.com/pq-yang/MatAnyone (non-commercial)",
 }
-"""How a package is brought."""
+"""Commands that install a package."""
 _PACKAGES = {
     "sam2": ("torchvision",),
     "sam3": ("torchvision",),
@@ -31,7 +31,7 @@ _PACKAGES = {
     "wan-vace": (),
     "qwen-vl": ("torchvision",),
 }
-"""What an adapter needs beyond this project's own packages."""
+"""Packages that an adapter needs beyond this project's own."""
 _WEIGHT_SUFFIXES = (".safetensors", ".bin", ".pt", ".pth")
 
 

@@ -25,7 +25,7 @@ _MARGIN = 7
 _SOFTNESS = 2.0
 """Standard deviation, in pixels, of the seam between what is painted and what was filmed."""
 _GREY = 128
-"""What hides a subject from the network. Source: as above."""
+"""The grey that hides a subject from the network. Source: as above."""
 
 
 class WanVacePlates:
@@ -46,8 +46,8 @@ class WanVacePlates:
 
         Args:
             frames_THWC: A clip.
-            covered_THW: Where subjects are.
-            words: What the plate shows.
+            covered_THW: Pixels that subjects cover.
+            words: Prompt of the plate.
 
         Returns:
             A plate per frame (T, H, W, 3).

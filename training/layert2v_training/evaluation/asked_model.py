@@ -19,7 +19,7 @@ from layert2v_model.stack import Stack
 from layert2v_training.evaluation.takes import TakeStore, take_key
 
 _CARD = ("sizes", "num_frames", "default_num_inference_steps", "default_guidance_scale")
-"""What the card must say of the shots that the model makes."""
+"""Entries about the model's shots that its card must have."""
 
 
 def evaluation_precision(choice: Choice = "auto") -> Precision:
@@ -40,9 +40,9 @@ class AskedModel:
     num_inference_steps: int
     guidance_scale: float
     card: Mapping[str, Any] = field(default_factory=dict)
-    """What the model folder says of itself, hashes of its files among it."""
+    """The model folder's card, with hashes of its files."""
     takes: TakeStore | None = None
-    """Where `kept_take` looks before it makes one."""
+    """The store in which `kept_take` looks before it makes a take."""
 
     @classmethod
     def load(
@@ -89,7 +89,7 @@ class AskedModel:
 
     @property
     def grid(self) -> LatentGrid:
-        """Where the shots' pixels fall among tokens."""
+        """The place of the shots' pixels among tokens."""
         return latent_grid(
             self.width, self.height, self.num_frames, self.pipeline.transformer, self.pipeline.vae
         )

@@ -73,12 +73,12 @@ def measure_comparison(
     """Add the figures of other takes to a section's baselines.
 
     Args:
-        section: Holds the run's own shots.
-        name: Of the baseline.
+        section: Section of the run's own shots.
+        name: Name of the baseline.
         shots: One for each of them, in their order. None is kept.
         lines: The words of all shots, or none.
-        judges: Know what pictures mean.
-        on_shot: Is told of each.
+        judges: Judges of the meaning of pictures.
+        on_shot: Called with a message about each shot.
     """
     for number, (own, shot) in enumerate(zip(section.shots, shots, strict=True)):
         values = measure_take(shot.take, shot.truth)

@@ -57,7 +57,7 @@ class _Measured:
     form: str
     """Size and number of frames, in words."""
     given: dict[str, Section] = field(default_factory=dict)
-    """By the streams that were given, joined by +."""
+    """Sections by the streams that were given, joined by +."""
     speed: dict[str, float] | None = None
 
 

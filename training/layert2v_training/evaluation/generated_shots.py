@@ -41,13 +41,13 @@ def generate(
 
     Args:
         asked_model: The model.
-        lines: What is asked for.
+        lines: Prompts of the takes.
         truths: Composed scenes for the same words: not what a take must equal, but the data it is
             to be as good as. They stand beside it as a baseline.
-        judges: Know what pictures mean.
-        on_shot: Is told of each.
+        judges: Judges of the meaning of pictures.
+        on_shot: Called with a message about each shot.
         num_regenerated: First shots of which the last foreground is regenerated with another seed.
-        on_take: Is given each take. None is kept.
+        on_take: Called with each take. None is kept.
 
     Returns:
         The figures, and the speed of making the takes, which differs from run to run.
@@ -125,7 +125,7 @@ class _Stopwatch:
 
 
 def _peak_memory_mib() -> float:
-    """Of the accelerator where there is one, else of this process."""
+    """Measure the accelerator where there is one, else this process."""
     if torch.cuda.is_available():
         return float(torch.cuda.max_memory_allocated()) / 2**20
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss

@@ -27,7 +27,7 @@ from layert2v_training.evaluation.prompts import BadInput, ShotLine
 FULL = ("full",)
 """The subset that is measured if none is named."""
 _STREAMS = ("full", "background", "foreground_1", "alpha_1")
-"""Of held-out scenes, which have one foreground."""
+"""Streams of held-out scenes, which have one foreground."""
 _SHARED = ("recomposition_before", "recomposition_core", "ghost_slope", "spill", "warp_error")
 """Figures that mean the same whether streams are given or not, and need no truth."""
 

@@ -14,7 +14,7 @@ from layert2v_training.runs.recipes import tiny
 from layert2v_training.scenes.composing import SceneSource
 
 SEED = 2611
-"""Of the held-out scenes. Training uses others."""
+"""Seed of the held-out scenes. Training uses others."""
 
 
 def held_out_clips(
@@ -26,7 +26,7 @@ def held_out_clips(
         assets: Folder that `fetch_assets` filled.
         width: Pixels.
         height: Pixels.
-        num_frames: Of each scene.
+        num_frames: Number of each scene.
         count: Scenes; a longer list begins with the shorter one.
     """
     recipe = replace(

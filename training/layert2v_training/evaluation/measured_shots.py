@@ -57,7 +57,7 @@ class Section:
     baselines: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
     pictures: dict[str, Image.Image] = field(default_factory=dict)
     rows: list[Tensor] = field(default_factory=list)
-    """Of the sheet."""
+    """Rows of the sheet."""
 
     def add(self, shot: Shot, values: Values) -> None:
         """Take in a measured shot."""
@@ -100,8 +100,8 @@ def measure_shots(
     Args:
         shots: Read one by one, none is kept.
         lines: The words of all shots, or none.
-        judges: Know what pictures mean.
-        on_shot: Is told of each.
+        judges: Judges of the meaning of pictures.
+        on_shot: Called with a message about each shot.
     """
     section = Section()
     for shot in shots:
@@ -121,10 +121,10 @@ def measure_shot(
     """Measure a take and its baselines into a section.
 
     Args:
-        section: Takes the figures in.
+        section: Section that takes the figures in.
         shot: The take, its words and truth.
         other: Words that do not fit it.
-        judges: Know what pictures mean.
+        judges: Judges of the meaning of pictures.
         more: Figures that come from elsewhere.
         left_out: Figures that say nothing about this take.
     """

@@ -34,7 +34,7 @@ class Options:
     given: tuple[Subset, ...] | None = None
     """Streams of held-out scenes that are given, each in turn; None: the full video."""
     given_scenes: int | None = None
-    """Of how many scenes; None: of all."""
+    """Number of those scenes; None: all."""
     beside: tuple[Comparison, ...] = ()
     skip_bad: bool = False
     vbench: tuple[str, ...] = ()

@@ -23,7 +23,7 @@ def draw_page(report: Mapping[str, Any], pictures: Mapping[str, Image.Image]) ->
 
     Args:
         report: As `report.json` holds it.
-        pictures: Of shots, by name; drawn twice as large.
+        pictures: Pictures of shots, by name; drawn twice as large.
     """
     template = Environment(autoescape=True, undefined=StrictUndefined).from_string(
         resources.files(__package__).joinpath("page.html").read_text(encoding="utf-8")

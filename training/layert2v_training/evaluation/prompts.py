@@ -1,4 +1,4 @@
-"""What shots ask for: one JSON object a line, checked as a whole before anything is made."""
+"""Prompts of shots: one JSON object in each line, checked as a whole before anything is made."""
 
 from pathlib import Path
 from typing import Annotated
@@ -29,7 +29,7 @@ class ShotLine(BaseModel):
     foregrounds: tuple[Words, ...] = Field(min_length=1)
     """Back to front."""
     seed: int = Field(default=0, ge=0, lt=2**63)
-    """Of every stream. Each draws noise of its own from it."""
+    """Seed of every stream. Each draws noise of its own from it."""
 
     def prompts(self) -> ShotPrompts:
         """Give the words to the pipeline."""

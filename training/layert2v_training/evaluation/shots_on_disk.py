@@ -57,11 +57,11 @@ def read_shots(
     Layers that are missing are told before the first is read.
 
     Args:
-        folders: Of the shots.
+        folders: Folders of the shots.
         lines: A line for each, in the order of the folders' names.
-        truth: Holds folders of the same names with the true layers.
-        on_read: Is told the name of each shot before it is read.
-        bad: Takes in why a shot is left out; None: a bad shot ends the run.
+        truth: Folder with folders of the same names with the true layers.
+        on_read: Called with the name of each shot before it is read.
+        bad: List of the reasons why shots are left out; None: a bad shot ends the run.
 
     Raises:
         BadInput: Words or truth do not belong to the shots, or shots are bad and may not be.

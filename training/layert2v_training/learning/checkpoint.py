@@ -33,10 +33,10 @@ class CheckpointMismatch(ValueError):
 
 @dataclass(frozen=True, eq=False)
 class Trained:
-    """What a run changes."""
+    """The state that a run changes."""
 
     model: nn.Module
-    """As the program made it, its parameters whole or split."""
+    """The model as the program made it, its parameters whole or split."""
     optimizers: list[torch.optim.Optimizer]
     ema: Ema
 
@@ -51,7 +51,7 @@ def save(folder: Path, step: int, trained: Trained, *, is_writer: bool = True) -
     Every process calls it, because split tensors are joined by all.
 
     Args:
-        folder: Of the run.
+        folder: Folder of the run.
         step: The next to be made.
         trained: Its state.
         is_writer: Whether this process writes. One does.

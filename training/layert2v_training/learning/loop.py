@@ -61,13 +61,14 @@ def train(
     """Train the parameters of `model` that require gradients, resuming what `folder` holds.
 
     Args:
-        folder: Of this run: `checkpoint.pt`, TensorBoard events.
+        folder: Folder of this run: `checkpoint.pt`, TensorBoard events.
         model: Trained in place, on the accelerator's device, and left there.
-        loss_of: What is minimised.
+        loss_of: Losses to minimise.
         recipe: Length, speed, precision.
         evaluate: Called with the step on averaged parameters. Its figures are logged.
-        evaluate_every: In steps.
-        accelerator: Where to run; None: as `accelerate launch` says, else on the first device.
+        evaluate_every: Steps between evaluations.
+        accelerator: Accelerator to run on; None: as `accelerate launch` says, else the first
+            device.
 
     Returns:
         The averaged parameters. `model` holds the last ones.

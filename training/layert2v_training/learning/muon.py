@@ -48,9 +48,9 @@ def orthogonalised(
     """Bring a matrix's singular values near 1 by Newton-Schulz steps, in its own precision.
 
     Args:
-        matrix: Of any size.
+        matrix: Matrix of any size.
         coefficients: a, b, c of X <- a X + b (X X') X + c (X X')^2 X.
-        num_steps: How many.
+        num_steps: Number of steps.
         eps: Least norm that is divided by.
     """
     a, b, c = coefficients

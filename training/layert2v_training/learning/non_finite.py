@@ -1,4 +1,4 @@
-"""What is done about numbers that are not finite: steps are left out, and no state is saved."""
+"""Numbers that are not finite: their steps are left out, and no state is saved."""
 
 import logging
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""How parameters learn: the schedule of the rate, AdamW and Muon, and the average of parameters."""
+"""Learning of parameters: the schedule of the rate, AdamW and Muon, and their average."""
 
 import math
 from dataclasses import dataclass
@@ -74,7 +74,7 @@ def make_optimizers(
     Args:
         model: Its parameters that require gradients learn.
         recipe: Rates and decays.
-        dtype: In which the run multiplies matrices, Muon's among them.
+        dtype: Precision in which the run multiplies matrices, Muon's among them.
     """
     trained = {name: p for name, p in model.named_parameters() if p.requires_grad}
     matrices = [

@@ -1,4 +1,4 @@
-"""What a person sees of a run: a bar, lines of text, and TensorBoard, of one process."""
+"""Reports of a run to people by one process: a bar, lines of text, and TensorBoard."""
 
 import math
 import time
@@ -73,7 +73,7 @@ class Reports:
         """Take in a step's numbers and, now and then, write means, speed and the hours left.
 
         Args:
-            step: Which has been made, from 0.
+            step: Number of the step that was made, from 0.
             averaged: Losses and what else is told as a mean.
             current: Numbers that are told as they are.
         """

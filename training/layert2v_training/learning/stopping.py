@@ -1,4 +1,4 @@
-"""How programs end when they are asked to: by SIGTERM (schedulers) or SIGINT (Ctrl-C).
+"""Ends of programs on demand, by SIGTERM (schedulers) or SIGINT (Ctrl-C).
 
 Outside the training loop they end at once, for everything made there is written whole or not at
 all. Inside it they save first. Either way they end with 143 or 130, that is 128 + the signal. To

@@ -42,7 +42,7 @@ def average(model: Path, other: Path, out: Path, share: float = 0.5) -> None:
         model: Model folder.
         other: Model folder whose latents mean the same: of the same encoders.
         out: Model folder to write. It must not exist.
-        share: Of `other`, in [0, 1].
+        share: Share of `other`, in [0, 1].
 
     Raises:
         CannotAverage: Says what differs, or that `out` exists.

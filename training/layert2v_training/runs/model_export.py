@@ -44,9 +44,9 @@ class Training:
     """The history of a model, in words."""
 
     learned: str = ""
-    """What it was trained on; empty: nobody knows."""
+    """Its training data, or empty where nobody knows."""
     precision: str = ""
-    """In which precision; empty: nobody knows."""
+    """Its precision in training, or empty where nobody knows."""
 
     @property
     def clause(self) -> str:
@@ -104,10 +104,10 @@ def export(
     Args:
         out: The run's folder.
         folder: Created if need be.
-        recipe: Says precision and card.
+        recipe: Recipe, for precision and card.
         transformer: Whole, adapters merged in.
-        captions: Whose text encoder is written too; None: the card names its package.
-        training: How it came about, for the card.
+        captions: Captions whose text encoder is written too; None: the card names its package.
+        training: History of the model, for the card.
     """
     pipeline = LayerT2VPipeline(
         transformer=transformer.eval(),

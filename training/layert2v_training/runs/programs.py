@@ -1,4 +1,4 @@
-"""What each command of `layert2v-train` does with a run: one function for each stage."""
+"""The work of each command of `layert2v-train` on a run, one function for each stage."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -153,9 +153,9 @@ def run_export(
     """Write a model folder from the averages of one of the run's stages.
 
     Args:
-        run: Of the recipe that it was trained with.
-        folder: Of the model.
-        name: Of the stage's run.
+        run: Run of the recipe that it was trained with.
+        folder: Folder of the model.
+        name: Name of the stage's run.
         overwrite: Replace a model that the folder holds.
 
     Raises:

@@ -1,6 +1,6 @@
-"""What fields of a recipe must agree on, and what its network takes, checked before training.
+"""Checks before training that a recipe's fields agree, and that they suit its network.
 
-The limits of single fields are their types (`limits.py`), kept where values are read.
+The limits of single fields are their types (`number_kinds.py`), kept where values are read.
 """
 
 import math

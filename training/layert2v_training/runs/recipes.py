@@ -56,11 +56,11 @@ class Recipe:
     """How often each of the user's own clips is taken, each time from a start drawn in time. Use
     more than 1 for footage that is longer than the recipe's frames."""
     decoders: DecodersRecipe = field(default_factory=DecodersRecipe)
-    """What both decoders learn after stage 3; of recipes without a base."""
+    """The training of both decoders after stage 3, in recipes without a base."""
     vae_clips: Count = 1200
     vae_batch_size: Count = 8
     vae_size: LinearVaeSize = field(default_factory=LinearVaeSize)
-    """Of recipes without a base."""
+    """Size of the VAE in recipes without a base."""
     transformer: dict[str, Any] = field(default_factory=lambda: dict(TINY_TRANSFORMER))
     sampling_shift: Positive = 2.0
     """Shift of the exported sampler; equals the noise mixtures' shift."""
@@ -69,7 +69,7 @@ class Recipe:
     export: Literal["float16", "bfloat16"] = "float16"
     """Precision of the exported transformer. umT5 and Wan overflow in float16."""
     num_inference_steps: Count = 24
-    """Of the exported model, unless a shot says otherwise."""
+    """Steps of the exported model, unless a shot says otherwise."""
     guidance_scale: NotNegative = 3.0
     """As above."""
     fps: FrameRate = 8.0
@@ -88,7 +88,7 @@ STAGE_3 = NoiseMixture(
     given_regions=0.05,
     independent_frames=0.05,
 )
-"""How stage 3 of the recipes without a base mixes what is given; they add a shift."""
+"""Shares of given streams in stage 3 of recipes without a base, which add a shift."""
 
 
 def tiny() -> Recipe:
@@ -204,7 +204,7 @@ WAN_TRANSFORMER = {
     "foreground_fill": "black",
     "per_stream_timesteps": True,
 }
-"""What a run adds to the config that a Wan2.1 folder brings."""
+"""Settings that a run adds to the config of a Wan2.1 folder."""
 
 
 def wan2_1_1_3b() -> Recipe:

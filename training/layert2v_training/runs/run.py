@@ -1,4 +1,4 @@
-"""What the stages of a run share: its recipe, its folders, and where its parts come from.
+"""A run: its recipe, its folders, and the sources of its parts, which its stages share.
 
 A run's folder holds `vae`, `alpha_vae`, `latents` and a folder for each stage's checkpoint and log.
 """
@@ -98,7 +98,7 @@ class Run:
 
     @cached_property
     def num_clips(self) -> int:
-        """How many clips stages 2 and 3 see of the main shape: the user's own, or as many composed.
+        """Number of clips of the main shape in stages 2 and 3: the user's own, or as many composed.
 
         Raises:
             BadClips: The user's own cannot be used.
@@ -107,7 +107,7 @@ class Run:
 
     @cached_property
     def num_alpha_clips(self) -> int:
-        """How many clips stage 1 takes mattes from.
+        """Number of clips from which stage 1 takes mattes.
 
         Raises:
             BadClips: The user's own cannot be used.
@@ -123,7 +123,7 @@ class Run:
 
     @property
     def clips_per_shape(self) -> dict[tuple[int, int, int], int]:
-        """How many clips stages 2 and 3 see of each width, height and number of frames.
+        """Number of clips in stages 2 and 3 of each width, height and number of frames.
 
         Raises:
             BadClips: The user's own cannot be used.
@@ -159,8 +159,8 @@ class Run:
         """Bind a stage's folder to what decides it, or refuse to go on with another's run.
 
         Args:
-            name: Of the folder.
-            stage: Whose clips it sees.
+            name: Name of the folder.
+            stage: Stage whose clips it sees.
             before: Checkpoint of the stage before.
 
         Raises:
@@ -254,7 +254,7 @@ class Run:
 
     @property
     def num_composed_clips(self) -> int:
-        """How many composed clips stages 2 and 3 see beside the user's own, of the main shape.
+        """Number of composed clips of the main shape beside the user's own, in stages 2 and 3.
 
         Raises:
             InvalidRecipe: There are none of the user's own, so that all are composed.

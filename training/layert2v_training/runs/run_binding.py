@@ -26,7 +26,7 @@ log = logging.getLogger(__name__)
 BINDING = "run.json"
 
 Values = dict[str, Any]
-"""What decides a run: names of fields joined by dots, or of options, and their values in JSON."""
+"""Values that decide a run, in JSON, by names of fields joined by dots, or of options."""
 
 _CLIPS = ("base", "transformer", "joint_scene", "num_clips", "extra_sizes", "extra_num_frames")
 PARTS = {
@@ -61,7 +61,7 @@ def bind(folder: Path, values: Values, *, accepts_changes: bool = False) -> None
     More steps are always fine. Where there is no checkpoint yet, new values replace the old.
 
     Args:
-        folder: Of the run. It is made if need be.
+        folder: Folder of the run. It is made if need be.
         values: As `values_of` gives them.
         accepts_changes: Go on with other values, where parameters and optimizers stay the same.
 
@@ -118,8 +118,8 @@ def check_export(
     """Compare what an export depends on with what a run was begun with.
 
     Args:
-        folder: Of the run.
-        name: Of its folder, a key of `PARTS`.
+        folder: Folder of the run.
+        name: Name of its folder, a key of `PARTS`.
         recipe: As the export is told it.
         base: Wan's folder.
         init: Model folder that adapters are put on.
@@ -158,8 +158,8 @@ def values_of(
     """Collect what decides a run.
 
     Args:
-        name: Of its folder, a key of `PARTS`.
-        recipe: Of the run.
+        name: Name of its folder, a key of `PARTS`.
+        recipe: Recipe of the run.
         base: Wan's folder.
         init: Model folder it goes on from.
         data: Names the user's clips and changes with them; None: composed scenes.

@@ -16,7 +16,7 @@ from layert2v_training.runs.recipes import Recipe
 log = logging.getLogger(__name__)
 
 ELSEWHERE = Hardware(True, "taken for a GPU that multiplies bfloat16 natively")
-"""What is assumed of a device that is not there."""
+"""Assumption about a device that is not there."""
 
 
 def decide_for_run(recipe: Recipe, choice: Choice, hardware: Hardware | None = None) -> Recipe:
@@ -24,8 +24,8 @@ def decide_for_run(recipe: Recipe, choice: Choice, hardware: Hardware | None = N
 
     Args:
         recipe: Its loops may say a precision already.
-        choice: What the user asks for, of all loops; `auto`: what each says.
-        hardware: What computes; None: what is there.
+        choice: Wish of the user for all loops; `auto`: the wish of each.
+        hardware: Hardware that computes; None: this machine's.
     """
     processes = PartialState()
     if processes.is_main_process:
@@ -52,9 +52,9 @@ def in_precision(
 
     Args:
         recipe: Its loops may say one already.
-        choice: What the user asks for, of all loops; `auto`: what each says.
-        device: Of the run.
-        hardware: What it has; None: it is looked at.
+        choice: Wish of the user for all loops; `auto`: the wish of each.
+        device: Device of the run.
+        hardware: Its abilities; None: they are looked up.
     """
 
     def decided(loop: LoopRecipe) -> LoopRecipe:

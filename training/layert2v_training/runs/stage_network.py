@@ -82,11 +82,11 @@ def stage_transformer(
     """Make a stage's transformer.
 
     Args:
-        recipe: Of the run.
-        stage: Says whether adapters learn or everything.
+        recipe: Recipe of the run.
+        stage: Recipe of the stage, in which adapters learn or everything.
         base: Wan's weights.
         init: A model folder, whose weights come instead of Wan's.
-        checkpoint: Of a run of the same kind, whose averages are then put in.
+        checkpoint: Checkpoint of a run of the same kind, whose averages are then put in.
 
     Raises:
         InvalidRecipe: Adapters have nothing to adapt, or the base or `init` has another size.

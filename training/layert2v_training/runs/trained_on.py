@@ -1,4 +1,4 @@
-"""What a model was trained on and in, in words for its card, from what its runs are bound to."""
+"""Data and precision of a model's training, in words for its card, from its runs' bindings."""
 
 import re
 from itertools import groupby
@@ -13,7 +13,7 @@ def trained_on(folder: Path, before: Path) -> str:
     """Say what a folder's run learned from, such as `48 clips from 'crabs', starting from tiny`.
 
     Args:
-        folder: Of the run.
+        folder: Folder of the run.
         before: Folder of the stage before. It is named if the run went on from it.
 
     Returns:
@@ -35,7 +35,7 @@ def trained_in(folder: Path, before: Path) -> str:
     """Say in which precision a folder's run computed: `bfloat16`, or `float32, then bfloat16`.
 
     Args:
-        folder: Of the run.
+        folder: Folder of the run.
         before: Folder of the stage before. It is counted if the run went on from it.
 
     Returns:

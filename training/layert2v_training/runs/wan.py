@@ -19,7 +19,7 @@ def wan_transformer(base: WanFolder, own_settings: Mapping[str, Any]) -> LayerT2
 
     Args:
         base: Read by `read_wan_folder`.
-        own_settings: What Wan's config does not say. Sizes that it says must be its own.
+        own_settings: Settings that Wan's config lacks. Sizes that it has must be its own.
 
     Raises:
         InvalidRecipe: The recipe has another size than the folder.

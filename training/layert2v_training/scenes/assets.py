@@ -38,7 +38,7 @@ class AssetsUnavailable(RuntimeError):
 
 
 class _Entry(BaseModel):
-    """What the manifest says of a file, as far as it is checked."""
+    """The manifest's entry of a file, as far as it is checked."""
 
     file: str
     sha256: str
@@ -100,7 +100,7 @@ def fetch_assets(cache: Path, sources: Sources | None = None) -> Path:
 
     Args:
         cache: Folder to fill, or filled before: then every file is checked (`verify_assets`).
-        sources: What to fetch; None: `SOURCES`.
+        sources: Sources to fetch; None: `SOURCES`.
 
     Raises:
         AssetsUnavailable: A package manager is missing, the version is gone, or a hash differs.

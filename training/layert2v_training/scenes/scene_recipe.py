@@ -1,4 +1,4 @@
-"""What scenes are composed of: their recipe, the motions of subjects and of the camera."""
+"""The recipe of composed scenes, and the motions of subjects and of the camera."""
 
 from dataclasses import dataclass
 from typing import Annotated
@@ -38,7 +38,7 @@ MOTION_WEIGHTS = {
     "still": 0.2, "right": 0.2, "left": 0.2, "up": 0.08, "down": 0.08, "bounce": 0.1,
     "grow": 0.07, "shrink": 0.07,
 }  # fmt: skip
-"""How often a motion is chosen, before those a recipe leaves out."""
+"""Frequencies of motions, before those a recipe leaves out."""
 
 CAMERAS: dict[str, str] = {
     "still": "",
@@ -75,7 +75,7 @@ class SceneRecipe:
     is_unseen_photograph: bool = False
     """Use only the photographs that training never shows, with any subject."""
     variety: Variety = Variety.ALL
-    """How many subjects and backgrounds there are."""
+    """Number of subjects and backgrounds."""
     subject_height: tuple[Positive, Positive] = (0.42, 0.68)
     """Smallest and largest height of a sprite, as shares of the picture's."""
     subject_centre: tuple[Share, Share] = (0.42, 0.68)

@@ -166,7 +166,7 @@ CORE_BACKGROUNDS = (
     "a windmill under a blue sky", "a green meadow", "clouds over a calm sea", "a pine forest",
     "a rocky desert at dawn", "a waterfront at sunset",
 )  # fmt: skip
-"""What a model learns in two hours of two CPU cores."""
+"""Subjects and backgrounds that a model learns in two hours of two CPU cores."""
 
 WIDER_SUBJECTS = (
     *CORE_SUBJECTS, "a dog", "a zebra", "a giraffe", "a horse", "a bear", "a monkey", "a duck",
@@ -183,7 +183,7 @@ WIDER_BACKGROUNDS = (
 
 
 class Variety(StrEnum):
-    """Which subjects and backgrounds scenes are made of."""
+    """Choices of subjects and backgrounds."""
 
     CORE = "core"
     WIDER = "wider"

@@ -34,7 +34,7 @@ from layert2v_training.learning.reports import Figures
 from layert2v_training.number_kinds import Count, NotNegative, Positive
 
 EDGE_SCALE = 2.0
-"""How much more an edge weighs than flat alpha. Source: the release's `edge_scale`."""
+"""Weight of an edge over that of flat alpha. Source: the release's `edge_scale`."""
 ENCODED_AT_ONCE = 8
 """Mattes."""
 DECODED_AT_ONCE = 4

@@ -70,7 +70,7 @@ class DecodedLosses:
         an estimate is a mean of pictures, and means of layers do not composite to the mean.
 
         Args:
-            estimate_BSCTHW: What `picture_of` says, normalised latents.
+            estimate_BSCTHW: Result of `picture_of`, normalised latents.
             truth_BSCTHW: The clip's latents.
             t_BST: Noise levels per latent frame.
         """

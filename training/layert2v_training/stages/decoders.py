@@ -44,7 +44,7 @@ from layert2v_training.stages.vae_training import Decoder, reconstruction_losses
 HELD_OUT = 64
 """Frames that are measured and not learned."""
 HEADROOM = 0.25
-"""How far beyond black and white a decoder may go, of pixels in [-1, 1]."""
+"""Distance beyond black and white that a decoder may go, of pixels in [-1, 1]."""
 
 
 @dataclass(frozen=True)
@@ -54,7 +54,7 @@ class DecodersRecipe:
     loop: LoopRecipe = field(
         default_factory=lambda: LoopRecipe(num_steps=1000, learning_rate=1.5e-3, ema_decay=0.98)
     )
-    """Of each of the two."""
+    """Length and speed of the training of each of the two decoders."""
     batch_size: Count = 24
     """Frames of one stream."""
     num_clips: Count = 500
@@ -62,7 +62,7 @@ class DecodersRecipe:
     """Composed clips with soft mattes, which are not made again."""
     frames_per_clip: Count = 3
     levels: tuple[Share, Share] = (0.2, 0.7)
-    """How far frames are noised: t from there to there, evenly."""
+    """Lowest and highest t to which frames are noised, evenly."""
     num_inference_steps: Count = 4
     """Steps in which they are made again."""
     exact_share: Share = 0.25
@@ -136,8 +136,8 @@ class FrameMaker:
         Draws levels and noise from PyTorch's generator.
 
         Args:
-            source: Where clips come from.
-            num_clips: How many.
+            source: Source of clips.
+            num_clips: Number of clips.
             num_workers: Processes that draw them; 0: this one.
             are_made_again: False: `made_MCHW` holds the encoder's latents too.
 
@@ -230,7 +230,7 @@ def forget_past(decoder: nn.Module) -> None:
 
 
 class FrameLoss:
-    """What a decoder minimises on frames, with batches drawn from PyTorch's generator."""
+    """The loss of a decoder on frames, with batches drawn from PyTorch's generator."""
 
     def __init__(
         self, frames: Frames, recipe: DecodersRecipe, patch_size: int, *, is_matte: bool
@@ -266,7 +266,7 @@ def shown_error(decoded: Tensor, target: Tensor) -> Tensor:
     both sides of it, and the half above is haze. One that may go beyond leaves none.
 
     Args:
-        decoded: Of any shape, around [-1, 1], not clamped.
+        decoded: Pixels of any shape, around [-1, 1], not clamped.
         target: The same shape, in [-1, 1].
     """
     error = decoded - target
@@ -300,9 +300,9 @@ def train_decoder(
     """Train the decoder of `vae` in place. The last frames are kept out and measured.
 
     Args:
-        folder: Of this run: checkpoint, TensorBoard events.
+        folder: Folder of this run: checkpoint, TensorBoard events.
         vae: Its encoder stays.
-        frames: What it learns.
+        frames: Frames to learn.
         recipe: Length, speed, batch.
         is_matte: Whether the VAE is the one of mattes.
     """

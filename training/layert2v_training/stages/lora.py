@@ -13,7 +13,7 @@ from layert2v_training.number_kinds import Count, Decay, Positive
 
 @dataclass(frozen=True)
 class LoraRecipe:
-    """What of the transformer learns, if not all of it."""
+    """Adapters of the transformer that learn in place of all of it."""
 
     rank: Count = 128
     """Source: LayerT2V's release, `vae_lora.yaml`, as is `alpha`."""

@@ -21,7 +21,7 @@ from layert2v_training.stages.given_draws import (
 )
 
 DETAIL_SHIFT = 1.5
-"""A third of its levels lie below one half. Of those of shift 3 a seventh do."""
+"""A third of its levels lie below one half, against a seventh with shift 3."""
 
 
 FULL_ALONE, ANY_STREAMS = 0.3, 0.2
@@ -86,7 +86,7 @@ class Grid(NamedTuple):
 
 
 class Levels(NamedTuple):
-    """What a batch is noised by."""
+    """The noise levels of a batch."""
 
     t_BSF: Tensor
     """Noise levels in [0, 1] per stream and frame of tokens."""

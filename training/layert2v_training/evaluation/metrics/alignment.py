@@ -1,4 +1,4 @@
-"""How well layers fit their words, by a small in-domain model: no CLIP can be had offline.
+"""Agreement of layers with their words, by a small in-domain model that works offline.
 
 Features of EfficientNet-Lite0 (ImageNet) are mapped by ridge regression to MiniLM's sentence
 vectors, fitted on the sprites and photographs that scenes are composed of. It knows what it was
@@ -36,7 +36,7 @@ _MEAN, _STD = 127 / 255, 128 / 255
 _RIDGE = 1000.0
 """Source: chosen on other pictures, AUC .92 to .94 for 300 to 3000 (`docs/evaluation.md`)."""
 _WINDOWS = (0.0, 0.5, 1.0)
-"""Where along a background's longer side a picture to fit on is cut out."""
+"""Places along a background's longer side at which pictures to fit on are cut out."""
 _BATCH = 16
 _INSIDE = 0.3
 """Alpha above which a pixel belongs to what is looked at."""

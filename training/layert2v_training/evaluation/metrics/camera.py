@@ -1,4 +1,4 @@
-"""Where the camera stood in each frame, so that plates can be compared as if it were at rest.
+"""Positions of the camera, so that plates can be compared as if it were at rest.
 
 Shape letters: T frames, C channels, H, W. Pixels are display-referred sRGB in [0, 1].
 """
@@ -46,8 +46,8 @@ def steadied(planes: Planes, cameras: Sequence[Camera | None] | None = None) -> 
     """Undo pans, zooms and rolls of the camera. One at rest changes nothing.
 
     Args:
-        planes: What was filmed.
-        cameras: Of each frame; by default those found in the plate.
+        planes: Planes of the take.
+        cameras: Cameras of each frame; by default those found in the plate.
     """
     cameras = find_cameras(planes) if cameras is None else cameras
     if all(camera is None for camera in cameras):

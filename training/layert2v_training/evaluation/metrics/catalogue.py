@@ -5,10 +5,10 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Metric:
-    """What a figure means."""
+    """The meaning of a figure."""
 
     family: str
-    """As `docs/evaluation.md` numbers it."""
+    """Its family, as `docs/evaluation.md` numbers it."""
     meaning: str
     """One line, with the unit and the value of a perfect take."""
     is_higher_better: bool
@@ -92,4 +92,4 @@ METRICS: dict[str, Metric] = {
     "empty_matte_share": _low("0", "foregrounds whose alpha stays below a half; 0"),
     "empty_frame_share": _low("0", "frames of foregrounds where it does; 0 if none passes by"),
 }
-"""In the order in which reports list them."""
+"""Metrics in the order in which reports list them."""

@@ -19,7 +19,7 @@ from layert2v_training.evaluation.metrics.take_planes import Planes, Region, wit
 _SCALES = (4.0, 16.0)
 """Sigmas of what is low frequency, in units of 192 lines: 2 and 8 pixels at 96."""
 _SHIFTS = ((0.25, 0.0), (0.0, 0.25), (0.25, 0.25), (0.5, 0.5))
-"""By what shares of height and width pictures are shifted to learn what chance gives."""
+"""Shifts of pictures, as shares of height and width, that give the correlation of chance."""
 _FLAT = 1e-4
 """Added to both mean changes, 1/40 of a code value: still pictures give 1."""
 _EDGE_BAND = 10.0

@@ -1,4 +1,4 @@
-"""How near mattes and colours are to known ones: family A.
+"""Nearness of mattes and colours to known ones: family A.
 
 Mattes are alpha (T, H, W) in [0, 1]. Sums (gradient, connectivity, SAD) are per frame and grow
 with the number of pixels: compare them at one size only. Definitions: `docs/evaluation.md`.

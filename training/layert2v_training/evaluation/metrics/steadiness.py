@@ -1,4 +1,4 @@
-"""How steady streams are in time: family T.
+"""Steadiness of streams in time: family T.
 
 Compare each figure with the data's own, because a still picture is perfectly steady. Definitions:
 `docs/evaluation.md`. A figure is None where there are too few frames.

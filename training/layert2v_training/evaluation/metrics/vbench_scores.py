@@ -48,8 +48,8 @@ def vbench_scores(dimensions: Sequence[str], out: Path) -> dict[str, dict[str, f
     """Score the movies that `write_movies` wrote.
 
     Args:
-        dimensions: Among `DIMENSIONS`.
-        out: Holds the movies; gets VBench's own results in `vbench/results`.
+        dimensions: Some of `DIMENSIONS`.
+        out: Folder of the movies; gets VBench's own results in `vbench/results`.
 
     Returns:
         By stream, by dimension, the mean over shots.
