@@ -34,7 +34,7 @@ from layert2v_training.codecs.linear_vae import channel_weights
 from layert2v_training.evaluation.asked_model import AskedModel, evaluation_precision
 from layert2v_training.evaluation.generated_shots import generate
 from layert2v_training.evaluation.given_scenes import FULL, make_given
-from layert2v_training.evaluation.held_out import held_out_clips, line_of, stack_of
+from layert2v_training.evaluation.held_out import held_out_clips, line_of, stack_of_clip
 from layert2v_training.evaluation.measured_shots import Judges, Section
 from layert2v_training.evaluation.metrics.oracle import Oracle
 from layert2v_training.evaluation.take_pictures import write_sheet
@@ -200,7 +200,7 @@ def _takes(bench: Bench, model: LayerT2VTransformer3DModel) -> tuple[Section, Se
     )
     judges = Judges(Oracle(bench.assets, lines))
     section, _ = generate(asked_model, lines, None, judges, log.info, num_regenerated=0)
-    truths = [stack_of(clip) for clip in clips]
+    truths = [stack_of_clip(clip) for clip in clips]
     return section, make_given(asked_model, lines, truths, FULL, log.info)
 
 

@@ -15,7 +15,7 @@ from layert2v_model.stack import Stack
 from layert2v_training.data.clips import LayeredClip
 from layert2v_training.evaluation.asked_model import AskedModel
 from layert2v_training.evaluation.baselines import baselines_of
-from layert2v_training.evaluation.held_out import stack_of
+from layert2v_training.evaluation.held_out import stack_of_clip
 from layert2v_training.evaluation.metrics.take_figures import Values, measure_take
 
 
@@ -29,7 +29,7 @@ class Decomposed:
 
 def decompose(asked_model: AskedModel, clip: LayeredClip, seed: int) -> Decomposed:
     """Take a composed clip with one foreground apart by the model and by the baselines."""
-    truth = stack_of(clip)
+    truth = stack_of_clip(clip)
     full_TCHW = truth.full_TCHW
     prompts = ShotPrompts("", clip.background_caption, (clip.foregrounds[0].caption,))
     made = asked_model.take(prompts, seed, given={"full": full_TCHW})

@@ -18,7 +18,7 @@ from layert2v_media.colour import (
     xyz_matrix,
 )
 from layert2v_media.errors import UnreadableMedia
-from layert2v_media.exr_layers import Layer, choose_layer, read_layers
+from layert2v_media.exr_layers import ExrLayer, choose_layer, read_exr_layers
 from layert2v_media.transfer import ALPHA_FLOOR, Pixels, linear_to_srgb
 from layert2v_media.turning import square_width, widened
 
@@ -62,7 +62,7 @@ def read_exr(path: Path, layer: str | None = None) -> Pixels:
         UnreadableMedia: Damaged, cut short, too large, deep, without that layer; NaN, or alpha
             outside [0, 1].
     """
-    chosen = choose_layer(path, read_layers(path), layer)
+    chosen = choose_layer(path, read_exr_layers(path), layer)
     linear_HWC = _rgb(path, chosen)
     linear_HWC = to_rec709(linear_HWC, _chromaticities(path, chosen.header))
     alpha_HW = chosen.planes.get("A")
@@ -81,7 +81,7 @@ def read_exr_matte(path: Path, layer: str | None = None) -> Pixels:
     Raises:
         UnreadableMedia: As `read_exr`.
     """
-    chosen = choose_layer(path, read_layers(path), layer)
+    chosen = choose_layer(path, read_exr_layers(path), layer)
     alpha = [checked_alpha(path, chosen.planes[name]) for name in "A" if name in chosen.planes]
     others = {name: plane for name, plane in chosen.planes.items() if name != "A"}
     colours = [others[name] for name in "RGBY" if name in others]
@@ -103,7 +103,7 @@ def checked_alpha(path: Path, alpha: Pixels) -> Pixels:
     return alpha.clip(0, 1)
 
 
-def _rgb(path: Path, layer: Layer) -> Pixels:
+def _rgb(path: Path, layer: ExrLayer) -> Pixels:
     planes = layer.planes
     if {"R", "G", "B"} <= planes.keys():
         return np.dstack([planes[name] for name in "RGB"])
@@ -118,7 +118,7 @@ def _rgb(path: Path, layer: Layer) -> Pixels:
     )
 
 
-def _from_luminance(path: Path, layer: Layer) -> Pixels:
+def _from_luminance(path: Path, layer: ExrLayer) -> Pixels:
     """Make RGB of luminance and chroma: RY = (R - Y) / Y, BY = (B - Y) / Y.
 
     Source:
@@ -153,6 +153,6 @@ def _by_name(path: Path, name: str) -> Chromaticities:
     return _LINEAR_SPACES[name]
 
 
-def _square(path: Path, picture_HWC: Pixels, layer: Layer) -> Pixels:
+def _square(path: Path, picture_HWC: Pixels, layer: ExrLayer) -> Pixels:
     height, width = picture_HWC.shape[:2]
     return widened(picture_HWC, square_width(path, width, height, layer.aspect))

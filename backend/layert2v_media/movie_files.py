@@ -71,7 +71,7 @@ _ATTACHED = av.stream.Disposition.attached_pic
 _DEFAULT = av.stream.Disposition.default
 
 
-class Decoder:
+class PacketDecoder:
     """Turns the packets of a picture's stream into the frames that are shown, in order."""
 
     def __init__(self, path: Path, stream: Any) -> None:
@@ -111,7 +111,7 @@ def decoded(path: Path, container: Any, stream: Any) -> Iterator[Any]:
     Raises:
         UnreadableMedia: A frame is damaged or interlaced.
     """
-    decoder = Decoder(path, stream)
+    decoder = PacketDecoder(path, stream)
     for packet in container.demux(stream):
         yield from decoder.frames(packet)
 

@@ -12,7 +12,7 @@ from av.sidedata.sidedata import Type as SideData
 
 from layert2v_media.errors import UnreadableMedia
 from layert2v_media.limits import check_length
-from layert2v_media.movie_files import Decoder, opened
+from layert2v_media.movie_files import PacketDecoder, opened
 from layert2v_media.planes import has_alpha
 from layert2v_media.turning import Turn, matrix_turn, square_width, turned_size
 
@@ -108,7 +108,7 @@ def _scanned(
     path: Path, container: Any, stream: Any, *, all_frames: bool
 ) -> tuple[Any, list[int | None], list[int | None]]:
     """Give the first frame, the stamps of the packets that are shown, and those of frames."""
-    first, decoder = None, Decoder(path, stream)
+    first, decoder = None, PacketDecoder(path, stream)
     packets: list[int | None] = []
     frames: list[int | None] = []
     for packet in container.demux(stream):

@@ -157,7 +157,7 @@ def stream_seed(shot_seed: int, name: str) -> int:
 
 
 def compose_full_prompt(background: str, foregrounds: Sequence[str]) -> str:
-    """Say the whole picture from the layers' prompts, for a shot without a full prompt.
+    """Compose the whole picture's prompt from the layers' prompts, for a shot without one.
 
     Training captions are composed by the same words: "a fox and a ball, in front of a beach".
     """

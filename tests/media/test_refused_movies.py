@@ -71,7 +71,7 @@ def test_limits_hold_before_anything_is_decoded(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = write_movie(tmp_path / "a.mp4", scene(6))
-    monkeypatch.setattr("layert2v_media.movie_files.Decoder.frames", None)
+    monkeypatch.setattr("layert2v_media.movie_files.PacketDecoder.frames", None)
 
     for name, value, said in (
         ("MAX_PIXELS", 100, "says it is 48 x 32"),

@@ -22,8 +22,11 @@ def import_into(out: Path, folder: Path, *options: str, wan: str = "wan") -> Res
     return CliRunner().invoke(app, arguments)
 
 
-def refusal(folder: Path, *options: str, wan: str = "wan") -> str:
-    """Return the one sentence of a refused import, which must leave nothing behind."""
+def refusal(folder: Path, *options: str, wan: str = "wan", most: int = 600) -> str:
+    """Return the one sentence of a refused import, which must leave nothing behind.
+
+    `most` bounds its characters.
+    """
     before = sorted(folder.parent.rglob("*"))
     result = import_into(folder.parent / "out", folder, *options, wan=wan)
     assert result.exit_code == 2, result.output
@@ -31,7 +34,7 @@ def refusal(folder: Path, *options: str, wan: str = "wan") -> str:
     assert sorted(folder.parent.rglob("*")) == before
     sentence = result.stderr.strip().splitlines()[-1]
     assert sentence.startswith("layert2v-import: ")
-    assert len(sentence) < 600
+    assert len(sentence) < most
     return sentence
 
 

@@ -57,11 +57,11 @@ def test_check_refuses_a_rate_that_is_none(tmp_path: Path) -> None:
     [
         (
             ("97", "63", "8"),
-            "width 97 is no multiple of 16, say 96; height 63 is no multiple of 16, say 64",
+            "width 97 is no multiple of 16, use 96; height 63 is no multiple of 16, use 64",
         ),
         (
             ("96", "63", "9"),
-            "no recipe takes this --format: height 63 is no multiple of 16, say 64",
+            "no recipe takes this --format: height 63 is no multiple of 16, use 64",
         ),
         (("96", "64", "0"), "0 frames are too few"),
     ],

@@ -29,9 +29,9 @@ def _fraction(text: str) -> Fraction:
     try:
         rate = Fraction(text)
     except (ValueError, ZeroDivisionError) as error:
-        raise typer.BadParameter(f"{text} is no rate; say 24 or 30000/1001") from error
+        raise typer.BadParameter(f"{text} is no frame rate; write 24 or 30000/1001") from error
     if rate <= 0:
-        raise typer.BadParameter(f"{text} is not positive; say 24 or 30000/1001")
+        raise typer.BadParameter(f"{text} is not positive; write 24 or 30000/1001")
     return rate
 
 
@@ -40,7 +40,7 @@ def _folders(pairs: list[str] | None) -> list[list[str]] | None:
     for pair in pairs or ():
         if "=" not in pair:
             raise typer.BadParameter(
-                f"--weights {pair} names no folder; say NAME=FOLDER, NAME one of "
+                f"--weights {pair} names no folder; write NAME=FOLDER, NAME one of "
                 f"{', '.join(ADAPTERS)}"
             )
     return [pair.split("=", 1) for pair in pairs] if pairs else None
@@ -56,9 +56,9 @@ def _check_format(width: int, height: int, num_frames: int) -> None:
     for name, side in (("width", width), ("height", height)):
         if side < TOKEN_PIXELS or side % TOKEN_PIXELS:
             near = max(1, round(side / TOKEN_PIXELS)) * TOKEN_PIXELS
-            wrong.append(f"{name} {side} is no multiple of {TOKEN_PIXELS}, say {near}")
+            wrong.append(f"{name} {side} is no multiple of {TOKEN_PIXELS}, use {near}")
     if num_frames < 1:
-        wrong.append(f"{num_frames} frames are too few, say 1 or more")
+        wrong.append(f"{num_frames} frames are too few, use 1 or more")
     if wrong:
         raise typer.BadParameter(f"no recipe takes this --format: {'; '.join(wrong)}")
     if (num_frames - 1) % 4:

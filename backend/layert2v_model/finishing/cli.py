@@ -40,12 +40,12 @@ def main_command(
 ) -> None:
     """Make layers composite back to their full video, with straight colour and clean plates."""
     from layert2v_media.errors import UnreadableMedia
-    from layert2v_model.finishing.folder import BadInput, check_out, finish_folder
+    from layert2v_model.finishing.folder import CannotFinish, check_out, finish_folder
 
     try:
         check_out(folder, out, overwrite=overwrite)
         report = finish_folder(folder, out, foreground, lambda words: typer.echo(words, err=True))
-    except (BadInput, InvalidLayers, NotFinite, UnreadableMedia) as problem:
+    except (CannotFinish, InvalidLayers, NotFinite, UnreadableMedia) as problem:
         typer.echo(f"layert2v-finish: {problem}", err=True)
         raise typer.Exit(2) from None
     except OSError as failure:  # a folder that may not be listed, for one

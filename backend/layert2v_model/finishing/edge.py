@@ -124,9 +124,8 @@ def mix(target_CHW: Floats, behind_CHW: Floats, beyond_CHW: Floats) -> Floats:
 def explain(edge: Edge) -> tuple[Floats, Floats, Floats]:
     """Find alpha and colour with which the foreground over what is behind gives its target.
 
-    Returns:
-        Alpha (N,), never below the edge's and above it only near the matte; straight colour
-        (C, N); and the difference (C, N) that the plate should take, in the composite.
+    Returns: Alpha (N,), straight colour (C, N), and the difference (C, N) that the plate should
+    take, in the composite. Alpha is never below the edge's, and above it only near the matte.
     """
     growth_N = 1 - ramp(edge.distance_N, GROWTH_FROM, GROWTH_TO)
     as_is_CN = _over(edge.rgb_CN, edge.alpha_N, edge.behind_CN)

@@ -189,8 +189,9 @@ class LayerT2VTransformer3DModel(WanTransformer3DModel):
         """Predict the velocity of every stream.
 
         Args:
-            hidden_states: Noisy latents (B, S, C, T, H, W), normalised as the VAE's config says;
-                float32 whatever the network's precision, or what it makes of them is rounded too.
+            hidden_states: Noisy latents (B, S, C, T, H, W), normalised as the VAE's config says.
+                They are float32 even if the network is not, so that a preconditioned velocity is
+                not rounded.
             timestep: In [0, 1000], 0 for given streams: (B,), (B, S, 1) or (B, S, F) with one for
                 each frame of tokens.
             encoder_hidden_states: Text states of each stream (B, S, N, text_dim), or what

@@ -31,7 +31,7 @@ MAX_PROMPT_CHARS = 2000
 """About 512 tokens of English, as many as the text encoder was trained on. It counts exactly."""
 
 
-class Precision(StrEnum):
+class WeightPrecision(StrEnum):
     """Precision of the transformer's files."""
 
     FLOAT32 = "float32"
@@ -57,8 +57,8 @@ def main_command(
         typer.Option("--ema", help="Take the average over training instead of its last values."),
     ] = False,
     dtype: Annotated[
-        Precision, typer.Option(help="Precision of the transformer's files.")
-    ] = Precision.FLOAT32,
+        WeightPrecision, typer.Option(help="Precision of the transformer's files.")
+    ] = WeightPrecision.FLOAT32,
     width: Annotated[int, typer.Option(help="Pixels it was trained at.")] = 336,
     height: Annotated[int, typer.Option(help="Pixels it was trained at.")] = 192,
     num_frames: Annotated[int, typer.Option(help="Frames it was trained at.")] = 9,
@@ -88,7 +88,7 @@ def main_command(
 def _check_out(out: Path, wan: Path, trained: Path) -> None:
     for folder in (wan, trained):
         if not folder.is_dir():
-            raise InvalidCheckpoint(f"{folder} is not a folder; give the one that holds the files")
+            raise InvalidCheckpoint(f"{folder} is not a folder; give the folder of the files")
     if out.is_file() or (out.is_dir() and any(out.iterdir())):
         raise InvalidCheckpoint(f"{out} exists already; name a new folder with --out")
     if len(out.resolve().name) > 63:

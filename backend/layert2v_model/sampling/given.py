@@ -107,9 +107,9 @@ def check_given(
     """Check what is given and merge the parts of each stream.
 
     Raises:
-        InvalidPlate: Names the stream, its value and the remedy: an unknown stream, wrong shapes
-            or ranges, values that are not finite or outside [0, 1], parts that overlap, or nothing
-            left to make.
+        InvalidPlate: A stream is unknown, has wrong shapes or ranges, or values that are not finite
+            or outside [0, 1]. Parts overlap, or nothing is left to make. The message names the
+            stream, its value and the remedy.
     """
     streams = {stream.name: stream for stream in stream_layout(num_foregrounds)}
     plates = {}

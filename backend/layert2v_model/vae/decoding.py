@@ -40,10 +40,9 @@ def decode_frames(
         report: Called between chunks as stage `decoding`.
         tile: Decode one batch after the other in tiles, all frames at once; the VAEs `can_tile`.
 
-    Yields:
-        The numbers of the next frames, and of every stream their pixels in [0, 1] as the network
-        made them (not made straight), float32 on the CPU: (T, 3, H, W), or (T, 1, H, W) for an
-        alpha.
+    Yields: The numbers of the next frames, and the pixels of every stream in these frames. Pixels
+    are in [0, 1] as the network made them (not made straight), float32 on the CPU: (T, 3, H, W), or
+    (T, 1, H, W) for an alpha.
 
     Raises:
         NotFinite: A stream's pixels are not.

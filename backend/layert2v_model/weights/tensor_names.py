@@ -1,7 +1,7 @@
 """Names of tensors without the wrappers of trainers, loaders and compilers.
 
 A wrapper changes names and never values, so it is taken off where the rest of a name is known. The
-shapes are compared afterwards as ever. What was taken off is told.
+shapes are compared afterwards as ever. Messages name the wrappers that were taken off.
 """
 
 import re
@@ -50,9 +50,8 @@ def plain_names(
         source: Their origin, for messages.
         is_lora: Whether ends of LoRA's factors are made peft's.
 
-    Returns:
-        The plain name of each; and a sentence for each kind of wrapper that was taken off. Copies
-        that peft keeps in memory and no file needs are left out.
+    Returns: The plain name of each, and a sentence for each kind of wrapper that was taken off.
+    Copies that peft keeps in memory and no file needs are left out.
 
     Raises:
         InvalidCheckpoint: Two names become one.

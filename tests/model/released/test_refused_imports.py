@@ -79,7 +79,7 @@ def test_a_truncated_file_is_named(name: str, folder: Path) -> None:
 def test_a_missing_shard_is_a_list_of_tensors(folder: Path) -> None:
     (folder / "wan" / "diffusion_pytorch_model-00002-of-00002.safetensors").unlink()
 
-    sentence = refusal(folder)
+    sentence = refusal(folder, most=1000)
 
     assert "missing" in sentence
     assert "more" in sentence

@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from layert2v_training.data.clip_files import ClipFiles, LayerFiles
+from layert2v_training.data.clip_files import ClipFiles, ClipLayer
 from layert2v_training.data.clip_footage import Footage
 from layert2v_training.data.foreground_limit import limit_foregrounds
 from layert2v_training.data.problems import BadClips
@@ -14,7 +14,7 @@ def clips(*counts: int, skip_bad: bool = False) -> FileClips:
     movie = Footage(Path("a.mp4"))
     files = [
         ClipFiles(
-            Path(f"clip_{number}"), movie, "blue", tuple(LayerFiles("a fox", movie, movie)
+            Path(f"clip_{number}"), movie, "blue", tuple(ClipLayer("a fox", movie, movie)
                                                          for _ in range(count))
         )
         for number, count in enumerate(counts)

@@ -17,7 +17,7 @@ from layert2v_training.data.problems import BadClips
 from layert2v_training.data_cli import app
 from layert2v_training.engine import build
 from layert2v_training.engine.cuts import Codes
-from layert2v_training.engine.moving_subjects import Box
+from layert2v_training.engine.moving_subjects import Rectangle
 from layert2v_training.engine.recipe import EngineRecipe, Matter
 from support import toy_clips
 from support.waiting import HANG_S
@@ -30,7 +30,7 @@ class RednessMatter:
 
     asked = 0
 
-    def mattes(self, frames_THWC: Codes, boxes: list[Box | None]) -> Pixels:
+    def mattes(self, frames_THWC: Codes, boxes: list[Rectangle | None]) -> Pixels:
         RednessMatter.asked += 1
         return (frames_THWC[..., 0].astype(int) > frames_THWC[..., 1] + 60).astype(np.float32)
 

@@ -11,7 +11,7 @@ from layert2v_training.data.sources import clips_from
 from layert2v_training.engine import scale
 from layert2v_training.engine.cuts import CameraShot, Codes
 from layert2v_training.engine.layers import candidates, reasons_against
-from layert2v_training.engine.moving_subjects import Box
+from layert2v_training.engine.moving_subjects import Rectangle
 from layert2v_training.engine.reasons import ShotRejected
 from layert2v_training.engine.recipe import BOX_PROMPTED, EngineRecipe, Matter
 from layert2v_training.engine.templates import TemplateCaptioner
@@ -23,14 +23,14 @@ RECIPE = EngineRecipe(height=48, num_frames=9, most_clips=1)
 class KnownMatter:
     """Knows the mattes of `street`."""
 
-    def mattes(self, frames_THWC: Codes, boxes: list[Box | None]) -> Pixels:
+    def mattes(self, frames_THWC: Codes, boxes: list[Rectangle | None]) -> Pixels:
         return (frames_THWC[..., 0] > 180).astype(np.float32)
 
 
 class BlinkingMatter(KnownMatter):
     """Makes the subject half transparent in every third frame."""
 
-    def mattes(self, frames_THWC: Codes, boxes: list[Box | None]) -> Pixels:
+    def mattes(self, frames_THWC: Codes, boxes: list[Rectangle | None]) -> Pixels:
         alpha_THW = super().mattes(frames_THWC, boxes)
         alpha_THW[::3] *= 0.6
         return alpha_THW
@@ -39,7 +39,7 @@ class BlinkingMatter(KnownMatter):
 class FilledBoxes:
     """Takes all of a box for the subject, whatever it shows."""
 
-    def mattes(self, frames_THWC: Codes, boxes: list[Box | None]) -> Pixels:
+    def mattes(self, frames_THWC: Codes, boxes: list[Rectangle | None]) -> Pixels:
         alpha_THW = np.zeros(frames_THWC.shape[:3], np.float32)
         for alpha_HW, box in zip(alpha_THW, boxes, strict=True):
             if box is not None:

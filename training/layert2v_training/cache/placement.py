@@ -40,7 +40,7 @@ def num_bytes_of(tensors: Iterable[Tensor]) -> int:
 
 
 def expected_bytes_of(model: nn.Module, device: torch.device) -> int:
-    """Say what training a model takes on a device, less what is there already."""
+    """Return the bytes that training a model takes on a device, beyond those it has already."""
     parameters = list(model.parameters())
     there = num_bytes_of(p for p in parameters if p.device.type == device.type)
     learning = num_bytes_of(p for p in parameters if p.requires_grad)

@@ -70,8 +70,8 @@ def _principal(rows_ND: Tensor, count: int) -> tuple[Tensor, Tensor]:
 def _gain(std_K: Tensor) -> Tensor:
     """Scale that leaves each latent with a standard deviation proportional to its square root.
 
-    Half-way between raw components, whose last are lost in the noise of diffusion, and whitened
-    ones, whose last are noise that the transformer would have to learn.
+    This is half-way between raw and whitened components. The last raw ones are lost in the noise of
+    diffusion, and the last whitened ones are noise that the transformer would have to learn.
     """
     return std_K.rsqrt() / std_K.mean().sqrt()
 
@@ -178,8 +178,8 @@ def channel_weights(vae: AutoencoderKLWan) -> Tensor:
     """Weigh latent channels between all alike and by their share in the pixels' squared error.
 
     The components are orthogonal, so an error e of a channel whose encoder's row has the norm g
-    makes a squared error (e / g)^2 in the pixels. The weights are the square root of that share:
-    the first components are learned first, and the last still count.
+    makes a squared error (e / g)^2 in the pixels. The weights are the square root of that share, so
+    that the first components are learned first, and the last still count.
 
     Returns:
         (z_dim,), float32, 1 in the mean.

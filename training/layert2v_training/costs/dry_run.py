@@ -37,7 +37,7 @@ class _Answer:
 
 
 def describe(run: Run, stages: str | Sequence[str], device_memory: int | None = None) -> str:
-    """Say what stages take.
+    """Describe the needs of stages.
 
     Args:
         run: Run of the recipe.
@@ -87,7 +87,7 @@ def _device(memory_bytes: int | None) -> Device:
 
 
 def needs_of(parts: StageParts, stage: str) -> Needs:
-    """Say what a stage takes.
+    """Describe the needs of a stage.
 
     Raises:
         BadClips: The user's clips cannot be used.

@@ -101,7 +101,7 @@ def _joint_peaks(parts: StageParts, stage: JointRecipe, batch: Batch, depth: int
 
         # What comes after the gradient of the last block's input is late.
         model.blocks[-1].register_forward_pre_hook(mark)
-        with autocast(stage.loop):
+        with simulated_autocast(stage.loop):
             losses = joint_losses(model, batch, decoded)
             total = torch.stack(list(losses.values())).sum()
         total.backward()
@@ -143,7 +143,7 @@ def vae_peaks(parts: StageParts, loop: LoopRecipe, batch_size: int, shape: Shape
         parameters = live.restart_at_now()
         target = random_videos(batch_size, shape)
         latents = latents_of(vae, target)
-        with autocast(loop):
+        with simulated_autocast(loop):
             losses = reconstruction_losses(decoder(latents).float() - target)
         return _backward(live, losses, parameters)
 
@@ -172,7 +172,7 @@ def _alpha_vae_peaks(parts: StageParts, stage: AlphaVaeRecipe, shape: Shape) -> 
         parameters = live.restart_at_now()
         target = random_videos(stage.batch_size, shape)[:, :1].clone()
         latents = latents_of(model.vae, target)
-        with autocast(stage.loop):
+        with simulated_autocast(stage.loop):
             decoded = model(latents)
             losses = alpha_loss(decoded, target)
             if stage.render_weight:
@@ -200,7 +200,7 @@ def fitting_peak(parts: StageParts, num_clips: int, shape: Shape) -> int:
         return live.restart() - begin
 
 
-def autocast(loop: LoopRecipe) -> torch.autocast:
+def simulated_autocast(loop: LoopRecipe) -> torch.autocast:
     """Simulate the precision of a loop."""
     is_half = loop.compute_dtype(default_device()) is torch.bfloat16
     return torch.autocast("cpu", dtype=torch.bfloat16, enabled=is_half)

@@ -9,7 +9,7 @@ from layert2v_training.data.clip_footage import Footage
 
 
 @dataclass(frozen=True)
-class LayerFiles:
+class ClipLayer:
     """Footage of a foreground."""
 
     caption: str
@@ -29,7 +29,7 @@ class ClipFiles:
     """The clip's folder, or its line, for messages."""
     background: Footage
     background_caption: str
-    layers: tuple[LayerFiles, ...]
+    layers: tuple[ClipLayer, ...]
     """Back to front."""
     full: Footage | None = None
     """None: the layers flattened."""

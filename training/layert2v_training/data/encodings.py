@@ -19,11 +19,11 @@ def read_text(path: Path) -> str:
     """
     content = _bytes_of(path, _MAX_TEXT)
     _check_wide(path, content, "is no text: it holds null bytes; name a text file")
-    return decoded(path, content)
+    return decoded_text(path, content)
 
 
 def read_list(path: Path) -> bytes:
-    """Read a list of clips as UTF-8 without its mark. Lines are decoded one by one (`decoded`).
+    """Read a list of clips as UTF-8 without its mark. `decoded_text` decodes each line.
 
     Raises:
         BadClip: It cannot be read, is too long, is UTF-16 or no text.
@@ -33,7 +33,7 @@ def read_list(path: Path) -> bytes:
     return content.removeprefix(BOM_UTF8)
 
 
-def decoded(path: Path, content: bytes) -> str:
+def decoded_text(path: Path, content: bytes) -> str:
     """Decode a text or a line.
 
     Args:

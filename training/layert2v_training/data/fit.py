@@ -19,7 +19,7 @@ from layert2v_training.data.clips import Pixels
 
 
 @dataclass(frozen=True)
-class Timing:
+class FrameTimes:
     """The times at which the frames of footage are shown."""
 
     num_frames: int
@@ -43,7 +43,7 @@ def frames_needed(num_frames: int, fps: Fraction | None, target_fps: Fraction | 
 
 
 def choose_frames(
-    rng: Generator, timing: Timing, num_frames: int, target_fps: Fraction | None
+    rng: Generator, timing: FrameTimes, num_frames: int, target_fps: Fraction | None
 ) -> list[int]:
     """Draw a start and give the indices of `num_frames` frames. Footage is long enough."""
     num_starts = timing.num_starts(num_frames, target_fps)

@@ -22,7 +22,7 @@ from typing import Any
 from pydantic import BaseModel, model_validator
 
 from layert2v_media.kinds import IMAGE_SUFFIXES, MOVIE_SUFFIXES, is_movie, listed, said_of_others
-from layert2v_training.data.clip_files import ClipFiles, LayerFiles
+from layert2v_training.data.clip_files import ClipFiles, ClipLayer
 from layert2v_training.data.clip_footage import Footage
 from layert2v_training.data.named import find_footage, find_matte, is_foreground, number_of
 from layert2v_training.data.problems import BadClip, reading, shortened
@@ -149,7 +149,7 @@ def _rate(where: Path, value: object) -> Fraction:
     return rate
 
 
-def _layer(where: Path, folder: Path, name: str, said: _Layer) -> LayerFiles:
+def _layer(where: Path, folder: Path, name: str, said: _Layer) -> ClipLayer:
     caption = (said.caption or "").strip()
     if not caption:
         raise BadClip(where, f"layer {name} has no caption; write one after its name")
@@ -158,7 +158,7 @@ def _layer(where: Path, folder: Path, name: str, said: _Layer) -> LayerFiles:
         matte = find_matte(folder, name)
     colour = _footage(where, folder, name, said, has_matte=matte is not None)
     is_over_fill = is_foreground(name) and matte is not None and colour is not None
-    return LayerFiles(caption, colour, Footage(matte) if matte else None, is_over_fill)
+    return ClipLayer(caption, colour, Footage(matte) if matte else None, is_over_fill)
 
 
 def _footage(

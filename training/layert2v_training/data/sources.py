@@ -15,11 +15,11 @@ from pathlib import Path
 import numpy as np
 
 from layert2v_media.kinds import listed
-from layert2v_training.data.clip_files import ClipFiles, LayerFiles
+from layert2v_training.data.clip_files import ClipFiles, ClipLayer
 from layert2v_training.data.clip_footage import Footage, FootageFacts, probe, read, read_matte
 from layert2v_training.data.clips import ClipForeground, LayeredClip, Pixels, flatten, straight
 from layert2v_training.data.finding import find_clips
-from layert2v_training.data.fit import Timing, choose_frames, cover, frames_needed
+from layert2v_training.data.fit import FrameTimes, choose_frames, cover, frames_needed
 from layert2v_training.data.flat_fill import straight_over_fill
 from layert2v_training.data.problems import MISSING, BadClip, BadClips, mixed_rates, reading
 
@@ -88,9 +88,9 @@ def clips_from(
 ) -> FileClips:
     """Open a folder or JSONL file of clips for training.
 
-    Sizes, lengths and rates of all clips are checked here; pixels when they are read, for which
-    `checking.check_source` would need as long again as the reading: bad ones are left out, or
-    refused with the file's name, then.
+    Sizes, lengths and rates of all clips are checked here. Pixels are checked when they are read,
+    because checking them here would take as long as reading them. Bad clips are then left out, or
+    refused with the file's name.
 
     Args:
         source: As `finding.find_clips` takes it.
@@ -167,7 +167,7 @@ def probe_clip(clip: ClipFiles, target: ClipFormat | None = None) -> FootageFact
         raise BadClip(clip.path, f"its layers have several frame rates: {said}")
     fps = next((found.fps for _, found in facts if found.times), next(iter(rates), clip.fps))
     if target is not None:
-        _check_length(clip, Timing(agreed.num_frames, fps, times), target)
+        _check_length(clip, FrameTimes(agreed.num_frames, fps, times), target)
     return FootageFacts(agreed.width, agreed.height, agreed.num_frames, fps, times)
 
 
@@ -197,7 +197,7 @@ def _agreed_times(facts: Sequence[tuple[Footage, FootageFacts]]) -> tuple[Fracti
     return first.times
 
 
-def _check_length(clip: ClipFiles, timing: Timing, target: ClipFormat) -> None:
+def _check_length(clip: ClipFiles, timing: FrameTimes, target: ClipFormat) -> None:
     if timing.num_starts(target.num_frames, target.fps) > 0:
         return
     found, fps = timing.num_frames, timing.fps
@@ -221,7 +221,7 @@ def read_clip(clip: ClipFiles, target: ClipFormat, seed: tuple[int, ...]) -> Lay
     """
     facts = probe_clip(clip, target)
     rng = np.random.default_rng(seed)
-    timing = Timing(facts.num_frames, facts.fps, facts.times)
+    timing = FrameTimes(facts.num_frames, facts.fps, facts.times)
     indices = choose_frames(rng, timing, target.num_frames, target.fps)
     return read_frames(clip, indices, (target.width, target.height))
 
@@ -253,7 +253,7 @@ def _rgb(footage: Footage, indices: Sequence[int]) -> Pixels:
 
 
 def _colour_and_matte(
-    files: LayerFiles, full: Pixels | None, indices: Sequence[int]
+    files: ClipLayer, full: Pixels | None, indices: Sequence[int]
 ) -> tuple[Pixels, Pixels]:
     """Colour (T, H, W, 3), straight, and alpha (T, H, W) of a foreground at its own size."""
     colour = full if files.colour is None else read(files.colour, indices)

@@ -10,7 +10,7 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from layert2v_training.data.clip_files import ClipFiles, LayerFiles
+from layert2v_training.data.clip_files import ClipFiles, ClipLayer
 from layert2v_training.data.clip_footage import Footage
 from layert2v_training.data.named import find_footage
 from layert2v_training.data.problems import BadClip
@@ -118,7 +118,7 @@ def _clip(where: Path, folder: Path, paths: _Paths, captions: _Captions) -> Clip
             raise BadClip(where, f"has no {name} caption; write one")
     own = Footage(folder / paths.foreground_video) if paths.foreground_video else None
     caption = captions.foreground or ""
-    foreground = LayerFiles(caption, own, Footage(folder / matte), is_over_fill=own is not None)
+    foreground = ClipLayer(caption, own, Footage(folder / matte), is_over_fill=own is not None)
     return ClipFiles(
         where,
         Footage(folder / background),

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from layert2v_training.data.clips import ClipForeground, LayeredClip, Pixels, flatten, straight
 from layert2v_training.engine import scale
 from layert2v_training.engine.cuts import CameraShot, Codes, camera_motion
-from layert2v_training.engine.moving_subjects import Box, Subject, follow, moving_regions
+from layert2v_training.engine.moving_subjects import Rectangle, Subject, follow, moving_regions
 from layert2v_training.engine.plates import clean_plate, median_plate
 from layert2v_training.engine.protocols import ClipCaptioner, PlatePainter, SubjectMatter
 from layert2v_training.engine.reasons import Reason, ShotRejected
@@ -120,7 +120,7 @@ def _clip(
         alpha_THW = np.zeros(full.shape[:3], np.float32)
         words = []
         for subject in group:
-            boxes: list[Box | None] = [subject.boxes.get(t) for t in range(len(frames))]
+            boxes: list[Rectangle | None] = [subject.boxes.get(t) for t in range(len(frames))]
             mattes_THW = matter.mattes(frames, boxes)
             own, share = _believed(mattes_THW, near_THW, boxes)
             if can_miss:
@@ -143,7 +143,7 @@ def _clip(
 
 
 def _found_in_plates(
-    plates_THWC: Codes, mattes_THW: Pixels, boxes: list[Box | None], matter: SubjectMatter
+    plates_THWC: Codes, mattes_THW: Pixels, boxes: list[Rectangle | None], matter: SubjectMatter
 ) -> tuple[float, float]:
     """Look for a subject where it should be gone: areas found in frame and plate, and in either."""
     seen = [t for t, box in enumerate(boxes) if box is not None]
@@ -155,7 +155,7 @@ def _found_in_plates(
 
 
 def _believed(
-    alpha_THW: Pixels, near_THW: NDArray[np.bool_], boxes: list[Box | None]
+    alpha_THW: Pixels, near_THW: NDArray[np.bool_], boxes: list[Rectangle | None]
 ) -> tuple[Pixels, float]:
     """Keep a matte near what moves. Where it disagrees, take what moves. Count such frames."""
     believed, replaced = np.zeros_like(alpha_THW), []

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from layert2v_training.data.clips import Pixels
 from layert2v_training.engine.cuts import Codes
-from layert2v_training.engine.moving_subjects import Box, first_seen, unseen
+from layert2v_training.engine.moving_subjects import Rectangle, first_seen, unseen
 from layert2v_training.engine.protocols import SubjectMatter
 
 _WARM_UP = 10
@@ -38,7 +38,7 @@ class MatAnyoneMatter:
         self._network = MatAnyone.from_pretrained(str(weights), cfg=OmegaConf.create(settings))
 
     @torch.inference_mode()
-    def mattes(self, frames_THWC: Codes, boxes: list[Box | None]) -> Pixels:
+    def mattes(self, frames_THWC: Codes, boxes: list[Rectangle | None]) -> Pixels:
         """Give alpha (T, H, W) in [0, 1]."""
         alpha_THW = np.zeros(frames_THWC.shape[:3], np.float32)
         begin = first_seen(boxes)

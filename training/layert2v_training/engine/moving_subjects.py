@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from layert2v_training.engine import scale
 from layert2v_training.engine.cuts import Codes
 
-Box = tuple[int, int, int, int]
+Rectangle = tuple[int, int, int, int]
 """Left, top, right, bottom in pixels."""
 
 _DIFFERENCE = 26
@@ -28,7 +28,7 @@ _LONGEST_GAP = 3
 class Subject:
     """A region followed over time."""
 
-    boxes: dict[int, Box] = field(default_factory=dict)
+    boxes: dict[int, Rectangle] = field(default_factory=dict)
     """Frame to box."""
     area: float = 0.0
     """Pixels, summed over frames."""
@@ -66,17 +66,17 @@ def follow(regions_THW: NDArray[np.bool_]) -> list[Subject]:
     return sorted(lasting, key=lambda subject: -subject.area)
 
 
-def first_seen(boxes: Sequence[Box | None]) -> int | None:
+def first_seen(boxes: Sequence[Rectangle | None]) -> int | None:
     """Give the first frame with a box; None where there is none."""
     return next((t for t, box in enumerate(boxes) if box is not None), None)
 
 
-def unseen(boxes: Sequence[Box | None]) -> NDArray[np.bool_]:
+def unseen(boxes: Sequence[Rectangle | None]) -> NDArray[np.bool_]:
     """Say which frames have no box: (T,)."""
     return np.array([box is None for box in boxes])
 
 
-def _nearest(subjects: list[Subject], t: int, box: Box) -> Subject:
+def _nearest(subjects: list[Subject], t: int, box: Rectangle) -> Subject:
     """Give the subject whose last box overlaps most, or a new one."""
     best, most = None, 0.0
     for subject in subjects:
@@ -90,11 +90,11 @@ def _nearest(subjects: list[Subject], t: int, box: Box) -> Subject:
     return best
 
 
-def _overlap(one: Box, two: Box) -> float:
+def _overlap(one: Rectangle, two: Rectangle) -> float:
     width = min(one[2], two[2]) - max(one[0], two[0])
     height = min(one[3], two[3]) - max(one[1], two[1])
     return float(max(width, 0) * max(height, 0))
 
 
-def _union(one: Box, two: Box) -> Box:
+def _union(one: Rectangle, two: Rectangle) -> Rectangle:
     return min(one[0], two[0]), min(one[1], two[1]), max(one[2], two[2]), max(one[3], two[3])

@@ -119,6 +119,6 @@ class EngineRecipe:
         for tool, folder in self.weights:
             if tool not in ADAPTERS or not folder:
                 raise ValueError(
-                    f"weights name {tool}={folder}; say NAME=FOLDER, NAME one of "
+                    f"weights name {tool}={folder}; write NAME=FOLDER, NAME one of "
                     f"{', '.join(ADAPTERS)}"
                 )

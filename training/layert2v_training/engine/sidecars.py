@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from layert2v_training.data.encodings import decoded, read_list, read_text
+from layert2v_training.data.encodings import decoded_text, read_list, read_text
 from layert2v_training.data.problems import BadClip
 from layert2v_training.data.texts import parse_json, read_mapping
 
@@ -66,7 +66,7 @@ def _listed(video: Path) -> str:
     for number, line in enumerate(read_list(path).splitlines(), start=1):
         where = path.with_name(f"{_LIST}:{number}")
         try:
-            read = parse_json(decoded(where, line)) if line.strip() else {}
+            read = parse_json(decoded_text(where, line)) if line.strip() else {}
         except (ValueError, RecursionError) as failure:
             if isinstance(failure, BadClip):
                 raise

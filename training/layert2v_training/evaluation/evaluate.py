@@ -19,7 +19,7 @@ from layert2v_training.evaluation.baselines import TRUTH
 from layert2v_training.evaluation.comparisons import Comparison, measure_comparison, takes_for
 from layert2v_training.evaluation.generated_shots import generate
 from layert2v_training.evaluation.given_scenes import beside_generated, make_given
-from layert2v_training.evaluation.held_out import held_out_clips, line_of, stack_of
+from layert2v_training.evaluation.held_out import held_out_clips, line_of, stack_of_clip
 from layert2v_training.evaluation.measured_shots import (
     Judges,
     OnShot,
@@ -100,7 +100,7 @@ def _run_model(options: Options, left_out: list[str], on_shot: OnShot) -> _Measu
         on_shot(f"composing {options.held_out} held-out scenes")
         clips = held_out_clips(fetch_assets(options.assets), *size, options.held_out)
         lines = [line_of(clip, seed) for seed, clip in enumerate(clips, start=1)]
-        truths = [stack_of(clip) for clip in clips]
+        truths = [stack_of_clip(clip) for clip in clips]
     _check_lines(lines, asked_model)
     shape = (asked_model.width, asked_model.height, asked_model.num_frames)
     others = _others(options, lines, shape, on_shot)

@@ -72,12 +72,12 @@ def _regenerated(asked_model: AskedModel, take: Stack, line: ShotLine) -> Values
     kept = kept_layers(take, regenerated=[len(take.foregrounds)])
     again = asked_model.kept_take(line.prompts(), line.seed + 1, given=kept)
     return {
-        "regeneration_kept_change": largest_change(kept, again),
+        "regeneration_kept_change": change_of_given(kept, again),
         "regeneration_recomposition_drop": psnr(take) - psnr(again),
     }
 
 
-def largest_change(given: Mapping[str, Tensor], made: Stack) -> float:
+def change_of_given(given: Mapping[str, Tensor], made: Stack) -> float:
     """Largest difference of given streams to those of the take: 0 if they are kept."""
     streams = streams_of(made)
     return max(float((streams[name] - frames).abs().max()) for name, frames in given.items())

@@ -1,4 +1,4 @@
-"""Takes of held-out scenes some of whose streams are given: family C.
+"""Takes of held-out scenes with some of their streams given: family C.
 
 A subset is named by its streams: `full` (taking a video apart), `full+background` (with a clean
 plate), `foreground_1` (colour on black: its matte, and the scene around it), `background`, ...
@@ -14,7 +14,7 @@ from layert2v_model.alpha import premultiply
 from layert2v_model.sampling.reuse import streams_of
 from layert2v_model.stack import Stack
 from layert2v_training.evaluation.asked_model import AskedModel
-from layert2v_training.evaluation.generated_shots import largest_change
+from layert2v_training.evaluation.generated_shots import change_of_given
 from layert2v_training.evaluation.measured_shots import (
     Judges,
     OnShot,
@@ -81,7 +81,7 @@ def make_given(
         take = asked_model.kept_take(line.prompts(), line.seed, given)
         is_determined = subset != ("background",)
         shot = Shot(f"{words}-{number:03d}", take, line, truth if is_determined else None)
-        more = {"given_change": largest_change(given, take)}
+        more = {"given_change": change_of_given(given, take)}
         left_out = () if "full" in subset else ("plate_under_foreground",)
         measure_shot(section, shot, None, Judges(), more, left_out)
         on_shot(f"made and measured {shot.name} of {len(lines)}, {words} given")

@@ -48,7 +48,7 @@ def line_of(clip: LayeredClip, seed: int) -> ShotLine:
     return ShotLine(background=clip.background_caption, foregrounds=captions, seed=seed)
 
 
-def stack_of(clip: LayeredClip) -> Stack:
+def stack_of_clip(clip: LayeredClip) -> Stack:
     """Give a scene's exact layers, with the light they would have if stored on black."""
     background_TCHW = tensor_of(clip.background_THWC)
     layers = [_layer_of(layer) for layer in clip.foregrounds]

@@ -109,7 +109,7 @@ def _check_folder(options: Options) -> None:
         raise BadInput("--skip-bad and --beside do not go together: shots must pair up, leave one")
     models = [other.name for other in options.beside if other.is_model]
     if models and options.prompts is None:
-        raise BadInput(f"--beside {models[0]} is a model: say what to ask it for with --prompts")
+        raise BadInput(f"--beside {models[0]} is a model: name its prompts with --prompts")
 
 
 def _refuse_said(options: Options, names: Sequence[str], reason: str) -> None:

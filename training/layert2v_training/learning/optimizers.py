@@ -20,7 +20,7 @@ class LoopRecipe:
     learning_rate: Positive
     """Peak of the schedule: linear warm-up, then cosine to 5 %."""
     muon_scale: NotNegative = 0.0
-    """Where above 0, matrices of repeated blocks learn by Muon at this multiple of the rate, the
+    """If above 0, matrices of repeated blocks learn by Muon at this multiple of the rate, and the
     rest by AdamW. Source: Jordan et al., "Muon", 2024; scaled as in Liu et al., "Muon is scalable
     for LLM training", 2025, so that the rates of both are comparable."""
     warmup_steps: WholeNumber = 100

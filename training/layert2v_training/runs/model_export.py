@@ -76,7 +76,7 @@ def model_card(recipe: Recipe, training: Training | None = None) -> dict[str, An
     return card if recipe.base == "wan" else card | {"text_encoder": text_encoder_entry()}
 
 
-def check_out(folder: Path, *, overwrite: bool) -> None:
+def check_model_folder(folder: Path, *, overwrite: bool) -> None:
     """Refuse a folder in which something would be lost.
 
     Raises:

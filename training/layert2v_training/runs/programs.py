@@ -13,7 +13,7 @@ from layert2v_training.codecs.linear_vae import channel_weights, is_linear
 from layert2v_training.learning.checkpoint import CHECKPOINT
 from layert2v_training.runs.model_export import (
     Training,
-    check_out,
+    check_model_folder,
     export,
 )
 from layert2v_training.runs.run import JOINT_RUN, MULTI_FOREGROUND_RUN, MissingPart, Run
@@ -163,7 +163,7 @@ def run_export(
         InvalidOut: The folder holds something.
         RunDiffers: The run was begun with another recipe.
     """
-    check_out(folder, overwrite=overwrite)
+    check_model_folder(folder, overwrite=overwrite)
     stage = name.removeprefix("run-")
     recipe = run.stage(stage)
     checkpoint = run.needs(f"{name}/{CHECKPOINT}", stage)

@@ -273,8 +273,8 @@ def wan2_1_1_3b() -> Recipe:
 def wan2_1_1_3b_long() -> Recipe:
     """The same at 672x384 and 41 frames, to go on with from the short one by `--init`.
 
-    Clips come in a half and a quarter of the batch, twice and four times as often: 61
-    and 65 GiB by the dry run, for a GPU of 80 GB.
+    Batches are a half and a quarter as large, twice and four times as often. By the dry run they
+    take 61 and 65 GiB, for a GPU of 80 GB.
     """
     recipe = wan2_1_1_3b()
 

@@ -75,7 +75,7 @@ def bind(folder: Path, values: Values, *, accepts_changes: bool = False) -> None
             _compare(folder, read_values(path), values, accepts_changes=accepts_changes)
             precisions = precisions_of(folder)
         else:
-            log.warning("%s does not say what it was begun with; taken as these values", folder)
+            log.warning("%s does not record its first values; it goes on with these", folder)
     precisions += [each for each in _precisions_in(values) if each not in precisions[-1:]]
     folder.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f"{path.name}.part")

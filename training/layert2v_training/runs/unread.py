@@ -92,7 +92,7 @@ def check_read(
     """Refuse changes of fields that would not be read.
 
     Args:
-        command: Name of `layert2v-train`.
+        command: Command of `layert2v-train`.
         said: Changes by `--set`, nested.
         filed: Changes by files, nested.
         situation: Situation of this call.

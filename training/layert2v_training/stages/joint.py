@@ -150,8 +150,8 @@ class JointLoss:
     def _draw(self) -> tuple[list[LatentClip], Tensor]:
         """Draw clips of one shape, and their latents or a window of them.
 
-        Smaller or shorter clips come as many more at once as they have less to them than the size
-        and length that most have, and larger or longer ones as many fewer.
+        The size and length of most clips decide the work of a batch. Batches of smaller or shorter
+        clips have more of them, and batches of larger or longer clips have fewer.
         """
         shapes = sorted(self.groups)
         weights = torch.tensor([float(len(self.groups[shape])) for shape in shapes])
@@ -179,7 +179,8 @@ class JointLoss:
 
 TEXT_PER_STREAM = 14
 """Text is padded to multiples of this for each stream, so that a compiled network sees one length
-for each number of foregrounds: scenes' captions have up to 50, 65 and 84 tokens for 4, 6 and 8."""
+for each number of foregrounds. Scenes' captions have up to 50, 65 and 84 tokens for 4, 6 and 8
+streams."""
 
 
 def pad_text(text_BSND: Tensor, mask_BSN: Tensor | None) -> tuple[Tensor, Tensor]:
@@ -193,7 +194,7 @@ def pad_text(text_BSND: Tensor, mask_BSN: Tensor | None) -> tuple[Tensor, Tensor
 
 
 def full_caption(clip: LatentClip) -> str:
-    """Say the whole picture: in the clip's words, or made of its layers' captions."""
+    """Caption the whole picture in the clip's words, or from its layers' captions."""
     return clip.full_caption or compose_full_prompt(
         clip.background_caption, clip.foreground_captions
     )

@@ -1,9 +1,8 @@
 """Noise levels of flow matching: t in [0, 1], 1 is noise and 0 the picture.
 
-What is given in training has the forms it has in a shot
-(`layert2v_model.sampling.conditioning`): whole streams and whole frames of tokens sit clean at
-t = 0; a region is as noisy as what is made, for a frame of tokens has one timestep; and guidance
-that leads away from the givens hides them at t = 1.
+Given parts have the same forms in training as in a shot (`layert2v_model.sampling.conditioning`).
+Whole streams and whole frames of tokens sit clean at t = 0. A region is as noisy as the rest, for a
+frame of tokens has one timestep. Guidance that leads away from given parts hides them at t = 1.
 """
 
 from dataclasses import dataclass, fields, replace
@@ -42,13 +41,13 @@ class NoiseMixture:
     given_frames: float = 0.0
     """Some frames of tokens of some or all layers given, the other layers given or not."""
     given_regions: float = 0.0
-    """A rectangle of some layers given, or all around it. At the level of the rest, as when a shot
-    is made. Only the loss knows."""
+    """A rectangle of some layers given, or all around it. It is at the level of the rest, as when a
+    shot is made, and only the loss knows."""
     independent_frames: float = 0.0
     """A level for each stream and frame of tokens."""
     hidden: float = 0.0
-    """Of the clips that are given layers or frames, the share whose givens are pure noise at level
-    1: what guidance compares with."""
+    """Share, of the clips with given layers or frames, whose given parts are pure noise at level 1.
+    Guidance compares with such shots."""
     detail: float = 0.0
     """Share of the clips whose levels are drawn with `DETAIL_SHIFT` instead: more of the low ones,
     where edges are decided."""

@@ -29,7 +29,7 @@ _EMPTY = 0.5
 """Alpha that a matte must reach somewhere. Source: the figures of the first weights of tiny."""
 
 Values = dict[str, float]
-Figures = Mapping[str, float | None]
+FoundFigures = Mapping[str, float | None]
 
 
 def measure_take(take: Stack, truth: Stack | None = None) -> Values:
@@ -63,7 +63,7 @@ def measure_take(take: Stack, truth: Stack | None = None) -> Values:
     return {name: found[name] for name in METRICS if found.get(name) is not None}  # type: ignore[misc]
 
 
-def _finishing(report: FinishReport) -> Figures:
+def _finishing(report: FinishReport) -> FoundFigures:
     return {
         "recomposition_before": report.recomposition_before,
         "recomposition_after": report.recomposition_after,
@@ -75,7 +75,7 @@ def _finishing(report: FinishReport) -> Figures:
     }
 
 
-def _emptiness(planes: Planes) -> Figures:
+def _emptiness(planes: Planes) -> FoundFigures:
     reach_NT = np.array([alpha_THW.max(axis=(1, 2)) for alpha_THW in planes.alphas])
     return {
         "empty_matte_share": float((reach_NT.max(1) < _EMPTY).mean()),
@@ -83,7 +83,7 @@ def _emptiness(planes: Planes) -> Figures:
     }
 
 
-def _recomposition(planes: Planes) -> Figures:
+def _recomposition(planes: Planes) -> FoundFigures:
     return {
         "recomposition_core": psnr_in(planes, planes.core_THW),
         "recomposition_edge": psnr_in(planes, planes.edge_THW),
@@ -94,14 +94,14 @@ def _recomposition(planes: Planes) -> Figures:
     }
 
 
-def _finished_leaks(steady: Steadied) -> Figures:
+def _finished_leaks(steady: Steadied) -> FoundFigures:
     return {
         "ghost_slope": leaks.ghost_slope(steady),
         "ghost_judged": leaks.ghost_judged(steady),
     }
 
 
-def _leaks(planes: Planes, steady: Steadied) -> Figures:
+def _leaks(planes: Planes, steady: Steadied) -> FoundFigures:
     return {
         "ghost_slope_before": leaks.ghost_slope(steady),
         "ghost_correlation": leaks.ghost_correlation(planes),
@@ -114,7 +114,7 @@ def _leaks(planes: Planes, steady: Steadied) -> Figures:
     }
 
 
-def _steadiness(planes: Planes) -> Figures:
+def _steadiness(planes: Planes) -> FoundFigures:
     over_grey = [
         0.5 + (rgb_TCHW - 0.5) * alpha_THW[:, None]
         for rgb_TCHW, alpha_THW in zip(planes.colours, planes.alphas, strict=True)
@@ -135,7 +135,7 @@ def _mean(metric: Callable[[Floats], float | None], streams: Sequence[Floats]) -
     return float(np.mean(values)) if values else None
 
 
-def _mattes(planes: Planes, finished: Planes, truth: Planes | None) -> Figures:
+def _mattes(planes: Planes, finished: Planes, truth: Planes | None) -> FoundFigures:
     if truth is None:
         return {
             "soft_iou": _soft_iou_with_difference(planes),
@@ -154,7 +154,7 @@ def _soft_iou_with_difference(planes: Planes) -> float:
     return mattes.soft_iou(planes.coverage_THW, covered_THW)
 
 
-def _against(planes: Planes, truth: Planes) -> Figures:
+def _against(planes: Planes, truth: Planes) -> FoundFigures:
     """Family A, and the plate where it is hidden. Foregrounds are compared in their order."""
     pairs = list(zip(planes.alphas, truth.alphas, strict=True))
     by_matte: dict[str, Callable[[Floats, Floats], float | None]] = {
