@@ -32,7 +32,7 @@ from layert2v_training.learning.optimizers import (
     make_optimizers,
     set_learning_rate,
 )
-from layert2v_training.learning.reports import Figures, Reports
+from layert2v_training.learning.run_log import Figures, RunLog
 from layert2v_training.learning.stopping import Stopped, collecting_signals, stopping_at_once
 
 log = logging.getLogger(__name__)
@@ -91,7 +91,7 @@ def train(
     first_step, is_writer = resume(folder, trained), accelerator.is_main_process
 
     # --- steps ---
-    reports = Reports(folder, first_step, recipe.num_steps, is_main=is_writer)
+    reports = RunLog(folder, first_step, recipe.num_steps, is_main=is_writer)
     skipped = SkippedSteps(folder, recipe)
     saved = time.monotonic()
     with collecting_signals() as caught:

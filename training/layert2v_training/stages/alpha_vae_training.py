@@ -30,7 +30,7 @@ from layert2v_training.data.clips import ClipSource, Pixels
 from layert2v_training.data.sources import FileClips
 from layert2v_training.learning.loop import Losses, train
 from layert2v_training.learning.optimizers import LoopRecipe
-from layert2v_training.learning.reports import Figures
+from layert2v_training.learning.run_log import Figures
 from layert2v_training.number_kinds import Count, NotNegative, Positive
 
 EDGE_SCALE = 2.0

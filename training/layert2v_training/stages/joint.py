@@ -35,7 +35,7 @@ from layert2v_training.cache.latents import LatentClip, at_home
 from layert2v_training.cache.placement import expected_bytes_of, onto
 from layert2v_training.learning.loop import Losses, train
 from layert2v_training.learning.optimizers import Ema, LoopRecipe
-from layert2v_training.learning.reports import Figures
+from layert2v_training.learning.run_log import Figures
 from layert2v_training.number_kinds import Count, Share, WholeNumber
 from layert2v_training.stages.decoded import DecodedLosses, DecodedRecipe, picture_of
 from layert2v_training.stages.lora import LoraRecipe

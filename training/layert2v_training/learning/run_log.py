@@ -1,4 +1,4 @@
-"""Reports of a run to people by one process: a bar, lines of text, and TensorBoard."""
+"""The log of a run for people, written by one process: a bar, lines of text, and TensorBoard."""
 
 import math
 import time
@@ -44,7 +44,7 @@ def _mean(values: list[Tensor | float]) -> float:
     return float(finite.mean()) if len(finite) else math.nan
 
 
-class Reports:
+class RunLog:
     """The bar, the text and the events of a run; nothing in processes that are not the main one.
 
     Points and lines stand at the number of steps done, and are means since the one before.
