@@ -27,7 +27,8 @@ from benchmarks.page import Measured, tables, write_measured
 from benchmarks.pairs import NUM_PAIRS, Pairs, alternate, timed
 from benchmarks.released_approach import ReleasedApproach
 from benchmarks.rows import Row
-from layert2v_model.cost.estimate import ModelSize, ShotSize, measure_device, step_flops
+from layert2v_model.cost.device import measure_device
+from layert2v_model.cost.estimate import ModelSize, ShotSize, step_flops
 from layert2v_model.network.window import FrameWindow, attend_windowed
 from layert2v_model.streams import batch_stream_text, stream_text
 

@@ -10,14 +10,8 @@ import pynvml
 from layert2v_backend.errors import FieldViolation, InvalidShot, ModelDamaged
 from layert2v_backend.jobs import Shot
 from layert2v_backend.models import Limits, Model
-from layert2v_model.cost.estimate import (
-    Device,
-    Estimate,
-    ModelSize,
-    ShotSize,
-    estimate,
-    measure_device,
-)
+from layert2v_model.cost.device import Device, measure_device
+from layert2v_model.cost.estimate import Estimate, ModelSize, ShotSize, estimate
 from layert2v_model.cost.plan import Plan, plan
 from layert2v_model.cost.precision import Choice, decide_precision, default_device
 from layert2v_model.errors import reason_of

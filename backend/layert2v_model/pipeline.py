@@ -13,7 +13,8 @@ import torch
 from diffusers import AutoencoderKLWan, DiffusionPipeline, FlowMatchEulerDiscreteScheduler
 from torch import Tensor
 
-from layert2v_model.alpha import ALPHA_FLOOR, premultiply
+from layert2v_media.transfer import ALPHA_FLOOR
+from layert2v_model.alpha import premultiply
 from layert2v_model.errors import DamagedModel, InvalidPlate, InvalidShot
 from layert2v_model.folders.export import save_pipeline
 from layert2v_model.folders.model_folder import CARD_FILE, read_card, read_project_in

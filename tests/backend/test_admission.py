@@ -9,7 +9,7 @@ import pytest
 from layert2v_backend.admission import check_memory, default_size, estimate_shot, find_device
 from layert2v_backend.errors import InvalidShot, ModelDamaged
 from layert2v_backend.models import Model, read_limits
-from layert2v_model.cost.estimate import Device
+from layert2v_model.cost.device import Device
 from support.journal_entries import SHOT
 from support.toy_model import make_toy_model_folder
 

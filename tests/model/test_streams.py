@@ -7,10 +7,8 @@ from layert2v_model.errors import InvalidShot
 from layert2v_model.streams import (
     batch_stream_text,
     compose_full_prompt,
-    join_streams,
     num_foregrounds_of,
     prompt_names,
-    split_streams,
     stream_layout,
     stream_names,
     stream_seed,
@@ -86,15 +84,6 @@ def test_text_of_one_length_needs_no_mask() -> None:
 
     assert text.shape == (2, 4, 3, 2)
     assert mask is None
-
-
-def test_splitting_undoes_joining() -> None:
-    streams = {name: torch.randn(2, 3, 1, 4, 4) for name in stream_names(2)}
-
-    again = split_streams(join_streams(streams, 2))
-
-    assert list(again) == list(streams)
-    assert all(torch.equal(again[name], streams[name]) for name in streams)
 
 
 def test_a_streams_seed_never_changes() -> None:

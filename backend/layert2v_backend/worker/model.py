@@ -11,7 +11,8 @@ from layert2v_backend.jobs import WorkerOptions
 from layert2v_backend.models import read_limits
 from layert2v_backend.worker.log import note
 from layert2v_backend.worker.take import weights_sha256
-from layert2v_model.cost.estimate import Device, ModelSize, ShotSize
+from layert2v_model.cost.device import Device
+from layert2v_model.cost.estimate import ModelSize, ShotSize
 from layert2v_model.cost.offload import enable_layerwise_casting, place
 from layert2v_model.cost.plan import Offload, Plan, plan
 from layert2v_model.cost.precision import decide_precision, default_device

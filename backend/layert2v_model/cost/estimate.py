@@ -1,7 +1,6 @@
-"""What a shot costs on a device, before anything heavy is loaded: tokens, memory, seconds.
+"""The cost of a shot on a device, before anything heavy is loaded: tokens, memory, seconds.
 
-Formulas over the parts' configs: no torch is imported but to measure a device, so a front door may
-ask.
+Formulas over the parts' configs. No torch is imported, so a front door may ask.
 Checked against measured peaks in `tests/model/cost/test_estimate.py`.
 Shape letters as in `transformer.py`: S streams, N tokens of all of them, F frames of tokens, D
 width.
@@ -9,25 +8,21 @@ width.
 
 import json
 import math
-import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from layert2v_model.at_once import FEED_FORWARD_BYTES, PIXELS_PER_DECODE
+from layert2v_model.cost.device import Device
+
 FLOAT32_BYTES = 4
-"""The VAEs, the text encoder, latents and modulation are float32 whatever the transformer is."""
+"""The VAEs, the text encoder, latents and modulation are float32 even if the transformer is not."""
 
 STEP_SHARE, DECODE_SHARE = 0.85, 0.6
 """Share of a device's matrix rate that steps and decoding reach. Measured on one CPU core in
 float32, November 2026: steps of width 384 at 11 520 tokens 0.93, within a window 0.79; decoding
 0.64. No GPU was measured."""
-
-FEED_FORWARD_BYTES = 128 * 2**20
-"""As `block.FEED_FORWARD_BYTES`, which must not be imported here: it brings torch."""
-
-PIXELS_PER_DECODE = 512 * 512
-"""As `decoding.PIXELS_PER_DECODE`, which must not be imported here: it brings torch."""
 
 
 @dataclass(frozen=True)
@@ -62,16 +57,16 @@ class ShotSize:
 
 @dataclass(frozen=True)
 class ModelSize:
-    """What of a model decides its cost."""
+    """The facts of a model that decide its cost."""
 
     transformer: Mapping[str, Any]
     """Its config."""
     vae: Mapping[str, Any]
-    """Its config; the alpha VAE's is the same."""
+    """Its config. The alpha VAE's is the same."""
     weights_bytes: Mapping[str, int]
-    """Of every part as loaded: `transformer`, `vae`, `alpha_vae`, `text_encoder`."""
+    """Bytes of every part as loaded: `transformer`, `vae`, `alpha_vae`, `text_encoder`."""
     transformer_bytes: int = FLOAT32_BYTES
-    """Of one number inside the transformer: 2 or 4."""
+    """Bytes of one number inside the transformer: 2 or 4."""
 
     @classmethod
     def read(cls, folder: Path, transformer_bytes: int) -> "ModelSize":
@@ -124,57 +119,21 @@ class ModelSize:
 
 
 @dataclass(frozen=True)
-class Device:
-    """Where it is to run."""
-
-    name: str
-    """In words."""
-    memory_bytes: int
-    """Free for this job."""
-    flops_per_s: float = math.nan
-    """Measured on matrices in the transformer's precision; NaN: not measured."""
-    is_host: bool = False
-    """Whether it computes in main memory, so that nothing can be offloaded from it."""
-
-
-def measure_device(name: str, *, is_half: bool = False, size: int = 2048) -> Device:
-    """Measure a device: free memory, and its rate on square matrices; under a second.
-
-    Args:
-        name: As torch names it: `cpu`, `cuda`, `cuda:1`.
-        is_half: In bfloat16 instead of float32.
-        size: Rows of the matrices; small ones measure the caller's overhead.
-    """
-    import psutil
-    import torch
-
-    a = torch.ones(size, size, device=name, dtype=torch.bfloat16 if is_half else torch.float32)
-    times = []
-    for _ in range(4):
-        start = time.perf_counter()
-        (a @ a)[0, 0].item()
-        times.append(time.perf_counter() - start)
-    is_host = torch.device(name).type == "cpu"
-    free = psutil.virtual_memory().available if is_host else torch.cuda.mem_get_info(name)[0]
-    return Device(name, free, 2 * size**3 / min(times), is_host)
-
-
-@dataclass(frozen=True)
 class Estimate:
-    """What a shot costs; all but seconds is independent of the device."""
+    """The cost of a shot. All figures but the seconds are independent of the device."""
 
     tokens: int
-    """Of all streams, one prompt."""
+    """Tokens of all streams, for one prompt."""
     weights_bytes: int
-    """Of all parts."""
+    """Bytes of all parts."""
     denoise_bytes: int
     """Most that a step holds beyond weights: latents, text, and the activations of one block."""
     decode_bytes: int
     """Most that decoding one batch of streams holds beyond weights."""
     peak_bytes: int
-    """Most at any time with all parts on the device; the program's own libraries not counted."""
+    """Most at any time with all parts on the device, without the program's own libraries."""
     seconds: float
-    """Denoising and decoding; the rest is small. NaN where the device was not measured."""
+    """Denoising and decoding. The rest is small. NaN where the device was not measured."""
 
 
 def estimate(shot: ShotSize, model: ModelSize, device: Device) -> Estimate:

@@ -4,13 +4,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from layert2v_model.cost.estimate import (
-    Device,
-    ModelSize,
-    ShotSize,
-    decode_bytes,
-    denoise_bytes,
-)
+from layert2v_model.cost.device import Device
+from layert2v_model.cost.estimate import ModelSize, ShotSize, decode_bytes, denoise_bytes
 
 TILE_PIXELS = 256 * 256
 """Pixels of the library's tiles, `AutoencoderKLWan.tile_sample_min_height` and `..._width`."""
@@ -19,23 +14,23 @@ Offload = Literal["none", "model", "group"]
 """none: all parts stay on the device; model: one part at a time; group: one block at a time."""
 
 OFFLOADS: tuple[Offload, ...] = ("none", "model", "group")
-"""From the fastest to the smallest."""
+"""The ways to offload, from the fastest to the smallest."""
 
 
 @dataclass(frozen=True)
 class Plan:
-    """How a shot can run on a device, or why it cannot."""
+    """The way in which a shot can run on a device, or the reason why it cannot."""
 
     fits: bool
-    """False: refuse the shot and say `sentence`."""
+    """False where the shot must be refused with `sentence`."""
     offload: Offload
-    """What of the weights waits on the host."""
+    """The weights that wait on the host."""
     tile_decode: bool
     """Decode in tiles, as the VAE's `enable_tiling`; a little slower."""
     peak_bytes: int
     """Estimated, on the device."""
     sentence: str
-    """For people: what is done, or what to change."""
+    """The decision, or the remedy, in words for people."""
 
 
 def plan(shot: ShotSize, model: ModelSize, device: Device) -> Plan:
@@ -67,7 +62,7 @@ def peak_bytes(shot: ShotSize, model: ModelSize, offload: Offload, *, tile_decod
         return sum(weights.values()) + max(denoise, decode)
     transformer = weights["transformer"]
     if offload == "group":
-        # One block at work and the next on its way; the text encoder goes by layers.
+        # One block at work and the next on its way. The text encoder goes by layers.
         groups = 2 * transformer // model.transformer["num_layers"]
         return groups + weights["vae"] + weights["alpha_vae"] + max(denoise, decode)
     decoders = max(weights["vae"], weights["alpha_vae"])

@@ -41,17 +41,17 @@ def denoise(
 
     Args:
         transformer: Predicts noise - picture.
-        scheduler: Its state is set anew.
-        conditioning: What is given, and the noise.
+        scheduler: Its state is reset.
+        conditioning: Given parts, and the noise.
         text: Token states (B, S, N, D) and their mask, one B for each kind of entry that
             `guidance` asks for.
         guidance: Scales.
         looped: Indices of streams whose first and last latent frame stay equal.
-        num_steps: From 1.
+        num_steps: Number of steps, from 1.
         report: Called before the first step and after each.
-        refresh_given_every: Steps from one that computes whole given streams to the next; 1 is
-            exact, and so is any other where it cannot be had: with guidance on what is given,
-            within a window, over several devices, with the step cache.
+        refresh_given_every: Steps from one that computes whole given streams to the next. 1 is
+            exact. Every step computes them with guidance on given parts, within a window, over
+            several devices, or with the step cache.
 
     Returns:
         Latents (1, S, C, T, H, W), the given ones as they were given.

@@ -10,16 +10,14 @@ import torch
 from diffusers import AutoencoderKLWan
 from torch import Tensor
 
+from layert2v_model.at_once import PIXELS_PER_DECODE
 from layert2v_model.vae import codec
 from layert2v_model.vae.alpha_vae import rgb_to_alpha
 from layert2v_model.vae.not_finite import check_streams
 
 OnProgress = Callable[[str, int, int], None]
-"""Called with the stage (encoding, denoising, decoding), steps done and steps in all; it may raise
+"""Called with the stage (encoding, denoising, decoding), steps done and steps in all. It may raise
 to stop."""
-
-PIXELS_PER_DECODE = 512 * 512
-"""Pixels of one frame, over all streams decoded together; what a small GPU holds at Wan's width."""
 
 
 def decode_frames(
@@ -32,7 +30,7 @@ def decode_frames(
 ) -> Iterator[tuple[slice, dict[str, Tensor]]]:
     """Decode streams together, a few frames at a time, so that others can work on them meanwhile.
 
-    Streams that do not fit into memory together are decoded batch after batch; the frames then
+    Streams that do not fit into memory together are decoded batch after batch. The frames then
     come with the last batch. Frames decoded together are the same whichever way they come.
 
     Args:
@@ -42,10 +40,9 @@ def decode_frames(
         report: Called between chunks as stage `decoding`.
         tile: Decode one batch after the other in tiles, all frames at once; the VAEs `can_tile`.
 
-    Yields:
-        The numbers of the next frames, and of every stream their pixels in [0, 1] as the network
-        made them (not made straight), float32 on the CPU: (T, 3, H, W), or (T, 1, H, W) for an
-        alpha.
+    Yields: The numbers of the next frames, and the pixels of every stream in these frames. Pixels
+    are in [0, 1] as the network made them (not made straight), float32 on the CPU: (T, 3, H, W), or
+    (T, 1, H, W) for an alpha.
 
     Raises:
         NotFinite: A stream's pixels are not.

@@ -5,19 +5,15 @@ from pathlib import Path
 import pytest
 import torch
 
-from layert2v_model.cost import estimate as estimates
+from layert2v_model.cost.device import Device
 from layert2v_model.cost.estimate import (
-    Device,
     ModelSize,
     ShotSize,
     decode_bytes,
     denoise_bytes,
     estimate,
-    measure_device,
     step_flops,
 )
-from layert2v_model.network import block
-from layert2v_model.vae import decoding
 from support import measured_peaks
 from support.forked import forked
 from support.toy_model import make_toy_model_folder, make_toy_vae
@@ -60,18 +56,6 @@ def test_a_folder_is_measured_without_loading_it(tmp_path: Path) -> None:
         parameter.numel() for parameter in make_toy_vae().parameters()
     )
     assert toy.peak_bytes > toy.weights_bytes
-
-
-def test_it_knows_the_limits_of_the_parts_that_it_must_not_import() -> None:
-    assert estimates.FEED_FORWARD_BYTES == block.FEED_FORWARD_BYTES
-    assert estimates.PIXELS_PER_DECODE == decoding.PIXELS_PER_DECODE
-
-
-def test_this_machine_has_memory_and_a_rate() -> None:
-    device = measure_device("cpu", size=64)
-
-    assert device.memory_bytes > 0
-    assert device.flops_per_s > 1e6
 
 
 @pytest.mark.slow

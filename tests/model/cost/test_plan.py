@@ -2,7 +2,8 @@ from dataclasses import replace
 
 import pytest
 
-from layert2v_model.cost.estimate import Device, ModelSize, ShotSize
+from layert2v_model.cost.device import Device
+from layert2v_model.cost.estimate import ModelSize, ShotSize
 from layert2v_model.cost.plan import plan
 from support.wan_sizes import WAN, WAN_VAE
 

@@ -1,4 +1,4 @@
-"""How large the batches of stages 2 and 3 are, for a dry run.
+"""Sizes of the batches of stages 2 and 3, for a dry run.
 
 Shape letters: S streams, T latent frames, H, W of latents.
 """
@@ -82,9 +82,9 @@ def batches(
     """List the batches that a stage draws, and how often, as `joint.JointLoss` draws them.
 
     Args:
-        recipe: Of the stage.
-        size: Of network and VAE.
-        clips_per_shape: How many clips there are of each width, height and number of frames.
+        recipe: Recipe of the stage.
+        size: Sizes of network and VAE.
+        clips_per_shape: Number of clips of each width, height and number of frames.
         foregrounds: Numbers of foregrounds of the clips, each as often as it comes.
 
     Yields:

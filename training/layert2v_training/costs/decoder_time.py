@@ -1,4 +1,4 @@
-"""How long a step of the small VAE or of stage 1 takes here: one video is timed, and multiplied."""
+"""The time of a step of the small VAE or of stage 1. One video is timed, and multiplied."""
 
 import math
 from collections.abc import Callable
@@ -19,8 +19,8 @@ from layert2v_training.costs.timing import (
 )
 from layert2v_training.learning.loop import Losses, autocast
 from layert2v_training.learning.optimizers import LoopRecipe
-from layert2v_training.stages.alpha_vae import AlphaModel, alpha_loss, render_loss
-from layert2v_training.stages.vae import Decoder, reconstruction_losses
+from layert2v_training.stages.alpha_vae_training import AlphaModel, alpha_loss, render_loss
+from layert2v_training.stages.vae_training import Decoder, reconstruction_losses
 
 
 def time_vae(parts: StageParts, device: torch.device) -> Timing:

@@ -1,4 +1,4 @@
-"""What stages 2 and 3 need: steps are simulated, the rest is counted."""
+"""The needs of stages 2 and 3. Steps are simulated, the rest is counted."""
 
 import math
 from collections.abc import Mapping
@@ -6,7 +6,13 @@ from dataclasses import replace
 
 from torch import nn
 
-from layert2v_model.cost.estimate import ModelSize, ShotSize, decode_bytes, denoise_bytes
+from layert2v_model.cost.estimate import (
+    FLOAT32_BYTES,
+    ModelSize,
+    ShotSize,
+    decode_bytes,
+    denoise_bytes,
+)
 from layert2v_model.cost.precision import default_device
 from layert2v_training.costs.batches import batches, latent_shape
 from layert2v_training.costs.needs import Needs, Phase
@@ -14,7 +20,6 @@ from layert2v_training.costs.parts import StageParts, bytes_in, bytes_of, traine
 from layert2v_training.costs.passes import Shape, encoding_peak, joint_peaks
 from layert2v_training.costs.simulated import on_meta
 from layert2v_training.costs.state import (
-    FLOAT32_BYTES,
     checkpoint_bytes_of,
     count_of,
     state_bytes_of,

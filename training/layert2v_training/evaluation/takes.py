@@ -25,7 +25,7 @@ def take_key(prompts: ShotPrompts, given: Mapping[str, Tensor] | None, **asked: 
 
     Args:
         prompts: The shot's words.
-        given: Whole streams, by name; their pixels count.
+        given: Whole streams, by name. Their pixels count.
         asked: Whatever else decides about it, as JSON can hold it: model, seed, size, steps.
     """
     pixels = {

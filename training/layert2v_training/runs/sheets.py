@@ -1,4 +1,4 @@
-"""Sheets of what a run's averaged parameters make of one fixed prompt.
+"""Sheets of the takes that a run's averaged parameters make of one fixed prompt.
 
 Shape letters: T frames, C channels, H, W. Pixels are display-referred sRGB in [0, 1].
 """
@@ -24,7 +24,7 @@ from layert2v_training.runs.recipes import Recipe
 log = logging.getLogger(__name__)
 
 NUM_STEPS = 12
-"""Of sampling: a glance, at half the time of the shipped model's default."""
+"""Steps of sampling for a glance, half as many as the shipped model's default."""
 NUM_FRAMES = 3
 """Frames shown of each layer: first, middle, last."""
 
