@@ -5,14 +5,12 @@ from dataclasses import dataclass, field
 
 from layert2v_client import JobStage, Model, Progress, ServerInfo
 
-from .events import Event, FetchProgressed, LinkDown, LinkUp, Logged, ProgressChanged, RecordChanged
+from .events import Event, FetchProgressed, LinkDown, LinkUp, ProgressChanged, RecordChanged
 from .records import JobRecord, RecordState
 
 GENERATING_SHARE = 0.95
 """Share of the progress bar for the backend's work; the rest is fetching. Fetching took under
 5 % of a take's time on loopback."""
-MOST_MESSAGES = 50
-"""Log lines kept."""
 
 
 @dataclass
@@ -84,8 +82,6 @@ class Board:
     """What it can make."""
     jobs: dict[str, JobView] = field(default_factory=dict)
     """Requests of this session by id, oldest first."""
-    messages: list[str] = field(default_factory=list)
-    """Log lines, oldest first."""
 
     def apply(self, event: Event) -> None:
         """Take in one event."""
@@ -103,8 +99,6 @@ class Board:
             case FetchProgressed():
                 if event.request_id in self.jobs:
                     self.jobs[event.request_id].fetched = event.fraction
-            case Logged():
-                self.messages = [*self.messages, event.message][-MOST_MESSAGES:]
 
     def _apply_record(self, event: RecordChanged) -> None:
         request_id = event.record.request_id

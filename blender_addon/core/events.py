@@ -58,14 +58,4 @@ class FetchProgressed:
     """Share of its bytes, 0 to 1."""
 
 
-@dataclass(frozen=True)
-class Logged:
-    """The backend or the session has a sentence for the log."""
-
-    request_id: str
-    """Whose job; empty: nobody's."""
-    message: str
-    """The sentence."""
-
-
-Event = LinkUp | LinkDown | RecordChanged | ProgressChanged | FetchProgressed | Logged
+Event = LinkUp | LinkDown | RecordChanged | ProgressChanged | FetchProgressed
