@@ -41,7 +41,7 @@ def colour_space(*, is_linear: bool) -> str:
     Raises:
         ColourSpaceMissing: The configuration has none.
     """
-    settings = bpy.types.ColorManagedInputColorspaceSettings.bl_rna.properties["name"]
+    settings: Any = bpy.types.ColorManagedInputColorspaceSettings.bl_rna.properties["name"]
     known = {item.identifier for item in settings.enum_items}
     names = LINEAR_NAMES if is_linear else SRGB_NAMES
     found = next((name for name in names if name in known), "")
@@ -56,7 +56,7 @@ def colour_space(*, is_linear: bool) -> str:
 
 
 def _byte_space() -> str:
-    image = bpy.data.images.new("LayerT2V", 1, 1)
+    image: Any = bpy.data.images.new("LayerT2V", 1, 1)
     try:
         return str(image.colorspace_settings.name)
     finally:
@@ -171,39 +171,51 @@ def prefetch_off(scene: Any) -> Iterator[None]:
             editor.use_prefetch = True
 
 
+def is_rendering() -> bool:
+    """Whether a render is going on."""
+    app: Any = bpy.app  # the stubs give this function no result
+    return bool(app.is_job_running("RENDER"))
+
+
+def _windows() -> Any:
+    manager = bpy.context.window_manager
+    return manager.windows if manager is not None else ()
+
+
 def is_user_dragging() -> bool:
     """Whether a transform is going on: changing strips then crashed 5.2 in 3 of 5 runs."""
-    windows = bpy.context.window_manager.windows
     return any(
         operator.bl_idname.startswith("TRANSFORM_OT")
-        for window in windows
+        for window in _windows()
         for operator in window.modal_operators
     )
 
 
 def push_undo(message: str) -> None:
     """Make everything changed so far one undo step; timers and data access make none."""
-    windows = bpy.context.window_manager.windows
+    windows = _windows()
     if not windows:
         return
     window = windows[0]
     with bpy.context.temp_override(window=window, screen=window.screen):
-        if bpy.ops.ed.undo_push.poll():
-            bpy.ops.ed.undo_push(message=message)
+        undo_push: Any = bpy.ops.ed.undo_push
+        if undo_push.poll():
+            undo_push(message=message)
 
 
 def has_redo_steps() -> bool:
     """Whether the user has undone something: a new undo step would take the way back away."""
-    windows = bpy.context.window_manager.windows
+    windows = _windows()
     if not windows:
         return False
     with bpy.context.temp_override(window=windows[0], screen=windows[0].screen):
-        return bool(bpy.ops.ed.redo.poll())
+        redo: Any = bpy.ops.ed.redo
+        return bool(redo.poll())
 
 
 def redraw_sequencers() -> None:
     """Ask every sequencer on screen to draw itself again."""
-    for window in bpy.context.window_manager.windows:
+    for window in _windows():
         for area in window.screen.areas:
             if area.type == "SEQUENCE_EDITOR":
                 area.tag_redraw()

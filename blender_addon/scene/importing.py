@@ -19,7 +19,7 @@ from ..core.records import JobRecord, RecordState
 from ..core.shots import layer_name
 from ..core.takes import Take, UnreadableTake, load_take
 from ..core.unsaved import CopyFailed
-from . import media, project, strips
+from . import media, new_strips, project, relinking, strips
 from .runtime import runtime
 
 TIMELINE_PROBLEMS = (UnreadableTake, NoFreeChannels, CopyFailed, compat.ColourSpaceMissing)
@@ -137,7 +137,7 @@ def place(scene: Any, take: Take, layer_index: int, frame_start: int, shot: str)
     """Put a take on the timeline, as one undo step: a new shot, or a layer in place."""
     compat.push_undo("Before LayerT2V")
     if layer_index < 0:
-        strips.import_take(scene, take, frame_start, shot)
+        new_strips.import_take(scene, take, frame_start, shot)
     else:
-        strips.show_take(scene, take, layer_index, shot)
+        relinking.show_take(scene, take, layer_index, shot)
     compat.push_undo(f"LayerT2V: take {take.number}")

@@ -10,7 +10,7 @@ from typing import Any
 from .. import compat
 from ..core.channels import NoFreeChannels
 from ..core.timing import scene_fps, split_fps
-from . import provenance, strips
+from . import looks, provenance, relinking, strips
 
 
 @dataclass(frozen=True)
@@ -27,7 +27,7 @@ class Format:
 
 @dataclass(frozen=True)
 class _Retimed:
-    plan: strips.Plan
+    plan: relinking.Plan
     span: tuple[int, int]
 
 
@@ -59,7 +59,7 @@ def match(scene: Any, wanted: Format) -> None:
     before, members = format_of(scene), generated_strips(scene)
     retimed = [_retimed(scene, strip, wanted.rate) for strip in members]
     _check_room(scene, retimed)
-    strips.apply(scene, [each.plan for each in retimed])
+    relinking.apply(scene, [each.plan for each in retimed])
     for each in retimed:
         compat.set_span(each.plan.strip, *each.span)
         _refit(each.plan, before, wanted)
@@ -72,9 +72,9 @@ def match(scene: Any, wanted: Format) -> None:
 def _retimed(scene: Any, strip: Any, rate: Fraction) -> _Retimed:
     described = provenance.read_or_none(strip)
     assert described is not None
-    plan = strips.plan(scene, strip, strips.take_of(strip), rate=rate)
+    plan = relinking.plan(scene, strip, strips.take_of(strip), rate=rate)
     is_timed = plan.take.fps > 0
-    ratio = rate / strips.rate_of(scene, described) if is_timed else Fraction(1)
+    ratio = rate / looks.rate_of(scene, described) if is_timed else Fraction(1)
     first = compat.content_span(strip)[0]
     start, end = (round((frame - first) * ratio) for frame in compat.span(strip))
     end = min(max(end, 1), len(plan.paths))
@@ -97,7 +97,7 @@ def _check_room(scene: Any, retimed: Sequence[_Retimed]) -> None:
                 )
 
 
-def _refit(plan: strips.Plan, before: Format, wanted: Format) -> None:
+def _refit(plan: relinking.Plan, before: Format, wanted: Format) -> None:
     made, transform = plan.take.made, plan.strip.transform
     fits = [min(each.width / made.width, each.height / made.height) for each in (before, wanted)]
     transform.scale_x *= fits[1] / fits[0]

@@ -51,6 +51,7 @@ def _root() -> Path:
     chosen = chosen_folder()
     if chosen:
         return Path(bpy.path.abspath(chosen))
+    assert bpy.context.preferences is not None
     base = bpy.context.preferences.filepaths.temporary_directory or tempfile.gettempdir()
     return Path(base) / f"layert2v_{_user()}"
 

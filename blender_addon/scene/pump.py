@@ -15,7 +15,7 @@ import bpy
 
 from .. import compat
 from ..core.board import JobView
-from . import importing, media, project, strips
+from . import copies, importing, media, project
 from .runtime import runtime
 
 BUSY_S = 0.25
@@ -37,8 +37,8 @@ def tick() -> float:
     """Pump, and say when to be called again."""
     # The border to Blender's timer: an error here would end the timer for good.
     try:
-        if runtime.is_registered_anew:  # perhaps while a file was loaded, which is not told again
-            runtime.is_registered_anew = False
+        if runtime.is_newly_registered:  # perhaps while a file was loaded, which is not told again
+            runtime.is_newly_registered = False
             media.tidy()
             _after_load()
         pump()
@@ -66,7 +66,7 @@ def pump() -> bool:
 
 def is_held() -> bool:
     """Whether strips must not be touched now."""
-    return bool(_held) or bpy.app.is_job_running("RENDER") or compat.is_user_dragging()
+    return bool(_held) or compat.is_rendering() or compat.is_user_dragging()
 
 
 def _drain() -> bool:
@@ -89,7 +89,7 @@ def _separate_copies() -> None:
         num_strips = len(compat.all_strips(scene))
         key = compat.session_uid(scene)
         if runtime.num_strips.get(key) != num_strips:
-            strips.separate_copies(scene)
+            copies.separate_copies(scene)
             runtime.num_strips[key] = num_strips
 
 
@@ -162,7 +162,7 @@ def _connect_nowhere() -> None:
     """Stand in until the user interface says how to connect."""
 
 
-connect_by_default: Callable[[], None] = _connect_nowhere
+connect_by_default: Callable[[], object] = _connect_nowhere
 """Connects as the preferences say; set by `ui`, which knows them."""
 
 _HANDLERS = [
@@ -183,11 +183,11 @@ _HANDLERS = [
 ]
 
 
-def register(connect: Callable[[], None]) -> None:
+def register(connect: Callable[[], object]) -> None:
     """Start the timer and watch for saving, loading, rendering and undo."""
     global connect_by_default
     connect_by_default = connect
-    runtime.is_registered = runtime.is_registered_anew = True
+    runtime.is_registered = runtime.is_newly_registered = True
     atexit.unregister(runtime.close)
     atexit.register(runtime.close)
     for name, handler in _HANDLERS:

@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Makes requests from the scene: a new shot at the playhead, or one layer again."""
+"""Requests from the scene: Generate, Regenerate Layer and Try Again, on their way to a session.
+
+Operators of `ui` call these functions with the session, which takes the request from here.
+"""
 
 import time
 import uuid
@@ -12,10 +15,10 @@ import bpy
 from layert2v_client import Shot
 
 from .. import compat
-from ..core.events import RecordChanged
 from ..core.journal import Journal
 from ..core.paths import shot_folder_name
 from ..core.records import JobRecord, RecordState
+from ..core.session import Session
 from ..core.shots import (
     ShotProblem,
     check_shot,
@@ -25,7 +28,7 @@ from ..core.shots import (
     regenerated,
 )
 from ..core.takes import Take
-from . import project, provenance, strips
+from . import copies, project, provenance, strips
 from .provenance import Provenance
 from .runtime import runtime
 
@@ -61,7 +64,7 @@ def _wish(scene: Any) -> tuple[Any, ...]:
     return form.project_uid, scene.frame_current, seed, shot_of_scene(scene, 0)
 
 
-def generate(scene: Any) -> JobRecord:
+def generate(session: Session, scene: Any) -> JobRecord:
     """Send the next shot; its take is imported at the frame where the playhead stands now.
 
     Raises:
@@ -76,24 +79,26 @@ def generate(scene: Any) -> JobRecord:
     folder = project.ensure_media_folder(scene)
     runtime.last_sent = time.monotonic(), _wish(scene)
     record = JobRecord(
-        **_asked_by(scene),
+        **_asked_by(scene, session.address),
         shot_uid=shot_uid,
         asked=shot,
         frame_start=scene.frame_current,
         shot_folder=shot_folder_name(shot.prompt or shot.layers[1].prompt, shot_uid),
         fps=_fps(shot.model),
     )
-    return _send(record, Journal.of_media(folder))
+    return runtime.send(session, record, Journal.of_media(folder))
 
 
-def regenerate(scene: Any, strip: Any, prompt: str, full_prompt: str, seed: int) -> JobRecord:
+def regenerate(
+    session: Session, scene: Any, strip: Any, prompt: str, full_prompt: str, seed: int
+) -> JobRecord:
     """Regenerate the layer that a strip shows; every other layer is kept as it is shown now.
 
     Raises:
         ShotProblem: The new shot cannot be made, or no backend answers.
         UnreadableTake: The strip shows no layer of a take.
     """
-    strips.separate_copies(scene)
+    copies.separate_copies(scene)
     take = strips.take_of(strip)
     described = provenance.read_or_none(strip)
     assert described is not None
@@ -110,7 +115,7 @@ def regenerate(scene: Any, strip: Any, prompt: str, full_prompt: str, seed: int)
     _check(shot)
     shot_folder = take.folder.parent
     record = JobRecord(
-        **_asked_by(scene),
+        **_asked_by(scene, session.address),
         shot_uid=described.shot,
         asked=shot,
         frame_start=compat.span(strip)[0],
@@ -118,7 +123,7 @@ def regenerate(scene: Any, strip: Any, prompt: str, full_prompt: str, seed: int)
         fps=take.fps,
         layer_index=described.layer,
     )
-    return _send(record, Journal.of_media(shot_folder.parent))
+    return runtime.send(session, record, Journal.of_media(shot_folder.parent))
 
 
 def _kept_jobs(scene: Any, take: Take, described: Provenance) -> dict[int, str]:
@@ -159,19 +164,19 @@ def _shown_shot(scene: Any, strip: Any, take: Take, described: Provenance) -> Sh
     )
 
 
-def _asked_by(scene: Any) -> dict[str, Any]:
+def _asked_by(scene: Any, address: str) -> dict[str, Any]:
     """Give the fields of a new record that say who asks, and of whom."""
     return {
         "request_id": str(uuid.uuid4()),
         "project_uid": project.ensure_project(scene),
         "scene_name": scene.name,
-        "address": _address(),
+        "address": address,
         "blend_path": bpy.data.filepath,
         "asked_at": time.time(),
     }
 
 
-def send_again(record: JobRecord, folder: Path) -> None:
+def send_again(session: Session, record: JobRecord, folder: Path) -> None:
     """Go on with a failed request; only where the backend has ended its job, as a new request.
 
     Raises:
@@ -179,14 +184,14 @@ def send_again(record: JobRecord, folder: Path) -> None:
     """
     _check(record.asked)
     is_new = record.is_over or (record.is_cancel_asked and not record.is_made)
-    if record.job and not is_new and record.address != _address():
+    if record.job and not is_new and record.address != session.address:
         raise ShotProblem(
             f"The backend at {record.address} has the job: connect to it, then try again."
         )
     changed = replace(
         record,
         state=RecordState.SUBMITTING,
-        address=_address(),
+        address=session.address,
         take_folder="",
         # Who tries again wants the take, also after a cancel.
         is_import_asked=record.is_import_asked or record.is_cancel_asked,
@@ -204,27 +209,13 @@ def send_again(record: JobRecord, folder: Path) -> None:
             is_made=False,
         )
         runtime.board.jobs.pop(record.request_id, None)
-    _send(changed, Journal.of_media(folder))
-
-
-def _send(record: JobRecord, journal: Journal) -> JobRecord:
-    assert runtime.session is not None
-    runtime.board.apply(RecordChanged(record, str(journal.folder)))
-    runtime.session.submit(record, journal)
-    return record
+    runtime.send(session, changed, Journal.of_media(folder))
 
 
 def _check(shot: Shot) -> None:
     check_shot(shot, runtime.board.model(shot.model))
-    if runtime.session is None:
-        raise ShotProblem("No backend is connected: press Connect or Start Backend.")
     if runtime.board.is_up is False:
         raise ShotProblem(f"{runtime.board.message} {runtime.board.remedy}")
-
-
-def _address() -> str:
-    assert runtime.session is not None
-    return runtime.session.address
 
 
 def _fps(model_id: str) -> float:

@@ -15,6 +15,7 @@ from ..core.board import Board, JobView
 from ..core.events import RecordChanged
 from ..core.journal import Journal
 from ..core.launcher import Launcher
+from ..core.records import JobRecord
 from ..core.session import Session
 
 _log = logging.getLogger(__name__)
@@ -36,7 +37,7 @@ class Runtime:
     """What the artist must know about the open file, in a sentence."""
     is_registered: bool = False
     """Whether the add-on is registered; it outlives being registered again."""
-    is_registered_anew: bool = False
+    is_newly_registered: bool = False
     """Whether it was registered since the last tick."""
     projects: dict[Any, Any] = field(default_factory=dict)
     """What the scenes of the open file are (`project.Identity`), by `compat.session_uid`."""
@@ -48,7 +49,7 @@ class Runtime:
     """Names of the strips that were there at the last look: copies have other names."""
 
     def connect(self, address: str, token: str, *, with_masters: bool) -> Session:
-        """Give the session to an address, made anew when the address has changed."""
+        """Give the session with an address; another address ends the session before."""
         address = address.strip() or default_address()
         if self.session is not None and self.session.address == address:
             self.session.probe()
@@ -57,6 +58,12 @@ class Runtime:
         formats = {ArtifactFormat.PNG} | ({ArtifactFormat.EXR} if with_masters else set())
         self.session = Session(address, token=token, formats=frozenset(formats))
         return self.session
+
+    def send(self, session: Session, record: JobRecord, journal: Journal) -> JobRecord:
+        """Show a request on the board and hand it to the session."""
+        self.board.apply(RecordChanged(record, str(journal.folder)))
+        session.submit(record, journal)
+        return record
 
     def settle(self, view: JobView, **changes: Any) -> None:
         """Note on the board and in the journal what the main thread did with a request."""

@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """What the artist sees: properties, preferences, operators, panels."""
 
+from typing import Any
+
 # Imported at once, not when first needed: another extension may swap protobuf on disk later.
 import bpy
 
@@ -9,11 +11,17 @@ import layert2v_client  # noqa: F401
 from ..scene import media, pump
 from . import (
     connection_operators,
+    connection_panel,
+    form_operators,
     job_operators,
-    panels,
+    jobs_panel,
+    layer_panel,
+    menus,
     preferences,
     properties,
+    scene_operators,
     shot_operators,
+    shot_panel,
     take_operators,
     words,
 )
@@ -22,11 +30,16 @@ _CLASSES = (
     *properties.CLASSES,
     *preferences.CLASSES,
     *connection_operators.CLASSES,
+    *form_operators.CLASSES,
     *shot_operators.CLASSES,
     *job_operators.CLASSES,
     *take_operators.CLASSES,
+    *scene_operators.CLASSES,
     *words.CLASSES,
-    *panels.CLASSES,
+    *shot_panel.CLASSES,
+    *layer_panel.CLASSES,
+    *jobs_panel.CLASSES,
+    *connection_panel.CLASSES,
 )
 
 
@@ -34,9 +47,11 @@ def register() -> None:
     """Register every class, the scene's properties, the timer and the handlers."""
     for each in _CLASSES:
         bpy.utils.register_class(each)
-    bpy.types.Scene.layert2v = bpy.props.PointerProperty(type=properties.LAYERT2V_PG_scene)
-    bpy.types.SEQUENCER_MT_add.append(panels.draw_in_add_menu)
-    bpy.types.SEQUENCER_MT_strip.append(panels.draw_in_strip_menu)
+    scene: Any = bpy.types.Scene
+    pointer: Any = bpy.props.PointerProperty
+    scene.layert2v = pointer(type=properties.LAYERT2V_PG_scene)
+    bpy.types.SEQUENCER_MT_add.append(menus.draw_in_add_menu)
+    bpy.types.SEQUENCER_MT_strip.append(menus.draw_in_strip_menu)
     media.chosen_folder = preferences.chosen_folder
     pump.register(preferences.connect)
 
@@ -44,8 +59,9 @@ def register() -> None:
 def unregister() -> None:
     """Take everything out again."""
     pump.unregister()
-    bpy.types.SEQUENCER_MT_add.remove(panels.draw_in_add_menu)
-    bpy.types.SEQUENCER_MT_strip.remove(panels.draw_in_strip_menu)
-    del bpy.types.Scene.layert2v
+    bpy.types.SEQUENCER_MT_add.remove(menus.draw_in_add_menu)
+    bpy.types.SEQUENCER_MT_strip.remove(menus.draw_in_strip_menu)
+    scene: Any = bpy.types.Scene
+    del scene.layert2v
     for each in reversed(_CLASSES):
         bpy.utils.unregister_class(each)

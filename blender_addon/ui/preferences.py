@@ -6,6 +6,7 @@ reaches a network unless the user says so; hence Blender's online access is not 
 """
 
 from dataclasses import dataclass
+from typing import Any
 
 import bpy
 from bpy.props import BoolProperty, StringProperty
@@ -13,6 +14,7 @@ from bpy.props import BoolProperty, StringProperty
 from layert2v_client import default_address
 
 from ..core.board import counted
+from ..core.session import Session
 from ..scene.runtime import runtime
 
 PACKAGE = __package__.rpartition(".")[0]
@@ -22,17 +24,19 @@ class LAYERT2V_AP_preferences(bpy.types.AddonPreferences):
     """Shown under Preferences, Add-ons."""
 
     bl_idname = PACKAGE
+    layout: bpy.types.UILayout
+    """Blender sets it before it draws."""
 
-    address: StringProperty(  # type: ignore[valid-type]
+    address: StringProperty(
         name="Backend Address",
         description="unix:/path or host:port; empty: the backend of this computer",
     )
-    token: StringProperty(  # type: ignore[valid-type]
+    token: StringProperty(
         name="Token",
         description="What a remote backend asks for; stored in clear text in your preferences",
         subtype="PASSWORD",
     )
-    command: StringProperty(  # type: ignore[valid-type]
+    command: StringProperty(
         name="Backend Command",
         description=(
             "Starts a backend on this computer: a command, a Python interpreter or a virtual "
@@ -40,7 +44,7 @@ class LAYERT2V_AP_preferences(bpy.types.AddonPreferences):
         ),
         subtype="FILE_PATH",
     )
-    unsaved_folder: StringProperty(  # type: ignore[valid-type]
+    unsaved_folder: StringProperty(
         name="Unsaved Media",
         description=(
             "Folder for layers of files that were not saved yet. Leave empty to keep them with "
@@ -48,7 +52,7 @@ class LAYERT2V_AP_preferences(bpy.types.AddonPreferences):
         ),
         subtype="DIR_PATH",
     )
-    with_masters: BoolProperty(  # type: ignore[valid-type]
+    with_masters: BoolProperty(
         name="Fetch EXR masters",
         description="Also fetch half-float EXR for grading; about twice the disk space",
         default=True,
@@ -71,8 +75,15 @@ class LAYERT2V_AP_preferences(bpy.types.AddonPreferences):
 
 def chosen_folder() -> str:
     """Give the folder for media of unsaved files, empty where none was chosen."""
-    addon = bpy.context.preferences.addons.get(PACKAGE)
-    return str(addon.preferences.unsaved_folder) if addon and addon.preferences else ""
+    stored = _stored_or_none()
+    return str(stored.unsaved_folder) if stored is not None else ""
+
+
+def _stored_or_none() -> Any:
+    """Give the preferences; None where the add-on is not installed."""
+    preferences = bpy.context.preferences
+    addon = preferences.addons.get(PACKAGE) if preferences is not None else None
+    return addon.preferences if addon is not None else None
 
 
 @dataclass(frozen=True)
@@ -91,17 +102,23 @@ class Settings:
 
 def settings() -> Settings:
     """Read the preferences."""
-    addon = bpy.context.preferences.addons.get(PACKAGE)
-    if addon is None or addon.preferences is None:
+    stored = _stored_or_none()
+    if stored is None:
         return Settings()
-    stored = addon.preferences
     return Settings(stored.address, stored.token, stored.command, stored.with_masters)
 
 
-def connect(address: str = "") -> None:
+def connect(address: str = "") -> Session:
     """Connect to the backend of the preferences, or to `address`."""
     chosen = settings()
-    runtime.connect(address or chosen.address, chosen.token, with_masters=chosen.with_masters)
+    return runtime.connect(
+        address or chosen.address, chosen.token, with_masters=chosen.with_masters
+    )
+
+
+def ensure_session() -> Session:
+    """Give the session; without one, connect as the preferences say."""
+    return runtime.session or connect()
 
 
 CLASSES = (LAYERT2V_AP_preferences,)

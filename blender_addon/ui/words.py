@@ -16,7 +16,7 @@ from ..core.words import additions_of, subjects_of, unknown_message, with_words
 from ..scene import provenance
 from ..scene.runtime import runtime
 from .drawing import draw_sentence
-from .shot_operators import SceneOperator
+from .operator_kinds import Result, SceneOperator, window_manager
 
 _ROWS_OF_A_COLUMN = 14
 """Forty subjects take three columns, which a laptop's screen has room for."""
@@ -61,15 +61,15 @@ def suggest_words(_: Any, context: Any, __: str) -> list[str]:
     return subjects_of(runtime.board.model(described.model), described.layer)
 
 
-class LAYERT2V_OT_offer_words(SceneOperator, bpy.types.Operator):
+class LAYERT2V_OT_offer_words(SceneOperator):
     """Choose among the words that the model knows."""
 
     bl_idname = "layert2v.offer_words"
     bl_label = "Known Words"
 
-    layer_index: IntProperty(options={"SKIP_SAVE"})  # type: ignore[valid-type]
+    layer_index: IntProperty(options={"SKIP_SAVE"})
 
-    def invoke(self, context: bpy.types.Context, event: bpy.types.Event) -> set[str]:
+    def invoke(self, context: bpy.types.Context, event: bpy.types.Event) -> Result:
         """Open them as a menu."""
         layer_index = self.layer_index
 
@@ -78,21 +78,21 @@ class LAYERT2V_OT_offer_words(SceneOperator, bpy.types.Operator):
             draw_words(menu.layout, runtime.board.model(shot.model), layer_index)
 
         title = f"{layer_name(layer_index).capitalize()}: known words"
-        context.window_manager.popup_menu(draw, title=title)
+        window_manager(context).popup_menu(draw, title=title)
         return {"INTERFACE"}
 
 
-class LAYERT2V_OT_use_words(SceneOperator, bpy.types.Operator):
+class LAYERT2V_OT_use_words(SceneOperator):
     """Write these words into the prompt."""
 
     bl_idname = "layert2v.use_words"
     bl_label = "Use Words"
-    bl_options = {"UNDO", "INTERNAL"}  # noqa: RUF012
+    bl_options = {"UNDO", "INTERNAL"}
 
-    layer_index: IntProperty(options={"SKIP_SAVE"})  # type: ignore[valid-type]
-    words: StringProperty(options={"SKIP_SAVE"})  # type: ignore[valid-type]
+    layer_index: IntProperty(options={"SKIP_SAVE"})
+    words: StringProperty(options={"SKIP_SAVE"})
 
-    def execute(self, context: bpy.types.Context) -> set[str]:
+    def execute(self, context: bpy.types.Context) -> Result:
         """Write them: a subject replaces the prompt, a motion is added to it."""
         shot = compat.sequencer_scene(context).layert2v
         model, layer_index = runtime.board.model(shot.model), self.layer_index
