@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What the panel shows: the link, the models and every request's progress. Main thread only."""
+"""The state that panels show: the link, the models and every request. Main thread only."""
 
 from dataclasses import dataclass, field
 
@@ -68,7 +68,7 @@ def counted(count: int, noun: str) -> str:
 
 @dataclass
 class Board:
-    """Everything the session has told so far."""
+    """Everything that the session has told so far."""
 
     is_up: bool | None = None
     """Whether the backend answers; None: not known yet."""

@@ -52,6 +52,6 @@ def first_free_channel(
         if channels[-1] <= LAST_CHANNEL and unusable.isdisjoint(channels):
             return first
     raise NoFreeChannels(
-        f"The take needs {count} adjacent free channels from frame {frame_start}, there are none "
-        f"among the {LAST_CHANNEL}: move some strips, then try again."
+        f"The take needs {count} adjacent free channels from frame {frame_start}, but the "
+        f"{LAST_CHANNEL} channels have none. Move some strips, then try again."
     )

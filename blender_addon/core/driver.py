@@ -92,7 +92,10 @@ class Driver:
     def begin(self, record: JobRecord, journal: Journal) -> None:
         """Run a request to its end, as `Session.submit` says."""
         if self._client is None:
-            self.record(replace(record, state=RecordState.FAILED, error="No backend."), journal)
+            error = f"'{self._address}' is no address of a backend."
+            remedy = "Correct the backend address in the preferences."
+            failed = replace(record, state=RecordState.FAILED, error=error, remedy=remedy)
+            self.record(failed, journal)
             return
         if record.request_id not in self.tasks:
             self._live[record.request_id] = record, journal

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What the session tells the main thread: plain values, drained from a queue."""
+"""Events: plain values that the session tells the main thread through a queue."""
 
 from dataclasses import dataclass
 

@@ -54,7 +54,7 @@ def find_command(configured: str) -> LaunchCommand:
         found = shutil.which(COMMAND)
         if found is None:
             raise BackendNotFound(
-                f"There is no '{COMMAND}' on PATH: install the backend as README.md of the project "
+                f"There is no '{COMMAND}' on PATH. Install the backend as README.md of the project "
                 "says, and set Backend Command in the preferences to it or to its virtual "
                 "environment."
             )
@@ -63,7 +63,10 @@ def find_command(configured: str) -> LaunchCommand:
         return _from_folder(Path(configured))
     words = [configured] if Path(configured).is_file() else _split(configured)
     if shutil.which(words[0]) is None:
-        raise BackendNotFound(f"The backend command '{words[0]}' does not exist or cannot run.")
+        raise BackendNotFound(
+            f"The backend command '{words[0]}' does not exist or cannot run. "
+            "Correct it in the preferences."
+        )
     if Path(words[0]).stem.startswith("python") and len(words) == 1:
         words += ["-m", "layert2v_backend"]
     return LaunchCommand(tuple(words))
@@ -78,7 +81,7 @@ def _from_folder(folder: Path) -> LaunchCommand:
     for name in (f"bin/{COMMAND}", f"Scripts/{COMMAND}.exe", COMMAND):
         if (folder / name).is_file():
             return LaunchCommand((str(folder / name),))
-    raise BackendNotFound(f"The folder {folder} holds no '{COMMAND}': install layert2v there.")
+    raise BackendNotFound(f"The folder {folder} holds no '{COMMAND}'. Install layert2v there.")
 
 
 class Launcher:
@@ -162,7 +165,7 @@ class Launcher:
                 )
             except OSError as error:
                 raise BackendNotFound(
-                    f"'{arguments[0]}' cannot be run ({error.strerror}): correct the backend "
+                    f"'{arguments[0]}' cannot be run ({error.strerror}). Correct the backend "
                     "command in the preferences."
                 ) from None
 

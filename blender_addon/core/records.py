@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What was asked of which backend, and what became of it: one record per request.
+"""Records of requests: what was asked of which backend, and how far it has come.
 
 SUBMITTING -> QUEUED -> RUNNING -> FETCHING -> READY -> IMPORTED
      |           |         |          |          |
@@ -68,7 +68,7 @@ class JobRecord:
     fps: float
     """Frames per second of the model; 0 where unknown."""
     layer_index: int = -1
-    """The layer made anew; -1: the whole shot is new."""
+    """The regenerated layer. -1 means that the whole shot is new."""
     state: RecordState = RecordState.SUBMITTING
     """How far it has come."""
     job: str = ""

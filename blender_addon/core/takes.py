@@ -91,9 +91,10 @@ class Take:
         Empty where there is nothing to say.
         """
         count, frames = self.num_empty(layer_index), self.made.num_frames
-        lines = [f"Not there in {count} of {frames} frames."] if count else []
+        lines = [f"The foreground is missing in {count} of {frames} frames."] if count else []
         if self.is_empty(layer_index):
-            lines = [f"Empty in all {frames} frames: try another seed or other words."]
+            empty = f"The foreground is empty in all {frames} frames."
+            lines = [f"{empty} Try another seed or reword the prompt."]
         lines += [
             f"{each.message}." for each in self.unknown_words if each.layer_index == layer_index
         ]
@@ -141,7 +142,7 @@ def load_take(folder: Path, *, is_checked: bool = True) -> Take:
     except (OSError, ValueError, KeyError, TypeError) as error:
         reason = error.strerror if isinstance(error, OSError) else error
         raise UnreadableTake(
-            f"{path} cannot be read ({reason}): restore the folder from a backup, or generate the "
+            f"{path} cannot be read ({reason}). Restore the folder from a backup, or generate the "
             "shot again."
         ) from None
     if is_checked:
@@ -150,7 +151,7 @@ def load_take(folder: Path, *, is_checked: bool = True) -> Take:
 
 
 def check_files(take: Take, paths: Iterable[Path]) -> None:
-    """Look for files of a take.
+    """Check that files of a take exist.
 
     Raises:
         UnreadableTake: One of them is missing.
@@ -159,7 +160,7 @@ def check_files(take: Take, paths: Iterable[Path]) -> None:
         if not path.is_file():
             lost = path.relative_to(take.folder).as_posix()
             raise UnreadableTake(
-                f"The take in {take.folder} has lost '{lost}': restore it from a backup, or "
+                f"The take in {take.folder} has lost '{lost}'. Restore it from a backup, or "
                 "regenerate the layer."
             )
 

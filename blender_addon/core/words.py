@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The words that the chosen model knows: what to offer, what to warn of, what to write."""
+"""The words that the chosen model knows: offers, warnings and how they go into a prompt."""
 
 import re
 
@@ -10,7 +10,7 @@ from layert2v_words import alphabetical, find_unknown_words
 def subjects_of(model: Model | None, layer_index: int) -> list[str]:
     """List what a layer can show, in alphabetical order; 0 is the background.
 
-    Empty where the model is not known yet or says nothing of its words.
+    Empty while the model is not known, and if it lists no words.
     """
     if model is None or model.vocabulary is None:
         return []
@@ -26,9 +26,9 @@ def additions_of(model: Model | None, layer_index: int) -> tuple[str, ...]:
 
 
 def unknown_message(model: Model | None, layer_index: int, prompt: str) -> str:
-    """Say what a model does not know of a prompt, in a sentence; empty where there is nothing.
+    """Say in a sentence which words of a prompt a model does not know. Empty if it knows all.
 
-    Cheap enough for every redraw: equal prompts are judged once.
+    It is cheap enough for every redraw, because equal prompts are judged once.
     """
     if model is None or model.vocabulary is None:
         return ""

@@ -6,13 +6,15 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
+import bpy
+
 from .. import compat
 from . import provenance
 from .provenance import Provenance
 from .runtime import runtime
 
 
-def separate_copies(scene: Any) -> None:
+def separate_copies(scene: bpy.types.Scene) -> None:
     """Give copies of a shot's strips a shot id of their own, so that each has its own takes.
 
     Strips that show the same frames of the same layer are copies; the halves of a split are not.

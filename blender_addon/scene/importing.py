@@ -8,7 +8,6 @@ button.
 import logging
 import uuid
 from pathlib import Path
-from typing import Any
 
 import bpy
 
@@ -28,7 +27,7 @@ TIMELINE_PROBLEMS = (UnreadableTake, NoFreeChannels, CopyFailed, compat.ColourSp
 _log = logging.getLogger(__name__)
 
 
-def target_of(record: JobRecord) -> Any:
+def target_of(record: JobRecord) -> bpy.types.Scene | None:
     """Give the scene for a take whose artist asks for it: its own, else the one that is edited."""
     scene = project.scene_of(record) or compat.sequencer_scene(bpy.context)
     return scene if compat.is_editable(scene) else None
@@ -44,23 +43,23 @@ def why_waiting(view: JobView) -> str:
     if scene is None:
         view.can_import = False
         file = Path(record.blend_path).name or "a file that was not saved"
-        return f"The take is for scene '{record.scene_name}' of {file}: open that file."
+        return f"The take is for scene '{record.scene_name}' of {file}. Open that file."
     if not record.is_import_asked and not project.is_asked_here(scene, record):
         return f"It was asked for in {record.blend_path}, of which this file is a copy."
     if not has_target(scene, record):
         name = layer_name(record.layer_index)
-        return f"The strips of {name} were deleted: Import Now puts the take at the playhead."
+        return f"The strips of {name} were deleted. Import Now puts the take at the playhead."
     if not record.is_import_asked and compat.has_redo_steps():
         return "It waits, because importing it would remove the steps that can be redone."
     return ""
 
 
-def has_target(scene: Any, record: JobRecord) -> bool:
+def has_target(scene: bpy.types.Scene, record: JobRecord) -> bool:
     """Whether the strips that a new take of a layer replaces are still there."""
     return record.layer_index < 0 or strips.has_layer(scene, record.shot_uid, record.layer_index)
 
 
-def settle(view: JobView, scene: Any, *, is_asked: bool = False) -> None:
+def settle(view: JobView, scene: bpy.types.Scene | None, *, is_asked: bool = False) -> None:
     """Try once to import a ready take; either way it is no longer waiting.
 
     The border to whatever Blender, a studio's set-up or a disk may do: a fault becomes a failed
@@ -68,7 +67,7 @@ def settle(view: JobView, scene: Any, *, is_asked: bool = False) -> None:
     """
     try:
         if scene is None:
-            raise UnreadableTake("No scene can be edited: pick one for the sequencer.")
+            raise UnreadableTake("No scene can be edited. Pick one for the sequencer.")
         _import(view, scene, is_asked=is_asked)
     except TIMELINE_PROBLEMS as error:
         runtime.settle(view, state=RecordState.FAILED, is_made=True, error=str(error), remedy="")
@@ -97,7 +96,7 @@ def take_folder(view: JobView) -> Path:
     return Path(view.journal_folder).joinpath(*view.record.take_folder.split("/"))
 
 
-def _import(view: JobView, scene: Any, *, is_asked: bool) -> None:
+def _import(view: JobView, scene: bpy.types.Scene, *, is_asked: bool) -> None:
     record = view.record
     take = media.beside(load_take(take_folder(view)))
     if is_asked and not has_target(scene, record):
@@ -127,13 +126,15 @@ def _notice(take: Take, layer_index: int) -> str:
         verb = "is" if len(empty) == 1 else "are"
         lines.insert(
             0,
-            f"{' and '.join(empty)} {verb} empty in take {take.number}: select the strip and "
+            f"{' and '.join(empty)} {verb} empty in take {take.number}. Select the strip and "
             "regenerate it with a new seed, or reword the prompt.",
         )
     return "\n".join(lines)
 
 
-def place(scene: Any, take: Take, layer_index: int, frame_start: int, shot: str) -> None:
+def place(
+    scene: bpy.types.Scene, take: Take, layer_index: int, frame_start: int, shot: str
+) -> None:
     """Put a take on the timeline, as one undo step: a new shot, or a layer in place."""
     compat.push_undo("Before LayerT2V")
     if layer_index < 0:

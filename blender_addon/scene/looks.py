@@ -4,12 +4,12 @@
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
-from typing import Any
 
 import bpy
 
 from layert2v_client import ArtifactFormat, ArtifactKind
 
+from .. import compat
 from ..core.takes import Take, UnreadableTake, check_files
 from ..core.timing import frames_shown, scene_fps, take_fps
 from . import provenance
@@ -28,12 +28,12 @@ class Look:
     """Colour space of their pictures, as the configuration in use names it."""
 
 
-def scene_rate(scene: Any) -> Fraction:
+def scene_rate(scene: bpy.types.Scene) -> Fraction:
     """Give the frames per second of a scene."""
     return scene_fps(scene.render.fps, scene.render.fps_base)
 
 
-def rate_of(scene: Any, described: Provenance) -> Fraction:
+def rate_of(scene: bpy.types.Scene, described: Provenance) -> Fraction:
     """Give the rate that a strip was laid out for; strips of earlier versions do not say."""
     return Fraction(described.rate) if described.rate else scene_rate(scene)
 
@@ -45,15 +45,15 @@ def files_shown(
     frames = take.frames(kind, layer, file_format)
     if not frames:
         raise UnreadableTake(
-            f"The take in {take.folder} holds no {file_format} of {kind} {max(layer, 0)}: "
-            "regenerate the layer."
+            f"The take in {take.folder} holds no {file_format} of {kind} {max(layer, 0)}. "
+            "Regenerate the layer."
         )
     check_files(take, frames)
     return [frames[index] for index in frames_shown(len(frames), take_fps(take.fps), rate)]
 
 
 def describe(
-    strip: Any,
+    strip: compat.Strip,
     take: Take,
     kind: ArtifactKind,
     layer: int,

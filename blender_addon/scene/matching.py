@@ -5,7 +5,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from itertools import pairwise
-from typing import Any
+
+import bpy
 
 from .. import compat
 from ..core.channels import NoFreeChannels
@@ -31,7 +32,7 @@ class _Retimed:
     span: tuple[int, int]
 
 
-def format_of(scene: Any) -> Format:
+def format_of(scene: bpy.types.Scene) -> Format:
     """Read a scene's size and rate."""
     render = scene.render
     scale = render.resolution_percentage / 100
@@ -39,13 +40,13 @@ def format_of(scene: Any) -> Format:
     return Format(width, height, scene_fps(render.fps, render.fps_base))
 
 
-def generated_strips(scene: Any) -> list[Any]:
+def generated_strips(scene: bpy.types.Scene) -> list[compat.Strip]:
     """List the strips that show layers of takes."""
     found = compat.all_strips(scene)
     return [s for s in found if compat.is_image(s) and provenance.read_or_none(s) is not None]
 
 
-def match(scene: Any, wanted: Format) -> None:
+def match(scene: bpy.types.Scene, wanted: Format) -> None:
     """Change the scene's size and rate; generated strips fill the picture and last as before.
 
     A strip keeps its first frame; its trims keep their time, and its scale what the user made of
@@ -69,7 +70,7 @@ def match(scene: Any, wanted: Format) -> None:
     render.fps, render.fps_base = split_fps(wanted.rate)
 
 
-def _retimed(scene: Any, strip: Any, rate: Fraction) -> _Retimed:
+def _retimed(scene: bpy.types.Scene, strip: compat.Strip, rate: Fraction) -> _Retimed:
     described = provenance.read_or_none(strip)
     assert described is not None
     plan = relinking.plan(scene, strip, strips.take_of(strip), rate=rate)
@@ -81,7 +82,7 @@ def _retimed(scene: Any, strip: Any, rate: Fraction) -> _Retimed:
     return _Retimed(plan, (first + min(start, end - 1), first + end))
 
 
-def _check_room(scene: Any, retimed: Sequence[_Retimed]) -> None:
+def _check_room(scene: bpy.types.Scene, retimed: Sequence[_Retimed]) -> None:
     new_spans = {each.plan.strip.name: each.span for each in retimed}
     rows: dict[int, list[tuple[int, int, str]]] = {}
     for strip in compat.strips(scene.sequence_editor) if scene.sequence_editor else ():
@@ -92,7 +93,7 @@ def _check_room(scene: Any, retimed: Sequence[_Retimed]) -> None:
         for (_, end, name), (start, _, other) in pairwise(row):
             if start < end and {name, other} & set(new_spans):
                 raise NoFreeChannels(
-                    f"With the new frame rate '{name}' would run into '{other}': move one of them "
+                    f"With the new frame rate '{name}' would run into '{other}'. Move one of them "
                     "first."
                 )
 

@@ -122,7 +122,7 @@ def _copy(shot_folder: Path, target: Path) -> bool:
     return True
 
 
-def _relink(strip: Any, take_folder: Path, blend_path: str) -> None:
+def _relink(strip: compat.Strip, take_folder: Path, blend_path: str) -> None:
     layer = compat.media_folder(strip)
     # Absolute: Blender makes it relative to the new place as it saves.
     strip.directory = str(take_folder / layer.parent.name / layer.name)

@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import bpy
+
 from layert2v_client import ArtifactFormat, ArtifactKind
 
 from .. import compat
@@ -46,7 +48,9 @@ def rows_of(take: Take) -> list[Row]:
     ]
 
 
-def import_take(scene: Any, take: Take, frame_start: int, shot: str = "") -> list[Any]:
+def import_take(
+    scene: bpy.types.Scene, take: Take, frame_start: int, shot: str = ""
+) -> list[compat.Strip]:
     """Make the strips of a take at a frame, on free channels above what is there: all or none.
 
     They belong to `shot`; empty: to the take's, or to a new one where the take's is there already.

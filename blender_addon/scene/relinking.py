@@ -7,6 +7,8 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
+import bpy
+
 from layert2v_client import ArtifactFormat, ArtifactKind
 
 from .. import compat
@@ -16,7 +18,7 @@ from .looks import Look, describe, files_shown, rate_of, stored_path
 from .strips import of_shot, take_of
 
 
-def show_take(scene: Any, take: Take, layer: int, shot: str = "") -> list[Any]:
+def show_take(scene: bpy.types.Scene, take: Take, layer: int, shot: str = "") -> list[compat.Strip]:
     """Show another take of a layer, in place: its strips, its mattes, and the full video's.
 
     Place, trims, channel, modifiers and keyframes stay, and the rate that the shot was laid out
@@ -34,7 +36,7 @@ def show_take(scene: Any, take: Take, layer: int, shot: str = "") -> list[Any]:
     return changed
 
 
-def show_format(scene: Any, shot: str, file_format: ArtifactFormat) -> int:
+def show_format(scene: bpy.types.Scene, shot: str, file_format: ArtifactFormat) -> int:
     """Show a shot's layers from PNG or from the EXR masters; mattes stay PNG.
 
     Returns:
@@ -57,7 +59,7 @@ def show_format(scene: Any, shot: str, file_format: ArtifactFormat) -> int:
 class Plan:
     """What one strip shall show."""
 
-    strip: Any
+    strip: compat.Strip
     """The strip."""
     take: Take
     """The take to show."""
@@ -74,8 +76,8 @@ class Plan:
 
 
 def plan(
-    scene: Any,
-    strip: Any,
+    scene: bpy.types.Scene,
+    strip: compat.Strip,
     take: Take,
     *,
     file_format: ArtifactFormat | None = None,
@@ -98,7 +100,7 @@ def plan(
     return Plan(strip, take, kind, each.layer, chosen, paths, Look(each.shot, rate, space))
 
 
-def apply(scene: Any, plans: Sequence[Plan]) -> None:
+def apply(scene: bpy.types.Scene, plans: Sequence[Plan]) -> None:
     """Change every strip as planned, or, where one cannot be changed, put all back and raise."""
     before = [_state_of(each.strip) for each in plans]
     with compat.prefetch_off(scene):
@@ -122,7 +124,7 @@ class _State:
     stored: dict[str, Any]
 
 
-def _state_of(strip: Any) -> _State:
+def _state_of(strip: compat.Strip) -> _State:
     return _State(
         directory=strip.directory,
         names=tuple(element.filename for element in strip.elements),
@@ -133,7 +135,7 @@ def _state_of(strip: Any) -> _State:
     )
 
 
-def _put_back(strip: Any, state: _State) -> None:
+def _put_back(strip: compat.Strip, state: _State) -> None:
     _set_media(strip, state.directory, state.names)
     compat.set_span(strip, *state.span)
     strip.alpha_mode = state.alpha_mode
@@ -142,7 +144,7 @@ def _put_back(strip: Any, state: _State) -> None:
     strip[provenance.KEY] = state.stored
 
 
-def _relink(strip: Any, paths: Sequence[Path]) -> None:
+def _relink(strip: compat.Strip, paths: Sequence[Path]) -> None:
     """Give a strip other files, keeping its trims; a shorter sequence clamps the right one."""
     frame_start, frame_end = compat.span(strip)
     first, last = compat.content_span(strip)
@@ -153,7 +155,7 @@ def _relink(strip: Any, paths: Sequence[Path]) -> None:
     compat.set_span(strip, min(frame_start, frame_end - 1), frame_end)
 
 
-def _set_media(strip: Any, directory: str, names: Sequence[str]) -> None:
+def _set_media(strip: compat.Strip, directory: str, names: Sequence[str]) -> None:
     elements = strip.elements
     for index, name in enumerate(names):
         if index < len(elements):

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What the artist sees: properties, preferences, operators, panels."""
+"""The user interface: properties, preferences, operators, panels."""
 
 from typing import Any
 
-# Imported at once, not when first needed: another extension may swap protobuf on disk later.
+# The client is imported at once, because another extension may swap protobuf on disk later.
 import bpy
 
 import layert2v_client  # noqa: F401
@@ -26,7 +26,7 @@ from . import (
     words,
 )
 
-_CLASSES = (
+_CLASSES: tuple[Any, ...] = (
     *properties.CLASSES,
     *preferences.CLASSES,
     *connection_operators.CLASSES,
@@ -46,6 +46,8 @@ _CLASSES = (
 def register() -> None:
     """Register every class, the scene's properties, the timer and the handlers."""
     for each in _CLASSES:
+        if issubclass(each, bpy.types.Operator):
+            each.bl_description = tooltip_of(each)
         bpy.utils.register_class(each)
     scene: Any = bpy.types.Scene
     pointer: Any = bpy.props.PointerProperty
@@ -54,6 +56,14 @@ def register() -> None:
     bpy.types.SEQUENCER_MT_strip.append(menus.draw_in_strip_menu)
     media.chosen_folder = preferences.chosen_folder
     pump.register(preferences.connect)
+
+
+def tooltip_of(operator: type) -> str:
+    """Give an operator's docstring as a tooltip: on one line, without the final full stop.
+
+    Blender ends every tooltip with a full stop of its own.
+    """
+    return " ".join((operator.__doc__ or "").split()).removesuffix(".")
 
 
 def unregister() -> None:

@@ -17,13 +17,13 @@ from .operator_kinds import Result, window_manager
 
 
 class LAYERT2V_OT_connect(bpy.types.Operator):
-    """Look for the backend, and go on with this file's unfinished jobs."""
+    """Connect to the backend and resume this file's unfinished jobs."""
 
     bl_idname = "layert2v.connect"
     bl_label = "Connect"
     bl_options = set()
 
-    address: StringProperty(options={"SKIP_SAVE"})
+    address: StringProperty(options={"HIDDEN", "SKIP_SAVE"})
 
     def execute(self, context: bpy.types.Context) -> Result:
         """Connect."""
@@ -37,15 +37,15 @@ class LAYERT2V_OT_connect(bpy.types.Operator):
 
 
 class LAYERT2V_OT_backend_start(bpy.types.Operator):
-    """Start a backend on this computer; it stops when Blender ends."""
+    """Start a backend on this computer. It stops when Blender quits."""
 
     bl_idname = "layert2v.backend_start"
     bl_label = "Start Backend"
     bl_options = set()
 
-    command: StringProperty(options={"SKIP_SAVE"})
-    address: StringProperty(options={"SKIP_SAVE"})
-    state_folder: StringProperty(options={"SKIP_SAVE"})
+    command: StringProperty(options={"HIDDEN", "SKIP_SAVE"})
+    address: StringProperty(options={"HIDDEN", "SKIP_SAVE"})
+    state_folder: StringProperty(options={"HIDDEN", "SKIP_SAVE"})
 
     def execute(self, context: bpy.types.Context) -> Result:
         """Start it and connect."""
@@ -58,7 +58,7 @@ class LAYERT2V_OT_backend_start(bpy.types.Operator):
         try:
             if not parse_address(address).is_local:
                 raise BackendNotFound(
-                    f"The backend address {address} is not on this computer: start it there, or "
+                    f"The backend address {address} is not on this computer. Start it there, or "
                     "clear the address in the preferences."
                 )
             command = find_command(self.command or chosen.command)
@@ -76,7 +76,7 @@ def _connect(address: str) -> None:
 
 
 class LAYERT2V_OT_backend_stop(bpy.types.Operator):
-    """Stop the backend that was started from here; running jobs go on when it is started again."""
+    """Stop the backend that Blender started. Its jobs resume when it starts again."""
 
     bl_idname = "layert2v.backend_stop"
     bl_label = "Stop Backend"
@@ -84,7 +84,7 @@ class LAYERT2V_OT_backend_stop(bpy.types.Operator):
 
     @classmethod
     def poll(cls, context: bpy.types.Context) -> bool:
-        """Only while it runs."""
+        """Allow it while the backend runs."""
         return runtime.launcher.is_running
 
     def invoke(self, context: bpy.types.Context, event: bpy.types.Event) -> Result:
@@ -97,8 +97,7 @@ class LAYERT2V_OT_backend_stop(bpy.types.Operator):
             event,
             title=self.bl_label,
             message=(
-                f"{counted(count, 'job')} running. The work goes on when the backend is started "
-                "again."
+                f"{counted(count, 'job')} running. The work resumes when the backend starts again."
             ),
             confirm_text="Stop",
         )
@@ -113,7 +112,7 @@ class LAYERT2V_OT_backend_log(bpy.types.Operator):
     """Show the end of the local backend's log in the text editor."""
 
     bl_idname = "layert2v.backend_log"
-    bl_label = "Backend Log"
+    bl_label = "Show Backend Log"
 
     def execute(self, context: bpy.types.Context) -> Result:
         """Write the log's tail into a text."""

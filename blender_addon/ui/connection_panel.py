@@ -49,7 +49,7 @@ class LAYERT2V_PT_connection(SidebarPanel):
             layout.operator("layert2v.backend_log")
         if runtime.launcher.is_running and board.active:
             draw_sentence(
-                layout, "Quitting Blender stops this backend; jobs go on at its next start."
+                layout, "Quitting Blender stops this backend. Its jobs resume when it starts again."
             )
 
 

@@ -6,6 +6,7 @@ from bpy.props import IntProperty, StringProperty
 
 from .. import compat
 from ..core.shots import draw_seed
+from ..scene.form import form_of
 from ..scene.runtime import runtime
 from .operator_kinds import Result, SceneOperator
 
@@ -17,14 +18,20 @@ class LAYERT2V_OT_foreground_add(SceneOperator):
     bl_label = "Add Foreground"
     bl_options = {"REGISTER", "UNDO"}
 
-    prompt: StringProperty(options={"SKIP_SAVE"})
+    prompt: StringProperty(
+        name="Prompt",
+        description="Describes what the new foreground shows",
+        options={"SKIP_SAVE"},
+    )
 
     def execute(self, context: bpy.types.Context) -> Result:
         """Add it."""
-        shot = compat.sequencer_scene(context).layert2v
+        shot = form_of(compat.edited_scene(context))
         model = runtime.board.model(shot.model)
         if model is not None and len(shot.foregrounds) >= model.max_foregrounds:
-            message = f"The model '{model.id}' makes at most {model.max_foregrounds} foregrounds."
+            message = (
+                f"The model '{model.id}' generates at most {model.max_foregrounds} foregrounds."
+            )
             self.report({"ERROR"}, message)
             return {"CANCELLED"}
         shot.foregrounds.add().prompt = self.prompt
@@ -38,27 +45,27 @@ class LAYERT2V_OT_foreground_remove(SceneOperator):
     bl_label = "Remove Foreground"
     bl_options = {"REGISTER", "UNDO"}
 
-    index: IntProperty()
+    index: IntProperty(options={"HIDDEN"})
 
     def execute(self, context: bpy.types.Context) -> Result:
         """Remove it."""
-        compat.sequencer_scene(context).layert2v.foregrounds.remove(self.index)
+        form_of(compat.edited_scene(context)).foregrounds.remove(self.index)
         return {"FINISHED"}
 
 
 class LAYERT2V_OT_foreground_move(SceneOperator):
-    """Move this foreground: 1 nearer to the camera, -1 farther."""
+    """Move this foreground nearer to the camera or farther away."""
 
     bl_idname = "layert2v.foreground_move"
     bl_label = "Move Foreground"
     bl_options = {"REGISTER", "UNDO"}
 
-    index: IntProperty()
-    step: IntProperty(default=1)
+    index: IntProperty(options={"HIDDEN"})
+    step: IntProperty(default=1, options={"HIDDEN"})
 
     def execute(self, context: bpy.types.Context) -> Result:
         """Move it."""
-        foregrounds = compat.sequencer_scene(context).layert2v.foregrounds
+        foregrounds = form_of(compat.edited_scene(context)).foregrounds
         target = self.index + self.step
         if not 0 <= target < len(foregrounds):
             return {"CANCELLED"}
@@ -70,15 +77,15 @@ class LAYERT2V_OT_set_size(SceneOperator):
     """Choose one of the model's picture sizes."""
 
     bl_idname = "layert2v.set_size"
-    bl_label = "Size"
+    bl_label = "Set Size"
     bl_options = {"REGISTER", "UNDO"}
 
-    width: IntProperty()
-    height: IntProperty()
+    width: IntProperty(options={"HIDDEN"})
+    height: IntProperty(options={"HIDDEN"})
 
     def execute(self, context: bpy.types.Context) -> Result:
         """Set it."""
-        shot = compat.sequencer_scene(context).layert2v
+        shot = form_of(compat.edited_scene(context))
         shot.width, shot.height = self.width, self.height
         return {"FINISHED"}
 
@@ -87,29 +94,29 @@ class LAYERT2V_OT_set_frames(SceneOperator):
     """Choose one of the model's lengths."""
 
     bl_idname = "layert2v.set_frames"
-    bl_label = "Frames"
+    bl_label = "Set Length"
     bl_options = {"REGISTER", "UNDO"}
 
-    num_frames: IntProperty()
+    num_frames: IntProperty(options={"HIDDEN"})
 
     def execute(self, context: bpy.types.Context) -> Result:
         """Set it."""
-        compat.sequencer_scene(context).layert2v.num_frames = self.num_frames
+        form_of(compat.edited_scene(context)).num_frames = self.num_frames
         return {"FINISHED"}
 
 
 class LAYERT2V_OT_set_model(SceneOperator):
-    """Choose the model; size and length go back to its defaults."""
+    """Choose the model. Size and length go back to its defaults."""
 
     bl_idname = "layert2v.set_model"
-    bl_label = "Model"
+    bl_label = "Set Model"
     bl_options = {"REGISTER", "UNDO"}
 
-    model: StringProperty()
+    model: StringProperty(options={"HIDDEN"})
 
     def execute(self, context: bpy.types.Context) -> Result:
         """Set it."""
-        shot = compat.sequencer_scene(context).layert2v
+        shot = form_of(compat.edited_scene(context))
         shot.model = self.model
         shot.width = shot.height = shot.num_frames = 0
         return {"FINISHED"}
@@ -119,12 +126,12 @@ class LAYERT2V_OT_random_seed(SceneOperator):
     """Draw a new seed."""
 
     bl_idname = "layert2v.random_seed"
-    bl_label = "New Seed"
+    bl_label = "Draw New Seed"
     bl_options = {"REGISTER", "UNDO"}
 
     def execute(self, context: bpy.types.Context) -> Result:
         """Draw it."""
-        compat.sequencer_scene(context).layert2v.seed = str(draw_seed())
+        form_of(compat.edited_scene(context)).seed = str(draw_seed())
         return {"FINISHED"}
 
 

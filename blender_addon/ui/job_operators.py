@@ -18,9 +18,9 @@ from .operator_kinds import Result
 
 
 class JobOperator(bpy.types.Operator):
-    """An operator on one request; without an id, on the newest that fits."""
+    """An operator on one request. Without an id it takes the newest request that fits."""
 
-    request_id: StringProperty(options={"SKIP_SAVE"})
+    request_id: StringProperty(options={"HIDDEN", "SKIP_SAVE"})
 
     def view_or_none(self, fitting: list[JobView]) -> JobView | None:
         """Find the request."""
@@ -30,16 +30,16 @@ class JobOperator(bpy.types.Operator):
 
 
 class LAYERT2V_OT_cancel(JobOperator):
-    """Stop a job; nothing of it is imported by itself."""
+    """Cancel the job. Its take is not imported unless you ask for it."""
 
     bl_idname = "layert2v.cancel"
     bl_label = "Cancel"
     bl_options = set()
 
-    request_id: StringProperty(options={"SKIP_SAVE"})
+    request_id: StringProperty(options={"HIDDEN", "SKIP_SAVE"})
 
     def execute(self, context: bpy.types.Context) -> Result:
-        """Promise it in the journal; the session tells the backend until it has heard."""
+        """Promise it in the journal. The session tells the backend until it has heard."""
         view = self.view_or_none(runtime.board.active)
         if view is None:
             self.report({"WARNING"}, "No job is running.")
@@ -53,16 +53,16 @@ class LAYERT2V_OT_cancel(JobOperator):
 
 
 class LAYERT2V_OT_retry(JobOperator):
-    """Try a failed job again; what was made or fetched already is used."""
+    """Try the failed job again. Finished work and fetched files are used."""
 
     bl_idname = "layert2v.retry"
     bl_label = "Try Again"
     bl_options = set()
 
-    request_id: StringProperty(options={"SKIP_SAVE"})
+    request_id: StringProperty(options={"HIDDEN", "SKIP_SAVE"})
 
     def execute(self, context: bpy.types.Context) -> Result:
-        """Import what lies on disk, fetch what is made, or send the request again."""
+        """Import a take from disk, fetch a finished one, or send the request again."""
         view = self.view_or_none(runtime.board.failed)
         if view is None:
             self.report({"WARNING"}, "No job has failed.")
@@ -73,16 +73,16 @@ class LAYERT2V_OT_retry(JobOperator):
 
 
 class LAYERT2V_OT_import_now(JobOperator):
-    """Put a take that waits on the timeline now."""
+    """Put the waiting take on the timeline now."""
 
     bl_idname = "layert2v.import_now"
     bl_label = "Import Now"
     bl_options = set()
 
-    request_id: StringProperty(options={"SKIP_SAVE"})
+    request_id: StringProperty(options={"HIDDEN", "SKIP_SAVE"})
 
     def execute(self, context: bpy.types.Context) -> Result:
-        """Import it, or fetch it first where its job was cancelled."""
+        """Import it, or fetch it first if its job was cancelled."""
         board = runtime.board
         view = self.view_or_none(board.offered + board.ready)
         if view is None:
@@ -105,7 +105,9 @@ def _send_again(operator: bpy.types.Operator, view: JobView) -> Result:
 
 def _import(operator: bpy.types.Operator, view: JobView) -> Result:
     if not pump.import_now(view):
-        operator.report({"WARNING"}, "Blender is rendering, saving or moving strips: wait for it.")
+        operator.report(
+            {"WARNING"}, "Blender is rendering, saving or moving strips. Try again when it is done."
+        )
         return {"CANCELLED"}
     if view.record.state is RecordState.FAILED:
         operator.report({"ERROR"}, view.record.error)
@@ -114,13 +116,13 @@ def _import(operator: bpy.types.Operator, view: JobView) -> Result:
 
 
 class LAYERT2V_OT_dismiss(JobOperator):
-    """Take a job or a notice off the list; files stay on disk, and a cancel is still sent."""
+    """Remove this entry from the list. Files stay on disk, and a cancel is still sent."""
 
     bl_idname = "layert2v.dismiss"
     bl_label = "Dismiss"
     bl_options = set()
 
-    request_id: StringProperty(options={"SKIP_SAVE"})
+    request_id: StringProperty(options={"HIDDEN", "SKIP_SAVE"})
 
     def execute(self, context: bpy.types.Context) -> Result:
         """Note it in the journal."""

@@ -2,7 +2,6 @@
 """The panel of the jobs: the running, the failed and the waiting ones."""
 
 from pathlib import Path
-from typing import Any
 
 import bpy
 
@@ -18,7 +17,7 @@ from .sidebar import SidebarPanel
 
 
 class LAYERT2V_PT_jobs(SidebarPanel):
-    """What runs, what failed and what waits."""
+    """Jobs that run, have failed or wait."""
 
     bl_label = "Jobs"
     bl_idname = "LAYERT2V_PT_jobs"
@@ -36,13 +35,13 @@ class LAYERT2V_PT_jobs(SidebarPanel):
                 continue
             is_empty = not self._draw_view(view) and is_empty
         if num_elsewhere:
-            self.layout.label(text=f"{num_elsewhere} failed in other files", icon="INFO")
+            self.layout.label(text=f"Failed in other files: {num_elsewhere}", icon="INFO")
         elif is_empty:
             self.layout.label(text="No jobs")
         self.layout.operator("layert2v.import_take", text="Import Take from Disk...")
 
     def _draw_view(self, view: JobView) -> bool:
-        """Draw a request where there is something to say of it."""
+        """Draw a request if the artist should see it. Return whether it was drawn."""
         state = view.record.state
         if view.record.is_dismissed:
             return False
@@ -77,10 +76,10 @@ class LAYERT2V_PT_jobs(SidebarPanel):
             cancel.request_id = record.request_id
 
     @staticmethod
-    def _draw_out_of_reach(box: Any, view: JobView) -> None:
+    def _draw_out_of_reach(box: bpy.types.UILayout, view: JobView) -> None:
         is_cancel = view.record.is_cancel_pending
-        text = "Cancelled once the backend answers" if is_cancel else "Waiting for the backend"
-        # On a line of its own: beside buttons it would be cut.
+        text = "The cancel waits for the backend" if is_cancel else "Waiting for the backend"
+        # The text has a line of its own, because it would be cut beside buttons.
         box.label(text=text, icon="TIME")
         row = box.row(align=True)
         if _can_start():
@@ -104,7 +103,7 @@ class LAYERT2V_PT_jobs(SidebarPanel):
         if record.remedy:
             draw_sentence(box, record.remedy)
         row = box.row(align=True)
-        # What costs a new job says so.
+        # The label says whether it costs a new job.
         label = "Generate Again" if record.is_over else "Try Again"
         row.operator("layert2v.retry", text=label).request_id = record.request_id
         row.operator("layert2v.dismiss").request_id = record.request_id

@@ -1,13 +1,12 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The panel of the selected strip's layer and its takes."""
 
-from typing import Any
-
 import bpy
 
 from .. import compat
 from ..core.shots import layer_name
 from ..scene import provenance
+from ..scene.provenance import Provenance
 from .drawing import draw_sentence
 from .sidebar import SidebarPanel
 
@@ -21,14 +20,15 @@ class LAYERT2V_PT_layer(SidebarPanel):
 
     @classmethod
     def poll(cls, context: bpy.types.Context) -> bool:
-        """Only with a generated strip selected."""
+        """Show it while a generated strip is selected."""
         scene = compat.sequencer_scene(context)
         return scene is not None and _described(scene) is not None
 
     def draw(self, context: bpy.types.Context) -> None:
-        """Draw the layer's recipe and what can be done with it."""
+        """Draw the layer's recipe and its operators."""
         layout = self.layout
-        described = _described(compat.sequencer_scene(context))
+        described = _described(compat.edited_scene(context))
+        assert described is not None
         layout.label(text=f"{layer_name(described.layer).capitalize()}, take {described.take}")
         draw_sentence(layout, described.prompt)
         layout.label(text=f"Seed {described.seed}, model {described.model}")
@@ -41,13 +41,13 @@ class LAYERT2V_PT_layer(SidebarPanel):
             layout.operator("layert2v.regenerate", text="Regenerate with New Prompt...")
             layout.operator_context = "EXEC_DEFAULT"
             layout.operator("layert2v.regenerate", text="Regenerate with New Seed")
-            # All layouts of a panel share it, and what follows asks first.
+            # All layouts of a panel share it, and the operators below ask first.
             layout.operator_context = "INVOKE_REGION_WIN"
         layout.operator("layert2v.match_scene", text="Match Scene to This Take...")
         layout.operator_menu_enum("layert2v.show_format", "format", text="Image Files of Shot")
 
 
-def _described(scene: Any) -> Any:
+def _described(scene: bpy.types.Scene) -> Provenance | None:
     return provenance.read_or_none(compat.active_strip(scene))
 
 

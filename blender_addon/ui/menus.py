@@ -13,6 +13,6 @@ def draw_in_add_menu(self: Any, context: bpy.types.Context) -> None:
 
 
 def draw_in_strip_menu(self: Any, context: bpy.types.Context) -> None:
-    """Offer what can be done with a generated strip in the sequencer's Strip menu."""
+    """Offer Match Scene to Shot in the sequencer's Strip menu."""
     self.layout.separator()
     self.layout.operator("layert2v.match_scene")

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Kinds of operators: what several of them have in common."""
+"""The kinds of operators that several others are."""
 
 from typing import Literal, TypeAlias
 
@@ -10,7 +10,7 @@ from .. import compat
 Result: TypeAlias = set[
     Literal["RUNNING_MODAL", "CANCELLED", "FINISHED", "PASS_THROUGH", "INTERFACE"]
 ]
-"""What an operator tells Blender of its end."""
+"""How an operator tells Blender that it has ended."""
 
 
 class SceneOperator(bpy.types.Operator):
@@ -21,14 +21,14 @@ class SceneOperator(bpy.types.Operator):
 
     @classmethod
     def poll(cls, context: bpy.types.Context) -> bool:
-        """Only where a scene's sequencer is edited that is not linked from another file."""
+        """Allow it where the edited scene is not linked from another file."""
         scene = compat.sequencer_scene(context)
         if scene is not None and not compat.is_editable(scene):
-            cls.poll_message_set("The scene is linked from another file: open that file")
+            cls.poll_message_set("The scene is linked from another file. Open that file")
         return compat.is_editable(scene)
 
 
 def window_manager(context: bpy.types.Context) -> bpy.types.WindowManager:
-    """Give what opens dialogs; Blender always has one."""
+    """Give the window manager, which opens dialogs. Blender always has one."""
     assert context.window_manager is not None
     return context.window_manager

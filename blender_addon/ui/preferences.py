@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Preferences of the add-on: which backend, and how to start one on this computer.
+"""Preferences of the add-on: the backend's address, and how to start a backend here.
 
-The backend's address is the user's to name. Left empty it is this computer's own, so nothing
-reaches a network unless the user says so; hence Blender's online access is not asked for.
+The user names the address. An empty one means this computer, so nothing reaches a network unless
+the user says so. Hence the add-on does not ask for Blender's online access.
 """
 
 from dataclasses import dataclass
@@ -29,32 +29,32 @@ class LAYERT2V_AP_preferences(bpy.types.AddonPreferences):
 
     address: StringProperty(
         name="Backend Address",
-        description="unix:/path or host:port; empty: the backend of this computer",
+        description="Set unix:/path or host:port. Leave empty to use the backend of this computer",
     )
     token: StringProperty(
         name="Token",
-        description="What a remote backend asks for; stored in clear text in your preferences",
+        description="Proves who you are to a remote backend. Preferences store it as plain text",
         subtype="PASSWORD",
     )
     command: StringProperty(
         name="Backend Command",
         description=(
-            "Starts a backend on this computer: a command, a Python interpreter or a virtual "
-            "environment's folder; empty: layert2v-backend on PATH"
+            "Starts a backend on this computer. Set a command, a Python interpreter or the folder "
+            "of a virtual environment. Leave empty to use layert2v-backend from PATH"
         ),
         subtype="FILE_PATH",
     )
     unsaved_folder: StringProperty(
         name="Unsaved Media",
         description=(
-            "Folder for layers of files that were not saved yet. Leave empty to keep them with "
+            "Holds layers of files that were never saved. Leave empty to keep them with "
             "Blender's temporary files. They are copied beside the file when it is saved"
         ),
         subtype="DIR_PATH",
     )
     with_masters: BoolProperty(
-        name="Fetch EXR masters",
-        description="Also fetch half-float EXR for grading; about twice the disk space",
+        name="Fetch EXR Masters",
+        description="Also fetch half-float EXR files for grading, in about twice the disk space",
         default=True,
     )
 
@@ -74,7 +74,7 @@ class LAYERT2V_AP_preferences(bpy.types.AddonPreferences):
 
 
 def chosen_folder() -> str:
-    """Give the folder for media of unsaved files, empty where none was chosen."""
+    """Give the folder for media of unsaved files, empty if none was chosen."""
     stored = _stored_or_none()
     return str(stored.unsaved_folder) if stored is not None else ""
 
@@ -91,13 +91,13 @@ class Settings:
     """The preferences, or their defaults where the add-on is not installed (scripts, tests)."""
 
     address: str = ""
-    """Empty: the backend of this computer."""
+    """Where the backend is. Empty means this computer."""
     token: str = ""
-    """Empty: none."""
+    """The token. Empty means that there is none."""
     command: str = ""
-    """Empty: `layert2v-backend` on PATH."""
+    """Starts a backend. Empty means `layert2v-backend` on PATH."""
     with_masters: bool = True
-    """Whether EXR masters are fetched too."""
+    """Whether EXR masters are fetched as well."""
 
 
 def settings() -> Settings:

@@ -2,7 +2,6 @@
 """Operators for the scene around the shots: its size and rate, and how it shows colours."""
 
 from fractions import Fraction
-from typing import Any
 
 import bpy
 from bpy.props import BoolProperty
@@ -15,13 +14,14 @@ from ..core.shots import ShotProblem
 from ..core.takes import UnreadableTake
 from ..core.timing import take_fps
 from ..scene import matching, strips
+from ..scene.form import form_of
 from ..scene.importing import TIMELINE_PROBLEMS
 from ..scene.runtime import runtime
 from .operator_kinds import Result, SceneOperator, window_manager
 
 
 class LAYERT2V_OT_set_view_transform(SceneOperator):
-    """Show pictures as they are: view transform Standard, sequencer in sRGB."""
+    """Show layers as they were generated, with a Standard view and an sRGB sequencer."""
 
     bl_idname = "layert2v.set_view_transform"
     bl_label = "Use Standard View"
@@ -29,7 +29,7 @@ class LAYERT2V_OT_set_view_transform(SceneOperator):
 
     def execute(self, context: bpy.types.Context) -> Result:
         """Set both."""
-        scene = compat.sequencer_scene(context)
+        scene = compat.edited_scene(context)
         try:
             compat.use_standard_view(scene)
         except compat.ColourSpaceMissing as problem:
@@ -39,9 +39,9 @@ class LAYERT2V_OT_set_view_transform(SceneOperator):
 
 
 class LAYERT2V_OT_match_scene(SceneOperator):
-    """Give the scene the size and rate of the selected take, or of the next shot.
+    """Give the scene the size and frame rate of the selected take or of the next shot.
 
-    Generated strips are fitted and timed to it.
+    Generated strips are fitted and timed to them.
     """
 
     bl_idname = "layert2v.match_scene"
@@ -49,12 +49,14 @@ class LAYERT2V_OT_match_scene(SceneOperator):
     bl_options = {"REGISTER", "UNDO"}
 
     with_range: BoolProperty(
-        name="Frame Range", description="Also play just the shot", default=False
+        name="Frame Range",
+        description="Also set the first and last frame of the scene to those of the shot",
+        default=False,
     )
 
     def invoke(self, context: bpy.types.Context, event: bpy.types.Event) -> Result:
-        """Ask first: it changes the whole scene."""
-        scene = compat.sequencer_scene(context)
+        """Ask first, because the whole scene changes."""
+        scene = compat.edited_scene(context)
         try:
             wanted, _ = _wanted_format(scene)
         except ShotProblem as problem:
@@ -74,8 +76,8 @@ class LAYERT2V_OT_match_scene(SceneOperator):
         )
 
     def execute(self, context: bpy.types.Context) -> Result:
-        """Set size, rate and perhaps range."""
-        scene = compat.sequencer_scene(context)
+        """Set the size, the rate and, if asked, the range."""
+        scene = compat.edited_scene(context)
         try:
             wanted, frames = _wanted_format(scene)
             matching.match(scene, wanted)
@@ -87,7 +89,7 @@ class LAYERT2V_OT_match_scene(SceneOperator):
         return {"FINISHED"}
 
 
-def _wanted_format(scene: Any) -> tuple[matching.Format, tuple[int, int]]:
+def _wanted_format(scene: bpy.types.Scene) -> tuple[matching.Format, tuple[int, int]]:
     """Give the format and the frames of the selected strip's take, or of the next shot."""
     strip, rate = compat.active_strip(scene), matching.format_of(scene).rate
     try:
@@ -99,11 +101,11 @@ def _wanted_format(scene: Any) -> tuple[matching.Format, tuple[int, int]]:
     return matching.Format(made.width, made.height, rate), (first, first + made.num_frames - 1)
 
 
-def _next_format(scene: Any, rate: Fraction) -> tuple[matching.Format, tuple[int, int]]:
-    shot, model = scene.layert2v, runtime.board.model(scene.layert2v.model)
+def _next_format(scene: bpy.types.Scene, rate: Fraction) -> tuple[matching.Format, tuple[int, int]]:
+    shot, model = form_of(scene), runtime.board.model(form_of(scene).model)
     if model is None:
         where = runtime.session.address if runtime.session else default_address()
-        raise ShotProblem(f"The shot's size is not known: select a strip or connect to {where}.")
+        raise ShotProblem(f"The shot's size is not known. Select a strip or connect to {where}.")
     width, height = (shot.width, shot.height) if shot.width else model.sizes[0]
     num_frames, first = shot.num_frames or model.num_frames[0], scene.frame_current
     rate = take_fps(model.fps) if model.fps > 0 else rate

@@ -17,15 +17,15 @@ from .words import draw_unknown_words, suggest_words
 
 
 class LAYERT2V_OT_generate(SceneOperator):
-    """Make the shot; the strips appear at this frame when it is done."""
+    """Generate the shot. Its strips appear at this frame when it is done."""
 
     bl_idname = "layert2v.generate"
     bl_label = "Generate"
     bl_options = {"UNDO"}  # with REGISTER, Adjust Last Operation would send jobs
 
     def invoke(self, context: bpy.types.Context, event: bpy.types.Event) -> Result:
-        """Ask where the same shot was sent a moment ago: a panel may have moved under the mouse."""
-        if not requests.is_repeated(compat.sequencer_scene(context)):
+        """Ask if the same shot was sent a moment ago. A panel may have moved under the mouse."""
+        if not requests.is_repeated(compat.edited_scene(context)):
             return self.execute(context)
         return window_manager(context).invoke_confirm(
             self,
@@ -37,7 +37,7 @@ class LAYERT2V_OT_generate(SceneOperator):
 
     def execute(self, context: bpy.types.Context) -> Result:
         """Send the shot and return at once."""
-        session, scene = preferences.ensure_session(), compat.sequencer_scene(context)
+        session, scene = preferences.ensure_session(), compat.edited_scene(context)
         try:
             requests.generate(session, scene)
         except ShotProblem as problem:
@@ -47,7 +47,7 @@ class LAYERT2V_OT_generate(SceneOperator):
 
 
 class LAYERT2V_OT_regenerate(SceneOperator):
-    """Regenerate the selected strip's layer; every other layer stays bit-identical."""
+    """Regenerate the selected strip's layer. Every other layer stays bit-identical."""
 
     bl_idname = "layert2v.regenerate"
     bl_label = "Regenerate Layer"
@@ -63,20 +63,20 @@ class LAYERT2V_OT_regenerate(SceneOperator):
     full_prompt: StringProperty(
         name="Whole Picture",
         description=(
-            "Describes all layers together. Leave empty to keep the words, or to combine the layer "
-            "prompts when this one changes"
+            "Describes all layers together. Leave empty to keep the current one, or to combine the "
+            "layer prompts if this layer's prompt changes"
         ),
         options={"SKIP_SAVE"},
     )
     seed: StringProperty(
         name="Seed",
-        description="A whole number of up to 63 bits. Leave empty to draw a new one",
+        description="Repeats the layer. Leave empty to draw a new one",
         options={"SKIP_SAVE"},
     )
 
     def invoke(self, context: bpy.types.Context, event: bpy.types.Event) -> Result:
-        """Ask for the prompt, beginning with the present one."""
-        strip = compat.active_strip(compat.sequencer_scene(context))
+        """Ask for the prompt and offer the current one."""
+        strip = compat.active_strip(compat.edited_scene(context))
         described = provenance.read_or_none(strip)
         if described is not None and not self.prompt:
             self.prompt = described.prompt
@@ -85,8 +85,8 @@ class LAYERT2V_OT_regenerate(SceneOperator):
         )
 
     def draw(self, context: bpy.types.Context) -> None:
-        """Draw the dialog, with what the model does not know of the prompts."""
-        described = provenance.read_or_none(compat.active_strip(compat.sequencer_scene(context)))
+        """Draw the dialog, with the words that the model does not know."""
+        described = provenance.read_or_none(compat.active_strip(compat.edited_scene(context)))
         model = runtime.board.model(described.model) if described else None
         layer_index = described.layer if described else FULL
         for name, index in (("prompt", layer_index), ("full_prompt", FULL)):
@@ -96,7 +96,7 @@ class LAYERT2V_OT_regenerate(SceneOperator):
 
     def execute(self, context: bpy.types.Context) -> Result:
         """Send the shot and return at once."""
-        session, scene = preferences.ensure_session(), compat.sequencer_scene(context)
+        session, scene = preferences.ensure_session(), compat.edited_scene(context)
         strip = compat.active_strip(scene)
         try:
             seed = parse_seed(self.seed)

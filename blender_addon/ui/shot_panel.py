@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The panel of the next shot, with the menus of what its model offers."""
 
-from typing import Any
+from typing import Literal, TypeAlias
 
 import bpy
 
@@ -10,10 +10,15 @@ from layert2v_words import FULL
 
 from .. import compat
 from ..core.shots import seed_problem
+from ..scene.form import Form, form_of
 from ..scene.runtime import runtime
 from .drawing import draw_sentence
 from .sidebar import SidebarPanel
 from .words import draw_unknown_words, draw_words_button
+
+_Move: TypeAlias = tuple[int, Literal["TRIA_UP", "TRIA_DOWN"]]
+_MOVES: tuple[_Move, ...] = ((-1, "TRIA_UP"), (1, "TRIA_DOWN"))
+"""Steps of a foreground's move buttons, and their icons."""
 
 
 class LAYERT2V_PT_shot(SidebarPanel):
@@ -35,12 +40,12 @@ class LAYERT2V_PT_shot(SidebarPanel):
             return
         if not compat.is_editable(scene):
             draw_sentence(
-                layout, "This scene is linked from another file: open that file.", "LOCKED"
+                layout, "This scene is linked from another file. Open that file.", "LOCKED"
             )
             return
-        shot = scene.layert2v
+        shot = form_of(scene)
         model = runtime.board.model(shot.model)
-        layout.prop(shot, "prompt", placeholder="empty: all layers together")
+        layout.prop(shot, "prompt", placeholder="combines the layer prompts")
         draw_unknown_words(layout, model, FULL, shot.prompt)
         row = layout.row(align=True)
         row.prop(shot, "background")
@@ -54,13 +59,13 @@ class LAYERT2V_PT_shot(SidebarPanel):
         _draw_warnings(layout, scene)
 
     @staticmethod
-    def _draw_seed(layout: Any, shot: Any) -> None:
+    def _draw_seed(layout: bpy.types.UILayout, shot: Form) -> None:
         # Wide enough for the nineteen digits that a layer's seed has.
         split = layout.split(factor=0.78, align=True)
         field = split.row(align=True)
-        # A seed that the next shot will not have cannot be written.
+        # The field is disabled while the next shot gets a random seed.
         field.enabled = not shot.is_seed_random
-        field.prop(shot, "seed", placeholder="new each time")
+        field.prop(shot, "seed", placeholder="drawn each time")
         field.operator("layert2v.random_seed", text="", icon="FILE_REFRESH")
         split.prop(shot, "is_seed_random", text="Random", toggle=True)
         problem = "" if shot.is_seed_random else seed_problem(shot.seed)
@@ -68,16 +73,16 @@ class LAYERT2V_PT_shot(SidebarPanel):
             draw_sentence(layout, problem, "ERROR")
 
     @staticmethod
-    def _draw_foregrounds(layout: Any, shot: Any, model: Model | None) -> None:
+    def _draw_foregrounds(layout: bpy.types.UILayout, shot: Form, model: Model | None) -> None:
         layout.label(text="Foregrounds, farthest first")
         for index in range(len(shot.foregrounds)):
-            # A label of its own: that of a property takes a third of the row.
+            # It has a label of its own, because that of a property takes a third of the row.
             split = layout.split(factor=0.06, align=True)
             split.label(text=str(index + 1))
             row = split.row(align=True)
             row.prop(shot.foregrounds[index], "prompt", text="")
             draw_words_button(row, model, index + 1)
-            for step, icon in ((-1, "TRIA_UP"), (1, "TRIA_DOWN")):
+            for step, icon in _MOVES:
                 move = row.operator("layert2v.foreground_move", text="", icon=icon)
                 move.index, move.step = index, step
             row.operator("layert2v.foreground_remove", text="", icon="X").index = index
@@ -85,7 +90,7 @@ class LAYERT2V_PT_shot(SidebarPanel):
         layout.operator("layert2v.foreground_add", icon="ADD")
 
     @staticmethod
-    def _draw_limits(layout: Any, shot: Any) -> None:
+    def _draw_limits(layout: bpy.types.UILayout, shot: Form) -> None:
         model = runtime.board.model(shot.model)
         if model is None:
             layout.label(text="Connect to choose model and size", icon="INFO")
@@ -99,25 +104,25 @@ class LAYERT2V_PT_shot(SidebarPanel):
         row.menu("LAYERT2V_MT_frames", text=f"{frames} frames at {model.fps:g} fps")
 
 
-def _draw_warnings(layout: Any, scene: Any) -> None:
-    transform = scene.view_settings.view_transform
-    space = scene.sequencer_colorspace_settings.name
+def _draw_warnings(layout: bpy.types.UILayout, scene: bpy.types.Scene) -> None:
+    view, blending = compat.colour_settings(scene)
+    transform, space = view.view_transform, blending.name
     if transform != compat.STANDARD or space not in compat.SRGB_NAMES:
-        text = f"View transform {transform}, sequencer {space}: layers will look different."
+        text = f"View transform {transform} and sequencer space {space} change how the layers look."
         draw_sentence(layout, text, "ERROR")
         layout.operator("layert2v.set_view_transform")
 
 
 class _MenuOfLimits(bpy.types.Menu):
-    """A menu of what the shot's model offers."""
+    """A menu of sizes, lengths or models to choose from."""
 
     bl_label = ""
     layout: bpy.types.UILayout
     """Blender sets it before it draws."""
 
-    def model(self, context: Any) -> Any:
+    def model(self, context: bpy.types.Context) -> Model | None:
         """Give the shot's model, or None."""
-        return runtime.board.model(compat.sequencer_scene(context).layert2v.model)
+        return runtime.board.model(form_of(compat.edited_scene(context)).model)
 
 
 class LAYERT2V_MT_size(_MenuOfLimits):
@@ -128,7 +133,8 @@ class LAYERT2V_MT_size(_MenuOfLimits):
 
     def draw(self, context: bpy.types.Context) -> None:
         """List them."""
-        for width, height in self.model(context).sizes if self.model(context) else ():
+        model = self.model(context)
+        for width, height in model.sizes if model else ():
             item = self.layout.operator("layert2v.set_size", text=f"{width} x {height}")
             item.width, item.height = width, height
 
@@ -141,7 +147,8 @@ class LAYERT2V_MT_frames(_MenuOfLimits):
 
     def draw(self, context: bpy.types.Context) -> None:
         """List them."""
-        for num_frames in self.model(context).num_frames if self.model(context) else ():
+        model = self.model(context)
+        for num_frames in model.num_frames if model else ():
             text = f"{num_frames} frames"
             self.layout.operator("layert2v.set_frames", text=text).num_frames = num_frames
 

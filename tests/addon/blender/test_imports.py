@@ -157,7 +157,7 @@ def test_a_take_on_disk_is_imported_without_the_backend(saved, backend, monkeypa
     place = new_strips.import_take
 
     def no_room(*_):
-        raise NoFreeChannels("move some strips")
+        raise NoFreeChannels("Move some strips")
 
     monkeypatch.setattr(new_strips, "import_take", no_room)
     generate(saved, "a red ball")

@@ -69,7 +69,7 @@ def test_an_empty_foreground_is_told_when_it_arrives_until_dismissed(saved, back
     assert "Foreground 1" not in told
     assert draw(saved, "LAYERT2V_PT_jobs") == NO_JOBS
     select(saved, strip_named(saved, "Foreground 2"))
-    assert "Empty in all 9 frames" in " ".join(draw(saved, "LAYERT2V_PT_layer"))
+    assert "is empty in all 9 frames" in " ".join(draw(saved, "LAYERT2V_PT_layer"))
 
 
 def test_a_foreground_that_comes_late_is_told_with_its_layer_only(saved, backend):
@@ -78,7 +78,7 @@ def test_a_foreground_that_comes_late_is_told_with_its_layer_only(saved, backend
 
     assert draw(saved, "LAYERT2V_PT_jobs") == NO_JOBS
     select(saved, strip_named(saved, "Foreground 1"))
-    assert "Not there in 6 of 9 frames." in draw(saved, "LAYERT2V_PT_layer")
+    assert "The foreground is missing in 6 of 9 frames." in draw(saved, "LAYERT2V_PT_layer")
 
 
 def test_a_job_whose_backend_is_gone_says_that_it_waits_and_offers_to_start_one(saved, backend):
@@ -111,7 +111,7 @@ def test_a_cancel_that_is_not_heard_yet_can_be_dismissed_from_its_row(saved, bac
     pump_until(lambda: runtime.board.active[0].record.is_cancel_pending, "the promise")
 
     notes = draw(saved, "LAYERT2V_PT_jobs")
-    assert "Cancelled once the backend answers" in notes
+    assert "The cancel waits for the backend" in notes
     assert "layert2v.dismiss" in notes
     assert "layert2v.cancel" not in notes
     saved.ops.layert2v.dismiss()
@@ -169,5 +169,5 @@ def test_a_failed_job_of_another_file_is_only_counted(saved, backend, tmp_path):
 
     notes = draw(saved, "LAYERT2V_PT_jobs")
 
-    assert notes[0] == "1 failed in other files"
+    assert notes[0] == "Failed in other files: 1"
     assert "layert2v.retry" not in notes

@@ -158,6 +158,6 @@ def test_what_the_model_did_not_know_is_told_when_the_take_arrives_and_kept(save
     select(saved, strip_named(saved, "Foreground 1"))
     told = " ".join(draw(saved, "LAYERT2V_PT_layer"))
     assert f"{NO_DRAGON}." in told
-    assert "Empty in all 9 frames" in told
+    assert "is empty in all 9 frames" in told
     select(saved, strip_named(saved, "Background"))
     assert "knows" not in " ".join(draw(saved, "LAYERT2V_PT_layer"))
