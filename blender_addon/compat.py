@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The only file that knows Blender versions, 4.2 to 5.2. Says which version needs each branch."""
+"""The only file that knows Blender versions, 4.2 to 5.2. Each branch names its version."""
 
 import os
 from collections.abc import Iterator
@@ -33,14 +33,14 @@ Strip: TypeAlias = Any
 
 
 class ColourSpaceMissing(Exception):
-    """Raised when the OCIO configuration has no space for a picture; says which and the remedy."""
+    """Raised when the OCIO configuration has no space for a picture. Names it and the remedy."""
 
 
 def colour_space(*, is_linear: bool) -> str:
     """Give the space of PNG or of EXR strips as the OCIO configuration in use names it.
 
-    A configuration without a known name for sRGB is asked by role: what it reads 8-bit pictures
-    as (`default_byte`).
+    A configuration without a known name for sRGB is asked for its role `default_byte`, the space
+    of 8-bit pictures.
 
     Raises:
         ColourSpaceMissing: The configuration has none.
@@ -68,7 +68,7 @@ def _byte_space() -> str:
 
 
 def use_standard_view(scene: bpy.types.Scene) -> None:
-    """Show pictures as they are, and blend strips in sRGB: both or neither.
+    """Show pictures as they are and blend strips in sRGB. Set both or neither.
 
     Raises:
         ColourSpaceMissing: The OCIO configuration has no view `STANDARD`, or no sRGB.
@@ -92,17 +92,17 @@ def colour_settings(scene: bpy.types.Scene) -> tuple[Any, Any]:
 
 
 def is_editable(scene: bpy.types.Scene | None) -> TypeGuard[bpy.types.Scene]:
-    """Whether a scene may be changed: one that is linked from another file is read-only."""
+    """Whether a scene may be changed. A scene that is linked from another file is read-only."""
     return scene is not None and scene.library is None
 
 
 def session_uid(scene: bpy.types.Scene) -> Any:
-    """Name a scene for as long as the file is open; undo keeps it, a copy gets another."""
+    """Name a scene while the file is open. Undo keeps the name, and a copy gets another."""
     return getattr(scene, "session_uid", scene.name)
 
 
 def sequencer_scene(context: bpy.types.Context) -> bpy.types.Scene | None:
-    """Give the scene whose sequencer is edited, or None where 5.x has none chosen."""
+    """Give the scene whose sequencer is edited, or None if 5.x has no scene chosen."""
     if bpy.app.version < (5, 0, 0):
         return context.scene
     workspace: Any = context.workspace  # the stubs are those of 4.5
@@ -119,7 +119,7 @@ def edited_scene(context: bpy.types.Context) -> bpy.types.Scene:
 
 
 def strips(editor: Any) -> Any:
-    """Give the collection that makes strips: `strips`, before 4.4 `sequences`."""
+    """Give the collection that makes strips: `strips`, or `sequences` before 4.4."""
     return editor.strips if hasattr(editor, "strips") else editor.sequences
 
 
@@ -148,7 +148,7 @@ def media_folder(strip: Strip) -> Path:
 
 def span(strip: Strip) -> tuple[int, int]:
     """Give a strip's first frame and the frame after its last, as trimmed."""
-    if hasattr(strip, "left_handle"):  # 5.2; the old names warn there
+    if hasattr(strip, "left_handle"):  # In 5.2 the old names warn.
         return int(strip.left_handle), int(strip.right_handle)
     return int(strip.frame_final_start), int(strip.frame_final_end)
 
@@ -180,7 +180,7 @@ def blocked_channels(scene: bpy.types.Scene) -> set[int]:
 
 @contextmanager
 def prefetch_off(scene: bpy.types.Scene) -> Iterator[None]:
-    """Keep the prefetch thread away while strips change: it reads them without a lock."""
+    """Stop the prefetch thread while strips change, because it reads them without a lock."""
     editor = _editor(scene)
     was_on = editor is not None and editor.use_prefetch
     if was_on:
@@ -204,7 +204,7 @@ def _windows() -> Any:
 
 
 def is_user_dragging() -> bool:
-    """Whether a transform is going on: changing strips then crashed 5.2 in 3 of 5 runs."""
+    """Whether a transform is going on. Changing strips then crashed 5.2 in 3 of 5 runs."""
     return any(
         operator.bl_idname.startswith("TRANSFORM_OT")
         for window in _windows()
@@ -213,7 +213,7 @@ def is_user_dragging() -> bool:
 
 
 def push_undo(message: str) -> None:
-    """Make everything changed so far one undo step; timers and data access make none."""
+    """Make everything changed so far one undo step. Timers and data access make none."""
     windows = _windows()
     if not windows:
         return
@@ -225,7 +225,7 @@ def push_undo(message: str) -> None:
 
 
 def has_redo_steps() -> bool:
-    """Whether the user has undone something: a new undo step would take the way back away."""
+    """Whether the user has undone something. A new undo step would make redo impossible."""
     windows = _windows()
     if not windows:
         return False

@@ -33,7 +33,7 @@ from .records import JobRecord, RecordState
 RETRY_DELAY_S = 1.0
 """Seconds before a request that met no backend is sent again."""
 LONGEST_RETRY_S = 30.0
-"""Most seconds between two attempts to tell a cancel; the first comes after `RETRY_DELAY_S`."""
+"""Most seconds between two attempts to tell a cancel. The first comes after `RETRY_DELAY_S`."""
 
 _STATES = {
     JobState.QUEUED: RecordState.QUEUED,
@@ -49,7 +49,7 @@ class Driver:
     """Drives every request of a session, each in a task of its own.
 
     Args:
-        client: The connection; None: the address makes no sense, and requests fail.
+        client: The connection. None if the address is invalid, so that requests fail.
         address: The backend's.
         formats: Kinds of files that are fetched.
         tell: Takes what happens, in order.
@@ -113,7 +113,7 @@ class Driver:
             del self.tasks[request_id]
 
     def record(self, record: JobRecord, journal: Journal) -> JobRecord:
-        """Journal a change, then tell it. A journal that cannot be written is told, too."""
+        """Write a change to the journal, then tell it. A failure to write is told as well."""
         known = self._live.get(record.request_id, (record, journal))[0]
         revision = 1 + max(record.revision, known.revision)
         record = replace(record.kept_promises(known), revision=revision)
@@ -134,8 +134,8 @@ class Driver:
         return record
 
     async def _drive(self, record: JobRecord, journal: Journal) -> None:
-        # The border of the thread: whatever goes wrong with one request must reach the artist
-        # and must not end the thread.
+        # This is the border of the thread. A fault of one request must reach the artist and
+        # must not end the thread.
         try:
             await self._drive_to_end(record, journal)
         except ClientError as error:
@@ -187,7 +187,7 @@ class Driver:
         while True:
             try:
                 if request_id in self._unsent:
-                    # Only a backend that answers may have heard of the request: a cancel asks.
+                    # A cancel must know whether the backend can have heard of the request.
                     await self._backend.server_info()
                     self._unsent.discard(request_id)
                 job = await self._backend.create_job(record.asked, request_id)
@@ -202,7 +202,7 @@ class Driver:
                 )
 
     async def _watch(self, request_id: str) -> Job:
-        """Follow the job to its end; events and changes of state go out on the way."""
+        """Follow the job to its end, and tell events and changes of state on the way."""
         record = self._live[request_id][0]
         async for event in self._backend.watch_job(
             record.job, record.last_sequence, on_link=self._tell_link
@@ -278,15 +278,15 @@ class Driver:
         if job is not None and not job.state.is_terminal:
             try:
                 job = await self._watch(request_id)
-            except ClientError:  # it was heard; how the job ended cannot be told any more
+            except ClientError:  # the cancel was heard, but the job's end is not known any more
                 job = None
         is_made = job is not None and job.state is JobState.SUCCEEDED
         self._change(request_id, state=RecordState.CANCELLED, is_made=is_made)
 
     async def _tell_cancel(self, request_id: str) -> Job | None:
-        """Cancel the job, as often as it takes; None: the backend has no job of this request.
+        """Cancel the job, as often as it takes. Give None if the backend has no job for it.
 
-        A request whose reply was lost is sent again first: that tells the name of its job.
+        A request whose reply was lost is sent again first, which tells the name of its job.
         """
         delay_s = RETRY_DELAY_S
         while True:
@@ -313,7 +313,7 @@ def _waits_here(record: JobRecord) -> bool:
 
 
 async def cancel_all(tasks: set[asyncio.Task[None]]) -> None:
-    """Cancel until all have ended: grpclib replaces a cancellation that meets a lost stream."""
+    """Cancel until all have ended, because grpclib loses a cancellation with a lost stream."""
     while tasks:
         for task in tasks:
             task.cancel()

@@ -13,9 +13,9 @@ class LinkUp:
     """The backend answers."""
 
     info: ServerInfo
-    """What it is."""
+    """The backend's own description."""
     models: tuple[Model, ...]
-    """What it can make."""
+    """Models of the backend."""
 
 
 @dataclass(frozen=True)
@@ -23,17 +23,17 @@ class LinkDown:
     """The backend does not answer."""
 
     message: str
-    """One sentence."""
+    """Says in a sentence why."""
     remedy: str
-    """What to do about it."""
+    """Says what to do about it."""
 
 
 @dataclass(frozen=True)
 class RecordChanged:
-    """A request has come further, or failed; the journal says so already."""
+    """A request has come further or failed. The journal says so already."""
 
     record: JobRecord
-    """As it is now."""
+    """The record, as it is now."""
     journal_folder: str
     """The media root whose journal holds it."""
 
@@ -43,9 +43,9 @@ class ProgressChanged:
     """A running job has progressed."""
 
     request_id: str
-    """Whose job."""
+    """Id of the request."""
     progress: Progress
-    """How far."""
+    """Progress of its job."""
 
 
 @dataclass(frozen=True)
@@ -53,9 +53,9 @@ class FetchProgressed:
     """A take is being fetched."""
 
     request_id: str
-    """Whose take."""
+    """Id of the request."""
     fraction: float
-    """Share of its bytes, 0 to 1."""
+    """Share of the take's bytes, 0 to 1."""
 
 
 Event = LinkUp | LinkDown | RecordChanged | ProgressChanged | FetchProgressed

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Starts and stops a backend on this machine. Never blocks; the log's tail is always at hand."""
+"""Starts and stops a backend on this machine. Nothing blocks except `close`."""
 
 import json
 import os
@@ -19,7 +19,7 @@ TAIL_BYTES = 4000
 
 
 class LaunchState(StrEnum):
-    """How the local backend is."""
+    """State of the local backend."""
 
     STOPPED = "stopped"
     STARTING = "starting"
@@ -29,12 +29,12 @@ class LaunchState(StrEnum):
 
 
 class BackendNotFound(Exception):
-    """Raised when there is no command to start; says where it was looked for."""
+    """Raised when there is no command to start. Says where it was looked for."""
 
 
 @dataclass(frozen=True)
 class LaunchCommand:
-    """What to run, in front of `serve`."""
+    """The command in front of `serve`."""
 
     arguments: tuple[str, ...]
     """Program and its first arguments."""
@@ -87,8 +87,8 @@ def _from_folder(folder: Path) -> LaunchCommand:
 class Launcher:
     """One local backend that this program started, or none.
 
-    The backend is taken along when this program ends, however it ends: its standard input is a
-    pipe, and it stops when that closes. Jobs go on at its next start.
+    The backend stops when this program ends, however it ends, because its standard input is a
+    pipe that closes then. Jobs resume at its next start.
     """
 
     def __init__(self) -> None:
@@ -96,11 +96,11 @@ class Launcher:
         self._folder: tempfile.TemporaryDirectory[str] | None = None
         self._stopping = False
         self.address = ""
-        """Where the backend that was started last listens."""
+        """Address of the backend that was started last."""
 
     @property
     def state(self) -> LaunchState:
-        """How it is now; cheap, for every redraw."""
+        """The state now. It is cheap enough for every redraw."""
         if self._process is None:
             return LaunchState.STOPPED
         if self._process.poll() is not None:
@@ -117,7 +117,7 @@ class Launcher:
 
     @property
     def is_stopped_on_purpose(self) -> bool:
-        """Whether the backend was asked to stop and has."""
+        """Whether the backend was asked to stop and has stopped."""
         was_started = self._process is not None
         return was_started and self._stopping and self.state is LaunchState.STOPPED
 
@@ -135,11 +135,11 @@ class Launcher:
 
     @property
     def exit_code(self) -> int | None:
-        """How it ended; None while it runs or when none was started."""
+        """Its exit code. None while it runs, and if none was started."""
         return None if self._process is None else self._process.poll()
 
     def start(self, command: LaunchCommand, address: str, *, state_folder: str = "") -> None:
-        """Start a backend at `address`; does nothing while one runs.
+        """Start a backend at `address`, unless one runs already.
 
         Raises:
             BackendNotFound: The command cannot be run.
@@ -170,13 +170,13 @@ class Launcher:
                 ) from None
 
     def stop(self) -> None:
-        """Ask the backend to stop and return at once; running jobs go on at its next start."""
+        """Ask the backend to stop and return at once. Running jobs resume at its next start."""
         if self._process is not None and self._process.poll() is None:
             self._stopping = True
             _close_input(self._process)
 
     def close(self, timeout_s: float = 5.0) -> None:
-        """Stop the backend and wait; after `timeout_s` it is killed. For the end of the program."""
+        """Stop the backend at the end of the program. It is killed after `timeout_s`."""
         self.stop()
         if self._process is not None:
             try:
@@ -214,9 +214,9 @@ class Launcher:
 
 
 def _sentence_of(line: str) -> str:
-    """Give what a line of the log says to people: of JSON its message, never an event's name.
+    """Give the sentence that a line of the log has for people. Of JSON it is the message.
 
-    Empty where it says nothing of an end, as the line that tells where the backend serves.
+    It is empty if the line tells of no end, such as the line that tells the address.
     """
     try:
         values = json.loads(line)
@@ -233,7 +233,7 @@ def _close_input(process: "subprocess.Popen[bytes]") -> None:
 
 
 def _environment() -> dict[str, str]:
-    """Give the backend our environment without what points Python at Blender's modules."""
+    """Give the backend our environment without the variables that name Blender's modules."""
     return {
         name: value
         for name, value in os.environ.items()

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""One daemon thread with one asyncio loop: the only part that talks to a backend.
+"""The session: one daemon thread with one asyncio loop, which alone talks to a backend.
 
-Commands go in as method calls, events come out of `Session.events`. No method blocks. Every
+Commands go in as method calls, and events come out of `Session.events`. No method blocks. Every
 request is written into its journal before it is sent and with every change of state.
 """
 
@@ -20,21 +20,21 @@ from .journal import Journal
 from .records import JobRecord, RecordState
 
 FIRST_PROBE_S = 0.1
-"""Seconds before the second look for a backend that does not answer; it doubles from there. One
-that is being started serves after 0.8 s."""
+"""Seconds before the second look for a backend that does not answer. They double from there. A
+backend that is being started serves after 0.8 s."""
 PROBE_WHEN_DOWN_S = 2.0
 """Most seconds between two looks for a backend that does not answer."""
 PROBE_WHEN_UP_S = 15.0
-"""Seconds between two looks at a backend that answers. While its model loads it is looked at after
-`FIRST_PROBE_S` and then after twice as long each time."""
+"""Seconds between two looks at a backend that answers. While its model loads, the first look comes
+after `FIRST_PROBE_S`, and each wait is twice as long as the one before."""
 _log = logging.getLogger(__name__)
 
 
 class Session:
     """Runs requests against one backend until closed.
 
-    `events` holds what happened, in order; the owner drains it. Closing stops watching, never
-    the backend's jobs: they are found again through the journal.
+    The owner drains `events`, which holds all events in order. Closing stops watching, but never
+    the backend's jobs, which are found again through the journal.
     """
 
     def __init__(
@@ -58,22 +58,22 @@ class Session:
     # -- commands, from any thread ------------------------------------------------------------
 
     def submit(self, record: JobRecord, journal: Journal) -> None:
-        """Run a request to its end: create, watch, fetch. One that has a job goes on with it."""
+        """Run a request to its end: create, watch, fetch. A request with a job continues it."""
         self._call(lambda driver: driver.begin(record, journal))
 
     def attach(self, journals: Sequence[Journal], project_uid: str) -> None:
-        """Go on with every unfinished request of a project, as its journals say.
+        """Resume every unfinished request of a project, as its journals say.
 
         Requests to other backends are left alone, but takes that wait here are announced.
         """
         self._call(lambda driver: driver.attach(journals, project_uid))
 
     def cancel(self, record: JobRecord, journal: Journal) -> None:
-        """Promise that a request ends: journal it, and tell the backend until it has heard."""
+        """Promise in the journal that a request ends, and tell the backend until it has heard."""
         self._call(lambda driver: driver.begin_cancel(record, journal))
 
     def mark(self, record: JobRecord, journal: Journal, state: RecordState) -> None:
-        """Write what the main thread did with a take: imported or dismissed."""
+        """Note in the journal that the main thread imported or dismissed a take."""
         self._call(lambda driver: driver.record(replace(record, state=state), journal))
 
     def probe(self) -> None:
@@ -81,7 +81,7 @@ class Session:
         self._call(lambda _: self._wake.set())
 
     def close(self, timeout_s: float = 2.0) -> None:
-        """End the thread; waits at most `timeout_s`. The backend's jobs go on."""
+        """End the thread and wait at most `timeout_s`. The backend's jobs go on."""
         if self._loop.is_closed():
             return
         self._call(lambda _: self._stop.set())
@@ -90,7 +90,7 @@ class Session:
     # -- the thread -----------------------------------------------------------------------------
 
     def _call(self, command: Callable[[Driver], object]) -> None:
-        """Run a command on the thread, in order; before the driver is ready it is kept."""
+        """Run a command on the thread, in order. It waits until the driver is ready."""
 
         def run_or_keep() -> None:
             if self._driver is None:

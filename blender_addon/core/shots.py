@@ -71,7 +71,7 @@ def draw_seed() -> int:
 
 
 def parse_seed(text: str) -> int:
-    """Read a seed that the artist wrote; empty: draw a new one.
+    """Read a seed that the artist wrote. For an empty text, draw a new one.
 
     Raises:
         ShotProblem: It is no whole number from 0 to `LARGEST_SEED`.
@@ -86,7 +86,7 @@ def parse_seed(text: str) -> int:
 
 
 def seed_problem(text: str) -> str:
-    """Say in a sentence why a text is no seed; empty where it is one, or empty itself."""
+    """Say in a sentence why a text is no seed. Empty for a seed and for an empty text."""
     text = text.strip()
     is_number = text.isascii() and text.isdecimal() and len(text) <= len(str(LARGEST_SEED))
     if not text or (is_number and int(text) <= LARGEST_SEED):
@@ -98,7 +98,7 @@ def seed_problem(text: str) -> str:
 
 
 def layer_name(layer_index: int) -> str:
-    """Name a layer for people: `background`, `foreground 1`; -1 is `full`."""
+    """Name a layer for people: `background`, `foreground 1`, or `full` for -1."""
     if layer_index < 0:
         return "full"
     return f"foreground {layer_index}" if layer_index else "background"

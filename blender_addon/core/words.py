@@ -8,7 +8,7 @@ from layert2v_words import alphabetical, find_unknown_words
 
 
 def subjects_of(model: Model | None, layer_index: int) -> list[str]:
-    """List what a layer can show, in alphabetical order; 0 is the background.
+    """List the subjects of a layer in alphabetical order. Layer 0 is the background.
 
     Empty while the model is not known, and if it lists no words.
     """
@@ -19,7 +19,7 @@ def subjects_of(model: Model | None, layer_index: int) -> list[str]:
 
 
 def additions_of(model: Model | None, layer_index: int) -> tuple[str, ...]:
-    """List what a layer's prompt may add: motions, or moves of the background's camera."""
+    """List additions to a layer's prompt: motions, or moves of the background's camera."""
     if model is None or model.vocabulary is None:
         return ()
     return model.vocabulary.motions if layer_index else model.vocabulary.cameras
@@ -37,7 +37,7 @@ def unknown_message(model: Model | None, layer_index: int, prompt: str) -> str:
 
 
 def with_words(model: Model | None, layer_index: int, prompt: str, words: str) -> str:
-    """Write chosen words into a prompt: a subject replaces it, a motion replaces its motion."""
+    """Write chosen words into a prompt. A subject replaces it, a motion replaces its motion."""
     additions = additions_of(model, layer_index)
     if words not in additions:
         return words

@@ -17,8 +17,8 @@ from .runtime import runtime
 def separate_copies(scene: bpy.types.Scene) -> None:
     """Give copies of a shot's strips a shot id of their own, so that each has its own takes.
 
-    Strips that show the same frames of the same layer are copies; the halves of a split are not.
-    The strips that were there at the last look keep the id.
+    Strips that show the same frames of the same layer are copies, but the halves of a split are
+    not. The strips from the last look keep the id.
     """
     key = compat.session_uid(scene)
     known = runtime.strip_names.get(key, set())
@@ -36,7 +36,7 @@ def separate_copies(scene: bpy.types.Scene) -> None:
             copies.setdefault(number, []).append((strip, each))
         for number, copy in copies.items():
             if number:
-                # Named for its first strip, so that it gets the same id again after an undo.
+                # The id comes from the first strip's name, so that an undo does not change it.
                 uid = uuid.uuid5(uuid.NAMESPACE_OID, f"{shot} {copy[0][0].name}").hex
                 for strip, each in copy:
                     provenance.write(strip, replace(each, shot=uid))
@@ -44,10 +44,10 @@ def separate_copies(scene: bpy.types.Scene) -> None:
 
 
 def _copy_numbers(members: Sequence[tuple[Any, Provenance]]) -> list[int]:
-    """Say of which copy each strip is: the first in which no strip of its layer is like it.
+    """Say to which copy each strip belongs. It is the first copy without a strip like it.
 
-    Two strips are alike where they share more than half of the frames of the shorter one: halves
-    of a split may overlap for a dissolve.
+    Two strips of a layer are alike if they share more than half of the frames of the shorter one,
+    because halves of a split may overlap for a dissolve.
     """
     taken: dict[tuple[int, int, str], list[tuple[int, int]]] = {}
     numbers = []

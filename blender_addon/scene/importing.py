@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Puts ready takes on the timeline: whole or not at all, and once.
+"""Puts ready takes on the timeline, whole or not at all, and once.
 
-A take is imported by itself only if nothing speaks against it; otherwise it stays listed with a
+A take is imported by itself only if nothing speaks against it. Otherwise it stays listed with a
 button.
 """
 
@@ -22,19 +22,19 @@ from . import media, new_strips, project, relinking, strips
 from .runtime import runtime
 
 TIMELINE_PROBLEMS = (UnreadableTake, NoFreeChannels, CopyFailed, compat.ColourSpaceMissing)
-"""What may be wrong with a take or a timeline; each says what to do."""
+"""Problems of a take or a timeline. Each says what to do."""
 
 _log = logging.getLogger(__name__)
 
 
 def target_of(record: JobRecord) -> bpy.types.Scene | None:
-    """Give the scene for a take whose artist asks for it: its own, else the one that is edited."""
+    """Give the scene for a take that the artist asks for: its own, or else the edited scene."""
     scene = project.scene_of(record) or compat.sequencer_scene(bpy.context)
     return scene if compat.is_editable(scene) else None
 
 
 def why_waiting(view: JobView) -> str:
-    """Say in a sentence why a ready take is not imported by itself; empty: it is."""
+    """Say in a sentence why a ready take is not imported by itself. Empty if it is."""
     record = view.record
     scene = project.scene_of(record)
     view.can_import = True
@@ -60,10 +60,10 @@ def has_target(scene: bpy.types.Scene, record: JobRecord) -> bool:
 
 
 def settle(view: JobView, scene: bpy.types.Scene | None, *, is_asked: bool = False) -> None:
-    """Try once to import a ready take; either way it is no longer waiting.
+    """Try once to import a ready take. Either way it no longer waits.
 
-    The border to whatever Blender, a studio's set-up or a disk may do: a fault becomes a failed
-    row with a button, never another attempt by itself.
+    This is the border to faults of Blender, a studio's set-up or a disk. A fault becomes a failed
+    row with a button, and never another attempt by itself.
     """
     try:
         if scene is None:
@@ -81,7 +81,7 @@ def settle(view: JobView, scene: bpy.types.Scene | None, *, is_asked: bool = Fal
 
 
 def is_on_disk(view: JobView) -> bool:
-    """Whether a take was fetched whole and still is."""
+    """Whether a take was fetched whole and is still whole."""
     if not view.record.take_folder:
         return False
     try:
@@ -112,9 +112,9 @@ def _import(view: JobView, scene: bpy.types.Scene, *, is_asked: bool) -> None:
 
 
 def _notice(take: Take, layer_index: int) -> str:
-    """Say which foregrounds are in no frame of a take, and what the model did not know of it.
+    """Say which foregrounds of a take are empty and which words the model did not know.
 
-    A sentence a line; empty where there is nothing to say.
+    Each sentence has a line. The text is empty if there is no such sentence.
     """
     made = range(1, len(take.made.layers)) if layer_index < 0 else (layer_index,)
     empty = [layer_name(layer).capitalize() for layer in made if take.is_empty(layer)]

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What a strip of a take shows and how its media are read: files, colour space, description."""
+"""The looks of strips: the files they show, their colour space and their description."""
 
 from dataclasses import dataclass
 from fractions import Fraction
@@ -18,7 +18,7 @@ from .provenance import Provenance
 
 @dataclass(frozen=True)
 class Look:
-    """What the strips of a shot have in common."""
+    """The things that the strips of a shot have in common."""
 
     shot: str
     """Id of the shot."""
@@ -34,14 +34,14 @@ def scene_rate(scene: bpy.types.Scene) -> Fraction:
 
 
 def rate_of(scene: bpy.types.Scene, described: Provenance) -> Fraction:
-    """Give the rate that a strip was laid out for; strips of earlier versions do not say."""
+    """Give the rate that a strip was laid out for, or the scene's for strips without one."""
     return Fraction(described.rate) if described.rate else scene_rate(scene)
 
 
 def files_shown(
     take: Take, kind: ArtifactKind, layer: int, file_format: ArtifactFormat, rate: Fraction
 ) -> list[Path]:
-    """List the file shown at each scene frame, for a scene of a frame rate."""
+    """List the file for each scene frame, in a scene of a frame rate."""
     frames = take.frames(kind, layer, file_format)
     if not frames:
         raise UnreadableTake(
@@ -60,7 +60,7 @@ def describe(
     file_format: ArtifactFormat,
     look: Look,
 ) -> None:
-    """Set how the media are read, and say where they come from."""
+    """Set how the media are read, and describe where they come from."""
     strip.alpha_mode = "PREMUL" if file_format is ArtifactFormat.EXR else "STRAIGHT"
     strip.colorspace_settings.name = look.space
     path, rate = stored_path(take.folder), str(look.rate)
@@ -69,10 +69,10 @@ def describe(
 
 
 def stored_path(path: Path) -> str:
-    """Write a path as it goes into the .blend: relative where it can be."""
+    """Write a path for the .blend, relative if possible."""
     if not bpy.data.filepath:
         return str(path)
     try:
         return str(bpy.path.relpath(str(path)))
-    except ValueError:  # another drive of Windows
+    except ValueError:  # it is on another drive of Windows
         return str(path)

@@ -47,10 +47,10 @@ def generated_strips(scene: bpy.types.Scene) -> list[compat.Strip]:
 
 
 def match(scene: bpy.types.Scene, wanted: Format) -> None:
-    """Change the scene's size and rate; generated strips fill the picture and last as before.
+    """Change the scene's size and rate. Generated strips fill the picture and last as before.
 
-    A strip keeps its first frame; its trims keep their time, and its scale what the user made of
-    it. All of it is done or nothing.
+    A strip keeps its first frame, the time of its trims and the user's changes of its scale. All
+    of it is done or nothing.
 
     Raises:
         UnreadableTake: A strip's take has lost files.

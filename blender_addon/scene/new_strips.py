@@ -25,16 +25,16 @@ from .strips import of_shot
 
 @dataclass(frozen=True)
 class Row:
-    """One strip of a take: what it shows and how it stands in the sequencer."""
+    """One strip of a take, and its place in the sequencer."""
 
     kind: ArtifactKind
-    """What it shows."""
+    """Kind of layer that it shows."""
     layer: int
-    """Place in the stack; -1 for the full video."""
+    """Place in the stack. -1 is the full video."""
     name: str
-    """Of the strip."""
+    """Name of the strip."""
     is_muted: bool
-    """Whether it stands by for other uses."""
+    """Whether it is muted, for other uses than playback."""
 
 
 def rows_of(take: Take) -> list[Row]:
@@ -51,9 +51,10 @@ def rows_of(take: Take) -> list[Row]:
 def import_take(
     scene: bpy.types.Scene, take: Take, frame_start: int, shot: str = ""
 ) -> list[compat.Strip]:
-    """Make the strips of a take at a frame, on free channels above what is there: all or none.
+    """Make the strips of a take at a frame, on free channels above other strips: all or none.
 
-    They belong to `shot`; empty: to the take's, or to a new one where the take's is there already.
+    They belong to `shot`. If it is empty, they belong to the take's shot, or to a new shot if the
+    scene has strips of the take's already.
 
     Raises:
         NoFreeChannels: They do not fit.

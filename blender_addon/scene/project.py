@@ -2,8 +2,8 @@
 """A scene as a project: its id, its file, where its media lie, and its unfinished requests.
 
 The id is stored on the scene, but undo must not take it away and a copy must not share it. So
-`refresh` keeps what each scene of the open file is in `runtime.projects`, by the id that Blender
-gives a scene for the session, and writes it back.
+`refresh` keeps the identity of each open scene in `runtime.projects`, by the id that Blender gives
+a scene for the session, and writes it back.
 """
 
 import json
@@ -26,12 +26,12 @@ from .form import form_of
 from .runtime import runtime
 
 MOST_ANCESTORS = 50
-"""Earlier paths of a file that are remembered."""
+"""Number of earlier paths of a file that are remembered."""
 
 
 @dataclass(frozen=True)
 class Identity:
-    """What a scene is, whatever undo does to its properties."""
+    """Identity of a scene, which undo does not change."""
 
     uid: str
     """The project's id."""
@@ -53,7 +53,7 @@ def refresh() -> None:
             strangers.append(scene)
         else:
             _write(scene, known)
-    # After loading, the scene that an id was made for comes before its copies.
+    # After loading, the scene with the original id comes before its copies.
     strangers.sort(key=lambda scene: scene.name != form_of(scene).project_scene)
     for scene in strangers:
         stored = form_of(scene).project_uid
@@ -75,7 +75,7 @@ def _keep(scene: bpy.types.Scene, identity: Identity) -> None:
 
 def _write(scene: bpy.types.Scene, identity: Identity) -> None:
     settings, ancestors = form_of(scene), json.dumps(identity.ancestors)
-    # Compared first: every write costs Blender an update.
+    # The values are compared first, because every write costs Blender an update.
     if settings.project_uid != identity.uid:
         settings.project_uid = identity.uid
     if settings.ancestors != ancestors:
@@ -92,7 +92,7 @@ def _ancestors_of(scene: bpy.types.Scene) -> tuple[tuple[str, float], ...]:
 
 
 def ensure_project(scene: bpy.types.Scene) -> str:
-    """Give the scene's id, made on first use."""
+    """Give the scene's id, and make it on first use."""
     refresh()
     if not form_of(scene).project_uid:
         _keep(scene, Identity(uuid.uuid4().hex))
@@ -120,7 +120,7 @@ def remember_path(new_path: str) -> None:
 
 
 def scene_of(record: JobRecord) -> bpy.types.Scene | None:
-    """Find the scene that asked, in the open file; None: it is in another file."""
+    """Find the scene that asked. Give None if it is not in the open file."""
     for scene in scenes():
         if form_of(scene).project_uid == record.project_uid:
             return scene
@@ -128,7 +128,7 @@ def scene_of(record: JobRecord) -> bpy.types.Scene | None:
 
 
 def is_asked_here(scene: bpy.types.Scene, record: JobRecord) -> bool:
-    """Whether the open file asked, or was saved from the file that did, after it had asked.
+    """Whether the open file asked, or was saved from that file after it had asked.
 
     Files that were copied on disk, and earlier versions of a file, share the project's id. A file
     whose path has gone was moved here.
@@ -178,7 +178,7 @@ def has_unfinished(scene: bpy.types.Scene) -> bool:
 
 
 def reattach() -> None:
-    """Go on with the unfinished requests of every scene of the open file."""
+    """Resume the unfinished requests of every scene of the open file."""
     if runtime.session is None:
         return
     refresh()

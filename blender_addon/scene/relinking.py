@@ -21,9 +21,9 @@ from .strips import of_shot, take_of
 def show_take(scene: bpy.types.Scene, take: Take, layer: int, shot: str = "") -> list[compat.Strip]:
     """Show another take of a layer, in place: its strips, its mattes, and the full video's.
 
-    Place, trims, channel, modifiers and keyframes stay, and the rate that the shot was laid out
-    for, so that its layers stay together when the scene's rate has changed. Strips that the user
-    deleted are not made again. All strips change or none. `shot` is the take's where it is empty.
+    Place, trims, channel, modifiers and keyframes stay. So does the rate that the shot was laid
+    out for, so that its layers stay together if the scene's rate has changed. Strips that the
+    user deleted stay deleted. All strips change or none. An empty `shot` means the take's.
 
     Raises:
         UnreadableTake: The take holds no files of a strip's kind.
@@ -37,7 +37,7 @@ def show_take(scene: bpy.types.Scene, take: Take, layer: int, shot: str = "") ->
 
 
 def show_format(scene: bpy.types.Scene, shot: str, file_format: ArtifactFormat) -> int:
-    """Show a shot's layers from PNG or from the EXR masters; mattes stay PNG.
+    """Show a shot's layers from PNG or from the EXR masters. Mattes stay PNG.
 
     Returns:
         How many strips were changed.
@@ -57,22 +57,22 @@ def show_format(scene: bpy.types.Scene, shot: str, file_format: ArtifactFormat) 
 
 @dataclass(frozen=True)
 class Plan:
-    """What one strip shall show."""
+    """The media that one strip will show."""
 
     strip: compat.Strip
     """The strip."""
     take: Take
     """The take to show."""
     kind: ArtifactKind
-    """What of it."""
+    """Kind of layer."""
     layer: int
-    """Which layer of it."""
+    """Place of the layer in the stack."""
     file_format: ArtifactFormat
-    """From which files."""
+    """Format of the files."""
     paths: Sequence[Path]
     """A file for each scene frame."""
     look: Look
-    """How."""
+    """The looks of the strip."""
 
 
 def plan(
@@ -83,7 +83,7 @@ def plan(
     file_format: ArtifactFormat | None = None,
     rate: Fraction | None = None,
 ) -> Plan:
-    """Plan a strip's new media; format and rate are as before where they are None.
+    """Plan a strip's new media. Format and rate stay as they are if they are None.
 
     Raises:
         UnreadableTake: The take holds no files of the strip's kind.
@@ -101,7 +101,7 @@ def plan(
 
 
 def apply(scene: bpy.types.Scene, plans: Sequence[Plan]) -> None:
-    """Change every strip as planned, or, where one cannot be changed, put all back and raise."""
+    """Change every strip as planned. If one of them fails, put all back and raise."""
     before = [_state_of(each.strip) for each in plans]
     with compat.prefetch_off(scene):
         try:
@@ -145,7 +145,7 @@ def _put_back(strip: compat.Strip, state: _State) -> None:
 
 
 def _relink(strip: compat.Strip, paths: Sequence[Path]) -> None:
-    """Give a strip other files, keeping its trims; a shorter sequence clamps the right one."""
+    """Give a strip other files and keep its trims. A shorter sequence clamps the right one."""
     frame_start, frame_end = compat.span(strip)
     first, last = compat.content_span(strip)
     _set_media(strip, stored_path(paths[0].parent), [path.name for path in paths])
@@ -164,5 +164,5 @@ def _set_media(strip: compat.Strip, directory: str, names: Sequence[str]) -> Non
             elements.append(name)
     while len(elements) > len(names):
         elements.pop(index=len(elements) - 1)
-    # Assigned last: 5.x shows cached frames until the folder is set anew.
+    # The folder is assigned last, because 5.x shows cached frames until it is assigned.
     strip.directory = directory

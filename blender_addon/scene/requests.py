@@ -38,7 +38,7 @@ REPEAT_S = 1.0
 
 
 def shot_of_scene(scene: bpy.types.Scene, seed: int) -> Shot:
-    """Read the next shot from the scene's properties, with a seed that was read or drawn."""
+    """Read the next shot from the scene's properties, with a given seed."""
     form = form_of(scene)
     return new_shot(
         form.background,
@@ -66,7 +66,7 @@ def _wish(scene: bpy.types.Scene) -> tuple[Any, ...]:
 
 
 def generate(session: Session, scene: bpy.types.Scene) -> JobRecord:
-    """Send the next shot; its take is imported at the frame where the playhead stands now.
+    """Send the next shot. Its take is imported at the current frame of the playhead.
 
     Raises:
         ShotProblem: The shot cannot be generated, or no backend answers.
@@ -98,7 +98,7 @@ def regenerate(
     full_prompt: str,
     seed: int,
 ) -> JobRecord:
-    """Regenerate the layer that a strip shows; every other layer is kept as it is shown now.
+    """Regenerate the layer that a strip shows. Keep every other layer as it is shown now.
 
     Raises:
         ShotProblem: The new shot cannot be generated, or no backend answers.

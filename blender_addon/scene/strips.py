@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Finds the strips of takes: what a shot shows, and which takes it has besides."""
+"""Finds strips of takes, the layers that a shot shows, and its other takes."""
 
 from typing import Any
 
@@ -20,7 +20,7 @@ def is_imported(scene: bpy.types.Scene, job: str) -> bool:
 
 
 def take_of(strip: compat.Strip) -> Take:
-    """Read the take that a strip shows, from where its media lie now; its frames are not checked.
+    """Read the take that a strip shows from its present folder. Do not check its frames.
 
     Raises:
         UnreadableTake: The strip shows none, or its description is gone.
@@ -38,20 +38,20 @@ def has_layer(scene: bpy.types.Scene, shot: str, layer: int) -> bool:
 
 
 def of_shot(scene: bpy.types.Scene, shot: str) -> list[tuple[Any, Provenance]]:
-    """List the strips of a shot with what they show."""
+    """List the strips of a shot with their provenance."""
     pairs = [(strip, provenance.read_or_none(strip)) for strip in compat.all_strips(scene)]
     return [(strip, each) for strip, each in pairs if each is not None and each.shot == shot]
 
 
 def shown(scene: bpy.types.Scene, shot: str) -> dict[int, Provenance]:
-    """Give what is shown of every layer of a shot that has strips; -1 is the full video."""
+    """Give the provenance shown for every layer of a shot with strips. -1 is the full video."""
     return {each.layer: each for _, each in of_shot(scene, shot) if each.role != ArtifactKind.MATTE}
 
 
 def neighbour_takes(strip: compat.Strip, step: int) -> list[Take]:
     """List the other takes from the one after (1) or before (-1) the one shown, going round.
 
-    Only descriptions of takes are read, not their frames: this runs on the main thread.
+    Only descriptions of takes are read, not their frames, because this runs on the main thread.
 
     Raises:
         UnreadableTake: The strip shows none, or the shot has only one.
