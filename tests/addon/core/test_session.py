@@ -115,3 +115,20 @@ def test_commands_before_the_thread_is_ready_neither_block_nor_get_lost(
 
     follow(session, state_is(RecordState.READY))
     session.close()
+
+
+def test_a_command_that_comes_before_the_loop_runs_is_kept(backend, journal, monkeypatch):
+    may_run, run_at_once = threading.Event(), Session._run
+
+    def run_late(session):
+        may_run.wait(HANG_S)
+        run_at_once(session)
+
+    monkeypatch.setattr(Session, "_run", run_late)
+    session = Session(backend.address)
+    session.submit(make_record(session), journal)
+
+    may_run.set()
+
+    follow(session, state_is(RecordState.READY))
+    session.close()
