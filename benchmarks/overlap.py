@@ -20,10 +20,11 @@ from benchmarks.pairs import NUM_PAIRS, Pairs, alternate
 from benchmarks.rows import Row
 from benchmarks.shipped import PROMPTS, load_shipped, shot
 from layert2v_backend.artifacts import SYNCS_AT_ONCE, ArtifactStore
-from layert2v_backend.jobs import LayerRole, LayerSpec, Shot, Task
 from layert2v_backend.worker.assembly import Assembly
 from layert2v_backend.worker.take import Provenance
 from layert2v_backend.worker.writing import TakeWriter
+from layert2v_backend.worker_protocol import Task
+from layert2v_domain.shot import LayerRole, LayerSpec, Shot
 from layert2v_model.files import media
 from layert2v_model.finishing.finish import finish
 from layert2v_model.pipeline import LayerT2VPipeline
@@ -54,9 +55,11 @@ class Case:
             *(LayerSpec(LayerRole.FOREGROUND, prompt, 1) for prompt in PROMPTS.foregrounds),
         )
         width, height, num_frames = self.grid.width, self.grid.height, self.grid.num_frames
-        return Task(
-            "a", 1, Shot("tiny", "", "", layers, width, height, num_frames, 0, 1, 3.0), "", ""
-        )
+        shot = Shot(
+            layers, model="tiny", width=width, height=height, num_frames=num_frames,
+            num_inference_steps=1, guidance_scale=3.0,
+        )  # fmt: skip
+        return Task("a", 1, shot, "", "")
 
 
 @dataclass(frozen=True)

@@ -8,8 +8,8 @@ import psutil
 import pynvml
 
 from layert2v_backend.errors import FieldViolation, InvalidShot, ModelDamaged
-from layert2v_backend.jobs import Shot
 from layert2v_backend.models import Limits, Model
+from layert2v_domain.shot import Shot
 from layert2v_model.cost.estimate import (
     Device,
     Estimate,

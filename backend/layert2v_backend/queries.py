@@ -7,12 +7,13 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import ParamSpec, TypeVar
 
 from layert2v_backend.errors import Draining, InvalidRequest, UnknownArtifact, shown
-from layert2v_backend.jobs import Artifact, Job, JobEvent, JobState
+from layert2v_backend.jobs import Artifact, Job, JobEvent
 from layert2v_backend.journal import Journal
 from layert2v_backend.journal_rows import UNREADABLE_ENTRY
 from layert2v_backend.promises import Promises
 from layert2v_backend.settings import Settings
 from layert2v_backend.watching import READ_AT_ONCE, Watched
+from layert2v_domain.job import JobState
 
 P = ParamSpec("P")
 R = TypeVar("R")

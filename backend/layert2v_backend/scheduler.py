@@ -29,27 +29,23 @@ from layert2v_backend.errors import (
     WorkerNotStarted,
     words_of,
 )
-from layert2v_backend.jobs import (
-    Artifact,
-    Failed,
-    Finished,
-    Job,
-    JobError,
-    JobProgress,
-    JobState,
-    Progress,
-    Report,
-    Shot,
-    Stopped,
-    Task,
-    take_path,
-)
+from layert2v_backend.jobs import Artifact, Job, take_path
 from layert2v_backend.journal import Journal
 from layert2v_backend.models import Catalogue
 from layert2v_backend.queries import Queries
 from layert2v_backend.settings import Settings
 from layert2v_backend.tidying import tidy
 from layert2v_backend.words import unknown_words_of
+from layert2v_backend.worker_protocol import (
+    Failed,
+    Finished,
+    StageProgress,
+    Stopped,
+    Task,
+    WorkerMessage,
+)
+from layert2v_domain.job import JobError, JobState, Progress
+from layert2v_domain.shot import Shot
 from layert2v_words import UnknownWords
 
 P = ParamSpec("P")
@@ -227,7 +223,7 @@ class Scheduler(Queries):
         try:
             await self._attempt(job)
         except StaleAttempt as stale:
-            log.warning("report_refused", job=job.id, why=str(stale))
+            log.warning("message_refused", job=job.id, why=str(stale))
         self._ring(job.id)
 
     async def _attempt(self, job: Job) -> None:
@@ -257,7 +253,7 @@ class Scheduler(Queries):
         ended = await self._write_end(job, last)
         log.info("attempt_ended", job=job.id, attempt=job.attempt, state=ended.state.value)
 
-    async def _write_end(self, job: Job, last: Report) -> Job:
+    async def _write_end(self, job: Job, last: WorkerMessage) -> Job:
         await self._insist(self._promises.keep)
         now = time.time()
         if isinstance(last, Finished):
@@ -290,28 +286,28 @@ class Scheduler(Queries):
         limit = self._settings.max_lost_attempts
         await self._insist(self._journal.lose, job.id, job.attempt, str(lost), limit, time.time())
 
-    async def _follow(self, task: Task) -> Report:
-        """Run a task, journal its progress, and return its last report."""
+    async def _follow(self, task: Task) -> WorkerMessage:
+        """Run a task, journal its progress, and return its last message."""
         begin = time.monotonic()
-        async with aclosing(self._engine.run(task)) as reports:
-            async for report in reports:
-                if not isinstance(report, Progress):
-                    return report
-                await self._add_progress(task, report, time.monotonic() - begin)
+        async with aclosing(self._engine.run(task)) as messages:
+            async for message in messages:
+                if not isinstance(message, StageProgress):
+                    return message
+                await self._add_progress(task, message, time.monotonic() - begin)
         raise WorkerLost("the engine ended without a last word")
 
-    async def _add_progress(self, task: Task, report: Progress, elapsed_s: float) -> None:
-        fraction = report.fraction
-        eta_s = elapsed_s / fraction - elapsed_s if fraction > _ETA_FROM else -1.0
-        progress = JobProgress(report.stage, report.step, report.num_steps, fraction, eta_s)
+    async def _add_progress(self, task: Task, told: StageProgress, elapsed_s: float) -> None:
+        fraction = told.fraction
+        eta_s = elapsed_s / fraction - elapsed_s if fraction > _ETA_FROM else None
+        progress = Progress(told.stage, told.step, told.num_steps, fraction, eta_s)
         try:
             await self._on_journal(
-                self._journal.add_progress, task.job, task.attempt, progress, time.time()
+                self._journal.add_progress, task.job_id, task.attempt, progress, time.time()
             )
         except StorageFault as fault:
             # Progress may be missed; the job's end may not.
-            log.warning("progress_dropped", job=task.job, why=fault.message)
-        self._ring(task.job)
+            log.warning("progress_dropped", job=task.job_id, why=fault.message)
+        self._ring(task.job_id)
 
     async def _task(self, job: Job) -> Task:
         """Complete an attempt's task.
@@ -325,18 +321,18 @@ class Scheduler(Queries):
         sources: dict[str, list[Artifact]] = {}
         for index, layer in enumerate(job.shot.layers):
             if layer.kept:
-                name = layer.kept.job
-                if name not in sources:
-                    sources[name] = await self._on_journal(self._journal.artifacts, name)
+                job_id = layer.kept.job_id
+                if job_id not in sources:
+                    sources[job_id] = await self._on_journal(self._journal.artifacts, job_id)
                 kept += [
                     _carried_over(artifact, index)
-                    for artifact in sources[name]
+                    for artifact in sources[job_id]
                     if artifact.layer_index == layer.kept.layer_index
                 ]
         for artifact in kept:
             await asyncio.to_thread(self.store.check, artifact.sha256, artifact.size_bytes)
         return Task(
-            job=job.id,
+            job_id=job.id,
             attempt=job.attempt,
             shot=job.shot,
             model_folder=str(model.folder),

@@ -1,7 +1,7 @@
 """What of a shot's prompts its model was never taught. Nothing is refused for it."""
 
-from layert2v_backend.jobs import Shot
 from layert2v_backend.models import Limits
+from layert2v_domain.shot import Shot
 from layert2v_words import FULL, UnknownWords, find_unknown_words
 
 

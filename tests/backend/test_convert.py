@@ -4,9 +4,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from layert2v_backend.convert import requests, shots
+from layert2v_backend.checks.shots import fill_shot
+from layert2v_backend.convert import requests
 from layert2v_backend.errors import InvalidRequest, InvalidShot, UnknownJob
 from layert2v_backend.models import find_models
+from layert2v_wire.shots import shot_from_proto
 from support.wire_shots import keep_layer, make_shot, write_sketch_model
 
 
@@ -49,6 +51,6 @@ def test_faults_of_one_kind_keep_it_and_mixed_ones_are_an_invalid_shot(
     mixed = keep_layer(make_shot(1, num_frames=3), 1, "jobs/none", 1)
 
     with pytest.raises(UnknownJob, match="jobs/none"):
-        shots.shot_from_proto(unknown, catalogue, {})
+        fill_shot(shot_from_proto(unknown), catalogue, {})
     with pytest.raises(InvalidShot, match="and 1 more"):
-        shots.shot_from_proto(mixed, catalogue, {})
+        fill_shot(shot_from_proto(mixed), catalogue, {})

@@ -12,12 +12,13 @@ from layert2v.v1 import artifact_pb2, job_pb2, system_pb2
 from layert2v_backend import scheduler as scheduler_module
 from layert2v_backend.artifacts import ArtifactStore
 from layert2v_backend.errors import WorkerLost, WorkerNotStarted
-from layert2v_backend.jobs import Failed, JobError, JobState, Stopped
 from layert2v_backend.journal import Journal
 from layert2v_backend.models import find_models
 from layert2v_backend.process_engine import ProcessEngine, ProcessOptions
 from layert2v_backend.scheduler import Scheduler
 from layert2v_backend.settings import Settings
+from layert2v_backend.worker_protocol import Failed, Stopped
+from layert2v_domain.job import JobError, JobState
 from support.journal_entries import SHOT
 from support.running_backend import Client, running_backend
 from support.scripted_engine import ScriptedEngine, disk_full

@@ -8,22 +8,8 @@ import pytest
 import torch
 
 from layert2v_backend.artifacts import ArtifactStore
-from layert2v_backend.jobs import (
-    DEVICE_FAILED,
-    Artifact,
-    ArtifactFormat,
-    ArtifactKind,
-    Failed,
-    JobStage,
-    Progress,
-    Report,
-    Stopped,
-    Task,
-    WorkerOptions,
-    from_json,
-    take_path,
-    to_json,
-)
+from layert2v_backend.jobs import Artifact, take_path
+from layert2v_backend.json_text import from_json, to_json
 from layert2v_backend.worker import generate
 from layert2v_backend.worker.generate import (
     Cancelled,
@@ -35,6 +21,17 @@ from layert2v_backend.worker.generate import (
 )
 from layert2v_backend.worker.log import note
 from layert2v_backend.worker.take import Provenance, manifest_of, read_kept, weights_sha256
+from layert2v_backend.worker_protocol import (
+    DEVICE_FAILED,
+    Failed,
+    StageProgress,
+    Stopped,
+    Task,
+    WorkerMessage,
+    WorkerOptions,
+)
+from layert2v_domain.artifact import ArtifactFormat, ArtifactKind
+from layert2v_domain.job import JobStage
 from layert2v_media.errors import UnreadableMedia
 from layert2v_model.cost import precision
 from layert2v_model.cost.precision import Hardware
@@ -156,7 +153,7 @@ def test_warming_with_a_damaged_model_is_left_to_the_task(
 
 
 def test_the_stopwatch_counts_stages_and_spares_reports() -> None:
-    reports: list[Report] = []
+    reports: list[WorkerMessage] = []
     watch = Stopwatch(reports.append, lambda: False)
 
     watch.at(JobStage.LOADING)
@@ -166,8 +163,8 @@ def test_the_stopwatch_counts_stages_and_spares_reports() -> None:
 
     assert set(seconds) == {"loading", "denoising"}
     assert min(seconds.values()) >= 0
-    assert reports[0] == Progress(JobStage.LOADING, 0, 0)
-    assert reports[-1] == Progress(JobStage.DENOISING, 100, 100)
+    assert reports[0] == StageProgress(JobStage.LOADING, 0, 0)
+    assert reports[-1] == StageProgress(JobStage.DENOISING, 100, 100)
     assert len(reports) < 20
 
 

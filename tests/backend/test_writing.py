@@ -17,22 +17,15 @@ from safetensors.torch import load_file, save_file
 from torch._dynamo.utils import counters
 
 from layert2v_backend.artifacts import ArtifactStore
-from layert2v_backend.jobs import (
-    ArtifactFormat,
-    ArtifactKind,
-    Failed,
-    Finished,
-    Shot,
-    Task,
-    Warmed,
-    WorkerOptions,
-    take_path,
-)
+from layert2v_backend.jobs import take_path
 from layert2v_backend.server.serving import has_compiler
 from layert2v_backend.worker.assembly import Assembly
 from layert2v_backend.worker.generate import Worker, prompts_of, stream_seeds
 from layert2v_backend.worker.take import Provenance
 from layert2v_backend.worker.writing import TakeWriter
+from layert2v_backend.worker_protocol import Failed, Finished, Task, Warmed, WorkerOptions
+from layert2v_domain.artifact import ArtifactFormat, ArtifactKind
+from layert2v_domain.shot import Shot
 from layert2v_media.footage import read_picture
 from layert2v_model.cost.precision import decide_precision
 from layert2v_model.errors import NotFinite

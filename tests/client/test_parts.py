@@ -121,7 +121,8 @@ def test_without_unix_sockets_the_default_address_is_the_backends_default_too(mo
 
 def test_texts_name_the_default_address_and_no_other():
     root = Path(layert2v_client.__file__).parents[2]
-    folders = ("backend", "proto/layert2v_client", "blender_addon", "docs")
+    packages = [f"proto/layert2v_{name}" for name in ("client", "domain", "wire")]
+    folders = ("backend", *packages, "blender_addon", "docs")
     files = [path for folder in folders for path in (root / folder).rglob("*")]
     texts = [path for path in files if path.suffix in (".py", ".md")] + [root / "README.md"]
 

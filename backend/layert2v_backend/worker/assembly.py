@@ -6,8 +6,10 @@ from typing import Self
 
 import torch
 
-from layert2v_backend.jobs import FinishingReport, Shot, from_json
+from layert2v_backend.json_text import from_json
 from layert2v_backend.worker.writing import TakeWriter
+from layert2v_domain.job import FinishingReport
+from layert2v_domain.shot import Shot
 from layert2v_model.finishing.finish import Finishing
 from layert2v_model.stack import Stack
 

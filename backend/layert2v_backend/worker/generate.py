@@ -14,26 +14,25 @@ from layert2v_backend.admission import size_of
 from layert2v_backend.artifacts import ArtifactStore
 from layert2v_backend.errors import ModelDamaged
 from layert2v_backend.faults import DISK_ERRORS, STATE_FOLDER, fault_of
-from layert2v_backend.jobs import (
-    DEVICE_FAILED,
-    EXACT,
-    Failed,
-    Finished,
-    JobError,
-    JobStage,
-    Progress,
-    Report,
-    Shot,
-    Stopped,
-    Task,
-    Warmed,
-    WorkerOptions,
-)
 from layert2v_backend.worker.assembly import Assembly
 from layert2v_backend.worker.log import note
 from layert2v_backend.worker.model import HeldModel
 from layert2v_backend.worker.take import Provenance, read_kept
 from layert2v_backend.worker.writing import TakeWriter
+from layert2v_backend.worker_protocol import (
+    DEVICE_FAILED,
+    EXACT,
+    Failed,
+    Finished,
+    StageProgress,
+    Stopped,
+    Task,
+    Warmed,
+    WorkerMessage,
+    WorkerOptions,
+)
+from layert2v_domain.job import JobError, JobStage
+from layert2v_domain.shot import Shot
 from layert2v_media.errors import UnreadableMedia
 from layert2v_model.cost.plan import Plan
 from layert2v_model.errors import DamagedModel, InvalidShot, NotFinite
@@ -48,8 +47,8 @@ _REASONS: dict[type[Exception], str] = {
 """Errors of the model's library that say what is wrong and what to do."""
 _FOLDERS = re.compile(r"(?<![\w.])(?:[A-Za-z]:)?[\\/](?:[^\s\\/:;,()'\"]+[\\/])+")
 """The folders of an absolute path, on any system; a folder with a space ends them."""
-_REPORT_INTERVAL_S = 0.1
-"""Each report is a durable row; ten a second are enough for a progress bar."""
+_TELL_INTERVAL_S = 0.1
+"""Each progress is a durable row; ten a second are enough for a progress bar."""
 
 
 class Cancelled(Exception):
@@ -57,15 +56,17 @@ class Cancelled(Exception):
 
 
 class Stopwatch:
-    """Measures stages, reports progress, and notices a cancel at every step."""
+    """Measures stages, tells progress, and notices a cancel at every step."""
 
-    def __init__(self, report: Callable[[Report], None], is_cancelled: Callable[[], bool]) -> None:
+    def __init__(
+        self, tell: Callable[[WorkerMessage], None], is_cancelled: Callable[[], bool]
+    ) -> None:
         self.seconds: dict[str, float] = {}
-        self._report = report
+        self._tell = tell
         self._is_cancelled = is_cancelled
         self._stage: JobStage | None = None
         self._mark = time.monotonic()
-        self._reported = -_REPORT_INTERVAL_S
+        self._told = -_TELL_INTERVAL_S
 
     def at(self, stage: JobStage, step: int = 0, num_steps: int = 0) -> None:
         """Say that `step` of `num_steps` of a stage are done.
@@ -79,9 +80,9 @@ class Stopwatch:
         is_news = stage is not self._stage or step == num_steps
         self._account(now)
         self._stage = stage
-        if is_news or now - self._reported >= _REPORT_INTERVAL_S:
-            self._reported = now
-            self._report(Progress(stage, step, num_steps))
+        if is_news or now - self._told >= _TELL_INTERVAL_S:
+            self._told = now
+            self._tell(StageProgress(stage, step, num_steps))
 
     def stop(self) -> dict[str, float]:
         """End the last stage and give the seconds of all."""
@@ -100,11 +101,11 @@ class Worker:
 
     def __init__(
         self,
-        report: Callable[[Report], None],
+        tell: Callable[[WorkerMessage], None],
         is_cancelled: Callable[[str, int], bool],
         options: WorkerOptions = EXACT,
     ) -> None:
-        self._report = report
+        self._tell = tell
         self._is_cancelled = is_cancelled
         self._options = options
         self._model = HeldModel(options)
@@ -118,9 +119,9 @@ class Worker:
             return Warmed(str(failure))
         return Warmed()
 
-    def run(self, task: Task) -> Report:
-        """Run a task to its end; the answer is its last report."""
-        watch = Stopwatch(self._report, lambda: self._is_cancelled(task.job, task.attempt))
+    def run(self, task: Task) -> WorkerMessage:
+        """Run a task to its end; the answer is its last message."""
+        watch = Stopwatch(self._tell, lambda: self._is_cancelled(task.job_id, task.attempt))
         try:
             return self._make(task, watch)
         except Cancelled:
@@ -206,8 +207,9 @@ def stream_seeds(shot: Shot) -> dict[str, int]:
 
     An alpha shares its foreground's seed; the model tells all streams apart by their names.
     """
-    foregrounds = {f"foreground_{k}": layer.seed for k, layer in enumerate(shot.layers) if k}
-    return {"full": shot.seed, "background": shot.layers[0].seed, **foregrounds}
+    numbers = range(1, len(shot.layers))
+    foregrounds = {f"foreground_{number}": shot.seed_of(number) for number in numbers}
+    return {"full": shot.seed, "background": shot.seed_of(0), **foregrounds}
 
 
 def _device_error(failure: Exception) -> JobError | None:

@@ -13,12 +13,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from layert2v_backend.artifacts import ArtifactStore
-from layert2v_backend.jobs import (
-    Artifact,
-    ArtifactFormat,
-    FinishingReport,
-    Task,
-)
+from layert2v_backend.jobs import Artifact
+from layert2v_backend.worker_protocol import Task
+from layert2v_domain.artifact import ArtifactFormat
+from layert2v_domain.job import FinishingReport
 from layert2v_media.exr import read_exr
 
 MANIFEST_VERSION = 1
@@ -91,7 +89,7 @@ def manifest_of(
     shot, report = task.shot, provenance.report
     return {
         "layert2v_manifest": MANIFEST_VERSION,
-        "job": f"jobs/{task.job}",
+        "job": f"jobs/{task.job_id}",
         "attempt": task.attempt,
         "model": {"id": shot.model, "sha256": provenance.weights_sha256},
         "prompt": provenance.full_prompt,
@@ -126,14 +124,13 @@ def _manifest_layers(task: Task) -> list[dict[str, Any]]:
     """Layers back to front."""
     return [
         {
-            "index": index,
+            "index": layer_index,
             "role": layer.role.value,
             "prompt": layer.prompt,
-            "seed": layer.seed,
-            "kept": layer.kept
-            and {"job": f"jobs/{layer.kept.job}", "layer_index": layer.kept.layer_index},
+            "seed": task.shot.seed_of(layer_index),
+            "kept": layer.kept and asdict(layer.kept),
         }
-        for index, layer in enumerate(task.shot.layers)
+        for layer_index, layer in enumerate(task.shot.layers)
     ]
 
 

@@ -17,15 +17,10 @@ import numpy as np
 from torch import Tensor
 
 from layert2v_backend.artifacts import SYNCS_AT_ONCE, ArtifactStore, Sealed
-from layert2v_backend.jobs import (
-    Artifact,
-    ArtifactFormat,
-    ArtifactKind,
-    Task,
-    layer_folder,
-    take_path,
-)
+from layert2v_backend.jobs import Artifact, layer_folder, take_path
 from layert2v_backend.worker.take import Provenance, manifest_of
+from layert2v_backend.worker_protocol import Task
+from layert2v_domain.artifact import ArtifactFormat, ArtifactKind
 from layert2v_model.alpha import flatten
 from layert2v_model.files import media
 from layert2v_model.stack import Stack
@@ -58,7 +53,7 @@ class TakeWriter:
         self._written = [_FULL, *(index for index, layer in layers if layer.kept is None)]
         # Encoding, numpy and syncing let other threads run meanwhile.
         self._pool = ThreadPoolExecutor(SYNCS_AT_ONCE, thread_name_prefix="write")
-        self._folder = store.draft_folder(task.job, task.attempt)
+        self._folder = store.draft_folder(task.job_id, task.attempt)
         self._drafts: list[Future[list[_Draft]]] = []
 
     def __enter__(self) -> Self:
