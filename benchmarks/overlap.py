@@ -21,7 +21,7 @@ from benchmarks.rows import Row
 from benchmarks.shipped import PROMPTS, load_shipped, shot
 from layert2v_backend.artifacts import SYNCS_AT_ONCE, ArtifactStore
 from layert2v_backend.worker.assembly import Assembly
-from layert2v_backend.worker.take import Provenance
+from layert2v_backend.worker.manifest import Provenance
 from layert2v_backend.worker.writing import TakeWriter
 from layert2v_backend.worker_protocol import Task
 from layert2v_domain.shot import LayerRole, LayerSpec, Shot

@@ -25,7 +25,7 @@ from layert2v_model.sampling.denoising import can_reuse, denoise
 from layert2v_model.sampling.given import Given, Plate, StreamGiven, check_given, check_looped
 from layert2v_model.sampling.grid import LatentGrid, latent_grid
 from layert2v_model.sampling.guidance import Guidance, StreamGuidance, check_guidance, check_hidden
-from layert2v_model.sampling.shot import (
+from layert2v_model.sampling.shot_checks import (
     ShotFormat,
     ShotPrompts,
     check_format,

@@ -20,7 +20,7 @@ from layert2v_backend.worker.generate import (
     without_paths,
 )
 from layert2v_backend.worker.log import note
-from layert2v_backend.worker.take import Provenance, manifest_of, read_kept, weights_sha256
+from layert2v_backend.worker.manifest import Provenance, manifest_of, read_kept, weights_sha256
 from layert2v_backend.worker_protocol import (
     DEVICE_FAILED,
     Failed,

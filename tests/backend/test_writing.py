@@ -21,7 +21,7 @@ from layert2v_backend.jobs import take_path
 from layert2v_backend.server.serving import has_compiler
 from layert2v_backend.worker.assembly import Assembly
 from layert2v_backend.worker.generate import Worker, prompts_of, stream_seeds
-from layert2v_backend.worker.take import Provenance
+from layert2v_backend.worker.manifest import Provenance
 from layert2v_backend.worker.writing import TakeWriter
 from layert2v_backend.worker_protocol import Failed, Finished, Task, Warmed, WorkerOptions
 from layert2v_domain.artifact import ArtifactFormat, ArtifactKind

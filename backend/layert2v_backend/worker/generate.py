@@ -16,8 +16,8 @@ from layert2v_backend.errors import ModelDamaged
 from layert2v_backend.faults import DISK_ERRORS, STATE_FOLDER, fault_of
 from layert2v_backend.worker.assembly import Assembly
 from layert2v_backend.worker.log import note
+from layert2v_backend.worker.manifest import Provenance, read_kept
 from layert2v_backend.worker.model import HeldModel
-from layert2v_backend.worker.take import Provenance, read_kept
 from layert2v_backend.worker.writing import TakeWriter
 from layert2v_backend.worker_protocol import (
     DEVICE_FAILED,

@@ -9,7 +9,7 @@ import torch
 from layert2v_backend.admission import default_size
 from layert2v_backend.models import read_limits
 from layert2v_backend.worker.log import note
-from layert2v_backend.worker.take import weights_sha256
+from layert2v_backend.worker.manifest import weights_sha256
 from layert2v_backend.worker_protocol import WorkerOptions
 from layert2v_model.cost.estimate import Device, ModelSize, ShotSize
 from layert2v_model.cost.offload import enable_layerwise_casting, place

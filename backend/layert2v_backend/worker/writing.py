@@ -18,7 +18,7 @@ from torch import Tensor
 
 from layert2v_backend.artifacts import SYNCS_AT_ONCE, ArtifactStore, Sealed
 from layert2v_backend.jobs import Artifact, layer_folder, take_path
-from layert2v_backend.worker.take import Provenance, manifest_of
+from layert2v_backend.worker.manifest import Provenance, manifest_of
 from layert2v_backend.worker_protocol import Task
 from layert2v_domain.artifact import ArtifactFormat, ArtifactKind
 from layert2v_model.alpha import flatten
