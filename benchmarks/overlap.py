@@ -21,7 +21,7 @@ from benchmarks.rows import Row
 from benchmarks.shipped import PROMPTS, load_shipped, shot
 from layert2v_backend.artifacts import SYNCS_AT_ONCE, ArtifactStore
 from layert2v_backend.worker.assembly import Assembly
-from layert2v_backend.worker.manifest import Provenance
+from layert2v_backend.worker.manifest import ManifestFacts
 from layert2v_backend.worker.writing import TakeWriter
 from layert2v_backend.worker_protocol import Task
 from layert2v_domain.shot import LayerRole, LayerSpec, Shot
@@ -35,7 +35,7 @@ from layert2v_model.stack import Stack
 from layert2v_model.vae.decoding import decode_frames
 
 NUM_FOREGROUNDS = 2
-_PROVENANCE = Provenance(PROMPTS.background, "", None, is_clamped=False)
+_FACTS = ManifestFacts(PROMPTS.background, "", None, is_clamped=False)
 
 
 @dataclass(frozen=True)
@@ -124,7 +124,7 @@ def overlapped(case: Case, store: ArtifactStore) -> Run:
             assembly.take(stack, frames)
         decode_s = time.perf_counter() - begun
         assembly.finish()
-        published = writer.publish(_PROVENANCE, lambda done, count: None)
+        published = writer.publish(_FACTS, lambda done, count: None)
     hashes = sorted(artifact.sha256 for artifact in published if artifact.frame_index >= 0)
     return Run(decode_s, time.perf_counter() - begun, hashes)
 

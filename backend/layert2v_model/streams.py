@@ -165,18 +165,3 @@ def stream_seed(shot_seed: int, name: str) -> int:
     """Derive a stream's own seed, in [0, 2**63), equal on every machine and version."""
     digest = hashlib.sha256(f"{shot_seed}/{name}".encode()).digest()
     return int.from_bytes(digest[:8], "big") >> 1
-
-
-def compose_full_prompt(background: str, foregrounds: Sequence[str]) -> str:
-    """Say the whole picture from the layers' prompts, for a shot without a full prompt.
-
-    Training captions are composed by the same words: "a fox and a ball, in front of a beach".
-    """
-    subjects = [_phrase(prompt) for prompt in foregrounds]
-    listed = ", ".join(subjects[:-1])
-    subject = f"{listed} and {subjects[-1]}" if listed else subjects[-1]
-    return f"{subject}, in front of {_phrase(background)}"
-
-
-def _phrase(prompt: str) -> str:
-    return " ".join(prompt.split()).rstrip(".,;")

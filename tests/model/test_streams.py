@@ -6,7 +6,6 @@ from hypothesis import strategies as st
 from layert2v_model.errors import InvalidShot
 from layert2v_model.streams import (
     batch_stream_text,
-    compose_full_prompt,
     join_streams,
     num_foregrounds_of,
     prompt_names,
@@ -103,15 +102,3 @@ def test_a_streams_seed_never_changes() -> None:
     assert stream_seed(7, "background") != stream_seed(7, "full")
     assert stream_seed(7, "full") != stream_seed(8, "full")
     assert 0 <= stream_seed(2**64, "full") < 2**63
-
-
-@pytest.mark.parametrize(
-    ("foregrounds", "sentence"),
-    [
-        (["A fox"], "A fox, in front of a beach"),
-        (["A fox", "a ball."], "A fox and a ball, in front of a beach"),
-        (["A fox", "a ball", "a  kite"], "A fox, a ball and a kite, in front of a beach"),
-    ],
-)
-def test_a_full_prompt_is_composed_from_the_layers(foregrounds: list[str], sentence: str) -> None:
-    assert compose_full_prompt("a beach.", foregrounds) == sentence

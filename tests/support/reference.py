@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from layert2v_model.network.transformer import LayerT2VTransformer3DModel
 from layert2v_model.pipeline import LayerT2VPipeline
-from layert2v_model.sampling.shot_checks import ShotPrompts
+from layert2v_model.shot import ShotPrompts
 from layert2v_model.streams import batch_stream_text, stream_names, stream_seed, stream_text
 from layert2v_model.vae.codec import num_latent_frames, spatial_factor
 
