@@ -30,11 +30,11 @@ from layert2v_model.sampling.shot_checks import (
     check_num_foregrounds,
     check_prompts,
     check_seeds,
-    seed_source,
+    seed_of_stream,
 )
 from layert2v_model.shot import ShotFormat, ShotPrompts
 from layert2v_model.stack import Stack
-from layert2v_model.streams import batch_stream_text, stream_names, stream_seed, stream_text
+from layert2v_model.streams import batch_stream_text, noise_seed, stream_names, stream_text
 from layert2v_model.vae import codec
 from layert2v_model.vae.alpha_vae import PROJECT_IN_FILE, ProjectIn, encode_alpha
 from layert2v_model.vae.decoding import OnProgress, decode_frames
@@ -369,8 +369,8 @@ class LayerT2VPipeline(DiffusionPipeline):
 
     def _noise(self, name: str, grid: LatentGrid, seeds: Mapping[str, int]) -> Tensor:
         # What is given whole needs noise only to be clamped or hidden; its seed may be missing.
-        seed = seed_source(seeds, name) or 0
-        generator = torch.Generator("cpu").manual_seed(stream_seed(seed, name))
+        seed = seed_of_stream(seeds, name) or 0
+        generator = torch.Generator("cpu").manual_seed(noise_seed(seed, name))
         noise_BCTHW = torch.randn((1, *grid.latent_shape), generator=generator)
         return noise_BCTHW.to(self._execution_device)
 

@@ -161,7 +161,10 @@ def split_streams(joint_BSCTHW: Tensor) -> dict[str, Tensor]:
     return dict(zip(names, joint_BSCTHW.unbind(1), strict=True))
 
 
-def stream_seed(shot_seed: int, name: str) -> int:
-    """Derive a stream's own seed, in [0, 2**63), equal on every machine and version."""
-    digest = hashlib.sha256(f"{shot_seed}/{name}".encode()).digest()
+def noise_seed(seed: int, name: str) -> int:
+    """Derive the seed of a stream's noise from the seed that it was given, and its name.
+
+    In [0, 2**63), equal on every machine and version.
+    """
+    digest = hashlib.sha256(f"{seed}/{name}".encode()).digest()
     return int.from_bytes(digest[:8], "big") >> 1

@@ -7,12 +7,12 @@ from layert2v_model.errors import InvalidShot
 from layert2v_model.streams import (
     batch_stream_text,
     join_streams,
+    noise_seed,
     num_foregrounds_of,
     prompt_names,
     split_streams,
     stream_layout,
     stream_names,
-    stream_seed,
     stream_text,
     visible_prompts,
 )
@@ -98,7 +98,7 @@ def test_splitting_undoes_joining() -> None:
 
 def test_a_streams_seed_never_changes() -> None:
     # sha256("7/background"), first 63 bits: shots made today must be made again tomorrow.
-    assert stream_seed(7, "background") == 5937203744710802138
-    assert stream_seed(7, "background") != stream_seed(7, "full")
-    assert stream_seed(7, "full") != stream_seed(8, "full")
-    assert 0 <= stream_seed(2**64, "full") < 2**63
+    assert noise_seed(7, "background") == 5937203744710802138
+    assert noise_seed(7, "background") != noise_seed(7, "full")
+    assert noise_seed(7, "full") != noise_seed(8, "full")
+    assert 0 <= noise_seed(2**64, "full") < 2**63

@@ -39,7 +39,7 @@ def fill_kept_layer(
     Returns:
         The layer; None, with one finding, where it cannot be kept.
     """
-    name, index = kept.job, kept.layer_index
+    name, layer_index = kept.job, kept.layer_index
     if not JOB_NAME.fullmatch(name):
         found.add(f"{field}.kept.job", f"{shown(name)} is not of the form jobs/{{job}}")
         return None
@@ -52,14 +52,15 @@ def fill_kept_layer(
         found.add(f"{field}.kept.job", description, KeptJobNotSucceeded)
         return None
     source = job.shot
-    if not 0 <= index < len(source.layers):
+    if not 0 <= layer_index < len(source.layers):
         limit = f"{name} has layers 0 to {len(source.layers) - 1}"
-        found.add(f"{field}.kept.layer_index", f"{index} is not a layer: {limit}")
+        found.add(f"{field}.kept.layer_index", f"{layer_index} is not a layer: {limit}")
         return None
-    layer = source.layers[index]
+    layer = source.layers[layer_index]
     if layer.role is not role:
         description = (
-            f"layer {index} of {name} is a {layer.role}, this layer is a {role}: choose another"
+            f"layer {layer_index} of {name} is a {layer.role}, this layer is a {role}: "
+            f"choose another"
         )
         found.add(f"{field}.kept.layer_index", description)
         return None
@@ -70,4 +71,4 @@ def fill_kept_layer(
         )
         found.add(f"{field}.kept.job", description)
         return None
-    return LayerSpec(role, layer.prompt, source.seed_of(index), kept)
+    return LayerSpec(role, layer.prompt, source.seed_of(layer_index), kept)

@@ -50,7 +50,8 @@ def fill_shot(asked: Shot, catalogue: Catalogue, sources: Mapping[str, Job]) -> 
         height=height,
         num_frames=num_frames,
         layers=tuple(
-            _layer(asked, index, size, limits, sources, found) for index in range(len(asked.layers))
+            _layer(asked, layer_index, size, limits, sources, found)
+            for layer_index in range(len(asked.layers))
         ),
         num_inference_steps=_num_inference_steps(asked.num_inference_steps, limits, found),
         guidance_scale=_guidance_scale(asked.guidance_scale, limits, found),
@@ -98,14 +99,14 @@ def _num_frames(num_frames: int, limits: Limits, found: Findings) -> int:
     return num_frames or limits.num_frames[0]
 
 
-def _num_inference_steps(steps: int, limits: Limits, found: Findings) -> int:
-    if not 0 <= steps <= MAX_STEPS:
+def _num_inference_steps(num_inference_steps: int, limits: Limits, found: Findings) -> int:
+    if not 0 <= num_inference_steps <= MAX_STEPS:
         found.add(
             "shot.num_inference_steps",
-            f"{steps} is not from 1 to {MAX_STEPS}: choose one of these, or leave it 0 for "
-            f"{limits.default_num_inference_steps}",
+            f"{num_inference_steps} is not from 1 to {MAX_STEPS}: choose one of these, or leave it "
+            f"0 for {limits.default_num_inference_steps}",
         )
-    return steps or limits.default_num_inference_steps
+    return num_inference_steps or limits.default_num_inference_steps
 
 
 def _guidance_scale(guidance_scale: float, limits: Limits, found: Findings) -> float:
@@ -153,25 +154,25 @@ def _check_roles(layers: Sequence[LayerSpec], limits: Limits, found: Findings) -
             "shot.layers",
             f"there are {num_foregrounds} foregrounds: {needed} with {limits.id}",
         )
-    for index, layer in enumerate(layers):
+    for layer_index, layer in enumerate(layers):
         if layer.role is LayerRole.UNKNOWN:
-            found.add(f"shot.layers[{index}].role", f"the role is not known: {needed}")
-        elif index and layer.role is LayerRole.BACKGROUND:
+            found.add(f"shot.layers[{layer_index}].role", f"the role is not known: {needed}")
+        elif layer_index and layer.role is LayerRole.BACKGROUND:
             found.add(
-                f"shot.layers[{index}].role",
+                f"shot.layers[{layer_index}].role",
                 "the background is the first layer and the only one: make this a foreground",
             )
 
 
 def _layer(
     asked: Shot,
-    index: int,
+    layer_index: int,
     size: Size,
     limits: Limits,
     sources: Mapping[str, Job],
     found: Findings,
 ) -> LayerSpec:
-    layer, field = asked.layers[index], f"shot.layers[{index}]"
+    layer, field = asked.layers[layer_index], f"shot.layers[{layer_index}]"
     if layer.kept:
         kept = fill_kept_layer(layer.kept, layer.role, size, sources, field, found)
         return kept or layer
@@ -182,6 +183,6 @@ def _layer(
             f"{limits.max_prompt_chars} characters",
         )
     _check_text(layer.prompt, f"{field}.prompt", limits, found)
-    seed = asked.seed_of(index)
+    seed = asked.seed_of(layer_index)
     _check_seed(seed, f"{field}.seed", found)
     return replace(layer, seed=seed)

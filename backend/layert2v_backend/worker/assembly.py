@@ -1,12 +1,10 @@
 """Between the model and the disk: frames are finished and written while later ones are decoded."""
 
-import json
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Self
 
 import torch
 
-from layert2v_backend.json_text import from_json
 from layert2v_backend.worker.writing import TakeWriter
 from layert2v_domain.job import FinishingReport
 from layert2v_domain.shot import Shot
@@ -51,8 +49,9 @@ class Assembly:
         for taken in self._taken:
             taken.result()
         finished = self._finishing.finish(self._writer.write)
-        return from_json(FinishingReport, json.dumps(finished.report.to_json()))
+        return FinishingReport(**vars(finished.report))
 
 
 def _kept(shot: Shot) -> frozenset[int]:
-    return frozenset(index for index, layer in enumerate(shot.layers) if layer.kept)
+    layers = enumerate(shot.layers)
+    return frozenset(layer_index for layer_index, layer in layers if layer.kept)

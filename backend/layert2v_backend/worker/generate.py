@@ -101,7 +101,7 @@ class Worker:
                 given=given_streams(task.kept, store),
                 refresh_given_every=self._options.refresh_kept_every,
                 tile_decode=plan.tile_decode,
-                on_progress=lambda stage, step, steps: watch.at(JobStage(stage), step, steps),
+                on_progress=lambda stage, *steps: watch.at(JobStage(stage), *steps),
                 on_frames=assembly.take,
             )
             watch.at(JobStage.FINISHING)

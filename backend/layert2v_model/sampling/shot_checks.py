@@ -86,11 +86,11 @@ def check_seeds(seeds: Mapping[str, int], generated: tuple[str, ...]) -> None:
     Raises:
         InvalidShot: Names the streams without a seed.
     """
-    missing = [name for name in generated if seed_source(seeds, name) is None]
+    missing = [name for name in generated if seed_of_stream(seeds, name) is None]
     if missing:
         raise InvalidShot(f"there is no seed for {', '.join(missing)}; give an integer for each")
 
 
-def seed_source(seeds: Mapping[str, int], name: str) -> int | None:
+def seed_of_stream(seeds: Mapping[str, int], name: str) -> int | None:
     """Return a stream's seed; an alpha without one shares its foreground's."""
     return seeds.get(name, seeds.get(name.replace("alpha_", "foreground_")))
