@@ -1,28 +1,7 @@
 import pytest
-from hypothesis import given
 
 from layert2v_backend.jobs import Artifact, take_path
-from layert2v_backend.json_text import from_json, to_json
-from layert2v_backend.worker_protocol import STAGE_SHARES, Finished, StageProgress
 from layert2v_domain.artifact import ArtifactFormat, ArtifactKind
-from layert2v_domain.job import FinishingReport, JobStage
-from layert2v_domain.shot import Shot
-from support.any_shots import SHOTS
-
-
-@given(SHOTS)
-def test_a_shot_survives_the_trip_to_json(shot: Shot) -> None:
-    text = to_json(shot)
-
-    assert from_json(Shot, text) == shot
-    assert "\n" not in text
-
-
-def test_a_report_of_equal_pictures_survives_the_trip_to_json() -> None:
-    report = FinishingReport(float("inf"), float("inf"), 1.0, 0, 1.0, 0.0, 0.0, 0.0, 0.0, ())
-    finished = Finished((), report, {"loading": 0.25})
-
-    assert from_json(Finished, to_json(finished)) == finished
 
 
 @pytest.mark.parametrize(
@@ -71,18 +50,3 @@ def test_the_manifest_has_a_short_id() -> None:
     manifest = Artifact("manifest.json", ArtifactKind.MANIFEST, ArtifactFormat.JSON, -1, -1, 0, "")
 
     assert manifest.id == "manifest"
-
-
-def test_the_fraction_grows_from_0_to_1_over_the_stages() -> None:
-    fractions = [
-        StageProgress(stage, step, 4).fraction for stage in STAGE_SHARES for step in range(5)
-    ]
-
-    assert fractions == sorted(fractions)
-    assert (fractions[0], fractions[-1]) == (0.0, pytest.approx(1.0))
-    assert set(STAGE_SHARES) == set(JobStage) - {JobStage.UNKNOWN}
-    assert sum(STAGE_SHARES.values()) == pytest.approx(1.0)
-
-
-def test_a_stage_of_unknown_length_stands_at_its_beginning() -> None:
-    assert StageProgress(JobStage.ENCODING, 3, 0).fraction == STAGE_SHARES[JobStage.LOADING]

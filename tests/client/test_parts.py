@@ -14,6 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import layert2v_client
+from build_addon import OWN_PACKAGES
 from layert2v.v1 import LOOPBACK_ADDRESS
 from layert2v_client import BadAddress, Client, TokenInClear, default_address, parse_address
 from layert2v_client import address as address_module
@@ -164,6 +165,17 @@ def test_the_public_names_are_these():
     assert len(layert2v_client.__all__) == len(set(layert2v_client.__all__))
     for name in layert2v_client.__all__:
         assert hasattr(layert2v_client, name)
+
+
+def test_the_add_on_ships_every_package_that_the_client_imports():
+    code = "import sys, layert2v_client; print(*{name.partition('.')[0] for name in sys.modules})"
+    loaded = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True
+    )
+
+    ours = {name for name in loaded.stdout.split() if name.startswith("layert2v")}
+
+    assert ours == set(OWN_PACKAGES)
 
 
 def test_the_client_needs_neither_grpcio_nor_bpy_nor_torch():
