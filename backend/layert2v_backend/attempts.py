@@ -182,7 +182,7 @@ class Attempts:
             shot=job.shot,
             model_folder=str(model.folder),
             store=str(self._store.root),
-            kept=tuple(kept),
+            kept_artifacts=tuple(kept),
             unknown_words=job.unknown_words,
         )
 

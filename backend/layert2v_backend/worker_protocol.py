@@ -40,7 +40,7 @@ class Task:
     """The model's diffusers folder."""
     store: str
     """Root of the artifact store."""
-    kept: tuple[Artifact, ...] = ()
+    kept_artifacts: tuple[Artifact, ...] = ()
     """Artifacts of the kept layers, already with their paths and indices in this shot."""
     unknown_words: tuple[UnknownWords, ...] = ()
     """Of the job, for the take's manifest."""

@@ -228,7 +228,7 @@ def test_a_layer_made_anew_says_how_often_the_kept_ones_were_computed(
         artifact for artifact in first.artifacts
         if artifact.layer_index == 0 and artifact.kind is ArtifactKind.BACKGROUND
     )  # fmt: skip
-    anew = worker.run(replace(task_of(store, shot, folder), kept=kept))
+    anew = worker.run(replace(task_of(store, shot, folder), kept_artifacts=kept))
 
     assert isinstance(anew, Finished), anew
     said = [

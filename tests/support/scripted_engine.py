@@ -80,7 +80,7 @@ class ScriptedEngine:
         drafts = [(ArtifactKind.FULL, -1), (ArtifactKind.BACKGROUND, 0)]
         for index in range(1, len(task.shot.layers)):
             drafts += [(ArtifactKind.FOREGROUND, index), (ArtifactKind.MATTE, index)]
-        kept = {artifact.layer_index for artifact in task.kept}
+        kept = {artifact.layer_index for artifact in task.kept_artifacts}
         files = [
             (take_path(kind, ArtifactFormat.PNG, index, frame), kind, index, frame)
             for kind, index in drafts
@@ -100,7 +100,9 @@ class ScriptedEngine:
             for (path, kind, index, frame), file in zip(files, sealed, strict=True)
         ]  # fmt: skip
         report = None if task.shot.skip_finishing else REPORT
-        return Finished((*artifacts, *task.kept), report, {"denoising": 1.5, "writing": 0.5})
+        return Finished(
+            (*artifacts, *task.kept_artifacts), report, {"denoising": 1.5, "writing": 0.5}
+        )
 
     async def cancel(self, job: str, attempt: int) -> None:
         self.cancelled.append((job, attempt))

@@ -36,11 +36,11 @@ class Worker:
 
     def __init__(
         self,
-        tell: Callable[[WorkerMessage], None],
+        emit: Callable[[WorkerMessage], None],
         is_cancelled: Callable[[str, int], bool],
         options: WorkerOptions = EXACT,
     ) -> None:
-        self._tell = tell
+        self._emit = emit
         self._is_cancelled = is_cancelled
         self._options = options
         self._model = LoadedModel(options)
@@ -56,7 +56,7 @@ class Worker:
 
     def run(self, task: Task) -> WorkerMessage:
         """Run a task to its end; the answer is its last message."""
-        watch = Stopwatch(self._tell, lambda: self._is_cancelled(task.job_id, task.attempt))
+        watch = Stopwatch(self._emit, lambda: self._is_cancelled(task.job_id, task.attempt))
         try:
             return self._make(task, watch)
         except Cancelled:
@@ -98,7 +98,7 @@ class Worker:
                 num_inference_steps=shot.num_inference_steps,
                 guidance_scale=shot.guidance_scale,
                 stream_seeds=seeds_of(shot),
-                given=given_streams(task.kept, store),
+                given=given_streams(task.kept_artifacts, store),
                 refresh_given_every=self._options.refresh_kept_every,
                 tile_decode=plan.tile_decode,
                 on_progress=lambda stage, *steps: watch.at(JobStage(stage), *steps),
@@ -115,7 +115,7 @@ class Worker:
                 approximations=self._approximations(
                     plan,
                     _num_skipped(self._model) - skipped,
-                    is_reusing=bool(task.kept) and pipeline.can_reuse_given,
+                    is_reusing=bool(task.kept_artifacts) and pipeline.can_reuse_given,
                 ),
             )
             artifacts = writer.publish(facts, partial(watch.at, JobStage.WRITING))

@@ -65,7 +65,7 @@ def manifest_of(task: Task, facts: ManifestFacts, artifacts: Sequence[Artifact])
         "guidance_scale": shot.guidance_scale,
         "approximations": dict(facts.approximations),
         "layers": _manifest_layers(task),
-        "kept_layers_are_clamped": facts.is_clamped and bool(task.kept),
+        "kept_layers_are_clamped": facts.is_clamped and bool(task.kept_artifacts),
         "contract": CONTRACT,
         "finishing": _finite(vars(report)) if report else None,
         "unknown_words": [asdict(each) for each in task.unknown_words],

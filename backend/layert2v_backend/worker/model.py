@@ -18,8 +18,8 @@ from layert2v_model.cost.precision import decide_precision, default_device
 from layert2v_model.errors import DamagedModel, InvalidShot, reason_of
 from layert2v_model.loading import load_pipeline
 from layert2v_model.network.step_cache import StepCache, enable_step_cache
-from layert2v_model.pipeline import LayerT2VPipeline, ShotPrompts
-from layert2v_model.shot import ShotFormat
+from layert2v_model.pipeline import LayerT2VPipeline
+from layert2v_model.shot import ShotFormat, ShotPrompts
 from layert2v_model.streams import stream_names
 
 

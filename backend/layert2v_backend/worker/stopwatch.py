@@ -18,10 +18,10 @@ class Stopwatch:
     """Measures stages, tells progress, and notices a cancel at every step."""
 
     def __init__(
-        self, tell: Callable[[WorkerMessage], None], is_cancelled: Callable[[], bool]
+        self, emit: Callable[[WorkerMessage], None], is_cancelled: Callable[[], bool]
     ) -> None:
         self.seconds: dict[str, float] = {}
-        self._tell = tell
+        self._emit = emit
         self._is_cancelled = is_cancelled
         self._stage: JobStage | None = None
         self._mark = time.monotonic()
@@ -41,7 +41,7 @@ class Stopwatch:
         self._stage = stage
         if is_news or now - self._told >= _TELL_INTERVAL_S:
             self._told = now
-            self._tell(StageProgress(stage, step, num_steps))
+            self._emit(StageProgress(stage, step, num_steps))
 
     def stop(self) -> dict[str, float]:
         """End the last stage and give the seconds of all."""

@@ -92,7 +92,9 @@ class TakeWriter:
             drafts += draft.result()
         on_progress(len(self._drafts), len(self._drafts))
         written = map(self._artifact, drafts)
-        artifacts = sorted([*written, *self._task.kept], key=lambda artifact: artifact.path)
+        artifacts = sorted(
+            [*written, *self._task.kept_artifacts], key=lambda artifact: artifact.path
+        )
         manifest = self._write_manifest(manifest_of(self._task, facts, artifacts))
         self._store.adopt([sealed for *_, sealed in (*drafts, manifest)])
         return (*artifacts, self._artifact(manifest))
