@@ -150,22 +150,10 @@ def batch_stream_text(texts: Sequence[Sequence[Tensor]]) -> tuple[Tensor, Tensor
     return text_BSND, mask_BSN.to(sample.device)
 
 
-def stream_seed(shot_seed: int, name: str) -> int:
-    """Derive a stream's own seed, in [0, 2**63), equal on every machine and version."""
-    digest = hashlib.sha256(f"{shot_seed}/{name}".encode()).digest()
-    return int.from_bytes(digest[:8], "big") >> 1
+def noise_seed(seed: int, name: str) -> int:
+    """Derive the seed of a stream's noise from the seed that it was given, and its name.
 
-
-def compose_full_prompt(background: str, foregrounds: Sequence[str]) -> str:
-    """Compose the whole picture's prompt from the layers' prompts, for a shot without one.
-
-    Training captions are composed by the same words: "a fox and a ball, in front of a beach".
+    In [0, 2**63), equal on every machine and version.
     """
-    subjects = [_phrase(prompt) for prompt in foregrounds]
-    listed = ", ".join(subjects[:-1])
-    subject = f"{listed} and {subjects[-1]}" if listed else subjects[-1]
-    return f"{subject}, in front of {_phrase(background)}"
-
-
-def _phrase(prompt: str) -> str:
-    return " ".join(prompt.split()).rstrip(".,;")
+    digest = hashlib.sha256(f"{seed}/{name}".encode()).digest()
+    return int.from_bytes(digest[:8], "big") >> 1

@@ -13,7 +13,7 @@ import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from layert2v.v1 import artifact_pb2, job_pb2, shot_pb2, system_pb2
-from layert2v_backend.scheduler import Scheduler
+from layert2v_backend.ledger import Ledger
 from layert2v_backend.server import border, listening
 from layert2v_backend.server.border import Border, bounded
 from layert2v_backend.server.limits import LIMITS, CallLimit
@@ -133,14 +133,14 @@ def test_the_journal_is_not_asked_once_for_each_kept_layer(
 def count_calls(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Names of the journal's methods as calls of clients ask them."""
     asked: list[str] = []
-    on_journal = Scheduler._on_journal
+    call_journal = Ledger.call
 
-    async def counted(self: Scheduler, call: Any, *args: Any, **kwargs: Any) -> Any:
+    async def counted(self: Ledger, call: Any, *args: Any, **kwargs: Any) -> Any:
         if call.__name__ not in ("referenced", "begin_next", "close"):
             asked.append(call.__name__)
-        return await on_journal(self, call, *args, **kwargs)
+        return await call_journal(self, call, *args, **kwargs)
 
-    monkeypatch.setattr(Scheduler, "_on_journal", counted)
+    monkeypatch.setattr(Ledger, "call", counted)
     return asked
 
 

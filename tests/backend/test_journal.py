@@ -11,20 +11,19 @@ import pytest
 
 from layert2v_backend.errors import (
     CannotServe,
+    DataLoss,
     DiskFull,
     RequestIdReused,
     StaleAttempt,
     UnknownJob,
 )
-from layert2v_backend.jobs import (
-    Finished,
-    Job,
-    JobError,
-    JobState,
-    to_json,
-)
+from layert2v_backend.jobs import Job
 from layert2v_backend.journal import Journal
 from layert2v_backend.journal_rows import MIGRATIONS
+from layert2v_backend.json_text import to_json
+from layert2v_backend.worker_protocol import Finished
+from layert2v_domain.job import JobError, JobState
+from layert2v_domain.shot import KeptLayer
 from layert2v_words import UnknownWords
 from support import journal_entries
 from support.journal_entries import FINISHED, FRAME, PROGRESS, REPORT, SHOT
@@ -61,6 +60,45 @@ def test_what_a_model_was_not_taught_is_kept_with_the_job(journal: Journal) -> N
     job, _ = journal.create(SHOT, "hash", 1.0, None, (unknown,))
 
     assert journal.get(job.id).unknown_words == (unknown,)
+
+
+OLD_SHOT = (
+    '{"model": "sketch", "prompt": "", "negative_prompt": "a dog", "layers": [{"role": '
+    '"background", "prompt": "a meadow", "seed": 1, "kept": {"job": "4f2a9c0d11e7b3a6", '
+    '"layer_index": 0}}, {"role": "foreground", "prompt": "a fox", "seed": 9223372036854775807, '
+    '"kept": null}], "width": 64, "height": 48, "num_frames": 5, "seed": 0, '
+    '"num_inference_steps": 4, "guidance_scale": 3.0, "skip_finishing": false}'
+)
+"""A shot as the journals of earlier versions have it: a kept layer's job is an id there."""
+OLD_PROGRESS = '{"stage": "denoising", "step": 1, "num_steps": 4, "fraction": 0.2, "eta_s": -1.0}'
+
+
+def test_a_shot_of_an_earlier_version_is_read_as_one_of_this_version(journal: Journal) -> None:
+    job, _ = journal.create(SHOT, "hash", 1.0)
+    journal._db.execute("UPDATE job SET shot = ?", (OLD_SHOT,))
+
+    shot = journal.get(job.id).shot
+
+    kept = KeptLayer("jobs/4f2a9c0d11e7b3a6", 0)
+    background = replace(SHOT.layers[0], kept=kept)
+    layers = (background, *SHOT.layers[1:])
+    assert shot == replace(SHOT, negative_prompt="a dog", layers=layers)
+
+
+def test_progress_of_an_earlier_version_is_read_as_one_of_this_version(journal: Journal) -> None:
+    job = begun(journal)
+    journal.add_progress(job.id, 1, PROGRESS, 2.5)
+    journal._db.execute("UPDATE event SET body = ? WHERE kind = 'progress'", (OLD_PROGRESS,))
+
+    assert journal.events(job.id, 2, 1)[0].what == PROGRESS
+
+
+def test_a_shot_that_leaves_something_to_defaults_is_a_damaged_row(journal: Journal) -> None:
+    job, _ = journal.create(SHOT, "hash", 1.0)
+    journal._db.execute("UPDATE job SET shot = ?", (OLD_SHOT.replace('"width": 64, ', ""),))
+
+    with pytest.raises(DataLoss, match="is damaged"):
+        journal.get(job.id)
 
 
 def test_a_report_with_infinity_survives(journal: Journal) -> None:

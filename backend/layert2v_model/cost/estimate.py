@@ -15,6 +15,7 @@ from typing import Any
 
 from layert2v_model.at_once import FEED_FORWARD_BYTES, PIXELS_PER_DECODE
 from layert2v_model.cost.device import Device
+from layert2v_model.shot import ShotFormat
 
 FLOAT32_BYTES = 4
 """The VAEs, the text encoder, latents and modulation are float32 even if the transformer is not."""
@@ -24,35 +25,8 @@ STEP_SHARE, DECODE_SHARE = 0.85, 0.6
 float32, November 2026: steps of width 384 at 11 520 tokens 0.93, within a window 0.79; decoding
 0.64. No GPU was measured."""
 
-
-@dataclass(frozen=True)
-class ShotSize:
-    """What of a shot decides its cost."""
-
-    width: int
-    """Pixels."""
-    height: int
-    """Pixels."""
-    num_frames: int
-    """As `ShotFormat` says."""
-    num_foregrounds: int
-    """From 1."""
-    num_inference_steps: int
-    """Steps of denoising."""
-    guidance_scale: float = 1.0
-    """Above 1 everything is computed for two prompts."""
-    num_text_tokens: int = 128
-    """Tokens of the longest text that one stream reads."""
-
-    @property
-    def num_streams(self) -> int:
-        """Streams of the joint sequence, S."""
-        return 2 + 2 * self.num_foregrounds
-
-    @property
-    def batch_size(self) -> int:
-        """Prompts computed together."""
-        return 2 if self.guidance_scale > 1 else 1
+NUM_TEXT_TOKENS = 128
+"""Tokens of the longest text that one stream reads, where nothing else is known."""
 
 
 @dataclass(frozen=True)
@@ -102,7 +76,7 @@ class ModelSize:
         """Frames that one latent frame after the first stands for."""
         return int(2 ** sum(bool(halves) for halves in self.vae["temperal_downsample"]))
 
-    def grid(self, shot: ShotSize) -> tuple[int, int]:
+    def grid(self, shot: ShotFormat) -> tuple[int, int]:
         """Return frames of tokens, F, and tokens of one frame."""
         frames, *patch = self.transformer["patch_size"]
         latent_frames = 1 + (shot.num_frames - 1) // self.temporal_factor
@@ -136,7 +110,7 @@ class Estimate:
     """Denoising and decoding. The rest is small. NaN where the device was not measured."""
 
 
-def estimate(shot: ShotSize, model: ModelSize, device: Device) -> Estimate:
+def estimate(shot: ShotFormat, model: ModelSize, device: Device) -> Estimate:
     """Estimate what a shot costs with all parts on the device."""
     frames, tokens_per_frame = model.grid(shot)
     denoise, decode = denoise_bytes(shot, model), decode_bytes(shot, model)
@@ -157,7 +131,9 @@ def estimate(shot: ShotSize, model: ModelSize, device: Device) -> Estimate:
 # Memory
 
 
-def denoise_bytes(shot: ShotSize, model: ModelSize) -> int:
+def denoise_bytes(
+    shot: ShotFormat, model: ModelSize, num_text_tokens: int = NUM_TEXT_TOKENS
+) -> int:
     """Latents, what is kept of the text, rotary tables, and one block at its fullest."""
     frames, tokens_per_frame = model.grid(shot)
     tokens = shot.num_streams * frames * tokens_per_frame
@@ -165,7 +141,7 @@ def denoise_bytes(shot: ShotSize, model: ModelSize) -> int:
     # Noise, clean, latents, velocity per prompt and its combination, each float32.
     latents = (5 + shot.batch_size) * tokens * patch_numbers * FLOAT32_BYTES
     texts = 2 + shot.num_foregrounds + (shot.batch_size - 1)
-    text = 2 * model.transformer["num_layers"] * texts * shot.num_text_tokens * model.dim
+    text = 2 * model.transformer["num_layers"] * texts * num_text_tokens * model.dim
     rotary = 2 * tokens * model.transformer["attention_head_dim"] * FLOAT32_BYTES
     block = _block_bytes(shot.batch_size * tokens, model, is_windowed=is_windowed(shot, model))
     return latents + text * model.transformer_bytes + rotary + block
@@ -185,13 +161,13 @@ def _block_bytes(tokens: int, model: ModelSize, *, is_windowed: bool) -> int:
     return int(max(tokens * model.dim * max(modulation, attention), feed_forward))
 
 
-def is_windowed(shot: ShotSize, model: ModelSize) -> bool:
+def is_windowed(shot: ShotFormat, model: ModelSize) -> bool:
     """Say whether the window leaves out any frame of this shot."""
     reach = model.transformer.get("cross_stream_window")
     return reach is not None and reach < model.grid(shot)[0] - 1
 
 
-def decode_bytes(shot: ShotSize, model: ModelSize, tile_pixels: int | None = None) -> int:
+def decode_bytes(shot: ShotFormat, model: ModelSize, tile_pixels: int | None = None) -> int:
     """One chunk of one batch of streams in the decoder, its caches, and all frames made.
 
     A causal convolution keeps two frames of its input. A residual block holds its input, its
@@ -241,7 +217,7 @@ def _decoder_levels(model: ModelSize) -> list[tuple[int, int, float, int]]:
 # Time
 
 
-def step_flops(shot: ShotSize, model: ModelSize) -> float:
+def step_flops(shot: ShotFormat, model: ModelSize, num_text_tokens: int = NUM_TEXT_TOKENS) -> float:
     """Count the multiplications and additions of one step, twice under guidance.
 
     Per token and block: six square projections (two of cross-attention's four are made once), the
@@ -256,11 +232,11 @@ def step_flops(shot: ShotSize, model: ModelSize) -> float:
             frames, 2 * model.transformer["cross_stream_window"] + 1
         )
     linear = 2 * (6 * dim**2 + 2 * dim * model.transformer["ffn_dim"])
-    attention = 4 * dim * (seen * tokens_per_frame + shot.num_text_tokens)
+    attention = 4 * dim * (seen * tokens_per_frame + num_text_tokens)
     return float(shot.batch_size * tokens * model.transformer["num_layers"] * (linear + attention))
 
 
-def decode_flops(shot: ShotSize, model: ModelSize) -> float:
+def decode_flops(shot: ShotFormat, model: ModelSize) -> float:
     """Count those of decoding all streams: 3 x 3 x 3 convolutions."""
     chunks = math.ceil(shot.num_frames / max(level[3] for level in _decoder_levels(model)))
     per_pixel = sum(

@@ -5,7 +5,8 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from layert2v_model.cost.device import Device
-from layert2v_model.cost.estimate import ModelSize, ShotSize, decode_bytes, denoise_bytes
+from layert2v_model.cost.estimate import ModelSize, decode_bytes, denoise_bytes
+from layert2v_model.shot import ShotFormat
 
 TILE_PIXELS = 256 * 256
 """Pixels of the library's tiles, `AutoencoderKLWan.tile_sample_min_height` and `..._width`."""
@@ -33,7 +34,7 @@ class Plan:
     """The decision, or the remedy, in words for people."""
 
 
-def plan(shot: ShotSize, model: ModelSize, device: Device) -> Plan:
+def plan(shot: ShotFormat, model: ModelSize, device: Device) -> Plan:
     """Choose the fastest way that fits a device, or refuse with a remedy."""
     ways = [
         (offload, tiles, peak_bytes(shot, model, offload, tile_decode=tiles))
@@ -53,7 +54,7 @@ def _ways(model: ModelSize, device: Device) -> list[tuple[Offload, bool]]:
     return [(offload, tile_decode) for offload in offloads for tile_decode in tiles]
 
 
-def peak_bytes(shot: ShotSize, model: ModelSize, offload: Offload, *, tile_decode: bool) -> int:
+def peak_bytes(shot: ShotFormat, model: ModelSize, offload: Offload, *, tile_decode: bool) -> int:
     """Estimate the most that is on the device at any time."""
     weights = model.weights_bytes
     denoise = denoise_bytes(shot, model)
@@ -79,7 +80,7 @@ def _said(peak: int, offload: Offload, device: Device, *, tiles: bool) -> str:
     return f"needs {_gib(peak)} of {_gib(device.memory_bytes)} on {device.name}: {kept}{decoding}"
 
 
-def _refusal(shot: ShotSize, model: ModelSize, device: Device, peak: int) -> str:
+def _refusal(shot: ShotFormat, model: ModelSize, device: Device, peak: int) -> str:
     fewer_layers = _largest(
         (replace(shot, num_foregrounds=n) for n in range(shot.num_foregrounds - 1, 0, -1)),
         model,
@@ -101,7 +102,7 @@ def _refusal(shot: ShotSize, model: ModelSize, device: Device, peak: int) -> str
     )
 
 
-def _largest(shots: Iterable[ShotSize], model: ModelSize, device: Device) -> ShotSize | None:
+def _largest(shots: Iterable[ShotFormat], model: ModelSize, device: Device) -> ShotFormat | None:
     """Return the first that fits."""
     offload, tiles = _ways(model, device)[-1]
     limit = device.memory_bytes

@@ -99,9 +99,10 @@ def _check_out(out: Path, wan: Path, trained: Path) -> None:
 
 
 def _check_trained_at(released: "Released", width: int, height: int, num_frames: int) -> None:
-    from layert2v_model.sampling.shot import ShotFormat, check_format
+    from layert2v_model.sampling.shot_checks import check_format
+    from layert2v_model.shot import ShotFormat
 
-    shot = ShotFormat(width, height, num_frames, STEPS)
+    shot = ShotFormat(width, height, num_frames, 1, STEPS)
     check_format(shot, released.network, released.base.vae)
 
 

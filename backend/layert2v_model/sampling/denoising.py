@@ -34,7 +34,7 @@ def denoise(
     guidance: StreamGuidance,
     looped: Sequence[int],
     num_steps: int,
-    report: OnProgress,
+    tell: OnProgress,
     refresh_given_every: int = 1,
 ) -> Tensor:
     """Integrate the flow.
@@ -48,7 +48,7 @@ def denoise(
         guidance: Scales.
         looped: Indices of streams whose first and last latent frame stay equal.
         num_steps: Number of steps, from 1.
-        report: Called before the first step and after each.
+        tell: Called before the first step and after each.
         refresh_given_every: Steps from one that computes whole given streams to the next. 1 is
             exact. Every step computes them with guidance on given parts, within a window, over
             several devices, or with the step cache.
@@ -68,7 +68,7 @@ def denoise(
     sigmas = np.linspace(1, 0, num_steps + 1)[:-1]
     scheduler.set_timesteps(sigmas=sigmas, device=latents_BSCTHW.device)
     scheduler.set_begin_index(0)  # or its first step looks the index up and waits for the device
-    report("denoising", 0, num_steps)
+    tell("denoising", 0, num_steps)
     for step, timestep in enumerate(scheduler.timesteps):
         latents_BSCTHW = conditioning.put(latents_BSCTHW, scheduler.sigmas[step])
         if held is not None:
@@ -81,7 +81,7 @@ def denoise(
         )
         if looped:
             latents_BSCTHW = tie_ends(latents_BSCTHW, looped)
-        report("denoising", step + 1, num_steps)
+        tell("denoising", step + 1, num_steps)
     return conditioning.put(latents_BSCTHW, scheduler.sigmas[-1])
 
 

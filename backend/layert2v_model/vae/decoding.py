@@ -24,7 +24,7 @@ def decode_frames(
     vae: AutoencoderKLWan,
     alpha_vae: AutoencoderKLWan,
     latents: Mapping[str, Tensor],
-    report: OnProgress,
+    tell: OnProgress,
     *,
     tile: bool = False,
 ) -> Iterator[tuple[slice, dict[str, Tensor]]]:
@@ -37,7 +37,7 @@ def decode_frames(
         vae: Decodes the colour streams.
         alpha_vae: Decodes the alpha streams.
         latents: Normalised latents (1, C, T, H, W) by stream name, at least one.
-        report: Called between chunks as stage `decoding`.
+        tell: Called between chunks as stage `decoding`.
         tile: Decode one batch after the other in tiles, all frames at once; the VAEs `can_tile`.
 
     Yields: The numbers of the next frames, and the pixels of every stream in these frames. Pixels
@@ -50,7 +50,7 @@ def decode_frames(
     first, together = _batches(vae, latents, in_turns=not tile)
     lengths = [codec.num_decode_steps(vae, latents[names[0]]) for names in first + together]
     num_steps = len(lengths) if tile else sum(lengths)
-    report("decoding", 0, num_steps)
+    tell("decoding", 0, num_steps)
     steps = itertools.count(1)
 
     def decode(names: tuple[str, ...]) -> Iterator[dict[str, Tensor]]:
@@ -67,7 +67,7 @@ def decode_frames(
             check_streams(dict(zip(names, raw, strict=True)), "decoding")
             pixels_BCTHW = rgb_to_alpha(raw) if is_alpha else codec.to_unit(raw)
             frames_BTCHW = pixels_BCTHW.transpose(1, 2).cpu()
-            report("decoding", next(steps), num_steps)
+            tell("decoding", next(steps), num_steps)
             yield dict(zip(names, frames_BTCHW, strict=True))
 
     whole: dict[str, Tensor] = {}

@@ -6,7 +6,8 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
-from layert2v_model.cost.estimate import ModelSize, ShotSize, decode_flops
+from layert2v_model.cost.estimate import ModelSize, decode_flops
+from layert2v_model.shot import ShotFormat
 from layert2v_training.costs.parts import StageParts
 from layert2v_training.costs.passes import Shape, latents_of, random_videos
 from layert2v_training.costs.timing import (
@@ -95,6 +96,6 @@ def _smaller(parts: StageParts, shape: Shape, most_flops: float) -> Shape:
 
 def _flops(parts: StageParts, shape: Shape) -> float:
     """Count decoding a video."""
-    shot = ShotSize(*shape, 1, 1)
+    shot = ShotFormat(*shape, 1, 1)
     size = ModelSize({"patch_size": (1, 1, 1)}, parts.vae_config, {})
     return decode_flops(shot, size) / shot.num_streams

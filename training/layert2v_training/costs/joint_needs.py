@@ -6,14 +6,9 @@ from dataclasses import replace
 
 from torch import nn
 
-from layert2v_model.cost.estimate import (
-    FLOAT32_BYTES,
-    ModelSize,
-    ShotSize,
-    decode_bytes,
-    denoise_bytes,
-)
+from layert2v_model.cost.estimate import FLOAT32_BYTES, ModelSize, decode_bytes, denoise_bytes
 from layert2v_model.cost.precision import default_device
+from layert2v_model.shot import ShotFormat
 from layert2v_training.costs.batches import batches, latent_shape
 from layert2v_training.costs.needs import Needs, Phase
 from layert2v_training.costs.parts import StageParts, bytes_in, bytes_of, trained_of
@@ -131,7 +126,7 @@ def _has_sheets(recipe: JointRecipe) -> bool:
 
 def _sampling(parts: StageParts, stage: str, size: ModelSize) -> int:
     recipe, scene = parts.run.recipe, parts.run.scene(stage)
-    shot = ShotSize(
+    shot = ShotFormat(
         scene.width,
         scene.height,
         scene.num_frames,

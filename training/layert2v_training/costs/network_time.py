@@ -14,8 +14,9 @@ from torch import Tensor
 from torch.nn.functional import scaled_dot_product_attention
 from torch.utils.checkpoint import checkpoint
 
-from layert2v_model.cost.estimate import ModelSize, ShotSize, decode_flops
+from layert2v_model.cost.estimate import ModelSize, decode_flops
 from layert2v_model.network.transformer import LayerT2VTransformer3DModel
+from layert2v_model.shot import ShotFormat
 from layert2v_training.costs.batches import Batch, batches
 from layert2v_training.costs.parts import StageParts, trained_of
 from layert2v_training.costs.passes import joint_losses
@@ -195,7 +196,7 @@ def _time_decoded(
     def flops(rows: int, columns: int) -> float:
         factor = size.spatial_factor
         length = 1 + (frames - 1) * size.temporal_factor
-        shot = ShotSize(columns * factor, rows * factor, length, batch.num_foregrounds, 1)
+        shot = ShotFormat(columns * factor, rows * factor, length, batch.num_foregrounds, 1)
         return decode_flops(shot, size)
 
     rows, columns = height, width

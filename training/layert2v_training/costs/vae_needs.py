@@ -4,7 +4,8 @@ import math
 
 from torch import nn
 
-from layert2v_model.cost.estimate import FLOAT32_BYTES, ModelSize, ShotSize, decode_bytes
+from layert2v_model.cost.estimate import FLOAT32_BYTES, ModelSize, decode_bytes
+from layert2v_model.shot import ShotFormat
 from layert2v_training.costs.batches import latent_shape
 from layert2v_training.costs.needs import Needs, Phase
 from layert2v_training.costs.parts import StageParts, bytes_of, trained_of
@@ -101,7 +102,7 @@ def _measuring(
 ) -> Phase:
     """Count decoding what is held out, beside parameters that are put aside for their average."""
     scene = parts.run.recipe.scene
-    shot = ShotSize(scene.width, scene.height, scene.num_frames, 1, 1)
+    shot = ShotFormat(scene.width, scene.height, scene.num_frames, 1, 1)
     size = ModelSize({"patch_size": (1, 1, 1)}, parts.vae_config, {})
     # `decode_bytes` is of one batch of streams.
     decoding = decode_bytes(shot, size) * at_once // shot.num_streams

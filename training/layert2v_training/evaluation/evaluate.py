@@ -12,7 +12,7 @@ from typing import Any
 
 from layert2v_model.errors import InvalidShot
 from layert2v_model.folders.model_folder import CARD_FILE, read_card
-from layert2v_model.sampling.shot import check_num_foregrounds
+from layert2v_model.sampling.shot_checks import check_num_foregrounds
 from layert2v_model.stack import Stack
 from layert2v_training.evaluation.asked_model import AskedModel, evaluation_precision
 from layert2v_training.evaluation.baselines import TRUTH

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from layert2v_model.errors import reason_of
 from layert2v_model.files.durable import publish_file
-from layert2v_model.sampling.shot import ShotPrompts
+from layert2v_model.shot import ShotPrompts
 from layert2v_model.stack import Layer, Role, Stack
 from layert2v_training.evaluation.prompts import BadInput
 

@@ -14,7 +14,7 @@ from torch.distributed.tensor import DTensor
 from layert2v_model.network.transformer import LayerT2VTransformer3DModel
 from layert2v_model.pipeline import LayerT2VPipeline, ShotPrompts
 from layert2v_model.stack import Stack
-from layert2v_model.streams import stream_names, stream_seed
+from layert2v_model.streams import noise_seed, stream_names
 from layert2v_training.cache.captions import CaptionStates
 from layert2v_training.cache.latents import LatentClip
 from layert2v_training.learning.loop import autocast
@@ -79,7 +79,7 @@ class SampleSheet:
             num_frames=scene.num_frames,
             num_inference_steps=NUM_STEPS,
             guidance_scale=self.recipe.guidance_scale,
-            stream_seeds={name: stream_seed(0, name) for name in names},
+            stream_seeds={name: noise_seed(0, name) for name in names},
         )
 
 

@@ -23,13 +23,8 @@ from accelerate import PartialState
 from torch import Tensor, nn
 
 from layert2v_model.network.transformer import LayerT2VTransformer3DModel
-from layert2v_model.streams import (
-    batch_stream_text,
-    compose_full_prompt,
-    num_foregrounds_of,
-    stream_layout,
-    stream_text,
-)
+from layert2v_model.shot import compose_full_prompt
+from layert2v_model.streams import batch_stream_text, num_foregrounds_of, stream_layout, stream_text
 from layert2v_training.cache.captions import CaptionStates, TokenTable
 from layert2v_training.cache.latents import LatentClip, at_home
 from layert2v_training.cache.placement import expected_bytes_of, onto

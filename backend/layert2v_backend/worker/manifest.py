@@ -1,4 +1,4 @@
-"""What a take says about itself, its manifest; and its kept layers read back."""
+"""What a take says about itself: its manifest."""
 
 import hashlib
 import math
@@ -7,19 +7,9 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import torch
-from numpy.typing import NDArray
-from torch import Tensor
-
-from layert2v_backend.artifacts import ArtifactStore
-from layert2v_backend.jobs import (
-    Artifact,
-    ArtifactFormat,
-    FinishingReport,
-    Task,
-)
-from layert2v_media.exr import read_exr
+from layert2v_backend.jobs import Artifact
+from layert2v_backend.worker_protocol import Task
+from layert2v_domain.job import FinishingReport
 
 MANIFEST_VERSION = 1
 CONTRACT = {
@@ -32,7 +22,7 @@ CONTRACT = {
 
 
 @dataclass(frozen=True)
-class Provenance:
+class ManifestFacts:
     """What a manifest says beyond its task."""
 
     full_prompt: str
@@ -57,44 +47,15 @@ def weights_sha256(folder: Path) -> str:
     return digest.hexdigest()
 
 
-def read_kept(kept: Sequence[Artifact], store: ArtifactStore) -> dict[str, Tensor] | None:
-    """Read the masters of kept layers as given streams; None where no layer is kept.
-
-    Returns:
-        Per stream, `background`, `foreground_1`, `alpha_1`, ...: (T, 3 or 1, H, W), straight sRGB
-        and alpha in [0, 1], whole, as float32.
-
-    Raises:
-        UnreadableMedia: A master is damaged.
-    """
-    masters = [artifact for artifact in kept if artifact.format is ArtifactFormat.EXR]
-    masters.sort(key=lambda artifact: (artifact.layer_index, artifact.frame_index))
-    frames: dict[str, list[NDArray[np.float32]]] = {}
-    for artifact in masters:
-        pixels_CHW = read_exr(store.path(artifact.sha256)).transpose(2, 0, 1).clip(0, 1)
-        name = _stream("foreground", artifact.layer_index)
-        frames.setdefault(name, []).append(pixels_CHW[:3])
-        if artifact.layer_index and len(pixels_CHW) == 4:
-            alpha_name = _stream("alpha", artifact.layer_index)
-            frames.setdefault(alpha_name, []).append(pixels_CHW[3:])
-    return {name: torch.from_numpy(np.stack(stream)) for name, stream in frames.items()} or None
-
-
-def _stream(word: str, layer_index: int) -> str:
-    return f"{word}_{layer_index}" if layer_index else "background"
-
-
-def manifest_of(
-    task: Task, provenance: Provenance, artifacts: Sequence[Artifact]
-) -> dict[str, Any]:
+def manifest_of(task: Task, facts: ManifestFacts, artifacts: Sequence[Artifact]) -> dict[str, Any]:
     """Describe a take: what was asked, how it was made, and every file with its hash."""
-    shot, report = task.shot, provenance.report
+    shot, report = task.shot, facts.report
     return {
         "layert2v_manifest": MANIFEST_VERSION,
-        "job": f"jobs/{task.job}",
+        "job": f"jobs/{task.job_id}",
         "attempt": task.attempt,
-        "model": {"id": shot.model, "sha256": provenance.weights_sha256},
-        "prompt": provenance.full_prompt,
+        "model": {"id": shot.model, "sha256": facts.weights_sha256},
+        "prompt": facts.full_prompt,
         "negative_prompt": shot.negative_prompt,
         "seed": shot.seed,
         "width": shot.width,
@@ -102,9 +63,9 @@ def manifest_of(
         "num_frames": shot.num_frames,
         "num_inference_steps": shot.num_inference_steps,
         "guidance_scale": shot.guidance_scale,
-        "approximations": dict(provenance.approximations),
+        "approximations": dict(facts.approximations),
         "layers": _manifest_layers(task),
-        "kept_layers_are_clamped": provenance.is_clamped and bool(task.kept),
+        "kept_layers_are_clamped": facts.is_clamped and bool(task.kept_artifacts),
         "contract": CONTRACT,
         "finishing": _finite(vars(report)) if report else None,
         "unknown_words": [asdict(each) for each in task.unknown_words],
@@ -126,14 +87,13 @@ def _manifest_layers(task: Task) -> list[dict[str, Any]]:
     """Layers back to front."""
     return [
         {
-            "index": index,
+            "index": layer_index,
             "role": layer.role.value,
             "prompt": layer.prompt,
-            "seed": layer.seed,
-            "kept": layer.kept
-            and {"job": f"jobs/{layer.kept.job}", "layer_index": layer.kept.layer_index},
+            "seed": task.shot.seed_of(layer_index),
+            "kept": layer.kept and asdict(layer.kept),
         }
-        for index, layer in enumerate(task.shot.layers)
+        for layer_index, layer in enumerate(task.shot.layers)
     ]
 
 

@@ -1,54 +1,13 @@
 """What a shot asks of the model, checked before anything is computed."""
 
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
 
 from diffusers import AutoencoderKLWan
 
 from layert2v_model.errors import InvalidShot
 from layert2v_model.network.transformer import LayerT2VTransformer3DModel
-from layert2v_model.streams import compose_full_prompt
+from layert2v_model.shot import ShotFormat, ShotPrompts
 from layert2v_model.vae import codec
-
-
-@dataclass(frozen=True)
-class ShotPrompts:
-    """The words of a shot, one prompt per picture and layer."""
-
-    full: str
-    """The whole picture; blank: composed from the layers' prompts."""
-    background: str
-    """The plate behind everything."""
-    foregrounds: tuple[str, ...]
-    """One per foreground, back to front."""
-    negative: str = ""
-    """What all streams should not show; used when guidance is above 1."""
-
-    def by_name(self) -> dict[str, str]:
-        """Name the prompts as `streams.prompt_names` does, the full one filled in."""
-        layers = {f"foreground_{k}": text for k, text in enumerate(self.foregrounds, start=1)}
-        full = self.full if self.full.strip() else self._composed()
-        return {"full": full, "background": self.background, **layers}
-
-    def _composed(self) -> str:
-        spoken = [text for text in self.foregrounds if text.strip()]
-        if not spoken or not self.background.strip():
-            return ", ".join([*spoken, *([self.background] if self.background.strip() else [])])
-        return compose_full_prompt(self.background, spoken)
-
-
-@dataclass(frozen=True)
-class ShotFormat:
-    """The pixels and steps of a shot."""
-
-    width: int
-    """Pixels."""
-    height: int
-    """Pixels."""
-    num_frames: int
-    """4 k + 1 (any number where the VAE does not resample time), such that latents fill patches."""
-    num_inference_steps: int
-    """Steps of denoising, from 1."""
 
 
 def check_format(
@@ -127,11 +86,11 @@ def check_seeds(seeds: Mapping[str, int], generated: tuple[str, ...]) -> None:
     Raises:
         InvalidShot: Names the streams without a seed.
     """
-    missing = [name for name in generated if seed_source(seeds, name) is None]
+    missing = [name for name in generated if seed_of_stream(seeds, name) is None]
     if missing:
         raise InvalidShot(f"there is no seed for {', '.join(missing)}; give an integer for each")
 
 
-def seed_source(seeds: Mapping[str, int], name: str) -> int | None:
+def seed_of_stream(seeds: Mapping[str, int], name: str) -> int | None:
     """Return a stream's seed; an alpha without one shares its foreground's."""
     return seeds.get(name, seeds.get(name.replace("alpha_", "foreground_")))
