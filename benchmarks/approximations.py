@@ -44,7 +44,7 @@ def rows(*, toy: bool) -> list[Row]:
     given = kept_layers(exact(), regenerated=[2])
     anew = _maker(pipeline, steps, given=given)
     quick = _maker(pipeline, steps, given=given, refresh_given_every=REFRESH)
-    case = f"one foreground anew, given layers computed in one step of {REFRESH}"
+    case = f"one foreground regenerated, given layers computed in one step of {REFRESH}"
     precision = precision_of(pipeline.transformer)
     return [
         row

@@ -90,11 +90,11 @@ VARIANTS = {
                        {"prompt_visibility": "released"}),
     "bleed": Variant("foregrounds' colour extended beyond the matte instead of black",
                      {"foreground_fill": "bleed"}),
-    "shared": Variant("positions begin anew in each stream", {"stream_positions": "shared"}),
+    "shared": Variant("positions start again in each stream", {"stream_positions": "shared"}),
     "four-axis": Variant("positions with an axis for the stream", change=_use_four_axes),
     "no-adaln": Variant("without LayerAdaLN", change=_leave_out_layer_adaln),
     "window": Variant("a window of one frame between streams", {"cross_stream_window": 1}),
-    "one-level": Variant("all streams at one noise level; what is given is clamped",
+    "one-level": Variant("all streams at one noise level; given streams are clamped",
                          {"per_stream_timesteps": False}, NoiseMixture(shift=SHIFT)),
 }  # fmt: skip
 """By name; the first is what the others are compared with."""

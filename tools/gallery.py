@@ -7,6 +7,7 @@ scenes come from the training assets, which `layert2v-train` fetches into `cache
 """
 
 import argparse
+import textwrap
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -80,25 +81,34 @@ def _page(asked_model: AskedModel, arguments: argparse.Namespace, uses: Sequence
     folder = arguments.out.name
     parts = [
         "# Gallery\n",
-        f"Every use of the layered model, made by `python tools/gallery.py --model "
-        f"{arguments.model.as_posix()} --out {arguments.out.as_posix()} "
-        f"--scenes {arguments.scenes}`: {asked_model.width}x"
-        f"{asked_model.height}, {asked_model.num_frames} frames, "
-        f"{asked_model.num_inference_steps} steps, "
-        f"guidance {asked_model.guidance_scale:g}. Nothing is chosen: the first seeds are shown. "
-        f"Foregrounds stand over a checkerboard; time runs to the right.\n\n"
-        f"Recomposition is the PSNR of the flattened layers against the full video: *as made* is "
-        f"what the model does, *finished* what one gets. It says nothing about whether a picture "
-        f"is good: look. Change is the mean absolute difference of two frames.\n",
+        "This page shows every use of the layered model. This command made it:\n",
+        f"    python tools/gallery.py --model {arguments.model.as_posix()} "
+        f"--out {arguments.out.as_posix()} --scenes {arguments.scenes}\n",
+        _paragraph(
+            f"The shots have {asked_model.width}x{asked_model.height}, {asked_model.num_frames} frames, "
+            f"{asked_model.num_inference_steps} steps and guidance {asked_model.guidance_scale:g}. "
+            f"The first seeds are shown, so nothing is chosen. "
+            f"Foregrounds stand over a checkerboard. Time runs to the right."
+        ),
+        _paragraph(
+            "Recomposition is the PSNR of the flattened layers against the full video. "
+            "*As made* is of the model's own layers, and *finished* is of the delivered layers. "
+            "It does not say whether a picture is good, so look at the pictures. "
+            "Change is the mean absolute difference of two frames."
+        ),
     ]
     parts += [_section(use, folder) for use in uses]
     return "\n".join(parts)
 
 
+def _paragraph(text: str) -> str:
+    return textwrap.fill(text, 100, break_long_words=False, break_on_hyphens=False) + "\n"
+
+
 def _section(use: Use, folder: str) -> str:
     table = "\n".join(f"| {what} | {value} |" for what, value in use.figures.items())
     return (
-        f"## {use.title}\n\n{use.asked}\n\n![{use.title}]({folder}/{use.name}.png)\n\n"
+        f"## {use.title}\n\n{_paragraph(use.asked)}\n![{use.title}]({folder}/{use.name}.png)\n\n"
         f"| measured | value |\n|---|---|\n{table}\n"
     )
 

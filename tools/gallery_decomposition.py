@@ -66,7 +66,8 @@ def decomposition_use(clips: Sequence[LayeredClip], done: Sequence[Decomposed]) 
     return Use(
         "decompose", "A full video taken apart",
         f"The full video is given, with a caption for the background and one for the subject. "
-        f"{len(done)} composed scenes whose pairs of subject and background training never shows; "
-        f"medians, as made and finished, beside two baselines. The first three are shown.",
+        f"Training never shows the pairs of subject and background of these {len(done)} composed "
+        f"scenes. The figures are medians, as made and finished, beside two baselines. The first "
+        f"three scenes are shown.",
         rows, figures,
     )  # fmt: skip

@@ -65,7 +65,7 @@ def _generated(take: Stack) -> Use:
     done = finish(take)
     return Use(
         "generate", "A shot from words",
-        f"Nothing given. {_words(PROMPTS)} Seed 1.",
+        f"Nothing is given. {_words(PROMPTS)} The seed is 1.",
         rows_of(done.stack), _recomposition(done),
     )  # fmt: skip
 
@@ -76,13 +76,13 @@ def _anew(asked_model: AskedModel, take: Stack) -> Use:
     done = finish(made, kept=frozenset({0, 1}))
     changed = (made.layers[2].alpha_T1HW - take.layers[2].alpha_T1HW).abs().mean()
     return Use(
-        "regenerate", "One of two foregrounds anew",
-        "Background and first foreground of the take above are given, the second is made again "
-        "with seed 7.",
+        "regenerate", "One of two foregrounds regenerated",
+        "The background and the first foreground of the take above are given. The second is "
+        "regenerated with seed 7.",
         rows_of(done.stack, list(given)),
         {
             **_exact(made, given),
-            "change of the remade matte, mean": f"{changed:.3f}",
+            "change of the regenerated matte, mean": f"{changed:.3f}",
             **_recomposition(done),
         },
     )  # fmt: skip
@@ -97,8 +97,8 @@ def _on_plate(asked_model: AskedModel, clip: LayeredClip) -> Use:
     open_T1HW = made.foregrounds[0].alpha_T1HW < 0.05
     miss = _decibel((made.full_TCHW - plate_TCHW).square(), open_T1HW)
     return Use(
-        "plate", "A new foreground on one's own plate",
-        f"The plate is given ({clip.background_caption}); asked for: {prompts.foregrounds[0]}.",
+        "plate", "A new foreground on your own plate",
+        f"The plate is given ({clip.background_caption}). The prompt is {prompts.foregrounds[0]}.",
         rows_of(done.stack, list(given)),
         {
             **_exact(made, given),
@@ -121,7 +121,7 @@ def _behind(asked_model: AskedModel, clip: LayeredClip) -> Use:
     miss = _decibel((made.full_TCHW - given["foreground_1"]).square(), solid_T1HW)
     return Use(
         "background", "A background for a given foreground",
-        f"The foreground is given ({layer.caption}); asked for: {prompts.background}.",
+        f"The foreground is given ({layer.caption}). The prompt is {prompts.background}.",
         rows_of(done.stack, list(given)),
         {
             **_exact(made, given),
@@ -141,9 +141,10 @@ def _blended(asked_model: AskedModel, take: Stack, other: Stack) -> Use:
     alpha_T1HW = made.layers[2].alpha_T1HW
     seams = [count - 1, len(alpha_T1HW) - count - 1]
     return Use(
-        "blend", "Two takes of one foreground as one",
-        f"The first {count} frames of the second foreground are of the take with seed 1, the last "
-        f"{count} of that with seed 2, those between are made; all other layers are given.",
+        "blend", "Two takes of one foreground joined",
+        f"The second foreground takes its start ({_frames(count)}) from the take with seed 1 and "
+        f"its end ({_frames(count)}) from the take with seed 2. The frames between are made. All "
+        f"other layers are given.",
         [
             ("alpha_2 of the first take", take.layers[2].alpha_T1HW),
             ("alpha_2 of the second take", other.layers[2].alpha_T1HW),
@@ -158,9 +159,9 @@ def _extended(asked_model: AskedModel, take: Stack) -> Use:
     longer = joined(take, asked_model.take(PROMPTS, seed=6, given=opening(take, count)), count)
     seam = [len(take.full_TCHW) - 1]
     return Use(
-        "extend", "Every layer goes on in time",
-        f"The last {count} frames of all streams of the first take are given as the first of the "
-        f"next shot; {len(longer.full_TCHW)} frames in all.",
+        "extend", "Every layer continued in time",
+        f"The end of all streams of the first take ({_frames(count)}) is given as the start of the "
+        f"next shot. Together they have {len(longer.full_TCHW)} frames.",
         rows_of(longer),
         {
             **_jumps(longer.full_TCHW, seam, "full video"),
@@ -174,7 +175,7 @@ def _longer(asked_model: AskedModel, num_frames: int) -> Use:
     done = finish(take)
     return Use(
         "longer", f"{num_frames} frames at once",
-        f"As the first, with {num_frames} frames instead of {asked_model.num_frames}.",
+        f"This is the first shot with {num_frames} frames instead of {asked_model.num_frames}.",
         rows_of(done.stack), _recomposition(done),
     )  # fmt: skip
 
@@ -191,7 +192,7 @@ def _looped(asked_model: AskedModel) -> Use:
         )
     return Use(
         "loop", "A layer that loops",
-        f"All layers loop: first and last latent frame are one. {_words(ONE)}",
+        f"All layers loop, because first and last latent frame are one. {_words(ONE)}",
         rows_of(made), figures,
     )  # fmt: skip
 
@@ -207,9 +208,9 @@ def _painted(asked_model: AskedModel, clip: LayeredClip) -> Use:
     made = asked_model.take(prompts, seed=9, given=given)
     hole = _decibel((made.background.rgb_TCHW - plate_TCHW).square(), ~kept_T1HW)
     return Use(
-        "region", "A region of a plate painted anew",
-        "The plate is given but for a rectangle (grey in the first row). A region has no timestep "
-        "of its own: it is clamped.",
+        "region", "A region of a plate repainted",
+        "The plate is given except for a rectangle (grey in the first row). A region has no "
+        "timestep of its own, so it is clamped.",
         [("given region", torch.where(kept_T1HW, plate_TCHW, 0.5)), *rows_of(made)],
         {**_exact(made, given), "the painted part against the true plate": hole},
     )  # fmt: skip
@@ -220,7 +221,8 @@ def _reordered(take: Stack) -> Use:
     changed, dropped = finished.reordered((2, 1)), finished.without(1)
     return Use(
         "reorder", "Layers reordered and dropped",
-        "The first take, finished; its foregrounds change places; its first foreground is dropped.",
+        "The rows show the finished first take, the take with its foregrounds in the other order, "
+        "and the take without its first foreground.",
         [
             ("full", finished.full_TCHW),
             ("order 2, 1", changed.full_TCHW),
@@ -236,7 +238,11 @@ def _reordered(take: Stack) -> Use:
 
 
 def _words(prompts: ShotPrompts) -> str:
-    return f"Asked for: {' and '.join(prompts.foregrounds)}, before {prompts.background}."
+    return f"The prompts are {' and '.join(prompts.foregrounds)}, before {prompts.background}."
+
+
+def _frames(count: int) -> str:
+    return f"{count} frame" if count == 1 else f"{count} frames"
 
 
 def _recomposition(done: Finished) -> dict[str, str]:

@@ -47,7 +47,7 @@ _MAX_LINE_BYTES = 1 << 26
 _MAX_LOG_BYTES = 8 << 20
 _USUAL_STEPS = 10
 """A step may take this many times the median before the worker counts as hung. Source: the
-reliability section of docs/design.md."""
+`docs/design_service.md`."""
 _MANY = 5
 """Messages before their median says anything: the first one waits for torch to load."""
 

@@ -1,7 +1,8 @@
 """The only file where alpha changes its form: straight, premultiplied, over, flatten.
 
 Shape letters: T frames, C channels (3 for RGB), H, W. Values are display-referred sRGB, the space
-in which the training composites are made (`docs/design.md`); no function here changes the space.
+in which the training composites are made (`docs/design_model.md`). No function here changes the
+space.
 """
 
 from collections.abc import Sequence

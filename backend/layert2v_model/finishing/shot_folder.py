@@ -31,7 +31,7 @@ from layert2v_model.finishing.fill import pixels_per_unit
 from layert2v_model.stack import Layer, Role, Stack
 
 MAX_FOREGROUNDS = 6
-"""Most foregrounds of a folder, as many as the model makes (`docs/design.md`, streams)."""
+"""Most foregrounds of a folder, as many as the model makes (`docs/design_model.md`, streams)."""
 _BLACK = 24 / 255
 """Mean colour outside the matte that still counts as black. Published samples have 6 to 11."""
 _CLEARLY = 0.5

@@ -130,7 +130,7 @@ global___JobError = JobError
 @typing.final
 class FinishingReport(google.protobuf.message.Message):
     """How well the finished stack composites back to the generated full video, and what it cost.
-    Definitions: docs/design.md, finishing.
+    Definitions: docs/finishing.md.
     """
 
     DESCRIPTOR: google.protobuf.descriptor.Descriptor

@@ -27,7 +27,7 @@ from layert2v_training.number_kinds import Count
 CONSTANT = 300.0
 """The constant channel: the squares of 48 latents of unit variance are 0.05 % of its own."""
 LOG_VARIANCE = -20.0
-"""The posterior is a point: its mode is what is used (`docs/design.md`, alpha VAE)."""
+"""The posterior is a point: its mode is what is used (`docs/design_model.md`, alpha VAE)."""
 
 
 @dataclass(frozen=True)

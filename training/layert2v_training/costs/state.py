@@ -10,7 +10,7 @@ from layert2v_training.learning.optimizers import LoopRecipe
 
 OWN_BYTES = 96 << 20
 """Bytes of kernels and libraries beside tensors in a step. Source: eight runs on a processor,
-`docs/training.md`: between 50 and 200 MiB."""
+`docs/training_costs.md`: between 50 and 200 MiB."""
 
 
 def count_of(module: nn.Module) -> int:
