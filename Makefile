@@ -7,7 +7,7 @@ DEBIAN := libx11-6 libxi6 libxkbcommon0 libsm6 libice6 libgl1 libxxf86vm1 libxfi
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export HF_HUB_OFFLINE := 1
 
-.PHONY: help demo test test-rest test-training check coverage window fresh addon proto verify bench train-tiny train-tiny-debug test-bpy fuzz-media clean
+.PHONY: help demo test test-rest test-training check coverage docs window fresh addon proto verify bench train-tiny train-tiny-debug test-bpy fuzz-media clean
 
 help:  ## Print this menu
 	@grep -hE '^[a-z-]+:.*##' Makefile | sed -E 's/:.*## /\t/' | expand -t 20
@@ -51,6 +51,11 @@ coverage: $(VENV)/installed  ## Measure branches of core, client, alpha, journal
 	$(RUN)/python -m coverage combine -q
 	$(RUN)/python -m coverage report
 
+# Strict: a link or an anchor that leads nowhere ends it.
+docs: $(VENV)/installed .venv-docs/installed  ## Build the site of docs/ into build/site; `python -m http.server -d build/site` shows it
+	$(RUN)/python tools/reference.py
+	.venv-docs/bin/zensical build --strict --clean
+
 window: $(VENV)/installed  ## Walk through the add-on in a real window of the newest Blender (as root; 2 GB of disk)
 	PYTHON=$(CURDIR)/$(RUN)/python tools/window.sh
 
@@ -84,7 +89,7 @@ cache/assets/manifest.json: | $(VENV)/installed
 	$(RUN)/layert2v-data assets cache/assets
 
 clean:  ## Remove what the other targets made, but not trained weights
-	rm -rf $(VENV) .venv-bpy-* .venv-proto build dist demo
+	rm -rf $(VENV) .venv-bpy-* .venv-docs .venv-proto .cache build dist demo
 
 $(VENV)/installed: pyproject.toml constraints.txt tools/debian_packages.sh
 	tools/debian_packages.sh $(DEBIAN)
@@ -96,6 +101,12 @@ $(VENV)/installed: pyproject.toml constraints.txt tools/debian_packages.sh
 .venv-bpy-5.0/installed: $(VENV)/installed tests/addon/requirements.txt
 	$(PYTHON) -m venv .venv-bpy-5.0
 	.venv-bpy-5.0/bin/pip install -q bpy==5.0.1 -r tests/addon/requirements.txt
+	touch $@
+
+.venv-docs/installed: pyproject.toml constraints.txt
+	$(PYTHON) -m venv .venv-docs
+	.venv-docs/bin/pip install -q 'pip>=25.1'
+	.venv-docs/bin/pip install -q -c constraints.txt --group docs
 	touch $@
 
 # Tests reach no network, so what the zip is built of is here before them.

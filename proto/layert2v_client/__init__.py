@@ -5,10 +5,12 @@ torch; protobuf and grpclib never leave it. This module is the client's public f
 client's own values and those of `layert2v_domain` that a caller needs.
 
 Example:
+    ```python
     async with Client.connect(default_address()) as client:
         job = await client.create_job(shot, request_id=str(uuid.uuid4()))
         async for event in client.watch_job(job.name):
             ...
+    ```
 """
 
 from layert2v_client.address import Address, default_address, parse_address

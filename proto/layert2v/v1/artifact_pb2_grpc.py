@@ -26,7 +26,7 @@ if _version_not_supported:
 
 
 class ArtifactServiceStub(object):
-    """Serves the files of finished jobs. Every rpc may end with UNAUTHENTICATED or UNAVAILABLE.
+    """Serves the files of finished jobs. Every rpc may fail with UNAUTHENTICATED or UNAVAILABLE.
     """
 
     def __init__(self, channel):
@@ -48,22 +48,23 @@ class ArtifactServiceStub(object):
 
 
 class ArtifactServiceServicer(object):
-    """Serves the files of finished jobs. Every rpc may end with UNAUTHENTICATED or UNAVAILABLE.
+    """Serves the files of finished jobs. Every rpc may fail with UNAUTHENTICATED or UNAVAILABLE.
     """
 
     def ListArtifacts(self, request, context):
-        """Lists the artifacts of one job in path order. NOT_FOUND: no such job.
-        INVALID_ARGUMENT: malformed parent or page token.
+        """Lists the artifacts of one job in path order. Fails with NOT_FOUND if there is no such job, and
+        with INVALID_ARGUMENT if the parent or the page token is malformed.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def ReadArtifact(self, request, context):
-        """Streams one artifact: a header, chunks of at most 1 MiB, a trailer.
-        NOT_FOUND: no such artifact. OUT_OF_RANGE: offset past the end. DATA_LOSS: the stored file
-        does not match the checksums of its publication. INVALID_ARGUMENT: malformed name, negative offset.
-        FAILED_PRECONDITION: `if_sha256` names another content.
+        """Streams one artifact as a header, chunks of at most 1 MiB, and a trailer. Fails with NOT_FOUND
+        if there is no such artifact, with INVALID_ARGUMENT if the name is malformed or the offset is
+        negative, and with OUT_OF_RANGE if the offset lies past the end. Fails with
+        FAILED_PRECONDITION if the content has another hash than `if_sha256`, and with DATA_LOSS if the
+        stored file does not match the checksums of its publication.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -91,7 +92,7 @@ def add_ArtifactServiceServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class ArtifactService(object):
-    """Serves the files of finished jobs. Every rpc may end with UNAUTHENTICATED or UNAVAILABLE.
+    """Serves the files of finished jobs. Every rpc may fail with UNAUTHENTICATED or UNAVAILABLE.
     """
 
     @staticmethod

@@ -26,7 +26,7 @@ if _version_not_supported:
 
 
 class JobServiceStub(object):
-    """Runs shots. Every rpc may end with UNAUTHENTICATED or UNAVAILABLE.
+    """Runs shots. Every rpc may fail with UNAUTHENTICATED or UNAVAILABLE.
     """
 
     def __init__(self, channel):
@@ -63,44 +63,46 @@ class JobServiceStub(object):
 
 
 class JobServiceServicer(object):
-    """Runs shots. Every rpc may end with UNAUTHENTICATED or UNAVAILABLE.
+    """Runs shots. Every rpc may fail with UNAUTHENTICATED or UNAVAILABLE.
     """
 
     def CreateJob(self, request, context):
-        """Queues a shot. INVALID_ARGUMENT with BadRequest field paths such as
-        `shot.layers[2].prompt`: the shot cannot be made. NOT_FOUND: a kept layer's job or the model.
-        FAILED_PRECONDITION: a kept layer's job has not succeeded. ALREADY_EXISTS: `request_id` was
-        used for another shot. RESOURCE_EXHAUSTED: disk or queue full.
+        """Queues a shot. Fails with INVALID_ARGUMENT if the shot cannot be made; BadRequest then holds
+        field paths such as `shot.layers[2].prompt`. Fails with NOT_FOUND if the model or the job of a
+        kept layer does not exist, and with FAILED_PRECONDITION if that job has not succeeded. Fails
+        with ALREADY_EXISTS if `request_id` was used for another shot, and with RESOURCE_EXHAUSTED if
+        the disk or the queue is full.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def GetJob(self, request, context):
-        """Reads one job. NOT_FOUND, INVALID_ARGUMENT.
+        """Reads one job. Fails with NOT_FOUND or INVALID_ARGUMENT.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def ListJobs(self, request, context):
-        """Lists jobs, newest first. INVALID_ARGUMENT: malformed page token.
+        """Lists jobs, newest first. Fails with INVALID_ARGUMENT if the page token is malformed.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def WatchJob(self, request, context):
-        """Follows a job's events from any sequence number until it ends. Sequence numbers are gapless
-        and start at 1. Ends with OK after the terminal event, or after 30 minutes: call again with
-        the last sequence seen. NOT_FOUND, INVALID_ARGUMENT.
+        """Follows the events of a job from any sequence number until the job ends. Sequence numbers have
+        no gaps and start at 1. The call ends with OK after the terminal event, or after 30 minutes. In
+        the second case, call again with the last sequence number that you have seen. Fails with
+        NOT_FOUND or INVALID_ARGUMENT.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def CancelJob(self, request, context):
-        """Cancels a queued or running job; a job that has ended is left as it is. NOT_FOUND.
+        """Cancels a queued or running job. A job that has ended stays as it is. Fails with NOT_FOUND.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -143,7 +145,7 @@ def add_JobServiceServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class JobService(object):
-    """Runs shots. Every rpc may end with UNAUTHENTICATED or UNAVAILABLE.
+    """Runs shots. Every rpc may fail with UNAUTHENTICATED or UNAVAILABLE.
     """
 
     @staticmethod

@@ -26,7 +26,7 @@ if _version_not_supported:
 
 
 class ModelServiceStub(object):
-    """Lists models. Every rpc may end with UNAUTHENTICATED or UNAVAILABLE.
+    """Lists models. Every rpc may fail with UNAUTHENTICATED or UNAVAILABLE.
     """
 
     def __init__(self, channel):
@@ -43,7 +43,7 @@ class ModelServiceStub(object):
 
 
 class ModelServiceServicer(object):
-    """Lists models. Every rpc may end with UNAUTHENTICATED or UNAVAILABLE.
+    """Lists models. Every rpc may fail with UNAUTHENTICATED or UNAVAILABLE.
     """
 
     def ListModels(self, request, context):
@@ -70,7 +70,7 @@ def add_ModelServiceServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class ModelService(object):
-    """Lists models. Every rpc may end with UNAUTHENTICATED or UNAVAILABLE.
+    """Lists models. Every rpc may fail with UNAUTHENTICATED or UNAVAILABLE.
     """
 
     @staticmethod
@@ -102,7 +102,7 @@ class ModelService(object):
 
 
 class SystemServiceStub(object):
-    """Describes the backend. Every rpc may end with UNAUTHENTICATED or UNAVAILABLE.
+    """Describes the backend. Every rpc may fail with UNAUTHENTICATED or UNAVAILABLE.
     """
 
     def __init__(self, channel):
@@ -119,11 +119,11 @@ class SystemServiceStub(object):
 
 
 class SystemServiceServicer(object):
-    """Describes the backend. Every rpc may end with UNAUTHENTICATED or UNAVAILABLE.
+    """Describes the backend. Every rpc may fail with UNAUTHENTICATED or UNAVAILABLE.
     """
 
     def GetServerInfo(self, request, context):
-        """Versions, limits and load.
+        """Gives version, load and free space.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -146,7 +146,7 @@ def add_SystemServiceServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class SystemService(object):
-    """Describes the backend. Every rpc may end with UNAUTHENTICATED or UNAVAILABLE.
+    """Describes the backend. Every rpc may fail with UNAUTHENTICATED or UNAVAILABLE.
     """
 
     @staticmethod
