@@ -34,6 +34,14 @@ PINS: Mapping[str, str] = {
     "protobuf": "7.36.2",
 }
 """What the client needs, each with a py3-none-any wheel on PyPI."""
+OWN_PACKAGES = (
+    "layert2v",
+    "layert2v_client",
+    "layert2v_domain",
+    "layert2v_wire",
+    "layert2v_words",
+)
+"""What of `proto` goes into the client's wheel."""
 VALID_TAGS = frozenset({"Sequencer", "Import-Export", "Compositing", "Pipeline", "Video"})
 """Tags of add-ons that we may use. Source: extensions.blender.org, tags of add-ons, 2026;
 Blender's own validation accepts any."""
@@ -114,9 +122,9 @@ def _download(requirement: str) -> None:
 
 
 def _own_wheel(version: str) -> Path:
-    """Pack the wire's stubs, the client and the words; the stubs for grpcio servers stay out."""
+    """Pack the client and what it needs of ours; the stubs for grpcio servers stay out."""
     files: dict[str, bytes] = {}
-    for package in ("layert2v", "layert2v_client", "layert2v_words"):
+    for package in OWN_PACKAGES:
         found = _files_under(ROOT / "proto" / package)
         files |= {f"{package}/{name}": data for name, data in found.items() if _is_shipped(name)}
     info = f"layert2v_client-{version}.dist-info"

@@ -41,7 +41,7 @@ def rows(*, toy: bool) -> list[Row]:
         "weights in fp8": _maker(_in_fp8(), steps),
         f"step cache at {THRESHOLD}": _cached(pipeline, steps),
     }
-    given = kept_layers(exact(), anew=[2])
+    given = kept_layers(exact(), regenerated=[2])
     anew = _maker(pipeline, steps, given=given)
     quick = _maker(pipeline, steps, given=given, refresh_given_every=REFRESH)
     case = f"one foreground regenerated, given layers computed in one step of {REFRESH}"

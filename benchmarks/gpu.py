@@ -27,8 +27,10 @@ from benchmarks.page import Measured, tables, write_measured
 from benchmarks.pairs import NUM_PAIRS, Pairs, alternate, timed
 from benchmarks.released_approach import ReleasedApproach
 from benchmarks.rows import Row
-from layert2v_model.cost.estimate import ModelSize, ShotSize, measure_device, step_flops
+from layert2v_model.cost.device import measure_device
+from layert2v_model.cost.estimate import ModelSize, step_flops
 from layert2v_model.network.window import FrameWindow, attend_windowed
+from layert2v_model.shot import ShotFormat
 from layert2v_model.streams import batch_stream_text, stream_text
 
 NEEDS = """This benchmark needs a GPU that torch can use: torch built for CUDA 12 or later, bfloat16
@@ -44,6 +46,8 @@ WAN_VAE = {
 PRECISION = "bfloat16"
 PROMPT_TOKENS, NEGATIVE_TOKENS, GUIDANCE_SCALE = (70, 40, 30), 126, 5.0
 """As in `against_release`."""
+NUM_TEXT_TOKENS = sum(PROMPT_TOKENS)
+"""That every stream reads."""
 
 
 class Bench:
@@ -60,11 +64,11 @@ class Bench:
     def case(self, num_foregrounds: int, num_frames: int) -> None:
         """Measure all variants of one size."""
         width, height = (64, 32) if self.toy else (832, 480)
-        shot = ShotSize(width, height, num_frames, num_foregrounds, 1, num_text_tokens=140)
+        shot = ShotFormat(width, height, num_frames, num_foregrounds, 1)
         frames = self.size.grid(shot)[0]
         name = f"S = {shot.num_streams}, {num_frames} frames"
         latents = self._random(1, shot.num_streams, 16, frames, height // 8, width // 8)
-        text = self._random(1, shot.num_streams, 140, self.ours.config.text_dim)
+        text = self._random(1, shot.num_streams, NUM_TEXT_TOKENS, self.ours.config.text_dim)
         timestep = torch.tensor([500.0], device=self.device)
         read = self.ours.read_text(text)
         video = one_video(latents)
@@ -75,7 +79,7 @@ class Bench:
         }
         seconds, peaks = self._measured(calls, {"card": self._card_rate})
         self._add(f"{name}, against plain Wan", seconds, peaks, "ours", "plain", (1.05, 1.1))
-        flops = step_flops(shot, self.size)
+        flops = step_flops(shot, self.size, NUM_TEXT_TOKENS)
         achieved = tuple(flops / step / 1e12 for step in seconds["ours"])
         share = f"{name}, against the card's matrix rate (wanted: at least half)"
         pairs = Pairs(achieved, tuple(seconds["card"]))
@@ -140,7 +144,7 @@ class Bench:
         """With blocks compiled, against not, for one foreground at 33 frames; kept compiled."""
         shape = (1, 4, 16, 3, 4, 8) if self.toy else (1, 4, 16, 9, 60, 104)
         latents, timestep = self._random(*shape), torch.tensor([500.0], device=self.device)
-        read = self.ours.read_text(self._random(1, 4, 140, self.ours.config.text_dim))
+        read = self.ours.read_text(self._random(1, 4, NUM_TEXT_TOKENS, self.ours.config.text_dim))
 
         def step(stance: str) -> object:
             with torch.compiler.set_stance(stance):

@@ -20,10 +20,11 @@ from benchmarks.pairs import NUM_PAIRS, Pairs, alternate
 from benchmarks.rows import Row
 from benchmarks.shipped import PROMPTS, load_shipped, shot
 from layert2v_backend.artifacts import SYNCS_AT_ONCE, ArtifactStore
-from layert2v_backend.jobs import LayerRole, LayerSpec, Shot, Task
 from layert2v_backend.worker.assembly import Assembly
-from layert2v_backend.worker.take import Provenance
+from layert2v_backend.worker.manifest import ManifestFacts
 from layert2v_backend.worker.writing import TakeWriter
+from layert2v_backend.worker_protocol import Task
+from layert2v_domain.shot import LayerRole, LayerSpec, Shot
 from layert2v_model.files import media
 from layert2v_model.finishing.finish import finish
 from layert2v_model.pipeline import LayerT2VPipeline
@@ -34,7 +35,7 @@ from layert2v_model.stack import Stack
 from layert2v_model.vae.decoding import decode_frames
 
 NUM_FOREGROUNDS = 2
-_PROVENANCE = Provenance(PROMPTS.background, "", None, is_clamped=False)
+_FACTS = ManifestFacts(PROMPTS.background, "", None, is_clamped=False)
 
 
 @dataclass(frozen=True)
@@ -54,9 +55,11 @@ class Case:
             *(LayerSpec(LayerRole.FOREGROUND, prompt, 1) for prompt in PROMPTS.foregrounds),
         )
         width, height, num_frames = self.grid.width, self.grid.height, self.grid.num_frames
-        return Task(
-            "a", 1, Shot("tiny", "", "", layers, width, height, num_frames, 0, 1, 3.0), "", ""
-        )
+        shot = Shot(
+            layers, model="tiny", width=width, height=height, num_frames=num_frames,
+            num_inference_steps=1, guidance_scale=3.0,
+        )  # fmt: skip
+        return Task("a", 1, shot, "", "")
 
 
 @dataclass(frozen=True)
@@ -121,7 +124,7 @@ def overlapped(case: Case, store: ArtifactStore) -> Run:
             assembly.take(stack, frames)
         decode_s = time.perf_counter() - begun
         assembly.finish()
-        published = writer.publish(_PROVENANCE, lambda done, count: None)
+        published = writer.publish(_FACTS, lambda done, count: None)
     hashes = sorted(artifact.sha256 for artifact in published if artifact.frame_index >= 0)
     return Run(decode_s, time.perf_counter() - begun, hashes)
 

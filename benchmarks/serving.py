@@ -28,28 +28,17 @@ from grpclib.client import Channel
 from layert2v.v1 import artifact_grpc, artifact_pb2, job_pb2, job_pb2_grpc
 from layert2v_backend.artifacts import ArtifactStore
 from layert2v_backend.convert.results import artifact_to_proto
-from layert2v_backend.convert.shots import shot_to_proto
-from layert2v_backend.jobs import (
-    Artifact,
-    ArtifactFormat,
-    ArtifactKind,
-    Failed,
-    Finished,
-    JobError,
-    JobStage,
-    LayerRole,
-    LayerSpec,
-    Progress,
-    Report,
-    Shot,
-    Task,
-    take_path,
-)
+from layert2v_backend.jobs import Artifact, take_path
 from layert2v_backend.journal import Journal
 from layert2v_backend.server.serving import serve
 from layert2v_backend.settings import Settings
+from layert2v_backend.worker_protocol import Failed, Finished, StageProgress, Task, WorkerMessage
 from layert2v_client import Artifact as ClientArtifact
 from layert2v_client import Client, convert, crc32c
+from layert2v_domain.artifact import ArtifactFormat, ArtifactKind
+from layert2v_domain.job import JobError, JobStage
+from layert2v_domain.shot import LayerRole, LayerSpec, Shot
+from layert2v_wire.shots import shot_to_proto
 
 MIB = 1 << 20
 EVENTS_PER_S = 20
@@ -57,7 +46,10 @@ LAYERS = (
     LayerSpec(LayerRole.BACKGROUND, "a meadow", 1),
     LayerSpec(LayerRole.FOREGROUND, "a fox", 2),
 )
-SHOT = Shot("tiny", "", "", LAYERS, 96, 64, 9, 0, 4, 3.0)
+SHOT = Shot(
+    LAYERS, model="tiny", width=96, height=64, num_frames=9, num_inference_steps=4,
+    guidance_scale=3.0,
+)  # fmt: skip
 
 
 class EventEngine:
@@ -74,12 +66,12 @@ class EventEngine:
     async def warm(self, model_folder: str) -> None:
         """There is nothing to load."""
 
-    async def run(self, task: Task) -> AsyncGenerator[Report, None]:
+    async def run(self, task: Task) -> AsyncGenerator[WorkerMessage, None]:
         """Wait until watchers have come, then report."""
         await asyncio.sleep(3.0)
         for step in range(self._num_events):
             await asyncio.sleep(1 / EVENTS_PER_S)
-            yield Progress(JobStage.DENOISING, step, self._num_events)
+            yield StageProgress(JobStage.DENOISING, step, self._num_events)
         yield Failed(JobError("INTERNAL", "the benchmark has ended"))
 
     async def cancel(self, job: str, attempt: int) -> None:

@@ -21,13 +21,14 @@ from transformers import T5Tokenizer, UMT5Config, UMT5EncoderModel
 
 import layert2v_model
 from benchmarks.memory import extra_peak_bytes
-from layert2v_model.cost.estimate import Device
+from layert2v_model.cost.device import Device
 from layert2v_model.vae.alpha_vae import ProjectIn, save_alpha_vae
 from layert2v_training.costs.dry_run import needs_of
 from layert2v_training.costs.parts import StageParts
 from layert2v_training.runs.overrides import apply_overrides, read_overrides
+from layert2v_training.runs.programs import run_alpha_vae, run_joint, run_vae
 from layert2v_training.runs.recipes import RECIPES
-from layert2v_training.runs.run import Run, run_alpha_vae, run_joint, run_vae
+from layert2v_training.runs.run import Run
 
 assert layert2v_model.__file__ is not None
 TINY = Path(layert2v_model.__file__).parent / "tiny"

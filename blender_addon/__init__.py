@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """LayerT2V for Blender: layered prompts become strips in the sequencer.
 
-Importing this package imports no bpy; `register` does.
+This package imports no bpy until `register` is called.
 """
 
 
@@ -13,7 +13,7 @@ def register() -> None:
 
 
 def unregister() -> None:
-    """Take everything out again; what runs goes on if the add-on comes back at once."""
+    """Take everything out again. Jobs go on if the add-on comes back at once."""
     from . import ui
 
     ui.unregister()

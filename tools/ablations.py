@@ -14,6 +14,7 @@ Shape letters: B batch, S streams, C channels, T latent frames, H, W.
 import argparse
 import json
 import logging
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
@@ -26,27 +27,27 @@ from layert2v_model.loading import load_pipeline
 from layert2v_model.network.transformer import LayerT2VTransformer3DModel
 from layert2v_model.pipeline import LayerT2VPipeline
 from layert2v_model.streams import batch_stream_text
-from layert2v_model.vae.alpha_vae import load_project_in
+from layert2v_model.vae.alpha_vae import ProjectIn, load_project_in
 from layert2v_training.cache.captions import CaptionStates
 from layert2v_training.cache.latents import LatentClip, encode_clip, load_latents
 from layert2v_training.codecs.linear_vae import channel_weights
-from layert2v_training.evaluation.conditioning import FULL, make_given
-from layert2v_training.evaluation.evaluating import Judges, Section, generate
-from layert2v_training.evaluation.held_out import held_out_clips, line_of, stack_of
-from layert2v_training.evaluation.oracle import Oracle
-from layert2v_training.evaluation.pictures import write_sheet
-from layert2v_training.evaluation.studio import Studio, studio_precision
+from layert2v_training.evaluation.asked_model import AskedModel, evaluation_precision
+from layert2v_training.evaluation.generated_shots import generate
+from layert2v_training.evaluation.given_scenes import FULL, make_given
+from layert2v_training.evaluation.held_out import held_out_clips, line_of, stack_of_clip
+from layert2v_training.evaluation.measured_shots import Judges, Section
+from layert2v_training.evaluation.metrics.oracle import Oracle
+from layert2v_training.evaluation.take_pictures import write_sheet
 from layert2v_training.learning.optimizers import LoopRecipe
-from layert2v_training.runs.export import text_encoder_folder
+from layert2v_training.runs.model_export import text_encoder_folder
 from layert2v_training.runs.recipes import tiny
 from layert2v_training.scenes.assets import fetch_assets
-from layert2v_training.scenes.scenes import SceneSource
+from layert2v_training.scenes.composing import SceneSource
 from layert2v_training.stages.joint import (
     JointRecipe,
     clip_text,
     full_caption,
     make_transformer,
-    project_alphas,
     train_joint,
 )
 from layert2v_training.stages.losses import add_noise
@@ -103,7 +104,7 @@ def run_variant(bench: Bench, name: str) -> None:
     variant, folder = VARIANTS[name], bench.out / name
     _trained(bench, variant, name).save_pretrained(folder / "transformer")
     figures = _errors(bench, _network(folder, variant, torch.float32))
-    section, apart = _takes(bench, _network(folder, variant, studio_precision().dtype))
+    section, apart = _takes(bench, _network(folder, variant, evaluation_precision().dtype))
     figures |= _means(section)
     figures |= {f"apart_{key}": value for key, value in _means(apart).items()}
     torch.save([row.half() for row in section.rows[:SHOWN]], folder / "rows.pt")
@@ -147,12 +148,21 @@ def _network(folder: Path, variant: Variant, dtype: torch.dtype) -> LayerT2VTran
 
 
 @torch.no_grad()
+def _project_alphas(clips: Sequence[LatentClip], project_in: ProjectIn) -> None:
+    """Put the alphas of clips in memory through stage 1's `project_in`, in place."""
+    for clip in clips:
+        project_in = project_in.to(clip.latents_SCTHW.device)
+        alphas = clip.latents_SCTHW[3::2]
+        clip.latents_SCTHW[3::2] = project_in(alphas.float()).to(alphas.dtype)
+
+
+@torch.no_grad()
 def _errors(bench: Bench, model: LayerT2VTransformer3DModel) -> dict[str, float]:
     """Mean squared error of the velocity on held-out scenes, by stream; all at one level."""
     vae, captions = read_vae(bench.model, "vae").float(), _captions()
     scenes = held_out_clips(bench.assets, WIDTH, HEIGHT, FRAMES, bench.num_shots)
     clips = [encode_clip(vae, scene, model.config.foreground_fill) for scene in scenes]
-    project_alphas(clips, load_project_in(bench.model / "alpha_vae"))
+    _project_alphas(clips, load_project_in(bench.model / "alpha_vae"))
     weights_C = channel_weights(vae)[:, None, None, None]
     errors = []
     for seed, clip in enumerate(clips):
@@ -185,15 +195,17 @@ def _error(
 def _takes(bench: Bench, model: LayerT2VTransformer3DModel) -> tuple[Section, Section]:
     clips = held_out_clips(bench.assets, WIDTH, HEIGHT, FRAMES, bench.num_shots)
     lines = [line_of(clip, seed) for seed, clip in enumerate(clips, start=1)]
-    studio = Studio(_pipeline(bench, model), WIDTH, HEIGHT, FRAMES, 12, tiny().guidance_scale)
+    asked_model = AskedModel(
+        _pipeline(bench, model), WIDTH, HEIGHT, FRAMES, 12, tiny().guidance_scale
+    )
     judges = Judges(Oracle(bench.assets, lines))
-    section, _ = generate(studio, lines, None, judges, log.info, num_regenerated=0)
-    truths = [stack_of(clip) for clip in clips]
-    return section, make_given(studio, lines, truths, FULL, log.info)
+    section, _ = generate(asked_model, lines, None, judges, log.info, num_regenerated=0)
+    truths = [stack_of_clip(clip) for clip in clips]
+    return section, make_given(asked_model, lines, truths, FULL, log.info)
 
 
 def _pipeline(bench: Bench, model: LayerT2VTransformer3DModel) -> LayerT2VPipeline:
-    pipeline = load_pipeline(bench.model, studio_precision().dtype)
+    pipeline = load_pipeline(bench.model, evaluation_precision().dtype)
     pipeline.scheduler.set_shift(SHIFT)
     pipeline.register_modules(transformer=model)
     return pipeline

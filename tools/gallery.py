@@ -17,8 +17,8 @@ from gallery_sheet import draw_sheet
 from gallery_uses import Use, make_uses
 from layert2v_model.folders.model_folder import read_card
 from layert2v_training.data.clips import LayeredClip
+from layert2v_training.evaluation.asked_model import AskedModel
 from layert2v_training.evaluation.held_out import held_out_clips
-from layert2v_training.evaluation.studio import Studio
 
 
 def main() -> None:
@@ -29,31 +29,40 @@ def main() -> None:
             f"there are no training assets in {arguments.assets}; give their folder as --assets"
         )
     begin = time.monotonic()
-    studio = Studio.load(arguments.model, arguments.steps or None, arguments.guidance or None)
+    asked_model = AskedModel.load(
+        arguments.model, arguments.steps or None, arguments.guidance or None
+    )
     clips = held_out_clips(
-        arguments.assets, studio.width, studio.height, studio.num_frames, arguments.scenes
+        arguments.assets,
+        asked_model.width,
+        asked_model.height,
+        asked_model.num_frames,
+        arguments.scenes,
     )
     longest = max(read_card(arguments.model)["num_frames"])
-    page = write_gallery(studio, clips, longest, arguments)
+    page = write_gallery(asked_model, clips, longest, arguments)
     print(f"{page}: {time.monotonic() - begin:.0f} s")
 
 
 def write_gallery(
-    studio: Studio, clips: Sequence[LayeredClip], longest: int, arguments: argparse.Namespace
+    asked_model: AskedModel,
+    clips: Sequence[LayeredClip],
+    longest: int,
+    arguments: argparse.Namespace,
 ) -> Path:
     """Make all takes from held-out `clips` (3 or more), one of `longest` frames if that is more.
 
     Returns:
         The page's path.
     """
-    uses = make_uses(studio, clips[0], longest)
-    done = [decompose(studio, clip, seed) for seed, clip in enumerate(clips)]
+    uses = make_uses(asked_model, clips[0], longest)
+    done = [decompose(asked_model, clip, seed) for seed, clip in enumerate(clips)]
     uses.insert(3, decomposition_use(clips, done))
     arguments.out.mkdir(parents=True, exist_ok=True)
     for use in uses:
         draw_sheet(use.rows).save(arguments.out / f"{use.name}.png", optimize=True)
     page = Path(arguments.out).with_suffix(".md")
-    page.write_text(_page(studio, arguments, uses))
+    page.write_text(_page(asked_model, arguments, uses))
     return page
 
 
@@ -68,7 +77,7 @@ def _arguments() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def _page(studio: Studio, arguments: argparse.Namespace, uses: Sequence[Use]) -> str:
+def _page(asked_model: AskedModel, arguments: argparse.Namespace, uses: Sequence[Use]) -> str:
     folder = arguments.out.name
     parts = [
         "# Gallery\n",
@@ -76,8 +85,8 @@ def _page(studio: Studio, arguments: argparse.Namespace, uses: Sequence[Use]) ->
         f"    python tools/gallery.py --model {arguments.model.as_posix()} "
         f"--out {arguments.out.as_posix()} --scenes {arguments.scenes}\n",
         _paragraph(
-            f"The shots have {studio.width}x{studio.height}, {studio.num_frames} frames, "
-            f"{studio.num_inference_steps} steps and guidance {studio.guidance_scale:g}. "
+            f"The shots have {asked_model.width}x{asked_model.height}, {asked_model.num_frames} frames, "
+            f"{asked_model.num_inference_steps} steps and guidance {asked_model.guidance_scale:g}. "
             f"The first seeds are shown, so nothing is chosen. "
             f"Foregrounds stand over a checkerboard. Time runs to the right."
         ),

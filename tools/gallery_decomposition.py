@@ -13,10 +13,10 @@ from layert2v_model.finishing.finish import finish
 from layert2v_model.pipeline import ShotPrompts
 from layert2v_model.stack import Stack
 from layert2v_training.data.clips import LayeredClip
+from layert2v_training.evaluation.asked_model import AskedModel
 from layert2v_training.evaluation.baselines import baselines_of
-from layert2v_training.evaluation.held_out import stack_of
-from layert2v_training.evaluation.measuring import Values, measure_take
-from layert2v_training.evaluation.studio import Studio
+from layert2v_training.evaluation.held_out import stack_of_clip
+from layert2v_training.evaluation.metrics.take_figures import Values, measure_take
 
 
 @dataclass(frozen=True, eq=False)
@@ -27,12 +27,12 @@ class Decomposed:
     scores: Mapping[str, Values]
 
 
-def decompose(studio: Studio, clip: LayeredClip, seed: int) -> Decomposed:
+def decompose(asked_model: AskedModel, clip: LayeredClip, seed: int) -> Decomposed:
     """Take a composed clip with one foreground apart by the model and by the baselines."""
-    truth = stack_of(clip)
+    truth = stack_of_clip(clip)
     full_TCHW = truth.full_TCHW
     prompts = ShotPrompts("", clip.background_caption, (clip.foregrounds[0].caption,))
-    made = studio.take(prompts, seed, given={"full": full_TCHW})
+    made = asked_model.take(prompts, seed, given={"full": full_TCHW})
     stacks = {
         "model": made,
         "model, finished": finish(made).stack,

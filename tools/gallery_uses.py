@@ -17,8 +17,8 @@ from layert2v_model.sampling.given import Given, StreamGiven
 from layert2v_model.sampling.reuse import blended, joined, kept_layers, opening, streams_of
 from layert2v_model.stack import Stack
 from layert2v_training.data.clips import LayeredClip
+from layert2v_training.evaluation.asked_model import AskedModel
 from layert2v_training.evaluation.held_out import tensor_of
-from layert2v_training.evaluation.studio import Studio
 
 PROMPTS = ShotPrompts("", "a green meadow", ("a robot standing still", "a fox moving to the right"))
 ONE = ShotPrompts("", PROMPTS.background, PROMPTS.foregrounds[1:])
@@ -38,25 +38,25 @@ class Use:
     """What was measured, and its value."""
 
 
-def make_uses(studio: Studio, clip: LayeredClip, longest: int) -> list[Use]:
+def make_uses(asked_model: AskedModel, clip: LayeredClip, longest: int) -> list[Use]:
     """Make every use but decomposition.
 
     Args:
-        studio: The model.
+        asked_model: The model.
         clip: Lends its plate and its foreground.
         longest: Most frames that the model offers.
     """
-    take, other = studio.take(PROMPTS, seed=1), studio.take(PROMPTS, seed=2)
+    take, other = asked_model.take(PROMPTS, seed=1), asked_model.take(PROMPTS, seed=2)
     return [
         _generated(take),
-        _anew(studio, take),
-        _on_plate(studio, clip),
-        _behind(studio, clip),
-        _blended(studio, take, other),
-        _extended(studio, take),
-        *([_longer(studio, longest)] if longest > studio.num_frames else []),
-        _looped(studio),
-        _painted(studio, clip),
+        _anew(asked_model, take),
+        _on_plate(asked_model, clip),
+        _behind(asked_model, clip),
+        _blended(asked_model, take, other),
+        _extended(asked_model, take),
+        *([_longer(asked_model, longest)] if longest > asked_model.num_frames else []),
+        _looped(asked_model),
+        _painted(asked_model, clip),
         _reordered(take),
     ]
 
@@ -70,9 +70,9 @@ def _generated(take: Stack) -> Use:
     )  # fmt: skip
 
 
-def _anew(studio: Studio, take: Stack) -> Use:
-    given = kept_layers(take, anew=[2])
-    made = studio.take(PROMPTS, seed=7, given=given)
+def _anew(asked_model: AskedModel, take: Stack) -> Use:
+    given = kept_layers(take, regenerated=[2])
+    made = asked_model.take(PROMPTS, seed=7, given=given)
     done = finish(made, kept=frozenset({0, 1}))
     changed = (made.layers[2].alpha_T1HW - take.layers[2].alpha_T1HW).abs().mean()
     return Use(
@@ -88,11 +88,11 @@ def _anew(studio: Studio, take: Stack) -> Use:
     )  # fmt: skip
 
 
-def _on_plate(studio: Studio, clip: LayeredClip) -> Use:
+def _on_plate(asked_model: AskedModel, clip: LayeredClip) -> Use:
     plate_TCHW = tensor_of(clip.background_THWC)
     prompts = ShotPrompts("", clip.background_caption, ONE.foregrounds)
     given = {"background": plate_TCHW}
-    made = studio.take(prompts, seed=3, given=given)
+    made = asked_model.take(prompts, seed=3, given=given)
     done = finish(made, kept=frozenset({0}))
     open_T1HW = made.foregrounds[0].alpha_T1HW < 0.05
     miss = _decibel((made.full_TCHW - plate_TCHW).square(), open_T1HW)
@@ -108,14 +108,14 @@ def _on_plate(studio: Studio, clip: LayeredClip) -> Use:
     )  # fmt: skip
 
 
-def _behind(studio: Studio, clip: LayeredClip) -> Use:
+def _behind(asked_model: AskedModel, clip: LayeredClip) -> Use:
     layer = clip.foregrounds[0]
     given = {
         "foreground_1": tensor_of(layer.rgb_THWC),
         "alpha_1": tensor_of(layer.alpha_THW[..., None]),
     }
     prompts = ShotPrompts("", PROMPTS.background, (layer.caption,))
-    made = studio.take(prompts, seed=4, given=given)
+    made = asked_model.take(prompts, seed=4, given=given)
     done = finish(made, kept=frozenset({1}))
     solid_T1HW = given["alpha_1"] > 0.95
     miss = _decibel((made.full_TCHW - given["foreground_1"]).square(), solid_T1HW)
@@ -131,13 +131,13 @@ def _behind(studio: Studio, clip: LayeredClip) -> Use:
     )  # fmt: skip
 
 
-def _blended(studio: Studio, take: Stack, other: Stack) -> Use:
-    count = studio.num_token_frames
+def _blended(asked_model: AskedModel, take: Stack, other: Stack) -> Use:
+    count = asked_model.num_token_frames
     given: dict[str, StreamGiven] = {
-        **kept_layers(take, anew=[2]),
+        **kept_layers(take, regenerated=[2]),
         **blended(take, other, layer=2, num_first=count, num_last=count),
     }
-    made = studio.take(PROMPTS, seed=5, given=given)
+    made = asked_model.take(PROMPTS, seed=5, given=given)
     alpha_T1HW = made.layers[2].alpha_T1HW
     seams = [count - 1, len(alpha_T1HW) - count - 1]
     return Use(
@@ -154,9 +154,9 @@ def _blended(studio: Studio, take: Stack, other: Stack) -> Use:
     )  # fmt: skip
 
 
-def _extended(studio: Studio, take: Stack) -> Use:
-    count = studio.num_token_frames
-    longer = joined(take, studio.take(PROMPTS, seed=6, given=opening(take, count)), count)
+def _extended(asked_model: AskedModel, take: Stack) -> Use:
+    count = asked_model.num_token_frames
+    longer = joined(take, asked_model.take(PROMPTS, seed=6, given=opening(take, count)), count)
     seam = [len(take.full_TCHW) - 1]
     return Use(
         "extend", "Every layer continued in time",
@@ -170,19 +170,19 @@ def _extended(studio: Studio, take: Stack) -> Use:
     )  # fmt: skip
 
 
-def _longer(studio: Studio, num_frames: int) -> Use:
-    take = replace(studio, num_frames=num_frames).take(PROMPTS, seed=1)
+def _longer(asked_model: AskedModel, num_frames: int) -> Use:
+    take = replace(asked_model, num_frames=num_frames).take(PROMPTS, seed=1)
     done = finish(take)
     return Use(
         "longer", f"{num_frames} frames at once",
-        f"This is the first shot with {num_frames} frames instead of {studio.num_frames}.",
+        f"This is the first shot with {num_frames} frames instead of {asked_model.num_frames}.",
         rows_of(done.stack), _recomposition(done),
     )  # fmt: skip
 
 
-def _looped(studio: Studio) -> Use:
+def _looped(asked_model: AskedModel) -> Use:
     layers = ("full", "background", "foreground_1")
-    plain, made = studio.take(ONE, seed=8), studio.take(ONE, seed=8, looped=layers)
+    plain, made = asked_model.take(ONE, seed=8), asked_model.take(ONE, seed=8, looped=layers)
     figures = {}
     for name, frames_TCHW in streams_of(made).items():
         before_TCHW = streams_of(plain)[name]
@@ -197,15 +197,15 @@ def _looped(studio: Studio) -> Use:
     )  # fmt: skip
 
 
-def _painted(studio: Studio, clip: LayeredClip) -> Use:
+def _painted(asked_model: AskedModel, clip: LayeredClip) -> Use:
     plate_TCHW = tensor_of(clip.background_THWC)
-    kept_T1HW = torch.ones(1, 1, studio.height, studio.width, dtype=torch.bool)
-    side = 2 * studio.grid.spatial_factor
-    top, left = studio.height // side // 2 * side, studio.width // side // 2 * side
+    kept_T1HW = torch.ones(1, 1, asked_model.height, asked_model.width, dtype=torch.bool)
+    side = 2 * asked_model.grid.spatial_factor
+    top, left = asked_model.height // side // 2 * side, asked_model.width // side // 2 * side
     kept_T1HW[..., top : top + side, left - side : left + side] = False
     given = {"background": Given(plate_TCHW, region_T1HW=kept_T1HW)}
     prompts = ShotPrompts("", clip.background_caption, ONE.foregrounds)
-    made = studio.take(prompts, seed=9, given=given)
+    made = asked_model.take(prompts, seed=9, given=given)
     hole = _decibel((made.background.rgb_TCHW - plate_TCHW).square(), ~kept_T1HW)
     return Use(
         "region", "A region of a plate repainted",

@@ -13,6 +13,8 @@ PACKAGES = (
     "layert2v_training",
     "layert2v_backend",
     "layert2v_client",
+    "layert2v_wire",
+    "layert2v_domain",
     "blender_addon",
 )
 

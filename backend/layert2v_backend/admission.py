@@ -8,19 +8,14 @@ import psutil
 import pynvml
 
 from layert2v_backend.errors import FieldViolation, InvalidShot, ModelDamaged
-from layert2v_backend.jobs import Shot
 from layert2v_backend.models import Limits, Model
-from layert2v_model.cost.estimate import (
-    Device,
-    Estimate,
-    ModelSize,
-    ShotSize,
-    estimate,
-    measure_device,
-)
+from layert2v_domain.shot import Shot
+from layert2v_model.cost.device import Device, measure_device
+from layert2v_model.cost.estimate import Estimate, ModelSize, estimate
 from layert2v_model.cost.plan import Plan, plan
 from layert2v_model.cost.precision import Choice, decide_precision, default_device
 from layert2v_model.errors import reason_of
+from layert2v_model.shot import ShotFormat
 
 _LEAST_BYTES = 2
 """Of one number inside the transformer, at best: what precision the worker takes it alone knows."""
@@ -44,9 +39,9 @@ def find_device(memory_bytes: int) -> Device:
         pynvml.nvmlShutdown()
 
 
-def size_of(shot: Shot) -> ShotSize:
-    """Say what of a shot decides its cost."""
-    return ShotSize(
+def format_of(shot: Shot) -> ShotFormat:
+    """Give a filled shot's format, as the model takes it."""
+    return ShotFormat(
         width=shot.width,
         height=shot.height,
         num_frames=shot.num_frames,
@@ -56,22 +51,27 @@ def size_of(shot: Shot) -> ShotSize:
     )
 
 
-def default_size(
-    limits: Limits, width: int, height: int, num_frames: int, num_foregrounds: int, num_steps: int
-) -> ShotSize:
-    """Describe a shot of a model; what is 0 takes the model's default."""
-    return ShotSize(
+def default_format(
+    limits: Limits,
+    width: int,
+    height: int,
+    num_frames: int,
+    num_foregrounds: int,
+    num_inference_steps: int,
+) -> ShotFormat:
+    """Give the format of a shot of a model; what is 0 takes the model's default."""
+    return ShotFormat(
         width=width or limits.sizes[0][0],
         height=height or limits.sizes[0][1],
         num_frames=num_frames or limits.num_frames[0],
         num_foregrounds=num_foregrounds,
-        num_inference_steps=num_steps or limits.default_num_inference_steps,
+        num_inference_steps=num_inference_steps or limits.default_num_inference_steps,
         guidance_scale=limits.default_guidance_scale,
     )
 
 
 def estimate_shot(
-    shot: ShotSize,
+    shot: ShotFormat,
     model: Model,
     memory_bytes: int,
     precision: Choice = "auto",
@@ -79,7 +79,7 @@ def estimate_shot(
     """Measure the device, which loads torch, and say what a shot costs there and how it fits.
 
     Args:
-        shot: Its size.
+        shot: Its format.
         model: The model that is to make it.
         memory_bytes: As for `find_device`.
         precision: As the worker is told.
@@ -112,7 +112,7 @@ def check_memory(shot: Shot, model_folder: Path, device: Device) -> None:
         InvalidShot: It does not fit; says what it needs, what there is, and what would fit.
     """
     try:
-        chosen = plan(size_of(shot), _model_size(model_folder), device)
+        chosen = plan(format_of(shot), _model_size(model_folder), device)
     except (OSError, ValueError, KeyError):
         return
     if not chosen.fits:

@@ -17,7 +17,7 @@ from pydantic import ValidationError
 from pydantic_settings import SettingsError
 
 from layert2v.v1 import LOOPBACK_ADDRESS
-from layert2v_backend.admission import default_size, estimate_shot
+from layert2v_backend.admission import default_format, estimate_shot
 from layert2v_backend.errors import CannotServe, Refused
 from layert2v_backend.models import DEFAULT_MODEL, find_models
 from layert2v_backend.server.serving import serve as serve_until
@@ -217,7 +217,7 @@ def estimate(
     )
     try:
         found = find_models(settings.models_dirs).find(model)
-        shot = default_size(found.limits, width, height, frames, foregrounds, steps)
+        shot = default_format(found.limits, width, height, frames, foregrounds, steps)
         cost, chosen, words = estimate_shot(shot, found, settings.memory_bytes, settings.precision)
     except Refused as refused:
         _refuse(refused.message)

@@ -3,7 +3,7 @@
 from collections.abc import AsyncGenerator
 from typing import Protocol
 
-from layert2v_backend.jobs import Report, Task
+from layert2v_backend.worker_protocol import Task, WorkerMessage
 
 
 class Engine(Protocol):
@@ -22,8 +22,8 @@ class Engine(Protocol):
         Does nothing while a task runs: that loads what it needs.
         """
 
-    def run(self, task: Task) -> AsyncGenerator[Report, None]:
-        """Run one task and yield what its worker reports; the last report is no `Progress`.
+    def run(self, task: Task) -> AsyncGenerator[WorkerMessage, None]:
+        """Run one task and yield what its worker says; the last message is no `StageProgress`.
 
         Called again only after the former generator has ended or was closed. Closing it early
         stops the worker.

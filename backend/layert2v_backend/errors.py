@@ -25,7 +25,7 @@ Refused                       each carries its grpc.StatusCode, reason and field
     ReaderStalled             UNAVAILABLE
     InternalFault             INTERNAL
 CannotServe                   the backend does not start: exit code 2
-StaleAttempt                  a report of an attempt that is no longer the job's
+StaleAttempt                  a message of an attempt that is no longer the job's
 WorkerLost                    the worker process died or hung
 WorkerNotStarted              there was no worker process to lose
 
@@ -235,7 +235,7 @@ class CannotServe(Exception):
 
 
 class StaleAttempt(Exception):
-    """Raised when an attempt reports on a job that it no longer has."""
+    """Raised when an attempt speaks for a job that it no longer has."""
 
 
 class WorkerLost(Exception):

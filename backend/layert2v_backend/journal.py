@@ -9,20 +9,15 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from layert2v_backend.errors import DataLoss, StaleAttempt
-from layert2v_backend.jobs import (
-    NEXT_STATES,
-    Finished,
-    Job,
-    JobError,
-    JobProgress,
-    JobState,
-    Shot,
-    to_json,
-)
+from layert2v_backend.jobs import Job
 from layert2v_backend.journal_reading import JournalReader
 from layert2v_backend.journal_rows import ARTIFACT_COLUMNS, JOB_COLUMNS, artifact_row, event_body
+from layert2v_backend.json_text import to_json
 from layert2v_backend.pairing import Pair
 from layert2v_backend.strikes import Attempt, num_strikes
+from layert2v_backend.worker_protocol import Finished
+from layert2v_domain.job import NEXT_STATES, JobError, JobState, Progress
+from layert2v_domain.shot import Shot
 from layert2v_words import UnknownWords
 
 _WITH_WORKER = (JobState.RUNNING, JobState.CANCELLING)
@@ -123,7 +118,7 @@ class Journal(JournalReader):
             )
             self._append(job_id, 0, JobState.FAILED, now)
 
-    def add_progress(self, job_id: str, attempt: int, progress: JobProgress, now: float) -> None:
+    def add_progress(self, job_id: str, attempt: int, progress: Progress, now: float) -> None:
         """Write progress of a live attempt.
 
         Raises:
@@ -308,7 +303,7 @@ class Journal(JournalReader):
         self._append(job.id, attempt, state, now)
 
     def _append(
-        self, job_id: str, attempt: int, what: JobState | JobProgress | str, now: float
+        self, job_id: str, attempt: int, what: JobState | Progress | str, now: float
     ) -> None:
         ((sequence,),) = self._db.execute(
             "UPDATE job SET last_sequence = last_sequence + 1, update_time = ? WHERE id = ? "

@@ -14,7 +14,7 @@ import structlog
 
 from layert2v_backend.errors import DataLoss, RequestIdReused, UnknownJob
 from layert2v_backend.faults import fault_of_sqlite
-from layert2v_backend.jobs import Artifact, Job, JobEvent, JobState
+from layert2v_backend.jobs import Artifact, Job, JobEvent
 from layert2v_backend.journal_files import open_journal
 from layert2v_backend.journal_rows import (
     ARTIFACT_COLUMNS,
@@ -25,6 +25,7 @@ from layert2v_backend.journal_rows import (
     unreadable_event,
 )
 from layert2v_backend.pairing import Pair
+from layert2v_domain.job import JobState
 
 _ALL_JOBS = 2**63 - 1
 """Above every job's number."""

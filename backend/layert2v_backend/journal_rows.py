@@ -1,23 +1,14 @@
 """How the journal's rows are laid out: tables, columns, and rows to records and back."""
 
 from collections.abc import Sequence
-from dataclasses import fields, is_dataclass
+from dataclasses import fields, is_dataclass, replace
 from typing import Any, TypeVar
 
-from layert2v_backend.jobs import (
-    Artifact,
-    ArtifactFormat,
-    ArtifactKind,
-    FinishingReport,
-    Job,
-    JobError,
-    JobEvent,
-    JobProgress,
-    JobState,
-    Shot,
-    from_json,
-    to_json,
-)
+from layert2v_backend.jobs import Artifact, Job, JobEvent
+from layert2v_backend.json_text import from_json, to_json
+from layert2v_domain.artifact import ArtifactFormat, ArtifactKind
+from layert2v_domain.job import FinishingReport, JobError, JobState, Progress
+from layert2v_domain.shot import LayerSpec, Shot
 from layert2v_words import UnknownWords
 
 Value = TypeVar("Value")
@@ -126,7 +117,7 @@ def job_of(row: Sequence[Any]) -> Job:
     job_id, shot, state, attempt, sequence, created, updated, error, report, seconds, words = row
     job = Job(
         id=job_id,
-        shot=from_json(Shot, shot),
+        shot=_shot_of(shot),
         state=JobState(state),
         attempt=attempt,
         last_sequence=sequence,
@@ -140,23 +131,48 @@ def job_of(row: Sequence[Any]) -> Job:
     return _checked(job)
 
 
-def event_body(what: JobState | JobProgress | str) -> tuple[str, str]:
+def _shot_of(text: str) -> Shot:
+    """Read a job's shot; rows of earlier versions name the jobs of kept layers by their ids.
+
+    Raises:
+        ValueError: It is damaged, or leaves something to the model's defaults.
+    """
+    shot = from_json(Shot, text)
+    if not shot.is_filled:
+        raise ValueError("the shot lacks what the model's defaults had filled in")
+    return replace(shot, layers=tuple(map(_with_job_name, shot.layers)))
+
+
+def _with_job_name(layer: LayerSpec) -> LayerSpec:
+    if layer.kept is None or layer.kept.job.startswith("jobs/"):
+        return layer
+    return replace(layer, kept=replace(layer.kept, job=f"jobs/{layer.kept.job}"))
+
+
+def event_body(what: JobState | Progress | str) -> tuple[str, str]:
     """Write what an event says: its kind and its body."""
     if isinstance(what, JobState):
         return "state", what.value
-    if isinstance(what, JobProgress):
+    if isinstance(what, Progress):
         return "progress", to_json(what)
     return "message", what
 
 
 def event_of(sequence: int, attempt: int, time: float, kind: str, body: str) -> JobEvent:
     """Read an event's row."""
-    what: JobState | JobProgress | str = body
+    what: JobState | Progress | str = body
     if kind == "state":
         what = JobState(body)
     elif kind == "progress":
-        what = from_json(JobProgress, body)
+        what = _progress_of(body)
     return _checked(JobEvent(sequence, attempt, time, what))
+
+
+def _progress_of(text: str) -> Progress:
+    """Read progress; rows of earlier versions say -1 where no time to the end is known."""
+    progress = from_json(Progress, text)
+    is_known = progress.eta_s is not None and progress.eta_s >= 0
+    return progress if is_known else replace(progress, eta_s=None)
 
 
 def unreadable_event(sequence: int, attempt: int, time: float) -> JobEvent:

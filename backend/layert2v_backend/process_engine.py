@@ -1,6 +1,6 @@
 """An engine of one child process, `python -m layert2v_backend.worker`, kept warm between tasks.
 
-Commands go down the child's stdin and reports come up its stdout, as lines of JSON; its stderr is
+Commands go down the child's stdin and messages come up its stdout, as lines of JSON; its stderr is
 `worker.log`. The child ends with the front door, however that ends: its stdin ends, Linux kills it,
 and a starting front door ends the former child that its folder names.
 """
@@ -22,26 +22,25 @@ import structlog
 
 from layert2v_backend.errors import WorkerLost, WorkerNotStarted, words_of
 from layert2v_backend.former_workers import end_named_worker, name_worker
-from layert2v_backend.jobs import (
+from layert2v_backend.json_text import from_json, to_json
+from layert2v_backend.worker.leash import DOOR_PID
+from layert2v_backend.worker_protocol import (
     DEVICE_FAILED,
     EXACT,
     Failed,
     Finished,
-    JobStage,
-    Progress,
-    Report,
+    StageProgress,
     Stopped,
     Task,
     Warmed,
+    WorkerMessage,
     WorkerOptions,
-    from_json,
-    to_json,
 )
-from layert2v_backend.worker.leash import DOOR_PID
+from layert2v_domain.job import JobStage
 
 WORKER_COMMAND = (sys.executable, "-m", "layert2v_backend.worker")
-_REPORTS: dict[str, type[Report | Warmed]] = {
-    kind.__name__: kind for kind in (Progress, Finished, Failed, Stopped, Warmed)
+_MESSAGES: dict[str, type[WorkerMessage | Warmed]] = {
+    kind.__name__: kind for kind in (StageProgress, Finished, Failed, Stopped, Warmed)
 }
 _MAX_LINE_BYTES = 1 << 26
 """`Finished` lists every file: 300 bytes each, for 15 layers of 257 frames in two formats."""
@@ -50,7 +49,7 @@ _USUAL_STEPS = 10
 """A step may take this many times the median before the worker counts as hung. Source: the
 `docs/design_service.md`."""
 _MANY = 5
-"""Reports before their median says anything: the first one waits for torch to load."""
+"""Messages before their median says anything: the first one waits for torch to load."""
 
 T = TypeVar("T")
 
@@ -66,7 +65,7 @@ class ProcessOptions:
     threads: int = 0
     """Threads of its arithmetic; 0: one for each processor."""
     hang_timeout_s: float = 300.0
-    """Killed after so long without a report."""
+    """Killed after so long without a message."""
     cancel_grace_s: float = 10.0
     """Killed when it has not stopped so long after it was asked to."""
     command: Sequence[str] = WORKER_COMMAND
@@ -124,26 +123,26 @@ class ProcessEngine:
         line = await _read_line(child)
         # A worker that died leaves an empty line: the next task finds that out.
         if line.endswith(b"\n"):
-            report = _report(line)
-            if not isinstance(report, Warmed):
-                raise WorkerLost("the worker sent a report that nobody asked for")
-            self._is_model_loaded = not report.error
+            message = _message_of(line)
+            if not isinstance(message, Warmed):
+                raise WorkerLost("the worker sent a message that nobody asked for")
+            self._is_model_loaded = not message.error
 
-    async def run(self, task: Task) -> AsyncGenerator[Report, None]:
+    async def run(self, task: Task) -> AsyncGenerator[WorkerMessage, None]:
         """Run one task; see `Engine.run`."""
-        self._running = (task.job, task.attempt)
+        self._running = (task.job_id, task.attempt)
         is_done = False
         try:
             # A cold worker is silent for seconds while it loads torch: say so for it.
-            yield Progress(JobStage.LOADING, 0, 0)
+            yield StageProgress(JobStage.LOADING, 0, 0)
             child = await self._living_child()
             sending = self._send(child, "run", to_json(task))
             await self._within(self._options.hang_timeout_s, sending)
             if self._cancelled == self._running:
                 await self.cancel(*self._running)
-            async for report in self._reports(child):
-                is_done = not isinstance(report, Progress)
-                yield report
+            async for message in self._messages(child):
+                is_done = not isinstance(message, StageProgress)
+                yield message
                 if is_done:
                     return
         finally:
@@ -151,10 +150,10 @@ class ProcessEngine:
             if not is_done:
                 await self._kill()
 
-    async def _reports(self, child: Process) -> AsyncGenerator[Report, None]:
+    async def _messages(self, child: Process) -> AsyncGenerator[WorkerMessage, None]:
         intervals: list[float] = []
         if self._warming is not None:
-            # Its answer comes before the task's first report, and it is what reads the pipe.
+            # Its answer comes before the task's first message, and it is what reads the pipe.
             await self._within(self._options.hang_timeout_s, self._warming)
         while True:
             usual_s = statistics.median(intervals) if len(intervals) >= _MANY else 0.0
@@ -164,14 +163,14 @@ class ProcessEngine:
             intervals.append(time.monotonic() - begin)
             if not line.endswith(b"\n"):
                 raise WorkerLost(_death(await child.wait()))
-            report = _report(line)
-            if isinstance(report, Warmed):
-                raise WorkerLost("the worker sent a report that nobody asked for")
-            if isinstance(report, Failed) and report.error.reason == DEVICE_FAILED:
+            message = _message_of(line)
+            if isinstance(message, Warmed):
+                raise WorkerLost("the worker sent a message that nobody asked for")
+            if isinstance(message, Failed) and message.error.reason == DEVICE_FAILED:
                 # Whatever that worker does next would fail too; its end ends the worker.
-                raise WorkerLost(report.error.message)
-            self._is_model_loaded |= isinstance(report, Finished)
-            yield report
+                raise WorkerLost(message.error.message)
+            self._is_model_loaded |= isinstance(message, Finished)
+            yield message
 
     async def _within(self, bound_s: float, hearing: Awaitable[T]) -> T:
         """Wait for the worker; kill it after `bound_s` seconds of silence."""
@@ -259,7 +258,7 @@ class ProcessEngine:
         try:
             await child.stdin.drain()
         except ConnectionError:
-            # Its death is reported where its reports are read.
+            # Its death is noticed where its messages are read.
             log.warning("worker_gone", command=command)
 
     async def _kill(self) -> None:
@@ -285,12 +284,12 @@ def _num_processors() -> int:
     return os.cpu_count() or 1
 
 
-def _report(line: bytes) -> Report | Warmed:
+def _message_of(line: bytes) -> WorkerMessage | Warmed:
     kind, _, body = line.partition(b" ")
     try:
-        return from_json(_REPORTS[kind.decode()], body)
+        return from_json(_MESSAGES[kind.decode()], body)
     except (KeyError, ValueError) as failure:
-        raise WorkerLost("the worker sent a report that cannot be read") from failure
+        raise WorkerLost("the worker sent a message that cannot be read") from failure
 
 
 def _death(returncode: int) -> str:
@@ -300,7 +299,7 @@ def _death(returncode: int) -> str:
 
 
 async def _read_line(child: Process) -> bytes:
-    """One line of the worker's reports; without its end where the worker left.
+    """One line of the worker's messages; without its end where the worker left.
 
     Raises:
         WorkerLost: The line is longer than `_MAX_LINE_BYTES`.
@@ -309,7 +308,7 @@ async def _read_line(child: Process) -> bytes:
     try:
         return await child.stdout.readline()
     except ValueError as failure:
-        raise WorkerLost("the worker sent a report that is too long") from failure
+        raise WorkerLost("the worker sent a message that is too long") from failure
 
 
 def _open_log(path: Path, files: ExitStack) -> IO[bytes] | int:

@@ -11,8 +11,9 @@ from dataclasses import replace
 import structlog
 
 from layert2v_backend.errors import DataLoss, UnknownJob
-from layert2v_backend.jobs import Job, JobState
+from layert2v_backend.jobs import Job
 from layert2v_backend.journal import Journal
+from layert2v_domain.job import JobState
 
 log = structlog.get_logger()
 

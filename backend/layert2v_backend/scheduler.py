@@ -1,63 +1,29 @@
-"""Which job runs where: one slot per engine, attempts and lost workers.
+"""The queue: what may enter it, what is cancelled, and one attempt after the other.
 
-Lives in the front door's event loop. Whatever is acknowledged, published or told to a watcher is
-in the journal first.
+Lives in the front door's event loop.
 """
 
 import asyncio
 import time
-import traceback
-from collections.abc import Callable
-from contextlib import aclosing, suppress
-from dataclasses import replace
-from typing import ParamSpec, TypeVar
 
 import structlog
 
 from layert2v_backend.admission import check_memory, find_device
 from layert2v_backend.artifacts import ArtifactStore, free_bytes
+from layert2v_backend.attempts import Attempts
 from layert2v_backend.engine import Engine
-from layert2v_backend.errors import (
-    DataLoss,
-    DiskFull,
-    ModelDamaged,
-    QueueFull,
-    StaleAttempt,
-    StorageFault,
-    UnknownModel,
-    WorkerLost,
-    WorkerNotStarted,
-    words_of,
-)
-from layert2v_backend.jobs import (
-    Artifact,
-    Failed,
-    Finished,
-    Job,
-    JobError,
-    JobProgress,
-    JobState,
-    Progress,
-    Report,
-    Shot,
-    Stopped,
-    Task,
-    take_path,
-)
+from layert2v_backend.errors import DiskFull, QueueFull, StaleAttempt, StorageFault
+from layert2v_backend.jobs import Job
 from layert2v_backend.journal import Journal
+from layert2v_backend.ledger import Ledger
 from layert2v_backend.models import Catalogue
 from layert2v_backend.queries import Queries
 from layert2v_backend.settings import Settings
 from layert2v_backend.tidying import tidy
 from layert2v_backend.words import unknown_words_of
+from layert2v_domain.job import JobState
+from layert2v_domain.shot import Shot
 from layert2v_words import UnknownWords
-
-P = ParamSpec("P")
-R = TypeVar("R")
-
-_DISK_RETRY_S = 1.0
-_ETA_FROM = 0.08
-"""Below this fraction an estimate says nothing: loading may have been skipped."""
 
 log = structlog.get_logger()
 
@@ -73,10 +39,14 @@ class Scheduler(Queries):
         engine: Engine,
         settings: Settings,
     ) -> None:
-        super().__init__(journal, settings)
+        lost = settings.max_lost_attempts
+        ledger = Ledger(journal, lost, lambda: store.empty_trash(settings.min_free_bytes))
+        super().__init__(ledger, settings.watch_limit_s)
         self.catalogue = catalogue
         self.store = store
+        self._settings = settings
         self._engine = engine
+        self._attempts = Attempts(ledger, store, catalogue, engine, lost)
         self._device = find_device(settings.memory_bytes)
         self._wake = asyncio.Event()
         self._working: asyncio.Task[None] | None = None
@@ -87,11 +57,11 @@ class Scheduler(Queries):
         Returns:
             The work; it ends only by `drain`, or with the error that stopped it.
         """
-        self._begin()
+        self._ledger.begin()
         await self._engine.end_former_workers()
         self.store.drop_drafts()
         try:
-            await self._on_journal(self._promises.keep)
+            await self._ledger.call(self._ledger.promises.keep)
         except StorageFault as fault:
             log.warning("recovery_waits", why=fault.message)
         self._working = asyncio.create_task(self._work())
@@ -99,36 +69,23 @@ class Scheduler(Queries):
 
     async def drain(self) -> None:
         """Refuse new jobs, put the running one back, end all watching; reading goes on."""
-        self._is_draining = True
+        self._ledger.is_draining = True
         self._wake.set()
-        self._watched.wake_all()
+        self._ledger.watched.wake_all()
         await self._engine.close()
         if self._working:
             (failure,) = await asyncio.gather(self._working, return_exceptions=True)
             if failure:
                 log.error("work_failed", why=repr(failure))
 
+    async def close(self) -> None:
+        """Close the journal; to be called after `drain`, when nobody reads any more."""
+        await self._ledger.close()
+
     @property
     def is_model_loaded(self) -> bool:
         """Whether a worker holds a model, so that a job starts at once."""
         return self._engine.is_model_loaded
-
-    async def _insist(self, call: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
-        """Call the journal until its disk takes it: what has happened must be written.
-
-        Raises:
-            StorageFault: The backend is stopping.
-        """
-        while True:
-            try:
-                return await self._on_journal(call, *args, **kwargs)
-            except StorageFault as fault:
-                if self._is_draining:
-                    raise
-                log.warning("journal_waits", why=fault.message, retry_s=_DISK_RETRY_S)
-                if isinstance(fault, DiskFull):
-                    self.store.empty_trash(self._settings.min_free_bytes)
-                await asyncio.sleep(_DISK_RETRY_S)
 
     async def admit(self, shot: Shot) -> None:
         """Refuse new jobs while there is no room for them, and what never fits.
@@ -140,7 +97,7 @@ class Scheduler(Queries):
             Draining: The backend is stopping.
             DiskFull: The state folder's disk has less than the floor.
         """
-        self._check_draining()
+        self._ledger.check_draining()
         folder = self.catalogue.find(shot.model).folder
         await asyncio.to_thread(check_memory, shot, folder, self._device)
         self.store.empty_trash(self._settings.min_free_bytes)
@@ -158,9 +115,9 @@ class Scheduler(Queries):
             Draining: The backend is stopping.
             QueueFull: Too many jobs wait.
         """
-        self._check_draining()
+        self._ledger.check_draining()
         unknown_words = unknown_words_of(shot, self.catalogue.find(shot.model).limits)
-        job, is_new = await self._on_journal(
+        job, is_new = await self._ledger.call(
             self._create_within_limit, shot, request_sha256, request_id, unknown_words
         )
         if is_new:
@@ -194,23 +151,23 @@ class Scheduler(Queries):
         disk takes it.
         """
         try:
-            job = await self._on_journal(self._journal.cancel, job_id, time.time())
+            job = await self._ledger.call(self._journal.cancel, job_id, time.time())
         except StorageFault as fault:
             log.warning("cancel_waits", job=job_id, why=fault.message)
-            self._promises.remember(job_id)
+            self._ledger.promises.remember(job_id)
             job = await self.get(job_id)
-        self._ring(job_id)
+        self._ledger.ring(job_id)
         if job.state is JobState.CANCELLING:
             await self._engine.cancel(job.id, job.attempt)
         return job
 
     async def _work(self) -> None:
         try:
-            await self._on_journal(tidy, self._journal, self.store)
+            await self._ledger.call(tidy, self._journal, self.store)
         except (StorageFault, OSError) as failure:
             log.warning("store_not_swept", why=str(failure))
         try:
-            while not self._is_draining:
+            while not self._ledger.is_draining:
                 await self._work_on_next()
         except StorageFault as fault:
             # Only while draining: the next start finds the attempt and puts it back.
@@ -218,142 +175,14 @@ class Scheduler(Queries):
 
     async def _work_on_next(self) -> None:
         self._wake.clear()
-        job = await self._insist(self._promises.begin_next)
+        job = await self._ledger.insist(self._ledger.promises.begin_next)
         if job is None:
             await self._wake.wait()
             return
-        self._ring(job.id)
+        self._ledger.ring(job.id)
         log.info("attempt_began", job=job.id, attempt=job.attempt)
         try:
-            await self._attempt(job)
+            await self._attempts.run(job)
         except StaleAttempt as stale:
-            log.warning("report_refused", job=job.id, why=str(stale))
-        self._ring(job.id)
-
-    async def _attempt(self, job: Job) -> None:
-        """Run one attempt to its end and write how it ended."""
-        try:
-            last = await self._follow(await self._task(job))
-        except (DataLoss, UnknownModel, ModelDamaged, StorageFault) as refused:
-            last = Failed(JobError(refused.reason, refused.message))
-        except WorkerNotStarted as failure:
-            last = Failed(JobError("WORKER_NOT_STARTED", str(failure)))
-        except WorkerLost as lost:
-            await self._lose(job, lost)
-            return
-        except StaleAttempt:
-            raise
-        # The border where a job meets its owner: whatever the system or a bug raises is this job's
-        # failure, and the door goes on.
-        except Exception as failure:  # noqa: BLE001
-            last = Failed(_error_of(failure))
-            frames = traceback.format_tb(failure.__traceback__)[-8:]
-            log.error("attempt_failed", job=job.id, kind=type(failure).__name__, frames=frames)
-        if isinstance(last, Stopped):
-            current = await self._insist(self._journal.get, job.id)
-            if current.state is JobState.RUNNING:
-                await self._lose(job, WorkerLost("the worker stopped without being asked"))
-                return
-        ended = await self._write_end(job, last)
-        log.info("attempt_ended", job=job.id, attempt=job.attempt, state=ended.state.value)
-
-    async def _write_end(self, job: Job, last: Report) -> Job:
-        await self._insist(self._promises.keep)
-        now = time.time()
-        if isinstance(last, Finished):
-            ended = await self._insist(self._journal.succeed, job.id, job.attempt, last, now)
-            if ended.state is JobState.SUCCEEDED:
-                await self._settle(job)
-            return ended
-        if isinstance(last, Failed):
-            return await self._insist(self._journal.fail, job.id, job.attempt, last.error, now)
-        return await self._insist(self._journal.stop, job.id, job.attempt, now)
-
-    async def _settle(self, job: Job) -> None:
-        """Let the store count the take that the journal has just published."""
-        try:
-            pair = await self._on_journal(self._journal.pair)
-            await asyncio.to_thread(self.store.settle, job.id, job.attempt, pair)
-        except (StorageFault, OSError) as failure:
-            log.warning("store_not_counted", job=job.id, why=str(failure))
-
-    async def _lose(self, job: Job, lost: WorkerLost) -> None:
-        await self._insist(self._promises.keep)
-        if self._is_draining:
-            await self._on_journal(
-                lambda: self._journal.put_back(self._journal.get(job.id), time.time())
-            )
-            return
-        log.warning("attempt_lost", job=job.id, attempt=job.attempt, why=str(lost))
-        with suppress(OSError):
-            await asyncio.to_thread(self.store.drop_drafts)
-        limit = self._settings.max_lost_attempts
-        await self._insist(self._journal.lose, job.id, job.attempt, str(lost), limit, time.time())
-
-    async def _follow(self, task: Task) -> Report:
-        """Run a task, journal its progress, and return its last report."""
-        begin = time.monotonic()
-        async with aclosing(self._engine.run(task)) as reports:
-            async for report in reports:
-                if not isinstance(report, Progress):
-                    return report
-                await self._add_progress(task, report, time.monotonic() - begin)
-        raise WorkerLost("the engine ended without a last word")
-
-    async def _add_progress(self, task: Task, report: Progress, elapsed_s: float) -> None:
-        fraction = report.fraction
-        eta_s = elapsed_s / fraction - elapsed_s if fraction > _ETA_FROM else -1.0
-        progress = JobProgress(report.stage, report.step, report.num_steps, fraction, eta_s)
-        try:
-            await self._on_journal(
-                self._journal.add_progress, task.job, task.attempt, progress, time.time()
-            )
-        except StorageFault as fault:
-            # Progress may be missed; the job's end may not.
-            log.warning("progress_dropped", job=task.job, why=fault.message)
-        self._ring(task.job)
-
-    async def _task(self, job: Job) -> Task:
-        """Complete an attempt's task.
-
-        Raises:
-            DataLoss: A kept layer's file is damaged.
-            UnknownModel, ModelDamaged: The model has gone since the job was made.
-        """
-        model = self.catalogue.find(job.shot.model)
-        kept: list[Artifact] = []
-        sources: dict[str, list[Artifact]] = {}
-        for index, layer in enumerate(job.shot.layers):
-            if layer.kept:
-                name = layer.kept.job
-                if name not in sources:
-                    sources[name] = await self._on_journal(self._journal.artifacts, name)
-                kept += [
-                    _carried_over(artifact, index)
-                    for artifact in sources[name]
-                    if artifact.layer_index == layer.kept.layer_index
-                ]
-        for artifact in kept:
-            await asyncio.to_thread(self.store.check, artifact.sha256, artifact.size_bytes)
-        return Task(
-            job=job.id,
-            attempt=job.attempt,
-            shot=job.shot,
-            model_folder=str(model.folder),
-            store=str(self.store.root),
-            kept=tuple(kept),
-            unknown_words=job.unknown_words,
-        )
-
-
-def _error_of(failure: Exception) -> JobError:
-    """Word a failure of the front door itself, without Python's text or a path."""
-    why = "a fault of its own, see its log"
-    if isinstance(failure, OSError):
-        why = words_of(failure)
-    return JobError("INTERNAL", f"the backend could not run the job ({why}): try again")
-
-
-def _carried_over(artifact: Artifact, layer_index: int) -> Artifact:
-    path = take_path(artifact.kind, artifact.format, layer_index, artifact.frame_index)
-    return replace(artifact, path=path, layer_index=layer_index)
+            log.warning("message_refused", job=job.id, why=str(stale))
+        self._ledger.ring(job.id)

@@ -19,16 +19,20 @@ from layert2v.v1 import (
     system_pb2_grpc,
 )
 from layert2v_backend.artifacts import free_bytes
-from layert2v_backend.convert import requests, results, shots
+from layert2v_backend.checks.kept_layers import kept_job_ids
+from layert2v_backend.checks.shots import fill_shot
+from layert2v_backend.convert import requests, results
 from layert2v_backend.errors import (
     ContentDiffers,
     InvalidRequest,
     OffsetPastEnd,
     shown,
 )
-from layert2v_backend.jobs import Artifact, JobEvent, JobState
+from layert2v_backend.jobs import Artifact, JobEvent
 from layert2v_backend.reading import chunk_messages
 from layert2v_backend.scheduler import Scheduler
+from layert2v_domain.job import JobState
+from layert2v_wire.shots import shot_from_proto
 
 API_VERSION = "layert2v.v1"
 _DEFAULT_PAGE_JOBS = 50
@@ -49,13 +53,14 @@ class JobService(job_pb2_grpc.JobServiceServicer):
     ) -> job_pb2.CreateJobResponse:
         """Queue a shot; a repeated request finds the job it has made."""
         request_id = requests.request_id_from_proto(request.request_id)
-        shots.check_counts(request.shot)
+        requests.check_num_layers(request.shot)
         sha256 = requests.request_sha256(request.shot)
         scheduler = self._scheduler
         job = await scheduler.find_request(request_id, sha256) if request_id else None
         if job is None:
-            kept = await scheduler.find_jobs(shots.kept_job_ids(request.shot))
-            shot = shots.shot_from_proto(request.shot, scheduler.catalogue, kept)
+            asked = shot_from_proto(request.shot)
+            sources = await scheduler.find_jobs(kept_job_ids(asked))
+            shot = fill_shot(asked, scheduler.catalogue, sources)
             await scheduler.admit(shot)
             job = await scheduler.create(shot, sha256, request_id)
         return job_pb2.CreateJobResponse(job=results.job_to_proto(job))

@@ -1,7 +1,7 @@
 """What of a shot's prompts its model was never taught. Nothing is refused for it."""
 
-from layert2v_backend.jobs import Shot
 from layert2v_backend.models import Limits
+from layert2v_domain.shot import Shot
 from layert2v_words import FULL, UnknownWords, find_unknown_words
 
 
@@ -13,9 +13,10 @@ def unknown_words_of(shot: Shot, limits: Limits) -> tuple[UnknownWords, ...]:
     """
     if limits.vocabulary is None:
         return ()
-    made = [(k, layer.prompt) for k, layer in enumerate(shot.layers) if layer.kept is None]
+    layers = enumerate(shot.layers)
+    made = [(layer_index, layer.prompt) for layer_index, layer in layers if layer.kept is None]
     found = [
-        find_unknown_words(limits.vocabulary, limits.id, index, prompt)
-        for index, prompt in [(FULL, shot.prompt), *made]
+        find_unknown_words(limits.vocabulary, limits.id, layer_index, prompt)
+        for layer_index, prompt in [(FULL, shot.prompt), *made]
     ]
     return tuple(each for each in found if each is not None)

@@ -1,6 +1,6 @@
 """Colours as files say them, to display-referred sRGB of Rec. 709 primaries.
 
-Numbers are code points of ITU-T H.273, which movies and PNG use; EXR and profiles give
+Numbers are code points of ITU-T H.273, which movies and PNG use. EXR and profiles give
 chromaticities or matrices instead.
 """
 
@@ -39,7 +39,7 @@ PRIMARIES: dict[int, Chromaticities] = {
     12: (0.680, 0.320, 0.265, 0.690, 0.150, 0.060, *_D65),
     22: (0.630, 0.340, 0.295, 0.605, 0.155, 0.077, *_D65),
 }
-"""By code point. Source: ITU-T H.273 (07/2021), table 2."""
+"""Primaries by code point. Source: ITU-T H.273 (07/2021), table 2."""
 _BRADFORD = np.array(
     [[0.8951, 0.2664, -0.1614], [-0.7502, 1.7135, 0.0367], [0.0389, -0.0685, 1.0296]]
 )
@@ -54,7 +54,7 @@ _TRANSFER_NAMES = {9: "a logarithm (100:1)", 10: "a logarithm (316:1)", 17: "SMP
 
 @dataclass(frozen=True)
 class Colour:
-    """What a file says of its RGB."""
+    """The statements of a file about its RGB."""
 
     transfer: int = _UNSAID
     primaries: int = _UNSAID
@@ -72,9 +72,9 @@ def to_srgb(path: Path, codes_HWC: Pixels, colour: Colour) -> Pixels:
     brighter or outside is clipped.
 
     Args:
-        path: To name in a message.
+        path: File to name in a message.
         codes_HWC: (H, W, 3), R'G'B' in [0, 1], full range.
-        colour: What the file says.
+        colour: Statements of the file.
 
     Raises:
         UnreadableMedia: The file says a transfer or primaries that are not known.

@@ -18,7 +18,7 @@ _EBML = 0x1A45DFA3
 
 
 def check_whole(path: Path) -> None:
-    """Refuse a movie that ends before its boxes do; bytes behind them are no fault.
+    """Refuse a movie that ends before its boxes do. Bytes behind them are no fault.
 
     Boxes are those of MP4 and MOV (ISO/IEC 14496-12, 4.2), Matroska (RFC 8794, 9) and AVI (RIFF).
 

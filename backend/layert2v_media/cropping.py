@@ -1,4 +1,4 @@
-"""Whether a movie's file asks for a part of its pictures only."""
+"""Movies whose file asks for a part of their pictures only, which are refused."""
 
 import io
 import struct
@@ -26,8 +26,8 @@ def check_uncropped(path: Path, width: int, height: int) -> None:
 
     Args:
         path: The movie.
-        width: Of its pictures as coded.
-        height: Likewise.
+        width: Width of its pictures as coded.
+        height: Height of its pictures as coded.
 
     Raises:
         UnreadableMedia: It asks for a crop.

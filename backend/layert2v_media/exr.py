@@ -18,12 +18,10 @@ from layert2v_media.colour import (
     xyz_matrix,
 )
 from layert2v_media.errors import UnreadableMedia
-from layert2v_media.exr_layers import Layer, choose_layer, read_layers
-from layert2v_media.transfer import Pixels, linear_to_srgb
+from layert2v_media.exr_layers import ExrLayer, choose_layer, read_exr_layers
+from layert2v_media.transfer import ALPHA_FLOOR, Pixels, linear_to_srgb
 from layert2v_media.turning import square_width, widened
 
-ALPHA_FLOOR = 1.0 / 512.0
-"""Alpha under which a premultiplied colour says nothing: half a code value of 8 bits."""
 ALPHA_SLACK = 1e-3
 """How far alpha may leave [0, 1] by filtering and half-float rounding before it is an error."""
 _ACES_WHITE = (0.32168, 0.33767)
@@ -36,13 +34,13 @@ _LINEAR_SPACES: dict[str, Chromaticities] = {
     "data": REC709,
     "unknown": REC709,
 }
-"""By `colorInteropID`, which some files have in place of chromaticities. Source: Color Interop
+"""Spaces by `colorInteropID`, which some files have, not chromaticities. Source: Color Interop
 Forum, recommendation of color space identifiers, 2025; SMPTE ST 2065-1; Academy S-2014-004."""
 _MAGIC = b"\x76\x2f\x31\x01"
 
 
 def is_exr(path: Path) -> bool:
-    """Tell an EXR by its first bytes; what cannot be opened is none."""
+    """Tell an EXR by its first bytes. What cannot be opened is none."""
     try:
         with path.open("rb") as file:
             return file.read(4) == _MAGIC
@@ -64,7 +62,7 @@ def read_exr(path: Path, layer: str | None = None) -> Pixels:
         UnreadableMedia: Damaged, cut short, too large, deep, without that layer; NaN, or alpha
             outside [0, 1].
     """
-    chosen = choose_layer(path, read_layers(path), layer)
+    chosen = choose_layer(path, read_exr_layers(path), layer)
     linear_HWC = _rgb(path, chosen)
     linear_HWC = to_rec709(linear_HWC, _chromaticities(path, chosen.header))
     alpha_HW = chosen.planes.get("A")
@@ -83,7 +81,7 @@ def read_exr_matte(path: Path, layer: str | None = None) -> Pixels:
     Raises:
         UnreadableMedia: As `read_exr`.
     """
-    chosen = choose_layer(path, read_layers(path), layer)
+    chosen = choose_layer(path, read_exr_layers(path), layer)
     alpha = [checked_alpha(path, chosen.planes[name]) for name in "A" if name in chosen.planes]
     others = {name: plane for name, plane in chosen.planes.items() if name != "A"}
     colours = [others[name] for name in "RGBY" if name in others]
@@ -105,7 +103,7 @@ def checked_alpha(path: Path, alpha: Pixels) -> Pixels:
     return alpha.clip(0, 1)
 
 
-def _rgb(path: Path, layer: Layer) -> Pixels:
+def _rgb(path: Path, layer: ExrLayer) -> Pixels:
     planes = layer.planes
     if {"R", "G", "B"} <= planes.keys():
         return np.dstack([planes[name] for name in "RGB"])
@@ -120,7 +118,7 @@ def _rgb(path: Path, layer: Layer) -> Pixels:
     )
 
 
-def _from_luminance(path: Path, layer: Layer) -> Pixels:
+def _from_luminance(path: Path, layer: ExrLayer) -> Pixels:
     """Make RGB of luminance and chroma: RY = (R - Y) / Y, BY = (B - Y) / Y.
 
     Source:
@@ -155,6 +153,6 @@ def _by_name(path: Path, name: str) -> Chromaticities:
     return _LINEAR_SPACES[name]
 
 
-def _square(path: Path, picture_HWC: Pixels, layer: Layer) -> Pixels:
+def _square(path: Path, picture_HWC: Pixels, layer: ExrLayer) -> Pixels:
     height, width = picture_HWC.shape[:2]
     return widened(picture_HWC, square_width(path, width, height, layer.aspect))

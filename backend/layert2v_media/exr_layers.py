@@ -29,14 +29,14 @@ from layert2v_media.transfer import Pixels
 _COMBINED = "combined"
 """Blender's pass that holds a view layer's picture."""
 _COMPOSITE = "composite.combined"
-"""What Blender's compositor made of all view layers."""
+"""The layer that Blender's compositor made of all view layers."""
 _LETTERS = ("R", "G", "B", "A", "Y", "Z", "RY", "BY")
 _MOST_NAMED = 12
 """Layers that a refusal names."""
 
 
 @dataclass(frozen=True, eq=False)
-class Layer:
+class ExrLayer:
     """One layer."""
 
     name: str
@@ -44,11 +44,11 @@ class Layer:
     planes: dict[str, Pixels]
     """Channel to (H, W), in the display window; finite in a layer that was chosen."""
     header: Mapping[str, Any]
-    """Of its part."""
+    """Header of its part."""
 
     @property
     def title(self) -> str:
-        """How to name it in a message."""
+        """The layer's name in a message."""
         return self.name or "RGBA"
 
     @property
@@ -59,7 +59,7 @@ class Layer:
         return Fraction(said).limit_denominator(1000) if is_ratio else Fraction(1)
 
 
-def read_layers(path: Path) -> dict[str, Layer]:
+def read_exr_layers(path: Path) -> dict[str, ExrLayer]:
     """Read all layers of a file: a part's name, or the prefix of its channels, to the layer.
 
     Raises:
@@ -90,7 +90,7 @@ def exr_size(path: Path) -> tuple[int, int]:
     """Give width and height as people see them, from the first header alone.
 
     Raises:
-        UnreadableMedia: As `read_layers`, as far as headers tell.
+        UnreadableMedia: As `read_exr_layers`, as far as headers tell.
     """
     try:
         _check_headers(path)
@@ -102,7 +102,7 @@ def exr_size(path: Path) -> tuple[int, int]:
             raise
         raise UnreadableMedia(path, _why(path, failure)) from failure
     width, height = int(right) - int(left) + 1, int(bottom) - int(top) + 1
-    return max(1, round(width * Layer("", {}, header).aspect)), height
+    return max(1, round(width * ExrLayer("", {}, header).aspect)), height
 
 
 def _why(path: Path, failure: BaseException) -> str:
@@ -144,8 +144,8 @@ def _checked_samples(path: Path, header: Mapping[str, Any]) -> int:
     return num_channels * sizes[-1][0] * sizes[-1][1]
 
 
-def _layers(path: Path, parts: Any) -> dict[str, Layer]:
-    layers: dict[str, Layer] = {}
+def _layers(path: Path, parts: Any) -> dict[str, ExrLayer]:
+    layers: dict[str, ExrLayer] = {}
     for part in parts:
         header = dict(part.header)  # leaving the block empties the library's own
         for name, item in part.channels.items():
@@ -153,7 +153,7 @@ def _layers(path: Path, parts: Any) -> dict[str, Layer]:
             layer = prefix or (str(header.get("name", "")) if len(parts) > 1 else "")
             letter = channel.upper() if channel.upper() in _LETTERS else channel
             plane = _full_size(item, header)
-            planes = layers.setdefault(layer, Layer(layer, {}, header)).planes
+            planes = layers.setdefault(layer, ExrLayer(layer, {}, header)).planes
             if letter in planes:
                 reason = f"holds the channel {name} twice; write one layer of that name"
                 raise UnreadableMedia(path, reason)
@@ -174,7 +174,7 @@ def _full_size(channel: Any, header: Mapping[str, Any]) -> NDArray[np.float32]:
     return np.asarray(grown, np.float32)
 
 
-def _finite_layer(path: Path, layer: Layer) -> Layer:
+def _finite_layer(path: Path, layer: ExrLayer) -> ExrLayer:
     """Check the layer that was chosen alone: passes of vectors or depth may hold NaN."""
     prefix = f"{layer.name}." if layer.name else ""
     planes = {name: _finite(path, prefix + name, plane) for name, plane in layer.planes.items()}
@@ -182,7 +182,7 @@ def _finite_layer(path: Path, layer: Layer) -> Layer:
 
 
 def _finite(path: Path, channel: str, plane: NDArray[np.float32]) -> Pixels:
-    """Refuse NaN; infinity, to which bright half floats overflow, becomes the largest half."""
+    """Refuse NaN. Infinity, to which bright half floats overflow, becomes the largest half."""
     count = int(np.isnan(plane).sum())
     if count:
         raise UnreadableMedia(
@@ -210,7 +210,7 @@ def _in_display_window(plane_HW: Pixels, header: Mapping[str, Any]) -> Pixels:
     return picture_HW
 
 
-def choose_layer(path: Path, layers: Mapping[str, Layer], asked: str | None) -> Layer:
+def choose_layer(path: Path, layers: Mapping[str, ExrLayer], asked: str | None) -> ExrLayer:
     """Find a layer by name, or the renderer's main layer if no name is asked for.
 
     A name is a layer's, a view layer's (its Combined pass) or that of a group with one layer.
@@ -230,7 +230,7 @@ def choose_layer(path: Path, layers: Mapping[str, Layer], asked: str | None) -> 
     raise UnreadableMedia(path, f"holds the layers {said}{more}: {wanted}")
 
 
-def _default(layers: Mapping[str, Layer]) -> list[Layer]:
+def _default(layers: Mapping[str, ExrLayer]) -> list[ExrLayer]:
     if "" in layers and _has_colour(layers[""]):
         return [layers[""]]
     coloured = [layer for layer in layers.values() if _has_colour(layer)]
@@ -239,7 +239,7 @@ def _default(layers: Mapping[str, Layer]) -> list[Layer]:
     return composite or combined or coloured or list(layers.values())
 
 
-def _matching(layers: Mapping[str, Layer], asked: str) -> list[Layer]:
+def _matching(layers: Mapping[str, ExrLayer], asked: str) -> list[ExrLayer]:
     wanted = asked.casefold()
     if wanted in ("rgba", "rgb") and "" in layers:
         return [layers[""]]
@@ -253,7 +253,7 @@ def _group_of(name: str) -> str:
     return name.rpartition(".")[0].casefold()
 
 
-def _has_colour(layer: Layer) -> bool:
+def _has_colour(layer: ExrLayer) -> bool:
     return {"R", "G", "B"} <= layer.planes.keys() or "Y" in layer.planes
 
 

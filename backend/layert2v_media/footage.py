@@ -35,37 +35,37 @@ _PREMULTIPLIED_FLOOR = 1.0 / 255.0
 
 
 class AlphaForm(Enum):
-    """Whether files say how colours relate to alpha. Frames come out straight in any case."""
+    """How files relate colours to alpha. Frames come out straight in any case."""
 
     SAID = "said"
     """EXR is premultiplied, TIFF has a field."""
     USUAL = "usual"
     """PNG and WebP are straight by their standards, but some programs write them otherwise."""
     UNSAID = "unsaid"
-    """Movies do not say; they are taken as straight."""
+    """Movies do not say. They are taken as straight."""
 
 
 @dataclass(frozen=True)
 class Footage:
-    """Where the frames of a layer are."""
+    """The place of a layer's frames."""
 
     path: Path
     """A movie, or a folder of numbered pictures of one kind."""
     layer: str | None = None
     """Layer of each picture, where they are EXR with several."""
     is_premultiplied: bool = False
-    """Colours of a movie or of PNG are multiplied by their alpha, as people say of them; EXR and
+    """Colours of a movie or of PNG are multiplied by their alpha, as people say of them. EXR and
     TIFF say it themselves."""
 
     @property
     def label(self) -> str:
-        """How to name it in a message."""
+        """The footage's name in a message."""
         return self.path.name + (f" ({self.layer})" if self.layer else "")
 
 
 @dataclass(frozen=True)
 class FootageFacts:
-    """What is known without decoding every frame."""
+    """Facts that are known without decoding every frame."""
 
     width: int
     height: int
@@ -129,7 +129,7 @@ def read(footage: Footage, indices: Sequence[int] | None = None) -> Pixels:
 def read_matte(footage: Footage, indices: Sequence[int] | None = None) -> Pixels:
     """Read frames as alpha (T, H, W): the mean of their colours, or their own alpha.
 
-    Alpha it is where it is not opaque all through the layer, whichever frames are asked for.
+    Alpha counts where it is not opaque in all of the layer's frames, even those not asked for.
 
     Raises:
         UnreadableMedia: As `read`.
@@ -148,7 +148,7 @@ def stream(footage: Footage, indices: Sequence[int]) -> Iterator[Pixels]:
     """Decode frames one after another: (H, W, 3), or 4 with straight alpha.
 
     Args:
-        footage: Where they are.
+        footage: Place of the frames.
         indices: Ascending, each once.
 
     Raises:
@@ -203,7 +203,7 @@ def stream_mattes(footage: Footage, indices: Sequence[int]) -> Iterator[Pixels]:
 def is_matte_in_alpha(footage: Footage) -> bool:
     """Tell where a layer's matte is: in alpha, where that is not opaque in all of its frames.
 
-    One frame is mostly enough; all are decoded where alpha is opaque, once in a process.
+    One frame is mostly enough. All are decoded where alpha is opaque, once in a process.
 
     Raises:
         UnreadableMedia: As `read`.

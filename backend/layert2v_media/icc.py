@@ -21,7 +21,7 @@ _D50 = np.array([0.9642, 1.0, 0.8249])
 """White of the connection space. Source: ICC.1:2022, 7.2.16."""
 _MAX_BYTES = 1 << 24
 _PARAMETERS = (1, 3, 4, 5, 7)
-"""Of parametric curves, by function type. Source: ICC.1:2022, table 68."""
+"""Numbers of parameters of parametric curves, by function type. Source: ICC.1:2022, table 68."""
 
 
 class _NotMatrix(ValueError):
@@ -39,7 +39,7 @@ def from_profile(path: Path, codes_HWC: Pixels, icc: bytes) -> Pixels:
     """Turn code values of a profile into sRGB, clipped.
 
     Args:
-        path: To name in a message.
+        path: File to name in a message.
         codes_HWC: (H, W, 3); grey has three equal channels.
         icc: The profile.
 

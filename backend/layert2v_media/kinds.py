@@ -1,4 +1,4 @@
-"""What files are called: kinds by suffix, what systems leave behind, layers by name."""
+"""Names of files: kinds by suffix, files that systems leave behind, layers by name."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,7 +16,7 @@ _OTHER_MOVIES = (".mpg", ".mpeg", ".ts", ".mts", ".m2ts", ".wmv", ".asf", ".flv"
 """Movies that are known and not read."""
 _JUNK = ("__macosx", "@eadir", "thumbs.db", "desktop.ini", "$recycle.bin", "lost+found",
          "system volume information")  # fmt: skip
-"""What Windows, macOS and network drives leave beside pictures; names with a dot are left too."""
+"""Files that Windows, macOS and network drives leave beside pictures, as well as dot files."""
 
 
 def is_junk(path: Path) -> bool:
@@ -48,7 +48,7 @@ def listed(folder: Path) -> list[Path]:
 
 
 def walk_movies(place: Path) -> Iterator[Path]:
-    """Give the movies in a folder and below it, each once; links are followed, junk is left."""
+    """Give the movies in a folder and below it, each once. Links are followed, junk is left."""
     yield from _walk(place, set())
 
 

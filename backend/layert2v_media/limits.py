@@ -1,4 +1,4 @@
-"""How much a file may ask for, checked from headers before anything is decoded."""
+"""Limits of files, checked from headers before anything is decoded."""
 
 from fractions import Fraction
 from pathlib import Path
@@ -6,21 +6,21 @@ from pathlib import Path
 from layert2v_media.errors import UnreadableMedia
 
 MAX_PIXELS = 1 << 26
-"""Of one picture, 8192 x 8192: a damaged header may ask for far more memory than exists."""
+"""Pixels of one picture, 8192 x 8192. A damaged header may ask for more memory than exists."""
 MAX_SAMPLES = 1 << 30
-"""Of all channels of one EXR: 4 GiB as float32."""
+"""Samples of all channels of one EXR: 4 GiB as float32."""
 MAX_CHANNELS = 1024
 MAX_PARTS = 256
-"""Of one EXR; a render with every pass and Cryptomatte has some hundred channels."""
+"""Channels of one EXR. A render with every pass and Cryptomatte has some hundred."""
 MAX_FRAMES = 1 << 20
-"""Of one movie or sequence: ten hours at 29.97 frames a second."""
+"""Frames of one movie or sequence: ten hours at 29.97 frames a second."""
 MAX_SECONDS = 24 * 3600
 MAX_HELD_PIXELS = 1 << 30
-"""Of a layer that is held whole: 16 GiB as float32 with alpha, 517 frames of 1920 x 1080."""
+"""Pixels of a layer held whole: 16 GiB as float32 with alpha, 517 frames of 1920 x 1080."""
 LARGE_PIXELS = 1 << 24
 MAX_RATIO = 4096
 """Bytes of samples to a byte of file, for pictures above `LARGE_PIXELS` (4096 x 4096). Deflate
-reaches 1032; below that size a flat picture may be as small as it likes."""
+reaches 1032. Below that size a flat picture may be as small as it likes."""
 
 
 def check_size(path: Path, width: int, height: int) -> None:

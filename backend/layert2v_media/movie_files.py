@@ -50,7 +50,7 @@ def opened(path: Path) -> Iterator[tuple[Any, Any]]:
 
 
 def _picture_of(path: Path, container: Any) -> Any:
-    """Choose the video stream. Cover art does not count; among several, the default counts."""
+    """Choose the video stream. Cover art does not count. Among several, the default counts."""
     streams = [s for s in container.streams.video if not s.disposition & _ATTACHED]
     if not streams:
         reason = "has no video stream: it holds sound or a cover only; export it with picture"
@@ -71,14 +71,14 @@ _ATTACHED = av.stream.Disposition.attached_pic
 _DEFAULT = av.stream.Disposition.default
 
 
-class Decoder:
+class PacketDecoder:
     """Turns the packets of a picture's stream into the frames that are shown, in order."""
 
     def __init__(self, path: Path, stream: Any) -> None:
         self._path, self._own, self._count = path, _alpha_decoder(stream), 0
 
     def frames(self, packet: Any) -> Iterator[Any]:
-        """Give the frames that a packet completes; an empty packet gives all that are left.
+        """Give the frames that a packet completes. An empty packet gives all that are left.
 
         Raises:
             UnreadableMedia: The packet or a frame is damaged, or a frame is interlaced.
@@ -111,7 +111,7 @@ def decoded(path: Path, container: Any, stream: Any) -> Iterator[Any]:
     Raises:
         UnreadableMedia: A frame is damaged or interlaced.
     """
-    decoder = Decoder(path, stream)
+    decoder = PacketDecoder(path, stream)
     for packet in container.demux(stream):
         yield from decoder.frames(packet)
 

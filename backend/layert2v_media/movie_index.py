@@ -1,4 +1,4 @@
-"""When each frame of a movie is shown, and how it lies, mostly without decoding all of it."""
+"""The times and the turn of a movie's frames, mostly found without decoding all of it."""
 
 import itertools
 from collections.abc import Iterator, Sequence
@@ -12,13 +12,13 @@ from av.sidedata.sidedata import Type as SideData
 
 from layert2v_media.errors import UnreadableMedia
 from layert2v_media.limits import check_length
-from layert2v_media.movie_files import Decoder, opened
+from layert2v_media.movie_files import PacketDecoder, opened
 from layert2v_media.planes import has_alpha
 from layert2v_media.turning import Turn, matrix_turn, square_width, turned_size
 
 _BY_PACKETS = ("h264", "hevc", "prores", "ffv1", "mjpeg", "png", "qtrle", "vp9", "av1", "dnxhd",
                "rawvideo", "cfhd", "utvideo", "mpeg4", "libdav1d")  # fmt: skip
-"""Codecs that show one frame for each packet; VP8 hides some, so it is decoded to be counted."""
+"""Codecs that show one frame for each packet. VP8 hides some, so it is decoded to be counted."""
 _BY_STAMPS = ("mov", "matroska")
 """Containers that give each packet the time at which its frame is shown."""
 _TICK = Fraction(1, 1000)
@@ -30,13 +30,13 @@ _RATES = tuple(Fraction(rate) for rate in (24, 25, 30, 50, 60, 8, 12, 15, 16, 48
 
 @dataclass(frozen=True)
 class MovieIndex:
-    """What is known of a movie without its pixels."""
+    """Facts about a movie without its pixels."""
 
     width: int
     height: int
-    """As people see it: turned, with square pixels."""
+    """Size in pixels as people see it: turned, with square pixels."""
     coded_width: int
-    """With square pixels, before it is turned."""
+    """Size with square pixels, before it is turned."""
     turn: Turn
     stamps: tuple[int, ...] | None
     """Time stamps of the frames in the stream's units, ascending; None: frames are counted."""
@@ -100,7 +100,7 @@ class _Facts:
     unit: Fraction
     """Seconds of a time stamp."""
     rates: tuple[Fraction | None, ...]
-    """What the file and FFmpeg say of the rate, the best first."""
+    """The rates that the file and FFmpeg state, the best first."""
     aspect: Fraction
 
 
@@ -108,7 +108,7 @@ def _scanned(
     path: Path, container: Any, stream: Any, *, all_frames: bool
 ) -> tuple[Any, list[int | None], list[int | None]]:
     """Give the first frame, the stamps of the packets that are shown, and those of frames."""
-    first, decoder = None, Decoder(path, stream)
+    first, decoder = None, PacketDecoder(path, stream)
     packets: list[int | None] = []
     frames: list[int | None] = []
     for packet in container.demux(stream):

@@ -41,7 +41,7 @@ def stream_movie(path: Path, indices: Sequence[int], *, as_data: bool = False) -
 
 
 def stream_shown(path: Path) -> Iterator[Callable[[], Pixels]]:
-    """Decode every frame of a movie; each is turned to pixels when it is called.
+    """Decode every frame of a movie. Each is turned to pixels when it is called.
 
     Raises:
         UnreadableMedia: As `stream_movie`; also when a frame is called.

@@ -27,11 +27,11 @@ class _Name:
 def ordered(folder: Path, paths: Sequence[Path]) -> list[Path]:
     """Sort the pictures of one sequence by the number in which their names differ.
 
-    A minus before the number is its sign where some names lack it, or where no letter or digit
-    stands before it; else it is a dash, as in `shot-0001`.
+    A minus before the number is its sign where some names lack it. It is a sign also where no
+    letter or digit stands before it. Elsewhere it is a dash, as in `shot-0001`.
 
     Args:
-        folder: To name in a message.
+        folder: Folder to name in a message.
         paths: Pictures of one kind, at least one.
 
     Raises:

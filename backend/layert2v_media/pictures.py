@@ -32,14 +32,14 @@ _PHOTOMETRIC, _PLANES = 262, 284
 _DEFLATE_RATIO = 1032
 """Bytes that a byte of PNG can unpack to. Source: zlib, technical details."""
 _ASSOCIATED = 1
-"""Of extra samples: alpha by which colours are multiplied. Source: TIFF 6.0, 18."""
+"""Extra samples of this value are alpha by which colours are multiplied. Source: TIFF 6.0, 18."""
 
 
 def read_coded(path: Path, *, as_data: bool = False) -> Pixels:
     """Read a picture as people see it: (H, W, 3), or 4 with straight alpha.
 
     Args:
-        path: The file; its content says what it is, not its suffix.
+        path: The file. Its content says what it is, not its suffix.
         as_data: Leave code values as they are, for mattes: no profile or curve is applied.
 
     Raises:
@@ -72,7 +72,7 @@ def coded_size(path: Path) -> tuple[int, int]:
 
 @contextmanager
 def _opened(path: Path) -> Iterator[Image.Image]:
-    """Open a picture; whatever the library says of its content becomes `UnreadableMedia`."""
+    """Open a picture. Whatever the library says of its content becomes `UnreadableMedia`."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of Pillow, about sizes and odd tags
@@ -168,7 +168,7 @@ def _deep_codes(path: Path, picture: Image.Image) -> NDArray[np.uint16]:
         raise UnreadableMedia(
             path, "has 16 bits and is turned by its orientation; write it upright"
         )
-    picture.copy().load()  # raises where the file is cut short; OpenCV fills with black
+    picture.copy().load()  # raises where the file is cut short. OpenCV fills with black
     deep = cv2.imdecode(np.fromfile(path, np.uint8), cv2.IMREAD_UNCHANGED)
     if deep is None or deep.dtype != np.uint16 or deep.shape[:2] != picture.size[::-1]:
         reason = "has 16 bits in a form that is not read; write it as 16-bit RGB or RGBA PNG"

@@ -21,7 +21,7 @@ _LUMA = {1: (0.2126, 0.0722), 4: (0.30, 0.11), 5: (0.299, 0.114), 6: (0.299, 0.1
 _MATRIX_NAMES = {10: "BT.2020 with constant luminance", 11: "SMPTE 2085", 14: "ICtCp"}
 _LIMITED, _FULL = 1, 2
 _HD_HEIGHT, _HD_WIDTH = 720, 1280
-"""From here on video that says no matrix is BT.709, below it is BT.601, as players have it."""
+"""Size from which video that states no matrix is BT.709. Below it is BT.601, as in players."""
 _PLANAR = {
     "nv12": "yuv420p", "nv21": "yuv420p", "nv16": "yuv422p", "nv24": "yuv444p",
     "yuyv422": "yuv422p", "uyvy422": "yuv422p", "yvyu422": "yuv422p", "uyyvyy411": "yuv411p",
@@ -89,7 +89,7 @@ def _ranged_rgb(frame: Any, rgb: Pixels) -> Pixels:
 def _planes(path: Path, frame: Any) -> list[NDArray[np.float32]]:
     """Code values of every component, in the order Y, U, V, A or R, G, B, A.
 
-    Those of RGB and alpha are in [0, 1]; the others are codes as they are.
+    Those of RGB and alpha are in [0, 1]. The others are codes as they are.
     """
     name = frame.format.name
     if name.endswith("be"):

@@ -6,14 +6,16 @@ from numpy.typing import NDArray
 
 Pixels = NDArray[np.float32]
 
+ALPHA_FLOOR = 1.0 / 512.0
+"""Alpha below which a premultiplied 8-bit colour is rounding noise: half a code value."""
 SDR_WHITE_NITS = 203.0
 """Luminance of diffuse white in HDR pictures, which becomes SDR white. Source: ITU-R BT.2408-7."""
 _PQ_PEAK_NITS = 10000.0
 _M1, _M2 = 2610 / 16384, 2523 / 4096 * 128
 _C1, _C2, _C3 = 3424 / 4096, 2413 / 4096 * 32, 2392 / 4096 * 32
-"""Of the PQ curve. Source: SMPTE ST 2084:2014, 5.2."""
+"""Constants of the PQ curve. Source: SMPTE ST 2084:2014, 5.2."""
 _HLG_A, _HLG_B, _HLG_C = 0.17883277, 0.28466892, 0.55991073
-"""Of the HLG curve. Source: ITU-R BT.2100-2, table 5."""
+"""Constants of the HLG curve. Source: ITU-R BT.2100-2, table 5."""
 _HLG_PEAK_NITS, _HLG_GAMMA = 1000.0, 1.2
 """Display on which HLG is shown, and the gamma of its system. Source: ITU-R BT.2100-2, table 5."""
 _LUMA_2020 = np.array([0.2627, 0.6780, 0.0593], np.float32)

@@ -27,8 +27,8 @@ _MATRIX_TURNS = {
     (0, -1, 1, 0): (1, False), (-1, 0, 0, 1): (0, True), (1, 0, 0, -1): (2, True),
     (0, 1, 1, 0): (-1, True), (0, -1, -1, 0): (1, True),
 }  # fmt: skip
-"""The same, by the signs of a, b, c, d of a display matrix, which takes (x, y) to
-(a x + c y, b x + d y). Source: ISO/IEC 14496-12, 8.3.2."""
+"""The same turns by the signs of a, b, c, d of a display matrix. The matrix takes (x, y) to (a x +
+c y, b x + d y). Source: ISO/IEC 14496-12, 8.3.2."""
 Turn = tuple[int, bool]
 
 
@@ -48,7 +48,7 @@ def matrix_turn(path: Path, matrix: bytes) -> Turn:
     """Give the turn that a movie's display matrix asks for.
 
     Args:
-        path: To name in a message.
+        path: File to name in a message.
         matrix: Nine 32-bit numbers, as FFmpeg gives them.
 
     Raises:

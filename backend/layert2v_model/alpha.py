@@ -10,8 +10,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-ALPHA_FLOOR = 1.0 / 512.0
-"""Below this alpha a premultiplied 8-bit colour is rounding noise: half a code value of 1/255."""
+from layert2v_media.transfer import ALPHA_FLOOR
 
 
 def premultiply(rgb_TCHW: Tensor, alpha_T1HW: Tensor) -> Tensor:
@@ -22,7 +21,7 @@ def premultiply(rgb_TCHW: Tensor, alpha_T1HW: Tensor) -> Tensor:
 def unpremultiply(
     premultiplied_TCHW: Tensor, alpha_T1HW: Tensor, floor: float = ALPHA_FLOOR
 ) -> Tensor:
-    """Divide premultiplied RGB by its alpha; colour under `floor` becomes 0.
+    """Divide premultiplied RGB by its alpha. Colour under `floor` becomes 0.
 
     Returns:
         Straight RGB of the same shape, not clipped.
@@ -64,26 +63,6 @@ def flatten(
         else:
             composite_TCHW = over(rgb_TCHW, alpha_T1HW, composite_TCHW)
     return composite_TCHW
-
-
-def visible_weights(alphas_T1HW: Sequence[Tensor]) -> tuple[Tensor, list[Tensor]]:
-    """How much of each pixel of the composite comes from each layer.
-
-    Args:
-        alphas_T1HW: Foreground alphas, back to front, at least one.
-
-    Returns:
-        The background's weight prod(1 - a_j), and per foreground a_i * prod_{j > i}(1 - a_j).
-
-    Source:
-        `docs/finishing.md`: C = sum_i w_i L_i is linear in the layers.
-    """
-    clear_T1HW = alphas_T1HW[0].new_ones(alphas_T1HW[0].shape)
-    weights: list[Tensor] = []
-    for alpha_T1HW in reversed(alphas_T1HW):
-        weights.append(alpha_T1HW * clear_T1HW)
-        clear_T1HW = clear_T1HW * (1 - alpha_T1HW)
-    return clear_T1HW, weights[::-1]
 
 
 def light_of(premultiplied_TCHW: Tensor, alpha_T1HW: Tensor) -> Tensor:

@@ -1,4 +1,4 @@
-"""What can be wrong with what people hand to the model, in one tree.
+"""Faults of inputs that people hand to the model, in one tree.
 
 ValueError
     InvalidShot          prompts, sizes, counts or seeds that this model cannot do
@@ -48,8 +48,8 @@ def reason_of(error: object, path: Path) -> str:
     """Say what went wrong with a file, for a message that names the file itself.
 
     Args:
-        error: What was raised, or words.
-        path: Named by the message; where the error names it again, its last part is left.
+        error: Exception, or words.
+        path: Named by the message. Where the error names it again, its last part is left.
     """
     words = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
     return words.replace(str(path), path.name)

@@ -22,11 +22,11 @@ def load_pipeline(folder: Path, dtype: torch.dtype = torch.float32) -> LayerT2VP
 
     Args:
         folder: A diffusers folder with `layert2v.json`.
-        dtype: Of the transformer, as `decide_precision` says; the VAEs and the text encoder stay
-            float32.
+        dtype: Type of the transformer, as `decide_precision` says. The VAEs and the text encoder
+            stay float32.
 
     Raises:
-        DamagedModel: A file is missing, broken, or does not belong there; names it and the remedy.
+        DamagedModel: A file is missing, broken, or does not belong there. It names the file.
     """
     card = read_card(folder)
     check_hashes(folder, card)

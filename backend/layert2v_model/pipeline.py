@@ -13,7 +13,8 @@ import torch
 from diffusers import AutoencoderKLWan, DiffusionPipeline, FlowMatchEulerDiscreteScheduler
 from torch import Tensor
 
-from layert2v_model.alpha import ALPHA_FLOOR, premultiply
+from layert2v_media.transfer import ALPHA_FLOOR
+from layert2v_model.alpha import premultiply
 from layert2v_model.errors import DamagedModel, InvalidPlate, InvalidShot
 from layert2v_model.folders.export import save_pipeline
 from layert2v_model.folders.model_folder import CARD_FILE, read_card, read_project_in
@@ -25,17 +26,16 @@ from layert2v_model.sampling.denoising import can_reuse, denoise
 from layert2v_model.sampling.given import Given, Plate, StreamGiven, check_given, check_looped
 from layert2v_model.sampling.grid import LatentGrid, latent_grid
 from layert2v_model.sampling.guidance import Guidance, StreamGuidance, check_guidance, check_hidden
-from layert2v_model.sampling.shot import (
-    ShotFormat,
-    ShotPrompts,
+from layert2v_model.sampling.shot_checks import (
     check_format,
     check_num_foregrounds,
     check_prompts,
     check_seeds,
-    seed_source,
+    seed_of_stream,
 )
+from layert2v_model.shot import ShotFormat, ShotPrompts
 from layert2v_model.stack import Stack
-from layert2v_model.streams import batch_stream_text, stream_names, stream_seed, stream_text
+from layert2v_model.streams import batch_stream_text, noise_seed, stream_names, stream_text
 from layert2v_model.vae import codec
 from layert2v_model.vae.alpha_vae import PROJECT_IN_FILE, ProjectIn, encode_alpha
 from layert2v_model.vae.decoding import OnProgress, decode_frames
@@ -199,35 +199,36 @@ class LayerT2VPipeline(DiffusionPipeline):
             InvalidPlate: A given stream does not fit.
             NotFinite: The model made NaN or infinity; `on_frames` was given none of it.
         """
-        shot = ShotFormat(width, height, num_frames, num_inference_steps)
+        shot = ShotFormat(
+            width, height, num_frames, len(prompts.foregrounds), num_inference_steps, guidance_scale
+        )
         guidance = Guidance(guidance_scale, dict(layer_guidance_scales or {}), given_guidance_scale)
         self._check_shot(prompts, shot, guidance)
         if tile_decode and not codec.can_tile(self.vae):
             raise InvalidShot("this model's VAE cannot decode in tiles; leave tile_decode off")
         if refresh_given_every < 1:
             raise InvalidShot(f"refresh_given_every is {refresh_given_every}; use 1 or more")
-        names = stream_names(len(prompts.foregrounds))
+        names = stream_names(shot.num_foregrounds)
         grid = latent_grid(width, height, num_frames, self.transformer, self.vae)
         plates = self._checked_plates(prompts, given or {}, grid, stream_seeds)
         tied = check_looped(looped, plates, names)
         check_hidden(guidance, is_held=self._holds(plates, grid))
-        report = on_progress or _silent
+        tell = on_progress or _silent
         try:
             scales = guidance.by_stream(names, self._execution_device)
-            text = self._encode_prompts(prompts, scales, report, len(plates) + 1)
-            conditioning = self._condition(names, plates, grid, stream_seeds, report)
+            text = self._encode_prompts(prompts, scales, tell, len(plates) + 1)
+            conditioning = self._condition(names, plates, grid, stream_seeds, tell)
             latents_BSCTHW = denoise(
                 self.transformer, self.scheduler, conditioning, text, scales,
-                [names.index(name) for name in tied], num_inference_steps, report,
+                [names.index(name) for name in tied], num_inference_steps, tell,
                 refresh_given_every,
             )  # fmt: skip
             latents = dict(zip(names, latents_BSCTHW.unbind(1), strict=True))
             check_streams(latents, "denoising")
             shown = {name for name, plate in plates.items() if plate.is_pinned}
             made = {name: latent for name, latent in latents.items() if name not in shown}
-            num_foregrounds = len(prompts.foregrounds)
-            canvas = Canvas(plates, grid, num_foregrounds, fills_black=self._fills_black)
-            decoded = decode_frames(self.vae, self.alpha_vae, made, report, tile=tile_decode)
+            canvas = Canvas(plates, grid, shot.num_foregrounds, fills_black=self._fills_black)
+            decoded = decode_frames(self.vae, self.alpha_vae, made, tell, tile=tile_decode)
             for frames, pixels in decoded:
                 canvas.draw(frames, pixels)
                 if on_frames:
@@ -244,7 +245,7 @@ class LayerT2VPipeline(DiffusionPipeline):
     def _check_shot(self, prompts: ShotPrompts, shot: ShotFormat, guidance: Guidance) -> None:
         check_format(shot, self.transformer, self.vae)
         check_num_foregrounds(prompts, self.transformer.config.max_foregrounds)
-        names = stream_names(len(prompts.foregrounds))
+        names = stream_names(shot.num_foregrounds)
         check_guidance(guidance, names, is_distilled=self.is_distilled)
 
     def _checked_plates(
@@ -280,10 +281,10 @@ class LayerT2VPipeline(DiffusionPipeline):
         return encode_prompt(self.tokenizer, self.text_encoder, prompt)
 
     def _encode_prompts(
-        self, prompts: ShotPrompts, guidance: StreamGuidance, report: OnProgress, num_steps: int
+        self, prompts: ShotPrompts, guidance: StreamGuidance, tell: OnProgress, num_steps: int
     ) -> tuple[Tensor, Tensor | None]:
         """Encode the text of every stream once; lay it out for every entry of guidance."""
-        report("encoding", 0, num_steps)
+        tell("encoding", 0, num_steps)
         num_foregrounds = len(prompts.foregrounds)
         states = {name: self.encode_prompt(text) for name, text in prompts.by_name().items()}
         visibility = self.transformer.config.prompt_visibility
@@ -296,7 +297,7 @@ class LayerT2VPipeline(DiffusionPipeline):
         if guidance.hides_given:
             batch.append(wanted)
         text_BSND, mask_BSN = batch_stream_text(batch)
-        report("encoding", 1, num_steps)
+        tell("encoding", 1, num_steps)
         device = self._execution_device
         text_BSND = text_BSND.to(device, self.transformer.dtype)
         return text_BSND, None if mask_BSN is None else mask_BSN.to(device)
@@ -332,13 +333,13 @@ class LayerT2VPipeline(DiffusionPipeline):
         plates: Mapping[str, Plate],
         grid: LatentGrid,
         seeds: Mapping[str, int],
-        report: OnProgress,
+        tell: OnProgress,
     ) -> Conditioning:
         clean, covered = {}, {}
         for step, (name, plate) in enumerate(plates.items(), start=2):
             clean[name] = self._encode_plate(name, plates, grid)[None]
             covered[name] = grid.covered_latents(plate.known_T1HW)
-            report("encoding", step, len(plates) + 1)
+            tell("encoding", step, len(plates) + 1)
         noise = {name: self._noise(name, grid, seeds) for name in names}
         return condition(noise, clean, covered, grid, can_hold=not self.clamps_given)
 
@@ -369,11 +370,11 @@ class LayerT2VPipeline(DiffusionPipeline):
 
     def _noise(self, name: str, grid: LatentGrid, seeds: Mapping[str, int]) -> Tensor:
         # What is given whole needs noise only to be clamped or hidden; its seed may be missing.
-        seed = seed_source(seeds, name) or 0
-        generator = torch.Generator("cpu").manual_seed(stream_seed(seed, name))
+        seed = seed_of_stream(seeds, name) or 0
+        generator = torch.Generator("cpu").manual_seed(noise_seed(seed, name))
         noise_BCTHW = torch.randn((1, *grid.latent_shape), generator=generator)
         return noise_BCTHW.to(self._execution_device)
 
 
 def _silent(stage: str, step: int, num_steps: int) -> None:
-    """Report to nobody."""
+    """Tell nobody."""

@@ -14,7 +14,7 @@ from layert2v_model.alpha import flatten
 
 
 class Role(StrEnum):
-    """Which job a layer does in its stack."""
+    """The role of a layer in its stack."""
 
     BACKGROUND = "background"
     FOREGROUND = "foreground"
@@ -59,7 +59,7 @@ class Stack:
     """The ordered layers of a take, back to front, with the full video they should flatten to."""
 
     layers: tuple[Layer, ...]
-    """Index 0 is the background; foregrounds follow, the last nearest the camera."""
+    """Index 0 is the background. Foregrounds follow, the last nearest the camera."""
     full_TCHW: Tensor
     """The full video as the model made it, or what a changed stack flattens to: (T, 3, H, W),
     sRGB in [0, 1]."""
@@ -116,7 +116,7 @@ class Stack:
         """Drop a foreground.
 
         Args:
-            index: Of the foreground, from 1.
+            index: Index of the foreground, from 1.
 
         Returns:
             A stack of the other layer objects; its full video is what it now flattens to, clipped

@@ -23,7 +23,7 @@ PROMPT_VISIBILITIES: tuple[PromptVisibility, ...] = ("released", "isolated")
 
 
 class StreamRole(IntEnum):
-    """What a stream shows; the value is its row of LayerAdaLN.
+    """The role of a stream. The value is its row of LayerAdaLN.
 
     Source: LayerT2V's release, `LayerAdaLN`: rows full, background, foreground, mask.
     """
@@ -39,7 +39,7 @@ class Stream:
     """One video inside the joint sequence."""
 
     role: StreamRole
-    """What it shows."""
+    """The stream's role."""
     foreground: int = 0
     """Number of its foreground, counted from 1 at the back; 0 for full and background."""
 
@@ -150,33 +150,10 @@ def batch_stream_text(texts: Sequence[Sequence[Tensor]]) -> tuple[Tensor, Tensor
     return text_BSND, mask_BSN.to(sample.device)
 
 
-def join_streams(streams: Mapping[str, Tensor], num_foregrounds: int) -> Tensor:
-    """Stack per-stream latents (B, C, T, H, W) in the joint order: (B, S, C, T, H, W)."""
-    return torch.stack([streams[name] for name in stream_names(num_foregrounds)], dim=1)
+def noise_seed(seed: int, name: str) -> int:
+    """Derive the seed of a stream's noise from the seed that it was given, and its name.
 
-
-def split_streams(joint_BSCTHW: Tensor) -> dict[str, Tensor]:
-    """Name the streams of a joint sequence; each value is a view (B, C, T, H, W)."""
-    names = stream_names(num_foregrounds_of(joint_BSCTHW.shape[1]))
-    return dict(zip(names, joint_BSCTHW.unbind(1), strict=True))
-
-
-def stream_seed(shot_seed: int, name: str) -> int:
-    """Derive a stream's own seed, in [0, 2**63), equal on every machine and version."""
-    digest = hashlib.sha256(f"{shot_seed}/{name}".encode()).digest()
-    return int.from_bytes(digest[:8], "big") >> 1
-
-
-def compose_full_prompt(background: str, foregrounds: Sequence[str]) -> str:
-    """Say the whole picture from the layers' prompts, for a shot without a full prompt.
-
-    Training captions are composed by the same words: "a fox and a ball, in front of a beach".
+    In [0, 2**63), equal on every machine and version.
     """
-    subjects = [_phrase(prompt) for prompt in foregrounds]
-    listed = ", ".join(subjects[:-1])
-    subject = f"{listed} and {subjects[-1]}" if listed else subjects[-1]
-    return f"{subject}, in front of {_phrase(background)}"
-
-
-def _phrase(prompt: str) -> str:
-    return " ".join(prompt.split()).rstrip(".,;")
+    digest = hashlib.sha256(f"{seed}/{name}".encode()).digest()
+    return int.from_bytes(digest[:8], "big") >> 1

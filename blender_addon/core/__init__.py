@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Everything of the add-on that needs no Blender. No bpy here: plain pytest runs it."""
+"""The part of the add-on that needs no Blender. It imports no bpy, so plain pytest runs it."""

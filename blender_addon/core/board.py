@@ -1,18 +1,19 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What the panel shows: the link, the models and every request's progress. Main thread only."""
+"""The state that panels show: the link, the models and every request.
+
+Only the main thread uses it.
+"""
 
 from dataclasses import dataclass, field
 
 from layert2v_client import JobStage, Model, Progress, ServerInfo
 
-from .events import Event, FetchProgressed, LinkDown, LinkUp, Logged, ProgressChanged, RecordChanged
+from .events import Event, FetchProgressed, LinkDown, LinkUp, ProgressChanged, RecordChanged
 from .records import JobRecord, RecordState
 
 GENERATING_SHARE = 0.95
-"""Share of the progress bar for the backend's work; the rest is fetching. Fetching took under
-5 % of a take's time on loopback."""
-MOST_MESSAGES = 50
-"""Log lines kept."""
+"""Share of the progress bar for the backend's work. The rest is fetching, which took under 5 % of
+a take's time on loopback."""
 
 
 @dataclass
@@ -20,23 +21,23 @@ class JobView:
     """One request, for drawing."""
 
     record: JobRecord
-    """As the journal has it."""
+    """The record, as the journal has it."""
     journal_folder: str
     """The media root."""
     progress: Progress | None = None
-    """Of the running job."""
+    """Progress of the running job."""
     fetched: float = 0.0
     """Share of the take's bytes, 0 to 1."""
     notice: str = ""
-    """What the artist should look at in the imported take, until dismissed."""
+    """Says what the artist should check in the imported take, until it is dismissed."""
     waiting: str = ""
-    """Why a ready take is not imported by itself, in a sentence."""
+    """Says in a sentence why a ready take is not imported by itself."""
     can_import: bool = True
     """Whether Import Now can put a waiting take into the open file."""
 
     @property
     def fraction(self) -> float:
-        """Of everything up to the finished fetch, 0 to 1."""
+        """Progress up to the end of the fetch, 0 to 1."""
         state = self.record.state
         if state is RecordState.FETCHING:
             return GENERATING_SHARE + (1 - GENERATING_SHARE) * self.fetched
@@ -46,7 +47,7 @@ class JobView:
 
     @property
     def caption(self) -> str:
-        """Say in a few words what is going on: `denoising 3/24, 12 s left`."""
+        """Say briefly how far the request is, such as `denoising 3/24, 12 s left`."""
         if self.record.state is RecordState.SUBMITTING:
             return "waiting for the backend"
         if self.record.state is not RecordState.RUNNING or self.progress is None:
@@ -70,22 +71,20 @@ def counted(count: int, noun: str) -> str:
 
 @dataclass
 class Board:
-    """Everything the session has told so far."""
+    """Everything that the session has told so far."""
 
     is_up: bool | None = None
-    """Whether the backend answers; None: not known yet."""
+    """Whether the backend answers. None while that is not known."""
     message: str = ""
-    """Why it does not answer."""
+    """Says why the backend does not answer."""
     remedy: str = ""
-    """What to do about it."""
+    """Says what to do about it."""
     info: ServerInfo | None = None
-    """What the backend is, once it has answered."""
+    """The backend's own description, once it has answered."""
     models: tuple[Model, ...] = ()
-    """What it can make."""
+    """Models of the backend."""
     jobs: dict[str, JobView] = field(default_factory=dict)
     """Requests of this session by id, oldest first."""
-    messages: list[str] = field(default_factory=list)
-    """Log lines, oldest first."""
 
     def apply(self, event: Event) -> None:
         """Take in one event."""
@@ -103,8 +102,6 @@ class Board:
             case FetchProgressed():
                 if event.request_id in self.jobs:
                     self.jobs[event.request_id].fetched = event.fraction
-            case Logged():
-                self.messages = [*self.messages, event.message][-MOST_MESSAGES:]
 
     def _apply_record(self, event: RecordChanged) -> None:
         request_id = event.record.request_id
@@ -113,7 +110,7 @@ class Board:
             view.record = event.record.kept_promises(view.record)
 
     def model(self, model_id: str) -> Model | None:
-        """Give a model; an empty id stands for the backend's first; None: not known."""
+        """Give a model by id, or None if it is not known. An empty id means the backend's first."""
         for model in self.models:
             if model.id == model_id or not model_id:
                 return model
@@ -142,10 +139,10 @@ class Board:
 
     @property
     def offered(self) -> list[JobView]:
-        """Cancelled requests whose take was made all the same, oldest first."""
+        """Cancelled requests whose take was finished all the same, oldest first."""
         return [view for view in self.jobs.values() if view.record.is_offered]
 
     @property
     def noticed(self) -> list[JobView]:
-        """Imported takes with something to look at, oldest first."""
+        """Imported takes with a notice, oldest first."""
         return [view for view in self.jobs.values() if view.notice]

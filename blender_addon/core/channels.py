@@ -9,12 +9,12 @@ LAST_CHANNEL = 128
 
 
 class NoFreeChannels(Exception):
-    """Raised when the strips of a take do not fit; says how many are missing."""
+    """Raised when the strips of a take do not fit. Says how many channels they need."""
 
 
 @dataclass(frozen=True)
 class Span:
-    """What a strip occupies."""
+    """The place that a strip occupies."""
 
     channel: int
     """1 to 128."""
@@ -33,8 +33,8 @@ def first_free_channel(
 ) -> int:
     """Find `count` adjacent channels free from `frame_start` up to before `frame_end`.
 
-    They lie above every strip there, so that the take is seen; below only when nothing is left
-    above. `blocked` are locked or muted channels.
+    They lie above every strip there, so that the take is seen. They lie below only if no
+    channels are left above. `blocked` are locked or muted channels.
 
     Raises:
         NoFreeChannels: There are no `count` adjacent free channels.
@@ -52,6 +52,6 @@ def first_free_channel(
         if channels[-1] <= LAST_CHANNEL and unusable.isdisjoint(channels):
             return first
     raise NoFreeChannels(
-        f"The take needs {count} adjacent free channels from frame {frame_start}, there are none "
-        f"among the {LAST_CHANNEL}: move some strips, then try again."
+        f"The take needs {count} adjacent free channels from frame {frame_start}, but the "
+        f"{LAST_CHANNEL} channels have none. Move some strips, then try again."
     )

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What the session tells the main thread: plain values, drained from a queue."""
+"""Events: plain values that the session tells the main thread through a queue."""
 
 from dataclasses import dataclass
 
@@ -13,9 +13,9 @@ class LinkUp:
     """The backend answers."""
 
     info: ServerInfo
-    """What it is."""
+    """The backend's own description."""
     models: tuple[Model, ...]
-    """What it can make."""
+    """Models of the backend."""
 
 
 @dataclass(frozen=True)
@@ -23,17 +23,17 @@ class LinkDown:
     """The backend does not answer."""
 
     message: str
-    """One sentence."""
+    """Says in a sentence why."""
     remedy: str
-    """What to do about it."""
+    """Says what to do about it."""
 
 
 @dataclass(frozen=True)
 class RecordChanged:
-    """A request has come further, or failed; the journal says so already."""
+    """A request has come further or failed. The journal says so already."""
 
     record: JobRecord
-    """As it is now."""
+    """The record, as it is now."""
     journal_folder: str
     """The media root whose journal holds it."""
 
@@ -43,9 +43,9 @@ class ProgressChanged:
     """A running job has progressed."""
 
     request_id: str
-    """Whose job."""
+    """Id of the request."""
     progress: Progress
-    """How far."""
+    """Progress of its job."""
 
 
 @dataclass(frozen=True)
@@ -53,19 +53,9 @@ class FetchProgressed:
     """A take is being fetched."""
 
     request_id: str
-    """Whose take."""
+    """Id of the request."""
     fraction: float
-    """Share of its bytes, 0 to 1."""
+    """Share of the take's bytes, 0 to 1."""
 
 
-@dataclass(frozen=True)
-class Logged:
-    """The backend or the session has a sentence for the log."""
-
-    request_id: str
-    """Whose job; empty: nobody's."""
-    message: str
-    """The sentence."""
-
-
-Event = LinkUp | LinkDown | RecordChanged | ProgressChanged | FetchProgressed | Logged
+Event = LinkUp | LinkDown | RecordChanged | ProgressChanged | FetchProgressed

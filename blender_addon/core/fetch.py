@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Fetches a job's take: whole under its name, or not at all."""
+"""Fetches a job's take, whole under its name or not at all."""
 
 import asyncio
 import hashlib
@@ -41,13 +41,13 @@ async def fetch_take(
     """Fetch the files of a succeeded job into a new folder beside the shot's other takes.
 
     Files that another take of the shot already holds (kept layers) are linked, not sent again.
-    Frames gather in a `.part` folder of this process and request, which a later attempt goes on
-    with; files that are whole in another process's folder are linked. A take that is there
-    already, also one that another process has finished meanwhile, is given back. `on_fraction` is
+    Frames gather in a `.part` folder of this process and request, which a later attempt
+    continues. Whole files in another process's folder are linked. A take that already exists is
+    given back, even if another process has finished it meanwhile. `on_fraction` is
     told the share of bytes, 0 to 1.
 
     Raises:
-        ClientError: From the client; the part folder stays for the next attempt.
+        ClientError: The backend cannot be read. The part folder stays for the next attempt.
         OSError: The folder cannot be written.
     """
     earlier = takes_of_shot(shot_folder)
@@ -75,8 +75,8 @@ async def fetch_take(
         unknown_words=job.unknown_words,
     )
     take.save()
-    # Looked for after the number was chosen: what was finished before it is found, and what comes
-    # after it gets the same name.
+    # This search comes after the number was chosen. It finds any take finished before, and a
+    # take finished later gets the same name.
     found = _take_of(takes_of_shot(shot_folder), job.name)
     take = _use(found, part) if found else _publish(take, shot_folder)
     _remove_old(others)
@@ -89,7 +89,7 @@ def _use(found: Take, own: Path) -> Take:
 
 
 def _publish(take: Take, shot_folder: Path) -> Take:
-    """Give a take's folder its name; another process may have been faster."""
+    """Give a take's folder its name, unless another process was faster."""
     whole = shot_folder / take_folder_name(take.number, take.job)
     try:
         os.replace(take.folder, whole)
@@ -98,7 +98,7 @@ def _publish(take: Take, shot_folder: Path) -> Take:
         if found is None:
             raise
         return _use(found, take.folder)
-    # A third process may have moved the numbers: of two takes of a job the first stays.
+    # A third process may have moved the numbers. Of two takes of a job the first stays.
     found = _take_of(takes_of_shot(shot_folder), take.job)
     if found is not None and found.folder != whole:
         return _use(found, whole)
@@ -170,7 +170,7 @@ def _is_whole(path: Path, artifact: Artifact) -> bool:
 
 
 def _link(source: Path, path: Path) -> bool:
-    """Put a file that is here already at `path`: a hard link, or a copy where there are none."""
+    """Put an existing file at `path` by a hard link, or by a copy where links are impossible."""
     if source == path or not source.is_file():
         return False
     path.parent.mkdir(parents=True, exist_ok=True)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Starts and stops a backend on this machine. Never blocks; the log's tail is always at hand."""
+"""Starts and stops a backend on this machine. Nothing blocks except `close`."""
 
 import json
 import os
@@ -19,7 +19,7 @@ TAIL_BYTES = 4000
 
 
 class LaunchState(StrEnum):
-    """How the local backend is."""
+    """State of the local backend."""
 
     STOPPED = "stopped"
     STARTING = "starting"
@@ -29,12 +29,12 @@ class LaunchState(StrEnum):
 
 
 class BackendNotFound(Exception):
-    """Raised when there is no command to start; says where it was looked for."""
+    """Raised when there is no command to start. Says where it was looked for."""
 
 
 @dataclass(frozen=True)
 class LaunchCommand:
-    """What to run, in front of `serve`."""
+    """The command in front of `serve`."""
 
     arguments: tuple[str, ...]
     """Program and its first arguments."""
@@ -54,7 +54,7 @@ def find_command(configured: str) -> LaunchCommand:
         found = shutil.which(COMMAND)
         if found is None:
             raise BackendNotFound(
-                f"There is no '{COMMAND}' on PATH: install the backend as README.md of the project "
+                f"There is no '{COMMAND}' on PATH. Install the backend as README.md of the project "
                 "says, and set Backend Command in the preferences to it or to its virtual "
                 "environment."
             )
@@ -63,7 +63,10 @@ def find_command(configured: str) -> LaunchCommand:
         return _from_folder(Path(configured))
     words = [configured] if Path(configured).is_file() else _split(configured)
     if shutil.which(words[0]) is None:
-        raise BackendNotFound(f"The backend command '{words[0]}' does not exist or cannot run.")
+        raise BackendNotFound(
+            f"The backend command '{words[0]}' does not exist or cannot run. "
+            "Correct it in the preferences."
+        )
     if Path(words[0]).stem.startswith("python") and len(words) == 1:
         words += ["-m", "layert2v_backend"]
     return LaunchCommand(tuple(words))
@@ -78,14 +81,14 @@ def _from_folder(folder: Path) -> LaunchCommand:
     for name in (f"bin/{COMMAND}", f"Scripts/{COMMAND}.exe", COMMAND):
         if (folder / name).is_file():
             return LaunchCommand((str(folder / name),))
-    raise BackendNotFound(f"The folder {folder} holds no '{COMMAND}': install layert2v there.")
+    raise BackendNotFound(f"The folder {folder} holds no '{COMMAND}'. Install layert2v there.")
 
 
 class Launcher:
     """One local backend that this program started, or none.
 
-    The backend is taken along when this program ends, however it ends: its standard input is a
-    pipe, and it stops when that closes. Jobs go on at its next start.
+    The backend stops when this program ends, however it ends, because its standard input is a
+    pipe that closes then. Jobs resume at its next start.
     """
 
     def __init__(self) -> None:
@@ -93,11 +96,11 @@ class Launcher:
         self._folder: tempfile.TemporaryDirectory[str] | None = None
         self._stopping = False
         self.address = ""
-        """Where the backend that was started last listens."""
+        """Address of the backend that was started last."""
 
     @property
     def state(self) -> LaunchState:
-        """How it is now; cheap, for every redraw."""
+        """The state now. It is cheap enough for every redraw."""
         if self._process is None:
             return LaunchState.STOPPED
         if self._process.poll() is not None:
@@ -114,7 +117,7 @@ class Launcher:
 
     @property
     def is_stopped_on_purpose(self) -> bool:
-        """Whether the backend was asked to stop and has."""
+        """Whether the backend was asked to stop and has stopped."""
         was_started = self._process is not None
         return was_started and self._stopping and self.state is LaunchState.STOPPED
 
@@ -132,11 +135,11 @@ class Launcher:
 
     @property
     def exit_code(self) -> int | None:
-        """How it ended; None while it runs or when none was started."""
+        """Its exit code. None while it runs, and if none was started."""
         return None if self._process is None else self._process.poll()
 
     def start(self, command: LaunchCommand, address: str, *, state_folder: str = "") -> None:
-        """Start a backend at `address`; does nothing while one runs.
+        """Start a backend at `address`, unless one runs already.
 
         Raises:
             BackendNotFound: The command cannot be run.
@@ -162,18 +165,18 @@ class Launcher:
                 )
             except OSError as error:
                 raise BackendNotFound(
-                    f"'{arguments[0]}' cannot be run ({error.strerror}): correct the backend "
+                    f"'{arguments[0]}' cannot be run ({error.strerror}). Correct the backend "
                     "command in the preferences."
                 ) from None
 
     def stop(self) -> None:
-        """Ask the backend to stop and return at once; running jobs go on at its next start."""
+        """Ask the backend to stop and return at once. Running jobs resume at its next start."""
         if self._process is not None and self._process.poll() is None:
             self._stopping = True
             _close_input(self._process)
 
     def close(self, timeout_s: float = 5.0) -> None:
-        """Stop the backend and wait; after `timeout_s` it is killed. For the end of the program."""
+        """Stop the backend at the end of the program. It is killed after `timeout_s`."""
         self.stop()
         if self._process is not None:
             try:
@@ -211,9 +214,9 @@ class Launcher:
 
 
 def _sentence_of(line: str) -> str:
-    """Give what a line of the log says to people: of JSON its message, never an event's name.
+    """Give the sentence that a line of the log has for people. Of JSON it is the message.
 
-    Empty where it says nothing of an end, as the line that tells where the backend serves.
+    It is empty if the line tells of no end, such as the line that tells the address.
     """
     try:
         values = json.loads(line)
@@ -230,7 +233,7 @@ def _close_input(process: "subprocess.Popen[bytes]") -> None:
 
 
 def _environment() -> dict[str, str]:
-    """Give the backend our environment without what points Python at Blender's modules."""
+    """Give the backend our environment without the variables that name Blender's modules."""
     return {
         name: value
         for name, value in os.environ.items()

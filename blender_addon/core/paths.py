@@ -78,8 +78,8 @@ def safe_path(folder: Path, relative: str) -> Path:
         is_safe = _SAFE_NAME.fullmatch(part) and not _RESERVED_NAME.fullmatch(part)
         if not is_safe or part.endswith("."):
             raise ValueError(
-                f"The backend names a file '{relative}', which cannot be written safely: "
-                "install the same version of the add-on and the backend."
+                f"The backend names a file '{relative}', which cannot be written safely. "
+                "Install the same version of the add-on and the backend."
             )
     return folder.joinpath(*parts)
 
@@ -96,8 +96,8 @@ def check_apart(paths: Iterable[str]) -> None:
     for path in files:
         if path in taken or path in folders:
             raise ValueError(
-                f"The backend names a file '{path}' twice, which would overwrite the first: "
-                "install the same version of the add-on and the backend."
+                f"The backend names a file '{path}' twice, which would overwrite the first. "
+                "Install the same version of the add-on and the backend."
             )
         taken.add(path)
 

@@ -1,12 +1,12 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What was asked of which backend, and what became of it: one record per request.
+"""Records of requests: what was asked of which backend, and how far it has come.
 
 SUBMITTING -> QUEUED -> RUNNING -> FETCHING -> READY -> IMPORTED
      |           |         |          |          |
      +-> FAILED <+---------+----------+          +-> DISMISSED (kept on disk)
 any active -> CANCELLING -> CANCELLED
 
-Several processes may hold a request, so a record has a revision: `latest` merges two records.
+Several processes may hold a request, so a record has a revision. `latest` merges two records.
 """
 
 from collections.abc import Mapping
@@ -50,13 +50,13 @@ class JobRecord:
     """One request, as the journal holds it."""
 
     request_id: str
-    """A UUID made before sending: a request may be repeated without a second job."""
+    """A UUID from before sending, so that a request may be repeated without a second job."""
     project_uid: str
     """The scene that asked, by the id stored on it."""
     scene_name: str
-    """The scene's name when it asked; for people."""
+    """The scene's name when it asked, for people."""
     shot_uid: str
-    """The shot; all takes of a shot share it."""
+    """Id of the shot, which all of its takes share."""
     asked: Shot
     """The shot as asked for, before the backend filled in defaults."""
     frame_start: int
@@ -66,9 +66,9 @@ class JobRecord:
     address: str
     """The backend that was asked."""
     fps: float
-    """Frames per second of the model; 0 where unknown."""
+    """Frames per second of the model. 0 if unknown."""
     layer_index: int = -1
-    """The layer made anew; -1: the whole shot is new."""
+    """The regenerated layer. -1 means that the whole shot is new."""
     state: RecordState = RecordState.SUBMITTING
     """How far it has come."""
     job: str = ""
@@ -78,44 +78,44 @@ class JobRecord:
     take_folder: str = ""
     """The fetched take, relative to the journal's folder, with `/`."""
     error: str = ""
-    """One sentence when failed."""
+    """Says in a sentence why the request has failed."""
     remedy: str = ""
-    """What to do about it."""
+    """Says what to do about it."""
     revision: int = 0
-    """Changes so far; of two records of a request the one with more counts."""
+    """Number of changes so far. Of two records of a request the larger number counts."""
     blend_path: str = ""
-    """The .blend that asked, absolute; empty: it was not saved yet."""
+    """The .blend that asked, as an absolute path. Empty if it was not saved yet."""
     asked_at: float = 0.0
-    """When, in seconds since 1970; 0: an earlier version of the add-on asked."""
+    """When, in seconds since 1970. 0 in records of earlier versions of the add-on."""
     is_cancel_asked: bool = False
-    """A promise that no later record takes back: the take is never imported by itself."""
+    """Promises that the take is never imported by itself. No later record takes it back."""
     is_import_asked: bool = False
-    """Whether the artist pressed Import Now; the take is then imported in spite of a cancel."""
+    """Whether the artist pressed Import Now, so that a cancel does not stop the import."""
     is_dismissed: bool = False
-    """Whether the artist took a request off the list whose cancel is not heard yet."""
+    """Whether the artist dismissed a request whose cancel is not heard yet."""
     is_made: bool = False
-    """Whether the backend has made the take, so that trying again needs to fetch only."""
+    """Whether the backend has finished the take, so that trying again only fetches it."""
     is_over: bool = False
-    """Whether the backend has ended the job without a take: trying again is a new request."""
+    """Whether the job ended without a take, so that trying again sends a new request."""
 
     @property
     def is_wanted(self) -> bool:
-        """Whether the take may be imported without being asked for once more."""
+        """Whether the take may be imported by itself."""
         return self.is_import_asked or not self.is_cancel_asked
 
     @property
     def is_offered(self) -> bool:
-        """Whether the take was made although its cancel was asked, and waits for the artist."""
+        """Whether the take was finished in spite of a cancel and waits for the artist."""
         is_left = self.state is RecordState.CANCELLED and self.is_made
         return is_left and not self.is_dismissed
 
     @property
     def is_cancel_pending(self) -> bool:
-        """Whether a cancel was asked of which the backend has not heard."""
+        """Whether a cancel was asked that the backend has not heard."""
         return self.is_cancel_asked and self.state is RecordState.CANCELLING
 
     def kept_promises(self, other: "JobRecord") -> "JobRecord":
-        """Give this record with what the artist asked according to another one of the request."""
+        """Give this record with the artist's promises in another record of the request."""
         return replace(
             self,
             is_cancel_asked=self.is_cancel_asked or other.is_cancel_asked,
@@ -129,7 +129,7 @@ class JobRecord:
 
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> "JobRecord":
-        """Read what `to_json` wrote; fields of newer versions are passed over."""
+        """Read what `to_json` wrote. Fields of newer versions are ignored."""
         known = {field.name: values[field.name] for field in fields(cls) if field.name in values}
         known["asked"] = shot_from_json(known["asked"])
         known["state"] = RecordState(known["state"])
@@ -137,9 +137,9 @@ class JobRecord:
 
 
 def latest(one: JobRecord, other: JobRecord) -> JobRecord:
-    """Merge two records of a request: the later revision, with the promises of both.
+    """Merge two records of a request into the later revision, with the promises of both.
 
-    Equal revisions come from two processes at once: `other`, which was written later, counts.
+    Equal revisions come from two processes at once. Then `other` counts, which is later.
     """
     newer, older = (one, other) if one.revision > other.revision else (other, one)
     return newer.kept_promises(older)

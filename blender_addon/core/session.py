@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""One daemon thread with one asyncio loop: the only part that talks to a backend.
+"""The session: one daemon thread with one asyncio loop, which alone talks to a backend.
 
-Commands go in as method calls, events come out of `Session.events`. No method blocks. Every
+Commands go in as method calls, and events come out of `Session.events`. No method blocks. Every
 request is written into its journal before it is sent and with every change of state.
 """
 
@@ -9,58 +9,32 @@ import asyncio
 import logging
 import queue
 import threading
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import Any
 
-from layert2v_client import (
-    ArtifactFormat,
-    ArtifactNotFound,
-    BackendFailed,
-    BackendTimeout,
-    BackendUnreachable,
-    Client,
-    ClientError,
-    Job,
-    JobNotFound,
-    JobState,
-    NotAuthorised,
-    RequestConflict,
-)
+from layert2v_client import ArtifactFormat, Client, ClientError
 
-from .events import Event, FetchProgressed, LinkDown, LinkUp, Logged, ProgressChanged, RecordChanged
-from .fetch import fetch_take
-from .journal import Journal, merged
+from .driver import Driver, cancel_all
+from .events import Event, LinkDown, LinkUp
+from .journal import Journal
 from .records import JobRecord, RecordState
 
 FIRST_PROBE_S = 0.1
-"""Seconds before the second look for a backend that does not answer; it doubles from there. One
-that is being started serves after 0.8 s."""
+"""Seconds before the second look for a backend that does not answer. They double from there. A
+backend that is being started serves after 0.8 s."""
 PROBE_WHEN_DOWN_S = 2.0
 """Most seconds between two looks for a backend that does not answer."""
 PROBE_WHEN_UP_S = 15.0
-"""Seconds between two looks at a backend that answers. While its model loads it is looked at after
-`FIRST_PROBE_S` and then after twice as long each time."""
-RETRY_DELAY_S = 1.0
-"""Seconds before a request that met no backend is sent again."""
-LONGEST_RETRY_S = 30.0
-"""Most seconds between two attempts to tell a cancel; the first comes after `RETRY_DELAY_S`."""
-
-_STATES = {
-    JobState.QUEUED: RecordState.QUEUED,
-    JobState.RUNNING: RecordState.RUNNING,
-    JobState.CANCELLING: RecordState.CANCELLING,
-    JobState.CANCELLED: RecordState.CANCELLED,
-}
-
+"""Seconds between two looks at a backend that answers. While its model loads, the first look comes
+after `FIRST_PROBE_S`, and each wait is twice as long as the one before."""
 _log = logging.getLogger(__name__)
 
 
 class Session:
     """Runs requests against one backend until closed.
 
-    `events` holds what happened, in order; the owner drains it. Closing stops watching, never
-    the backend's jobs: they are found again through the journal.
+    The owner drains `events`, which holds all events in order. Closing stops watching, but never
+    the backend's jobs, which are found again through the journal.
     """
 
     def __init__(
@@ -74,11 +48,8 @@ class Session:
         self.events: queue.SimpleQueue[Event] = queue.SimpleQueue()
         self._token = token
         self._formats = formats
-        self._tasks: dict[str, asyncio.Task[None]] = {}
-        self._live: dict[str, tuple[JobRecord, Journal]] = {}
-        self._unsent: set[str] = set()
-        self._backlog: list[Callable[[], None]] | None = []
-        self._client: Client | None = None
+        self._driver: Driver | None = None
+        self._backlog: list[Callable[[Driver], object]] = []
         self._stop, self._wake = asyncio.Event(), asyncio.Event()
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._run, name="layert2v", daemon=True)
@@ -87,52 +58,49 @@ class Session:
     # -- commands, from any thread ------------------------------------------------------------
 
     def submit(self, record: JobRecord, journal: Journal) -> None:
-        """Run a request to its end: create, watch, fetch. One that has a job goes on with it."""
-        self._call(self._begin, record, journal)
+        """Run a request to its end: create, watch, fetch. A request with a job continues it."""
+        self._call(lambda driver: driver.begin(record, journal))
 
     def attach(self, journals: Sequence[Journal], project_uid: str) -> None:
-        """Go on with every unfinished request of a project, as its journals say.
+        """Resume every unfinished request of a project, as its journals say.
 
         Requests to other backends are left alone, but takes that wait here are announced.
         """
-        self._call(self._attach, journals, project_uid)
+        self._call(lambda driver: driver.attach(journals, project_uid))
 
     def cancel(self, record: JobRecord, journal: Journal) -> None:
-        """Promise that a request ends: journal it, and tell the backend until it has heard."""
-        self._call(self._begin_cancel, record, journal)
+        """Promise in the journal that a request ends, and tell the backend until it has heard."""
+        self._call(lambda driver: driver.begin_cancel(record, journal))
 
     def mark(self, record: JobRecord, journal: Journal, state: RecordState) -> None:
-        """Write what the main thread did with a take: imported or dismissed."""
-        self._call(self._record, replace(record, state=state), journal)
+        """Note in the journal that the main thread imported or dismissed a take."""
+        self._call(lambda driver: driver.record(replace(record, state=state), journal))
 
     def probe(self) -> None:
         """Look for the backend now."""
-        self._call(self._wake.set)
+        self._call(lambda _: self._wake.set())
 
     def close(self, timeout_s: float = 2.0) -> None:
-        """End the thread; waits at most `timeout_s`. The backend's jobs go on."""
+        """End the thread and wait at most `timeout_s`. The backend's jobs go on."""
         if self._loop.is_closed():
             return
-        self._call(self._stop.set)
+        self._call(lambda _: self._stop.set())
         self._thread.join(timeout_s)
 
     # -- the thread -----------------------------------------------------------------------------
 
-    def _call(self, function: Callable[..., object], *arguments: Any) -> None:
-        """Run a function on the thread, in order; before the thread is ready it is kept."""
-
-        def run() -> None:
-            function(*arguments)
+    def _call(self, command: Callable[[Driver], object]) -> None:
+        """Run a command on the thread, in order. It waits until the driver is ready."""
 
         def run_or_keep() -> None:
-            if self._backlog is None:
-                run()
+            if self._driver is None:
+                self._backlog.append(command)
             else:
-                self._backlog.append(run)
+                command(self._driver)
 
         try:
             self._loop.call_soon_threadsafe(run_or_keep)
-        except RuntimeError:  # the loop is closed: nothing is done any more
+        except RuntimeError:  # the loop is closed, and nothing runs any more
             _log.debug("a command came after the session's end")
 
     def _run(self) -> None:
@@ -144,33 +112,27 @@ class Session:
             self._loop.close()
 
     async def _main(self) -> None:
+        client = None
         try:
-            self._client = Client.connect(self.address, token=self._token)
+            client = Client.connect(self.address, token=self._token)
         except ClientError as error:
             self.events.put(LinkDown(error.message, error.remedy))
-        self._take_backlog()
-        monitor = {asyncio.create_task(self._monitor())} if self._client else set()
+        driver = Driver(client, self.address, self._formats, self.events.put, self._wake.set)
+        self._driver = driver
+        for command in self._backlog:
+            command(driver)
+        monitor = {asyncio.create_task(self._monitor(client))} if client else set()
         await self._stop.wait()
-        await _cancel_all({*monitor, *self._tasks.values()})
-        if self._client:
-            self._client.close()
+        await cancel_all({*monitor, *driver.tasks.values()})
+        if client:
+            client.close()
 
-    def _take_backlog(self) -> None:
-        kept, self._backlog = self._backlog or [], None
-        for command in kept:
-            command()
-
-    @property
-    def _backend(self) -> Client:
-        assert self._client is not None
-        return self._client
-
-    async def _monitor(self) -> None:
+    async def _monitor(self, client: Client) -> None:
         down_s = loading_s = FIRST_PROBE_S
         while True:
             try:
-                info = await self._backend.server_info()
-                self.events.put(LinkUp(info, await self._backend.list_models()))
+                info = await client.server_info()
+                self.events.put(LinkUp(info, await client.list_models()))
                 delay_s = PROBE_WHEN_UP_S if info.is_model_loaded else loading_s
                 loading_s = min(2 * delay_s, PROBE_WHEN_UP_S)
                 down_s = FIRST_PROBE_S
@@ -185,239 +147,3 @@ class Session:
                 continue
             finally:
                 self._wake.clear()
-
-    def _attach(self, journals: Sequence[Journal], project_uid: str) -> None:
-        for record, journal in merged(journals).values():
-            if record.project_uid != project_uid or record.request_id in self._tasks:
-                continue
-            if record.state.is_active and record.address == self.address:
-                self._begin(record, journal)
-            elif _waits_here(record):
-                self.events.put(RecordChanged(record, str(journal.folder)))
-
-    def _begin(self, record: JobRecord, journal: Journal) -> None:
-        if self._client is None:
-            self._record(replace(record, state=RecordState.FAILED, error="No backend."), journal)
-            return
-        if record.request_id not in self._tasks:
-            self._live[record.request_id] = record, journal
-            if not record.revision:
-                self._unsent.add(record.request_id)
-            self._start(record.request_id, self._drive(record, journal))
-
-    def _start(self, request_id: str, work: Coroutine[Any, Any, None]) -> None:
-        task = asyncio.create_task(work)
-        self._tasks[request_id] = task
-        task.add_done_callback(lambda _: self._forget(request_id, task))
-
-    def _forget(self, request_id: str, task: asyncio.Task[None]) -> None:
-        if self._tasks.get(request_id) is task:
-            del self._tasks[request_id]
-
-    def _record(self, record: JobRecord, journal: Journal) -> JobRecord:
-        """Journal a change, then tell it. A journal that cannot be written is told, too."""
-        known = self._live.get(record.request_id, (record, journal))[0]
-        revision = 1 + max(record.revision, known.revision)
-        record = replace(record.kept_promises(known), revision=revision)
-        self._live[record.request_id] = record, journal
-        try:
-            journal.append(record)
-        except OSError as error:
-            # A cancel is sent all the same.
-            is_cancel = record.is_cancel_pending or record.state is RecordState.CANCELLED
-            record = replace(
-                record,
-                state=record.state if is_cancel else RecordState.FAILED,
-                error=f"{error.filename or journal.path} cannot be written ({error.strerror}).",
-                remedy="Free some space or choose another folder for the .blend file.",
-            )
-            self._live[record.request_id] = record, journal
-        self.events.put(RecordChanged(record, str(journal.folder)))
-        return record
-
-    async def _drive(self, record: JobRecord, journal: Journal) -> None:
-        # The border of the thread: whatever goes wrong with one request must reach the artist
-        # and must not end the thread.
-        try:
-            await self._drive_to_end(record, journal)
-        except ClientError as error:
-            self._fail(record.request_id, error.message, error.remedy, error)
-        except OSError as error:
-            message = f"{error.filename or journal.folder} cannot be written ({error.strerror})."
-            self._fail(record.request_id, message, "Check the folder and its disk.", error)
-        except Exception as error:  # noqa: BLE001
-            _log.exception("request %s", record.request_id)
-            message = f"The add-on met a fault of its own: {type(error).__name__}: {error}"
-            self._fail(record.request_id, message, "See Blender's console.", error)
-
-    def _fail(self, request_id: str, message: str, remedy: str, error: Exception) -> None:
-        record, journal = self._live[request_id]
-        violations = getattr(error, "violations", ())
-        if violations:
-            message = " ".join(f"{item.field}: {item.description}" for item in violations)
-        failed = replace(
-            record,
-            state=RecordState.FAILED,
-            error=message,
-            remedy=remedy,
-            is_over=isinstance(error, JobNotFound | ArtifactNotFound | RequestConflict),
-        )
-        self._record(failed, journal)
-
-    async def _drive_to_end(self, record: JobRecord, journal: Journal) -> None:
-        record = self._record(replace(record, error="", remedy=""), journal)
-        if record.state is RecordState.FAILED:
-            return
-        if record.is_cancel_asked and not record.is_import_asked:
-            await self._finish_cancel(record.request_id)
-            return
-        if not record.job:
-            record = await self._create(record.request_id)
-        job = await self._watch(record.request_id)
-        if job.state is JobState.FAILED:
-            message = job.error.message if job.error else "The backend gave no reason."
-            self._change(record.request_id, state=RecordState.FAILED, error=message, is_over=True)
-        elif job.state is JobState.SUCCEEDED:
-            await self._fetch(job, journal, record.request_id)
-
-    def _change(self, request_id: str, **changes: Any) -> JobRecord:
-        record, journal = self._live[request_id]
-        return self._record(replace(record, **changes), journal)
-
-    async def _create(self, request_id: str) -> JobRecord:
-        record = self._live[request_id][0]
-        while True:
-            try:
-                if request_id in self._unsent:
-                    # Only a backend that answers may have heard of the request: a cancel asks.
-                    await self._backend.server_info()
-                    self._unsent.discard(request_id)
-                job = await self._backend.create_job(record.asked, request_id)
-            except (BackendUnreachable, BackendTimeout) as error:
-                self._tell_link(error)
-                await asyncio.sleep(RETRY_DELAY_S)
-            else:
-                state = self._live[request_id][0].state
-                is_new = state is RecordState.SUBMITTING
-                return self._change(
-                    request_id, job=job.name, state=RecordState.QUEUED if is_new else state
-                )
-
-    async def _watch(self, request_id: str) -> Job:
-        """Follow the job to its end; events and changes of state go out on the way."""
-        record = self._live[request_id][0]
-        async for event in self._backend.watch_job(
-            record.job, record.last_sequence, on_link=self._tell_link
-        ):
-            if event.progress is not None:
-                self.events.put(ProgressChanged(request_id, event.progress))
-            elif event.message is not None:
-                self.events.put(Logged(request_id, event.message))
-            elif event.state in _STATES:
-                state = _STATES[event.state]
-                if self._live[request_id][0].is_cancel_pending and state.is_active:
-                    state = RecordState.CANCELLING
-                self._change(request_id, state=state, last_sequence=event.sequence)
-        while True:
-            try:
-                return await self._backend.get_job(record.job)
-            except (BackendUnreachable, BackendTimeout) as error:
-                self._tell_link(error)
-                await asyncio.sleep(RETRY_DELAY_S)
-
-    def _tell_link(self, error: ClientError | None) -> None:
-        if error is not None:
-            self.events.put(LinkDown(error.message, error.remedy))
-        self._wake.set()
-
-    async def _fetch(self, job: Job, journal: Journal, request_id: str) -> None:
-        record = self._change(request_id, state=RecordState.FETCHING, is_made=True)
-        shot_folder = journal.folder.joinpath(*record.shot_folder.split("/"))
-
-        def tell(fraction: float) -> None:
-            self.events.put(FetchProgressed(request_id, fraction))
-
-        while True:
-            try:
-                take = await fetch_take(
-                    self._backend, job, record, shot_folder, self._formats, tell
-                )
-                break
-            except (BackendUnreachable, BackendTimeout) as error:
-                self._tell_link(error)
-                await asyncio.sleep(RETRY_DELAY_S)
-        folder = take.folder.relative_to(journal.folder).as_posix()
-        # Another process may have journaled the artist's cancel meanwhile.
-        record = record.kept_promises(journal.records().get(request_id, record))
-        self._record(replace(record, state=RecordState.READY, take_folder=folder), journal)
-
-    def _begin_cancel(self, record: JobRecord, journal: Journal) -> None:
-        request_id = record.request_id
-        record, journal = self._live.get(request_id, (record, journal))
-        self._live[request_id] = record, journal
-        if not record.state.is_active:
-            self._change(request_id, is_cancel_asked=True)
-            return
-        is_known = bool(record.job) or request_id not in self._unsent
-        is_open = is_known and record.state is not RecordState.FETCHING
-        state = RecordState.CANCELLING if is_open else RecordState.CANCELLED
-        self._change(request_id, is_cancel_asked=True, state=state)
-        can_tell = self._client is not None and record.address == self.address
-        if can_tell and not record.is_cancel_pending:
-            self._start(request_id, self._drive_again(request_id, self._tasks.get(request_id)))
-
-    async def _drive_again(self, request_id: str, running: asyncio.Task[None] | None) -> None:
-        if running is not None:
-            await _cancel_all({running})
-        record, journal = self._live[request_id]
-        if record.state.is_active:
-            await self._drive(record, journal)
-
-    async def _finish_cancel(self, request_id: str) -> None:
-        """Tell the backend until it has heard, then follow the job to its end."""
-        job = await self._tell_cancel(request_id)
-        if self._live[request_id][0].error:
-            self._change(request_id, error="")
-        if job is not None and not job.state.is_terminal:
-            try:
-                job = await self._watch(request_id)
-            except ClientError:  # it was heard; how the job ended cannot be told any more
-                job = None
-        is_made = job is not None and job.state is JobState.SUCCEEDED
-        self._change(request_id, state=RecordState.CANCELLED, is_made=is_made)
-
-    async def _tell_cancel(self, request_id: str) -> Job | None:
-        """Cancel the job, as often as it takes; None: the backend has no job of this request.
-
-        A request whose reply was lost is sent again first: that tells the name of its job.
-        """
-        delay_s = RETRY_DELAY_S
-        while True:
-            try:
-                record = self._live[request_id][0]
-                if not record.job:
-                    record = await self._create(request_id)
-                return await self._backend.cancel_job(record.job)
-            except (BackendUnreachable, BackendTimeout, BackendFailed, NotAuthorised) as error:
-                self._tell_link(error if isinstance(error, BackendUnreachable) else None)
-                message = f"The backend has not heard the cancel yet: {error.message}"
-                if self._live[request_id][0].error != message:
-                    self._change(request_id, error=message)
-                await asyncio.sleep(delay_s)
-                delay_s = min(2 * delay_s, LONGEST_RETRY_S)
-            except ClientError:
-                return None  # a request that is refused, or a job that is gone, runs nowhere
-
-
-def _waits_here(record: JobRecord) -> bool:
-    """Whether a request has ended with a take that the artist has not seen yet."""
-    is_failed = record.state is RecordState.FAILED and record.is_made
-    return record.state is RecordState.READY or record.is_offered or is_failed
-
-
-async def _cancel_all(tasks: set[asyncio.Task[None]]) -> None:
-    """Cancel until all have ended: grpclib replaces a cancellation that meets a lost stream."""
-    while tasks:
-        for task in tasks:
-            task.cancel()
-        _, tasks = await asyncio.wait(tasks, timeout=0.1)

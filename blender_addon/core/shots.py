@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Shots: checked before they are sent, derived for regeneration, kept as JSON."""
+"""Shots: checks before they are sent, derivation for regeneration, and JSON."""
 
 import random
 from collections.abc import Mapping
@@ -15,23 +15,25 @@ NUM_RANDOM_SEEDS = 2**31
 
 
 class ShotProblem(Exception):
-    """Raised when a shot cannot be made as asked; one sentence with value, limit and remedy."""
+    """Raised when a shot cannot be generated as asked. Says the value, the limit and the remedy."""
 
 
 def check_shot(shot: Shot, model: Model | None) -> None:
-    """Check what can be checked without the backend; `model` None: limits are not known yet.
+    """Check a shot without the backend. `model` is None while its limits are not known.
 
     Raises:
         ShotProblem: The first thing that is wrong.
     """
     num_foregrounds = len(shot.layers) - 1
     if num_foregrounds < 1:
-        raise ShotProblem("The shot has no foreground: add at least one.")
+        raise ShotProblem("The shot has no foreground. Add at least one.")
     for index, layer in enumerate(shot.layers):
         if layer.kept is None and not layer.prompt.strip():
-            raise ShotProblem(f"The prompt of {layer_name(index)} is empty: say what it shows.")
+            raise ShotProblem(
+                f"The prompt of {layer_name(index)} is empty. Describe what the layer shows."
+            )
     if not 0 <= shot.seed <= LARGEST_SEED:
-        raise ShotProblem(f"The seed {shot.seed} is not in 0 to {LARGEST_SEED}: choose another.")
+        raise ShotProblem(f"The seed {shot.seed} is not in 0 to {LARGEST_SEED}. Choose another.")
     if model is not None:
         _check_limits(shot, model)
 
@@ -40,25 +42,26 @@ def _check_limits(shot: Shot, model: Model) -> None:
     num_foregrounds = len(shot.layers) - 1
     if num_foregrounds > model.max_foregrounds:
         raise ShotProblem(
-            f"The shot has {num_foregrounds} foregrounds, the model '{model.id}' makes at most "
-            f"{model.max_foregrounds}: remove some."
+            f"The shot has {num_foregrounds} foregrounds, but the model '{model.id}' generates at "
+            f"most {model.max_foregrounds}. Remove some."
         )
     prompts = [(layer_name(i), layer.prompt) for i, layer in enumerate(shot.layers)]
     for name, prompt in [("the full picture", shot.prompt), *prompts]:
         if len(prompt) > model.max_prompt_chars:
             raise ShotProblem(
-                f"The prompt of {name} has {len(prompt)} characters, the model '{model.id}' "
-                f"reads {model.max_prompt_chars}: shorten it."
+                f"The prompt of {name} has {len(prompt)} characters, but the model '{model.id}' "
+                f"reads {model.max_prompt_chars}. Shorten it."
             )
     if shot.width and (shot.width, shot.height) not in model.sizes:
         sizes = ", ".join(f"{width} x {height}" for width, height in model.sizes)
         raise ShotProblem(
-            f"The model '{model.id}' does not make {shot.width} x {shot.height}: choose {sizes}."
+            f"The model '{model.id}' does not generate {shot.width} x {shot.height}. "
+            f"Choose {sizes}."
         )
     if shot.num_frames and shot.num_frames not in model.num_frames:
         lengths = ", ".join(map(str, model.num_frames))
         raise ShotProblem(
-            f"The model '{model.id}' does not make {shot.num_frames} frames: choose {lengths}."
+            f"The model '{model.id}' does not generate {shot.num_frames} frames. Choose {lengths}."
         )
 
 
@@ -68,7 +71,7 @@ def draw_seed() -> int:
 
 
 def parse_seed(text: str) -> int:
-    """Read a seed that the artist wrote; empty: draw a new one.
+    """Read a seed that the artist wrote. For an empty text, draw a new one.
 
     Raises:
         ShotProblem: It is no whole number from 0 to `LARGEST_SEED`.
@@ -83,26 +86,26 @@ def parse_seed(text: str) -> int:
 
 
 def seed_problem(text: str) -> str:
-    """Say in a sentence why a text is no seed; empty where it is one, or empty itself."""
+    """Say in a sentence why a text is no seed. Empty for a seed and for an empty text."""
     text = text.strip()
     is_number = text.isascii() and text.isdecimal() and len(text) <= len(str(LARGEST_SEED))
     if not text or (is_number and int(text) <= LARGEST_SEED):
         return ""
     return (
-        f"The seed '{text[:80]}' is no whole number from 0 to {LARGEST_SEED}: write one, or leave "
+        f"The seed '{text[:80]}' is no whole number from 0 to {LARGEST_SEED}. Write one, or leave "
         "it empty."
     )
 
 
 def layer_name(layer_index: int) -> str:
-    """Name a layer for people: `background`, `foreground 1`; -1 is `full`."""
+    """Name a layer for people: `background`, `foreground 1`, or `full` for -1."""
     if layer_index < 0:
         return "full"
     return f"foreground {layer_index}" if layer_index else "background"
 
 
 def new_shot(background: str, foregrounds: tuple[str, ...], **others: Any) -> Shot:
-    """Make a shot from prompts, back to front; `others` are fields of `Shot`."""
+    """Build a shot from prompts, back to front. `others` are fields of `Shot`."""
     layers = [LayerSpec(LayerRole.BACKGROUND, background)]
     layers += [LayerSpec(LayerRole.FOREGROUND, prompt) for prompt in foregrounds]
     return Shot(layers=tuple(layers), **others)
@@ -117,16 +120,16 @@ def regenerated(
     seed: int,
     full_prompt: str,
 ) -> Shot:
-    """Derive the shot that makes one layer anew and keeps the others bit for bit.
+    """Derive the shot that regenerates one layer and keeps the others bit for bit.
 
     Args:
         asked: The shot as it was first asked for.
-        layer_index: The layer to make anew.
+        layer_index: The layer to regenerate.
         kept_jobs: For every other layer, the job whose take shows it now.
-        prompt: What the layer shall show; empty: as before.
+        prompt: New prompt of the layer. Empty keeps the current one.
         seed: Seed of the layer and of the shot.
-        full_prompt: The full picture; empty: as before, or composed from the layers' prompts
-            when the layer's prompt changes, since the old text would still name the old layer.
+        full_prompt: New prompt of the full picture. Empty keeps the current one, but if the layer's
+            prompt changes, the layers' prompts are combined: the old text names the old layer.
     """
     layers = []
     for index, layer in enumerate(asked.layers):
@@ -145,7 +148,7 @@ def shot_to_json(shot: Shot) -> dict[str, Any]:
 
 
 def known_values(kind: type, values: Any) -> dict[str, Any]:
-    """Pick the fields of a dataclass that are said; those of newer versions are passed over.
+    """Pick the known fields of a dataclass. Fields of newer versions are ignored.
 
     Raises:
         TypeError: `values` has no fields.

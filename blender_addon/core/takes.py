@@ -18,7 +18,7 @@ SCHEMA = 1
 
 
 class UnreadableTake(Exception):
-    """Raised when a folder holds no whole take; says what is missing and the remedy."""
+    """Raised when a folder holds no whole take. Says what is missing and the remedy."""
 
 
 @dataclass(frozen=True)
@@ -28,15 +28,15 @@ class TakeFile:
     path: str
     """Relative to the take's folder, with `/`."""
     sha256: str
-    """Of its content."""
+    """SHA-256 of its content, in hexadecimal digits."""
     kind: ArtifactKind
     """What it shows."""
     format: ArtifactFormat
-    """PNG: straight sRGB; EXR: premultiplied, scene-linear Rec. 709."""
+    """PNG is straight sRGB. EXR is premultiplied, scene-linear Rec. 709."""
     layer_index: int
-    """0 the background; -1 for full and manifest."""
+    """0 is the background. -1 stands for full and manifest."""
     frame_index: int
-    """From 0; -1 where the file is not a frame."""
+    """From 0. -1 if the file is no frame."""
 
     @classmethod
     def of(cls, artifact: Artifact) -> "TakeFile":
@@ -56,7 +56,7 @@ class Take:
     """One attempt at a shot, fetched whole."""
 
     folder: Path
-    """Where it lies."""
+    """Its folder."""
     number: int
     """From 1, per shot."""
     job: str
@@ -68,16 +68,16 @@ class Take:
     made: Shot
     """The shot with all defaults filled in."""
     fps: float
-    """Frames per second; 0: one frame per scene frame."""
+    """Frames per second. 0 means one frame per scene frame."""
     files: tuple[TakeFile, ...]
     """In path order."""
     empty_frames: tuple[int, ...] = ()
-    """Frames in which each foreground's matte is empty, first foreground first; () if unknown."""
+    """Frames in which each foreground's matte is empty, first foreground first. () if unknown."""
     unknown_words: tuple[UnknownWords, ...] = ()
-    """What the model did not know of the prompts of the layers made for this take."""
+    """Words in the prompts of new layers that the model did not know."""
 
     def num_empty(self, layer_index: int) -> int:
-        """Count the frames in which a foreground is not there; 0 for what is none, or unknown."""
+        """Count the frames in which a foreground is missing. 0 if unknown or no foreground."""
         is_known = 0 < layer_index <= len(self.empty_frames)
         return self.empty_frames[layer_index - 1] if is_known else 0
 
@@ -86,14 +86,15 @@ class Take:
         return 0 < self.made.num_frames <= self.num_empty(layer_index)
 
     def notice(self, layer_index: int) -> str:
-        """Say where a layer is missing and what the model did not know, a sentence a line.
+        """Say where a layer is missing and which words the model did not know.
 
-        Empty where there is nothing to say.
+        Each sentence has a line. The text is empty if there is no such sentence.
         """
         count, frames = self.num_empty(layer_index), self.made.num_frames
-        lines = [f"Not there in {count} of {frames} frames."] if count else []
+        lines = [f"The foreground is missing in {count} of {frames} frames."] if count else []
         if self.is_empty(layer_index):
-            lines = [f"Empty in all {frames} frames: try another seed or other words."]
+            empty = f"The foreground is empty in all {frames} frames."
+            lines = [f"{empty} Try another seed or reword the prompt."]
         lines += [
             f"{each.message}." for each in self.unknown_words if each.layer_index == layer_index
         ]
@@ -102,7 +103,7 @@ class Take:
     def frames(
         self, kind: ArtifactKind, layer_index: int, file_format: ArtifactFormat
     ) -> tuple[Path, ...]:
-        """Give a layer's files in frame order; empty when the take holds none of the format."""
+        """Give a layer's files in frame order. Empty if the take has none of the format."""
         found = [
             file
             for file in self.files
@@ -130,7 +131,7 @@ class Take:
 
 
 def load_take(folder: Path, *, is_checked: bool = True) -> Take:
-    """Read a take; unless `is_checked` is False, look for each of its files.
+    """Read a take and, unless `is_checked` is False, look for each of its files.
 
     Raises:
         UnreadableTake: There is no `take.json`, it cannot be read, or a frame is missing.
@@ -141,7 +142,7 @@ def load_take(folder: Path, *, is_checked: bool = True) -> Take:
     except (OSError, ValueError, KeyError, TypeError) as error:
         reason = error.strerror if isinstance(error, OSError) else error
         raise UnreadableTake(
-            f"{path} cannot be read ({reason}): restore the folder from a backup, or generate the "
+            f"{path} cannot be read ({reason}). Restore the folder from a backup, or generate the "
             "shot again."
         ) from None
     if is_checked:
@@ -150,7 +151,7 @@ def load_take(folder: Path, *, is_checked: bool = True) -> Take:
 
 
 def check_files(take: Take, paths: Iterable[Path]) -> None:
-    """Look for files of a take.
+    """Check that files of a take exist.
 
     Raises:
         UnreadableTake: One of them is missing.
@@ -159,13 +160,13 @@ def check_files(take: Take, paths: Iterable[Path]) -> None:
         if not path.is_file():
             lost = path.relative_to(take.folder).as_posix()
             raise UnreadableTake(
-                f"The take in {take.folder} has lost '{lost}': restore it from a backup, or "
+                f"The take in {take.folder} has lost '{lost}'. Restore it from a backup, or "
                 "regenerate the layer."
             )
 
 
 def _take_from_json(folder: Path, values: Mapping[str, Any]) -> Take:
-    """Read a take of this version or of a newer one, whose additions are passed over."""
+    """Read a take of this version or of a newer version, whose additions are ignored."""
     return Take(
         folder=folder,
         number=int(values["number"]),
@@ -195,13 +196,13 @@ def _file_from_json(values: Mapping[str, Any]) -> TakeFile:
 
 
 def _numbers(values: Any) -> tuple[int, ...]:
-    """Read whole numbers by place; none where one is not understood."""
+    """Read whole numbers by place, or none if one of them is not understood."""
     is_known = isinstance(values, list) and all(isinstance(each, int) for each in values)
     return tuple(values) if is_known else ()
 
 
 def _unknown_words_from_json(rows: Any) -> tuple[UnknownWords, ...]:
-    """Read the rows that say a sentence of a layer."""
+    """Read the rows that have a layer and a sentence."""
     return tuple(
         UnknownWords(
             layer_index=row["layer_index"],
@@ -225,7 +226,7 @@ def _text(value: Any) -> str:
 
 
 def takes_of_shot(shot_folder: Path, *, is_checked: bool = True) -> list[Take]:
-    """List the readable takes of a shot by number, then folder; `is_checked` as in `load_take`."""
+    """List a shot's readable takes by number, then folder. See `load_take` for `is_checked`."""
     takes = []
     for path in sorted(shot_folder.glob(f"take_*/{TAKE_NAME}")):
         try:

@@ -10,7 +10,7 @@ def scene_fps(fps: int, fps_base: float) -> Fraction:
 
 
 def take_fps(fps: float) -> Fraction:
-    """Give a model's frame rate as a fraction; 0 or less stands for one frame per scene frame."""
+    """Give a model's frame rate as a fraction. 0 or less means one frame per scene frame."""
     return Fraction(fps).limit_denominator(1001)
 
 

@@ -29,11 +29,11 @@ OWNER_LIFE_S = 24 * 3600
 
 
 class CopyFailed(Exception):
-    """Raised when media could not be copied; the originals are untouched. Says why."""
+    """Raised when media could not be copied. Says why. The originals are untouched."""
 
 
 def copy_shot(source: Path, target: Path) -> None:
-    """Copy the takes of a shot folder, each whole and verified; takes that are there stay.
+    """Copy the takes of a shot folder, each whole and verified. Existing takes stay.
 
     On one file system files are linked, which takes no space and no time.
 
@@ -80,11 +80,11 @@ def _verify(source: Path, copy: Path) -> None:
         with path.open("rb") as stream:
             digest = hashlib.file_digest(stream, "sha256").hexdigest()
         if file.sha256 and digest != file.sha256:
-            raise UnreadableTake(f"'{file.path}' differs from what the backend sent")
+            raise UnreadableTake(f"'{file.path}' differs from the file that the backend sent")
 
 
 def copy_journals(source: Path, target: Path) -> None:
-    """Copy a project's journals, under names of their own: the journals there stay.
+    """Copy a project's journals, under names of their own, so that existing journals stay.
 
     Raises:
         CopyFailed: The target cannot be written.
@@ -98,7 +98,7 @@ def copy_journals(source: Path, target: Path) -> None:
 
 
 def mark_moved(project: Path, target: Path) -> None:
-    """Note that a project's media lie at `target` now; undo steps still name the originals.
+    """Note that a project's media lie at `target` now. Undo steps still name the originals.
 
     Raises:
         CopyFailed: The note cannot be written.
@@ -117,9 +117,9 @@ def mark_moved(project: Path, target: Path) -> None:
 
 
 def tidy(root: Path) -> None:
-    """Trash the originals of earlier Blenders, after what came later was copied too.
+    """Trash the originals of earlier Blenders, after later takes were copied too.
 
-    Whatever cannot be copied or moved stays for the next start. The trash keeps a project for 30
+    Files that cannot be copied or moved stay for the next start. The trash keeps a project for 30
     days.
     """
     for marker in sorted(root.glob(f"*/{MARKER_NAME}")):

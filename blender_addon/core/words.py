@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The words that the chosen model knows: what to offer, what to warn of, what to write."""
+"""The words that the chosen model knows: offers, warnings and how they go into a prompt."""
 
 import re
 
@@ -8,9 +8,9 @@ from layert2v_words import alphabetical, find_unknown_words
 
 
 def subjects_of(model: Model | None, layer_index: int) -> list[str]:
-    """List what a layer can show, in alphabetical order; 0 is the background.
+    """List the subjects of a layer in alphabetical order. Layer 0 is the background.
 
-    Empty where the model is not known yet or says nothing of its words.
+    Empty while the model is not known, and if it lists no words.
     """
     if model is None or model.vocabulary is None:
         return []
@@ -19,16 +19,16 @@ def subjects_of(model: Model | None, layer_index: int) -> list[str]:
 
 
 def additions_of(model: Model | None, layer_index: int) -> tuple[str, ...]:
-    """List what a layer's prompt may add: motions, or moves of the background's camera."""
+    """List additions to a layer's prompt: motions, or moves of the background's camera."""
     if model is None or model.vocabulary is None:
         return ()
     return model.vocabulary.motions if layer_index else model.vocabulary.cameras
 
 
 def unknown_message(model: Model | None, layer_index: int, prompt: str) -> str:
-    """Say what a model does not know of a prompt, in a sentence; empty where there is nothing.
+    """Say in a sentence which words of a prompt a model does not know. Empty if it knows all.
 
-    Cheap enough for every redraw: equal prompts are judged once.
+    It is cheap enough for every redraw, because equal prompts are judged once.
     """
     if model is None or model.vocabulary is None:
         return ""
@@ -37,7 +37,7 @@ def unknown_message(model: Model | None, layer_index: int, prompt: str) -> str:
 
 
 def with_words(model: Model | None, layer_index: int, prompt: str, words: str) -> str:
-    """Write chosen words into a prompt: a subject replaces it, a motion replaces its motion."""
+    """Write chosen words into a prompt. A subject replaces it, a motion replaces its motion."""
     additions = additions_of(model, layer_index)
     if words not in additions:
         return words

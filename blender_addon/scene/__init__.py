@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What touches strips and scenes. The only place where the session's thread meets bpy."""
+"""Strips and scenes. Only here do events of the session's thread meet bpy."""

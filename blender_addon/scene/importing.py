@@ -1,14 +1,13 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Puts ready takes on the timeline: whole or not at all, and once.
+"""Puts ready takes on the timeline, whole or not at all, and once.
 
-A take is imported by itself only if nothing speaks against it; otherwise it stays listed with a
+A take is imported by itself only if nothing speaks against it. Otherwise it stays listed with a
 button.
 """
 
 import logging
 import uuid
 from pathlib import Path
-from typing import Any
 
 import bpy
 
@@ -19,23 +18,23 @@ from ..core.records import JobRecord, RecordState
 from ..core.shots import layer_name
 from ..core.takes import Take, UnreadableTake, load_take
 from ..core.unsaved import CopyFailed
-from . import media, project, strips
+from . import media, new_strips, project, relinking, strips
 from .runtime import runtime
 
 TIMELINE_PROBLEMS = (UnreadableTake, NoFreeChannels, CopyFailed, compat.ColourSpaceMissing)
-"""What may be wrong with a take or a timeline; each says what to do."""
+"""Problems of a take or a timeline. Each says what to do."""
 
 _log = logging.getLogger(__name__)
 
 
-def target_of(record: JobRecord) -> Any:
-    """Give the scene for a take whose artist asks for it: its own, else the one that is edited."""
+def target_of(record: JobRecord) -> bpy.types.Scene | None:
+    """Give the scene for a take that the artist asks for: its own, or else the edited scene."""
     scene = project.scene_of(record) or compat.sequencer_scene(bpy.context)
     return scene if compat.is_editable(scene) else None
 
 
 def why_waiting(view: JobView) -> str:
-    """Say in a sentence why a ready take is not imported by itself; empty: it is."""
+    """Say in a sentence why a ready take is not imported by itself. Empty if it is."""
     record = view.record
     scene = project.scene_of(record)
     view.can_import = True
@@ -44,31 +43,31 @@ def why_waiting(view: JobView) -> str:
     if scene is None:
         view.can_import = False
         file = Path(record.blend_path).name or "a file that was not saved"
-        return f"The take is for scene '{record.scene_name}' of {file}: open that file."
+        return f"The take is for scene '{record.scene_name}' of {file}. Open that file."
     if not record.is_import_asked and not project.is_asked_here(scene, record):
         return f"It was asked for in {record.blend_path}, of which this file is a copy."
     if not has_target(scene, record):
         name = layer_name(record.layer_index)
-        return f"The strips of {name} were deleted: Import Now puts the take at the playhead."
+        return f"The strips of {name} were deleted. Import Now puts the take at the playhead."
     if not record.is_import_asked and compat.has_redo_steps():
         return "It waits, because importing it would remove the steps that can be redone."
     return ""
 
 
-def has_target(scene: Any, record: JobRecord) -> bool:
+def has_target(scene: bpy.types.Scene, record: JobRecord) -> bool:
     """Whether the strips that a new take of a layer replaces are still there."""
     return record.layer_index < 0 or strips.has_layer(scene, record.shot_uid, record.layer_index)
 
 
-def settle(view: JobView, scene: Any, *, is_asked: bool = False) -> None:
-    """Try once to import a ready take; either way it is no longer waiting.
+def settle(view: JobView, scene: bpy.types.Scene | None, *, is_asked: bool = False) -> None:
+    """Try once to import a ready take. Either way it no longer waits.
 
-    The border to whatever Blender, a studio's set-up or a disk may do: a fault becomes a failed
-    row with a button, never another attempt by itself.
+    This is the border to faults of Blender, a studio's set-up or a disk. A fault becomes a failed
+    row with a button, and never another attempt by itself.
     """
     try:
         if scene is None:
-            raise UnreadableTake("No scene can be edited: pick one for the sequencer.")
+            raise UnreadableTake("No scene can be edited. Pick one for the sequencer.")
         _import(view, scene, is_asked=is_asked)
     except TIMELINE_PROBLEMS as error:
         runtime.settle(view, state=RecordState.FAILED, is_made=True, error=str(error), remedy="")
@@ -82,7 +81,7 @@ def settle(view: JobView, scene: Any, *, is_asked: bool = False) -> None:
 
 
 def is_on_disk(view: JobView) -> bool:
-    """Whether a take was fetched whole and still is."""
+    """Whether a take was fetched whole and is still whole."""
     if not view.record.take_folder:
         return False
     try:
@@ -97,7 +96,7 @@ def take_folder(view: JobView) -> Path:
     return Path(view.journal_folder).joinpath(*view.record.take_folder.split("/"))
 
 
-def _import(view: JobView, scene: Any, *, is_asked: bool) -> None:
+def _import(view: JobView, scene: bpy.types.Scene, *, is_asked: bool) -> None:
     record = view.record
     take = media.beside(load_take(take_folder(view)))
     if is_asked and not has_target(scene, record):
@@ -113,9 +112,9 @@ def _import(view: JobView, scene: Any, *, is_asked: bool) -> None:
 
 
 def _notice(take: Take, layer_index: int) -> str:
-    """Say which foregrounds are in no frame of a take, and what the model did not know of it.
+    """Say which foregrounds of a take are empty and which words the model did not know.
 
-    A sentence a line; empty where there is nothing to say.
+    Each sentence has a line. The text is empty if there is no such sentence.
     """
     made = range(1, len(take.made.layers)) if layer_index < 0 else (layer_index,)
     empty = [layer_name(layer).capitalize() for layer in made if take.is_empty(layer)]
@@ -127,17 +126,19 @@ def _notice(take: Take, layer_index: int) -> str:
         verb = "is" if len(empty) == 1 else "are"
         lines.insert(
             0,
-            f"{' and '.join(empty)} {verb} empty in take {take.number}: select the strip and "
+            f"{' and '.join(empty)} {verb} empty in take {take.number}. Select the strip and "
             "regenerate it with a new seed, or reword the prompt.",
         )
     return "\n".join(lines)
 
 
-def place(scene: Any, take: Take, layer_index: int, frame_start: int, shot: str) -> None:
+def place(
+    scene: bpy.types.Scene, take: Take, layer_index: int, frame_start: int, shot: str
+) -> None:
     """Put a take on the timeline, as one undo step: a new shot, or a layer in place."""
     compat.push_undo("Before LayerT2V")
     if layer_index < 0:
-        strips.import_take(scene, take, frame_start, shot)
+        new_strips.import_take(scene, take, frame_start, shot)
     else:
-        strips.show_take(scene, take, layer_index, shot)
+        relinking.show_take(scene, take, layer_index, shot)
     compat.push_undo(f"LayerT2V: take {take.number}")

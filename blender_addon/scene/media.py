@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Where media lie: beside the .blend from its first save on, before that in the user's folder.
+"""Media lie beside the .blend from its first save on, and before that in the user's folder.
 
-The folder for unsaved work is none that Blender removes with the extension: the one chosen in the
-preferences, else one beside Blender's own automatic saves, in the folder for temporary files.
+Blender must not remove the folder for unsaved work with the extension. It is the folder of the
+preferences, or else one beside Blender's own automatic saves, among the temporary files.
 """
 
 import getpass
@@ -31,11 +31,11 @@ def _choose_none() -> str:
 
 
 chosen_folder: Callable[[], str] = _choose_none
-"""Gives the folder of the preferences, or an empty string; set by `ui`."""
+"""Gives the folder of the preferences, or an empty string. `ui` sets it."""
 
 
 def unsaved_folder() -> Path:
-    """Give the folder for media of files that were never saved, made when it is missing."""
+    """Give the folder for media of files that were never saved. Create it if it is missing."""
     root = _root()
     try:
         root.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -51,6 +51,7 @@ def _root() -> Path:
     chosen = chosen_folder()
     if chosen:
         return Path(bpy.path.abspath(chosen))
+    assert bpy.context.preferences is not None
     base = bpy.context.preferences.filepaths.temporary_directory or tempfile.gettempdir()
     return Path(base) / f"layert2v_{_user()}"
 
@@ -63,12 +64,12 @@ def _user() -> str:
 
 
 def unsaved_folders() -> list[Path]:
-    """List the folders in which media of unsaved files may lie, those of earlier versions too."""
+    """List the folders for media of unsaved files, including those of earlier versions."""
     folders = [_root()]
     folders.append(Path(bpy.utils.user_resource("DATAFILES", path="layert2v/unsaved")))
     try:
         folders.append(Path(bpy.utils.extension_path_user(_PACKAGE, path="unsaved")))
-    except ValueError:  # not installed as an extension, as in tests
+    except ValueError:  # it is not installed as an extension, as in tests
         return folders
     return folders
 
@@ -82,9 +83,9 @@ def project_folder_or_none(folder: Path) -> Path | None:
 
 
 def bring_beside(blend_path: str) -> None:
-    """Copy what the strips show beside the .blend that is about to be saved, and relink them.
+    """Copy the strips' media beside the .blend that is about to be saved, and relink them.
 
-    What cannot be copied stays where it is and is told; the next save tries again.
+    Media that cannot be copied stay in place. The artist is told, and the next save tries again.
     """
     target = Path(blend_path).parent / MEDIA_FOLDER
     copied: dict[Path, bool] = {}
@@ -121,20 +122,20 @@ def _copy(shot_folder: Path, target: Path) -> bool:
     return True
 
 
-def _relink(strip: Any, take_folder: Path, blend_path: str) -> None:
+def _relink(strip: compat.Strip, take_folder: Path, blend_path: str) -> None:
     layer = compat.media_folder(strip)
-    # Absolute: Blender makes it relative to the new place as it saves.
+    # The path is absolute. Blender makes it relative to the new place as it saves.
     strip.directory = str(take_folder / layer.parent.name / layer.name)
     stored = strip[provenance.KEY].to_dict()
     try:
         path = bpy.path.relpath(str(take_folder), start=str(Path(blend_path).parent))
-    except ValueError:  # another drive of Windows
+    except ValueError:  # it is on another drive of Windows
         path = str(take_folder)
     strip[provenance.KEY] = {**stored, "path": path}
 
 
 def beside(take: Take) -> Take:
-    """Give a take that was asked for before the first save from beside the file.
+    """Give a take from beside the file, even if it was asked for before the first save.
 
     Raises:
         CopyFailed: It cannot be copied there.
@@ -150,7 +151,7 @@ def beside(take: Take) -> Take:
 
 
 def tidy() -> None:
-    """Trash what earlier Blenders have brought beside their files, on a thread of its own."""
+    """Trash media that earlier Blenders have copied beside their files, on another thread."""
     roots = [folder for folder in unsaved_folders() if folder.is_dir()]
 
     def run() -> None:

@@ -2,8 +2,8 @@
 """A scene as a project: its id, its file, where its media lie, and its unfinished requests.
 
 The id is stored on the scene, but undo must not take it away and a copy must not share it. So
-`refresh` keeps what each scene of the open file is in `runtime.projects`, by the id that Blender
-gives a scene for the session, and writes it back.
+`refresh` keeps the identity of each open scene in `runtime.projects`, by the id that Blender gives
+a scene for the session, and writes it back.
 """
 
 import json
@@ -22,15 +22,16 @@ from ..core.journal import Journal, merged
 from ..core.paths import media_root
 from ..core.records import JobRecord
 from . import media
+from .form import form_of
 from .runtime import runtime
 
 MOST_ANCESTORS = 50
-"""Earlier paths of a file that are remembered."""
+"""Number of earlier paths of a file that are remembered."""
 
 
 @dataclass(frozen=True)
 class Identity:
-    """What a scene is, whatever undo does to its properties."""
+    """Identity of a scene, which undo does not change."""
 
     uid: str
     """The project's id."""
@@ -38,7 +39,7 @@ class Identity:
     """Paths that the file had before, and when it left them (seconds since 1970)."""
 
 
-def scenes() -> Iterator[Any]:
+def scenes() -> Iterator[bpy.types.Scene]:
     """Give the scenes of the open file that may be changed."""
     return (scene for scene in bpy.data.scenes if compat.is_editable(scene))
 
@@ -52,10 +53,10 @@ def refresh() -> None:
             strangers.append(scene)
         else:
             _write(scene, known)
-    # After loading, the scene that an id was made for comes before its copies.
-    strangers.sort(key=lambda scene: scene.name != scene.layert2v.project_scene)
+    # After loading, the scene with the original id comes before its copies.
+    strangers.sort(key=lambda scene: scene.name != form_of(scene).project_scene)
     for scene in strangers:
-        stored = scene.layert2v.project_uid
+        stored = form_of(scene).project_uid
         if stored:
             is_copy = any(stored == known.uid for known in _present().values())
             uid = uuid.uuid4().hex if is_copy else stored
@@ -67,14 +68,14 @@ def _present() -> dict[Any, Identity]:
     return {key: known for key, known in runtime.projects.items() if key in keys}
 
 
-def _keep(scene: Any, identity: Identity) -> None:
+def _keep(scene: bpy.types.Scene, identity: Identity) -> None:
     runtime.projects[compat.session_uid(scene)] = identity
     _write(scene, identity)
 
 
-def _write(scene: Any, identity: Identity) -> None:
-    settings, ancestors = scene.layert2v, json.dumps(identity.ancestors)
-    # Compared first: every write costs Blender an update.
+def _write(scene: bpy.types.Scene, identity: Identity) -> None:
+    settings, ancestors = form_of(scene), json.dumps(identity.ancestors)
+    # The values are compared first, because every write costs Blender an update.
     if settings.project_uid != identity.uid:
         settings.project_uid = identity.uid
     if settings.ancestors != ancestors:
@@ -83,25 +84,25 @@ def _write(scene: Any, identity: Identity) -> None:
         settings.project_scene = scene.name
 
 
-def _ancestors_of(scene: Any) -> tuple[tuple[str, float], ...]:
+def _ancestors_of(scene: bpy.types.Scene) -> tuple[tuple[str, float], ...]:
     try:
-        return tuple((str(path), float(at)) for path, at in json.loads(scene.layert2v.ancestors))
+        return tuple((str(path), float(at)) for path, at in json.loads(form_of(scene).ancestors))
     except (ValueError, TypeError):
         return ()
 
 
-def ensure_project(scene: Any) -> str:
-    """Give the scene's id, made on first use."""
+def ensure_project(scene: bpy.types.Scene) -> str:
+    """Give the scene's id, and make it on first use."""
     refresh()
-    if not scene.layert2v.project_uid:
+    if not form_of(scene).project_uid:
         _keep(scene, Identity(uuid.uuid4().hex))
-    return str(scene.layert2v.project_uid)
+    return str(form_of(scene).project_uid)
 
 
-def ensure_media_folder(scene: Any) -> Path:
+def ensure_media_folder(scene: bpy.types.Scene) -> Path:
     """Give the media root for new takes and remember it on the scene."""
     root = media_root(bpy.data.filepath, media.unsaved_folder(), ensure_project(scene))
-    scene.layert2v.media_folder = str(root)
+    form_of(scene).media_folder = str(root)
     return root
 
 
@@ -118,16 +119,16 @@ def remember_path(new_path: str) -> None:
             _keep(scene, replace(known, ancestors=ancestors))
 
 
-def scene_of(record: JobRecord) -> Any:
-    """Find the scene that asked, in the open file; None: it is in another file."""
+def scene_of(record: JobRecord) -> bpy.types.Scene | None:
+    """Find the scene that asked. Give None if it is not in the open file."""
     for scene in scenes():
-        if scene.layert2v.project_uid == record.project_uid:
+        if form_of(scene).project_uid == record.project_uid:
             return scene
     return None
 
 
-def is_asked_here(scene: Any, record: JobRecord) -> bool:
-    """Whether the open file asked, or was saved from the file that did, after it had asked.
+def is_asked_here(scene: bpy.types.Scene, record: JobRecord) -> bool:
+    """Whether the open file asked, or was saved from that file after it had asked.
 
     Files that were copied on disk, and earlier versions of a file, share the project's id. A file
     whose path has gone was moved here.
@@ -138,7 +139,7 @@ def is_asked_here(scene: Any, record: JobRecord) -> bool:
     return runtime.asked_here[key]
 
 
-def _is_asked_here(scene: Any, record: JobRecord) -> bool:
+def _is_asked_here(scene: bpy.types.Scene, record: JobRecord) -> bool:
     asked = record.blend_path
     if not asked or _is_same_path(asked, bpy.data.filepath):
         return True
@@ -153,9 +154,9 @@ def _is_same_path(one: str, other: str) -> bool:
     return os.path.normcase(os.path.abspath(one)) == os.path.normcase(os.path.abspath(other))
 
 
-def journals_of(scene: Any) -> list[Journal]:
+def journals_of(scene: bpy.types.Scene) -> list[Journal]:
     """List the journals that may hold a scene's requests: beside the file, and where it was."""
-    settings = scene.layert2v
+    settings = form_of(scene)
     if not settings.project_uid:
         return []
     folders = {folder / settings.project_uid for folder in media.unsaved_folders()}
@@ -167,21 +168,21 @@ def journals_of(scene: Any) -> list[Journal]:
     return [journal for journal in journals if journal.exists]
 
 
-def has_unfinished(scene: Any) -> bool:
+def has_unfinished(scene: bpy.types.Scene) -> bool:
     """Whether a scene's journals hold requests that are running or wait to be imported."""
     return any(
-        record.project_uid == scene.layert2v.project_uid
+        record.project_uid == form_of(scene).project_uid
         and (record.state.is_active or record.state == "ready")
         for record, _ in merged(journals_of(scene)).values()
     )
 
 
 def reattach() -> None:
-    """Go on with the unfinished requests of every scene of the open file."""
+    """Resume the unfinished requests of every scene of the open file."""
     if runtime.session is None:
         return
     refresh()
     for scene in scenes():
         journals = journals_of(scene)
         if journals:
-            runtime.session.attach(journals, scene.layert2v.project_uid)
+            runtime.session.attach(journals, form_of(scene).project_uid)

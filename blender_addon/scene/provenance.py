@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""`strip["layert2v"]`: where a strip's media come from. A split copies it: it is no identity."""
+"""Provenance of a strip's media in `strip["layert2v"]`. A split copies it, so it is no id."""
 
 from dataclasses import asdict, dataclass, fields
 from typing import Any
@@ -14,30 +14,30 @@ _LARGEST_INT = 2**31 - 1
 
 @dataclass(frozen=True)
 class Provenance:
-    """What a strip shows and how it was made."""
+    """The layer that a strip shows, and how it was generated."""
 
     shot: str
-    """Id of the shot; all takes share it."""
+    """Id of the shot, which all takes share."""
     job: str
     """`jobs/{job}` that made the take."""
     take: int
     """Number of the take, from 1."""
     layer: int
-    """Place in the stack, 0 the background; -1 for the full video."""
+    """Place in the stack. 0 is the background, -1 the full video."""
     role: str
     """`background`, `foreground`, `matte` or `full`."""
     prompt: str
-    """What the layer was asked to show."""
+    """Prompt of the layer."""
     seed: int
     """Seed of the layer."""
     model: str
     """Model that made it."""
     path: str
-    """Folder of the take, relative to the .blend where it can be."""
+    """Folder of the take, relative to the .blend if possible."""
     format: str
     """`png` or `exr`."""
     notice: str = ""
-    """Where the layer is missing, for the artist; strips of earlier versions say nothing."""
+    """Says where the layer is missing. Empty on strips of earlier versions."""
     rate: str = ""
     """Frames per second of the scene that the strip was laid out for, such as `24000/1001`."""
 
@@ -51,7 +51,7 @@ def write(strip: Any, provenance: Provenance) -> None:
 
 
 def read_or_none(strip: Any) -> Provenance | None:
-    """Read a strip's provenance; None where it has none that we understand."""
+    """Read a strip's provenance. Give None if it has none that this version knows."""
     stored: Any = strip.get(KEY) if strip is not None else None
     if not hasattr(stored, "items") or stored.get("schema") != SCHEMA:
         return None
@@ -75,7 +75,7 @@ def _whole_or_none(value: Any) -> int | None:
 def of_take(
     take: Take, kind: ArtifactKind, layer: int, path: str, file_format: str, shot: str, rate: str
 ) -> Provenance:
-    """Describe one layer of a take, as a shot shows it; a copy of a shot has an id of its own."""
+    """Describe one layer of a take in a shot. A copy of a shot has its own id."""
     spec = take.made.layers[layer] if layer >= 0 else None
     seed = take.made.seed if spec is None or spec.seed is None else spec.seed
     return Provenance(

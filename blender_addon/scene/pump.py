@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Drains the session's queue on the main thread; the only place where threads meet bpy.
+"""Drains the session's queue on the main thread. Only here do threads meet bpy.
 
-`tick` is the timer's callback. Without a window timers never fire: tests and scripts call
+`tick` is the timer's callback. Without a window timers never fire, so tests and scripts call
 `pump` themselves.
 """
 
@@ -15,7 +15,7 @@ import bpy
 
 from .. import compat
 from ..core.board import JobView
-from . import importing, media, project, strips
+from . import copies, importing, media, project
 from .runtime import runtime
 
 BUSY_S = 0.25
@@ -30,15 +30,15 @@ MOST_EVENTS = 200
 
 _log = logging.getLogger(__name__)
 _held: set[str] = set()
-"""What Blender is doing that strips must not change under: saving, loading, rendering."""
+"""Reasons why strips must not change now: saving, loading, rendering."""
 
 
 def tick() -> float:
-    """Pump, and say when to be called again."""
-    # The border to Blender's timer: an error here would end the timer for good.
+    """Pump, and return the seconds until the next call."""
+    # This is the border to Blender's timer, which an error would end for good.
     try:
-        if runtime.is_registered_anew:  # perhaps while a file was loaded, which is not told again
-            runtime.is_registered_anew = False
+        if runtime.is_newly_registered:  # a file may have been loaded meanwhile
+            runtime.is_newly_registered = False
             media.tidy()
             _after_load()
         pump()
@@ -49,7 +49,7 @@ def tick() -> float:
 
 
 def pump() -> bool:
-    """Take in what the session has told, and import at most one take.
+    """Take in the session's events, and import at most one take.
 
     Returns:
         Whether anything has changed.
@@ -66,7 +66,7 @@ def pump() -> bool:
 
 def is_held() -> bool:
     """Whether strips must not be touched now."""
-    return bool(_held) or bpy.app.is_job_running("RENDER") or compat.is_user_dragging()
+    return bool(_held) or compat.is_rendering() or compat.is_user_dragging()
 
 
 def _drain() -> bool:
@@ -84,17 +84,17 @@ def _drain() -> bool:
 
 
 def _separate_copies() -> None:
-    """Give copies of shots ids of their own as soon as there are more or fewer strips."""
+    """Give copies of shots their own ids as soon as the number of strips changes."""
     for scene in project.scenes():
         num_strips = len(compat.all_strips(scene))
         key = compat.session_uid(scene)
         if runtime.num_strips.get(key) != num_strips:
-            strips.separate_copies(scene)
+            copies.separate_copies(scene)
             runtime.num_strips[key] = num_strips
 
 
 def _import_next() -> bool:
-    """Import the first ready take that nothing speaks against; say of the others what does."""
+    """Import the first ready take that need not wait, and note why earlier ones wait."""
     changed = False
     for view in runtime.board.ready:
         waiting = importing.why_waiting(view)
@@ -107,7 +107,7 @@ def _import_next() -> bool:
 
 
 def import_now(view: JobView) -> bool:
-    """Import a waiting take because the artist asks for it; whether it could be tried now."""
+    """Import a waiting take that the artist asks for. Return whether it could be tried."""
     if is_held():
         return False
     importing.settle(view, importing.target_of(view.record), is_asked=True)
@@ -140,7 +140,7 @@ def _before_save(path: Any = "", *_: Any) -> None:
 
 @bpy.app.handlers.persistent
 def _after_save(*_: Any) -> None:
-    # Another path, another answer to where a request was asked.
+    # The answers depend on the file's path, which may have changed.
     runtime.asked_here.clear()
 
 
@@ -162,8 +162,8 @@ def _connect_nowhere() -> None:
     """Stand in until the user interface says how to connect."""
 
 
-connect_by_default: Callable[[], None] = _connect_nowhere
-"""Connects as the preferences say; set by `ui`, which knows them."""
+connect_by_default: Callable[[], object] = _connect_nowhere
+"""Connects as the preferences say. `ui`, which knows them, sets it."""
 
 _HANDLERS = [
     ("save_pre", _hold("save")),
@@ -183,11 +183,11 @@ _HANDLERS = [
 ]
 
 
-def register(connect: Callable[[], None]) -> None:
+def register(connect: Callable[[], object]) -> None:
     """Start the timer and watch for saving, loading, rendering and undo."""
     global connect_by_default
     connect_by_default = connect
-    runtime.is_registered = runtime.is_registered_anew = True
+    runtime.is_registered = runtime.is_newly_registered = True
     atexit.unregister(runtime.close)
     atexit.register(runtime.close)
     for name, handler in _HANDLERS:
@@ -196,7 +196,7 @@ def register(connect: Callable[[], None]) -> None:
 
 
 def unregister() -> None:
-    """Stop the timer; what this Blender started ends soon, unless the add-on comes back.
+    """Stop the timer. Session and backend end soon, unless the add-on comes back.
 
     Blender registers add-ons again for File > New with another template. Then session, jobs and
     local backend go on.
@@ -214,7 +214,7 @@ def unregister() -> None:
 
 
 def close_if_gone() -> None:
-    """End what this Blender started if the add-on was disabled or replaced for good."""
+    """End session and backend if the add-on was disabled or replaced for good."""
     if not runtime.is_registered:
         if runtime.board.active:
             _log.warning("the add-on is gone; its jobs are resumed when it is enabled again")

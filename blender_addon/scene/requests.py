@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Makes requests from the scene: a new shot at the playhead, or one layer again."""
+"""Requests from the scene: Generate, Regenerate Layer and Try Again, on their way to a session.
+
+Operators of `ui` call these functions with the session, which takes the request from here.
+"""
 
 import time
 import uuid
@@ -12,10 +15,10 @@ import bpy
 from layert2v_client import Shot
 
 from .. import compat
-from ..core.events import RecordChanged
 from ..core.journal import Journal
 from ..core.paths import shot_folder_name
 from ..core.records import JobRecord, RecordState
+from ..core.session import Session
 from ..core.shots import (
     ShotProblem,
     check_shot,
@@ -25,17 +28,18 @@ from ..core.shots import (
     regenerated,
 )
 from ..core.takes import Take
-from . import project, provenance, strips
+from . import copies, project, provenance, strips
+from .form import form_of
 from .provenance import Provenance
 from .runtime import runtime
 
 REPEAT_S = 1.0
-"""Seconds within which a second equal Generate is a question, not a job."""
+"""Seconds within which Generate asks before it sends an equal shot again."""
 
 
-def shot_of_scene(scene: Any, seed: int) -> Shot:
-    """Read the next shot from the scene's properties, with a seed that was read or drawn."""
-    form = scene.layert2v
+def shot_of_scene(scene: bpy.types.Scene, seed: int) -> Shot:
+    """Read the next shot from the scene's properties, with a given seed."""
+    form = form_of(scene)
     return new_shot(
         form.background,
         tuple(foreground.prompt for foreground in form.foregrounds),
@@ -49,25 +53,25 @@ def shot_of_scene(scene: Any, seed: int) -> Shot:
     )
 
 
-def is_repeated(scene: Any) -> bool:
-    """Whether the shot of the scene was sent less than `REPEAT_S` ago; random seeds aside."""
+def is_repeated(scene: bpy.types.Scene) -> bool:
+    """Whether this shot was sent less than `REPEAT_S` ago, random seeds aside."""
     last = runtime.last_sent
     return last is not None and last[1] == _wish(scene) and time.monotonic() - last[0] < REPEAT_S
 
 
-def _wish(scene: Any) -> tuple[Any, ...]:
-    form = scene.layert2v
+def _wish(scene: bpy.types.Scene) -> tuple[Any, ...]:
+    form = form_of(scene)
     seed = "" if form.is_seed_random else form.seed
     return form.project_uid, scene.frame_current, seed, shot_of_scene(scene, 0)
 
 
-def generate(scene: Any) -> JobRecord:
-    """Send the next shot; its take is imported at the frame where the playhead stands now.
+def generate(session: Session, scene: bpy.types.Scene) -> JobRecord:
+    """Send the next shot. Its take is imported at the current frame of the playhead.
 
     Raises:
-        ShotProblem: The shot cannot be made, or no backend answers.
+        ShotProblem: The shot cannot be generated, or no backend answers.
     """
-    form = scene.layert2v
+    form = form_of(scene)
     seed = draw_seed() if form.is_seed_random else parse_seed(form.seed)
     form.seed = str(seed)
     shot = shot_of_scene(scene, seed)
@@ -76,29 +80,36 @@ def generate(scene: Any) -> JobRecord:
     folder = project.ensure_media_folder(scene)
     runtime.last_sent = time.monotonic(), _wish(scene)
     record = JobRecord(
-        **_asked_by(scene),
+        **_asked_by(scene, session.address),
         shot_uid=shot_uid,
         asked=shot,
         frame_start=scene.frame_current,
         shot_folder=shot_folder_name(shot.prompt or shot.layers[1].prompt, shot_uid),
         fps=_fps(shot.model),
     )
-    return _send(record, Journal.of_media(folder))
+    return runtime.send(session, record, Journal.of_media(folder))
 
 
-def regenerate(scene: Any, strip: Any, prompt: str, full_prompt: str, seed: int) -> JobRecord:
-    """Regenerate the layer that a strip shows; every other layer is kept as it is shown now.
+def regenerate(
+    session: Session,
+    scene: bpy.types.Scene,
+    strip: compat.Strip,
+    prompt: str,
+    full_prompt: str,
+    seed: int,
+) -> JobRecord:
+    """Regenerate the layer that a strip shows. Keep every other layer as it is shown now.
 
     Raises:
-        ShotProblem: The new shot cannot be made, or no backend answers.
+        ShotProblem: The new shot cannot be generated, or no backend answers.
         UnreadableTake: The strip shows no layer of a take.
     """
-    strips.separate_copies(scene)
+    copies.separate_copies(scene)
     take = strips.take_of(strip)
     described = provenance.read_or_none(strip)
     assert described is not None
     if described.layer < 0:
-        raise ShotProblem("The full video has no prompt of its own: select one of its layers.")
+        raise ShotProblem("The full video has no prompt of its own. Select one of its layers.")
     shot = regenerated(
         _shown_shot(scene, strip, take, described),
         described.layer,
@@ -110,7 +121,7 @@ def regenerate(scene: Any, strip: Any, prompt: str, full_prompt: str, seed: int)
     _check(shot)
     shot_folder = take.folder.parent
     record = JobRecord(
-        **_asked_by(scene),
+        **_asked_by(scene, session.address),
         shot_uid=described.shot,
         asked=shot,
         frame_start=compat.span(strip)[0],
@@ -118,19 +129,21 @@ def regenerate(scene: Any, strip: Any, prompt: str, full_prompt: str, seed: int)
         fps=take.fps,
         layer_index=described.layer,
     )
-    return _send(record, Journal.of_media(shot_folder.parent))
+    return runtime.send(session, record, Journal.of_media(shot_folder.parent))
 
 
-def _kept_jobs(scene: Any, take: Take, described: Provenance) -> dict[int, str]:
+def _kept_jobs(scene: bpy.types.Scene, take: Take, described: Provenance) -> dict[int, str]:
     shown = strips.shown(scene, described.shot)
     layers = range(len(take.asked.layers))
     return {k: shown[k].job if k in shown else take.job for k in layers}
 
 
-def _shown_shot(scene: Any, strip: Any, take: Take, described: Provenance) -> Shot:
-    """Put together the shot that the timeline shows now, layers of several takes perhaps.
+def _shown_shot(
+    scene: bpy.types.Scene, strip: compat.Strip, take: Take, described: Provenance
+) -> Shot:
+    """Give the shot that the timeline shows now, with layers of several takes perhaps.
 
-    The words of the full picture are those of a take that shows just these layers, or none.
+    The full prompt comes from a take with just these layers. Without such a take it is empty.
     """
     shown = strips.shown(scene, described.shot)
     layers = tuple(
@@ -159,36 +172,36 @@ def _shown_shot(scene: Any, strip: Any, take: Take, described: Provenance) -> Sh
     )
 
 
-def _asked_by(scene: Any) -> dict[str, Any]:
+def _asked_by(scene: bpy.types.Scene, address: str) -> dict[str, Any]:
     """Give the fields of a new record that say who asks, and of whom."""
     return {
         "request_id": str(uuid.uuid4()),
         "project_uid": project.ensure_project(scene),
         "scene_name": scene.name,
-        "address": _address(),
+        "address": address,
         "blend_path": bpy.data.filepath,
         "asked_at": time.time(),
     }
 
 
-def send_again(record: JobRecord, folder: Path) -> None:
-    """Go on with a failed request; only where the backend has ended its job, as a new request.
+def send_again(session: Session, record: JobRecord, folder: Path) -> None:
+    """Resume a failed request. If the backend has ended its job, send a new request.
 
     Raises:
-        ShotProblem: The shot cannot be made, no backend answers, or another one has the job.
+        ShotProblem: The shot cannot be generated, no backend answers, or another one has the job.
     """
     _check(record.asked)
     is_new = record.is_over or (record.is_cancel_asked and not record.is_made)
-    if record.job and not is_new and record.address != _address():
+    if record.job and not is_new and record.address != session.address:
         raise ShotProblem(
-            f"The backend at {record.address} has the job: connect to it, then try again."
+            f"The backend at {record.address} has the job. Connect to it, then try again."
         )
     changed = replace(
         record,
         state=RecordState.SUBMITTING,
-        address=_address(),
+        address=session.address,
         take_folder="",
-        # Who tries again wants the take, also after a cancel.
+        # An artist who tries again wants the take, even after a cancel.
         is_import_asked=record.is_import_asked or record.is_cancel_asked,
     )
     if is_new:
@@ -204,27 +217,13 @@ def send_again(record: JobRecord, folder: Path) -> None:
             is_made=False,
         )
         runtime.board.jobs.pop(record.request_id, None)
-    _send(changed, Journal.of_media(folder))
-
-
-def _send(record: JobRecord, journal: Journal) -> JobRecord:
-    assert runtime.session is not None
-    runtime.board.apply(RecordChanged(record, str(journal.folder)))
-    runtime.session.submit(record, journal)
-    return record
+    runtime.send(session, changed, Journal.of_media(folder))
 
 
 def _check(shot: Shot) -> None:
     check_shot(shot, runtime.board.model(shot.model))
-    if runtime.session is None:
-        raise ShotProblem("No backend is connected: press Connect or Start Backend.")
     if runtime.board.is_up is False:
         raise ShotProblem(f"{runtime.board.message} {runtime.board.remedy}")
-
-
-def _address() -> str:
-    assert runtime.session is not None
-    return runtime.session.address
 
 
 def _fps(model_id: str) -> float:

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What runs while Blender runs: the session, the local backend and the board. Lost on exit.
+"""The state of this Blender: the session, the local backend and the board. It is lost on exit.
 
-It is not stored in the .blend on purpose: undo would roll it back.
+It is not stored in the .blend, because undo would roll it back.
 """
 
 import logging
@@ -15,6 +15,7 @@ from ..core.board import Board, JobView
 from ..core.events import RecordChanged
 from ..core.journal import Journal
 from ..core.launcher import Launcher
+from ..core.records import JobRecord
 from ..core.session import Session
 
 _log = logging.getLogger(__name__)
@@ -29,26 +30,26 @@ class Runtime:
     launcher: Launcher = field(default_factory=Launcher)
     """The backend that this Blender started, or none."""
     board: Board = field(default_factory=Board)
-    """What the panels show."""
+    """The state that panels show."""
     last_sent: tuple[float, Any] | None = None
-    """When Generate sent the last shot (`time.monotonic`), and which."""
+    """The last shot that Generate sent, after its time (`time.monotonic`)."""
     notice: str = ""
-    """What the artist must know about the open file, in a sentence."""
+    """Tells the artist in a sentence about a problem of the open file."""
     is_registered: bool = False
-    """Whether the add-on is registered; it outlives being registered again."""
-    is_registered_anew: bool = False
+    """Whether the add-on is registered. The runtime outlives being registered again."""
+    is_newly_registered: bool = False
     """Whether it was registered since the last tick."""
     projects: dict[Any, Any] = field(default_factory=dict)
-    """What the scenes of the open file are (`project.Identity`), by `compat.session_uid`."""
+    """Identity of each scene of the open file (`project.Identity`), by `compat.session_uid`."""
     asked_here: dict[tuple[str, str], bool] = field(default_factory=dict)
-    """Whether a request belongs to a file, by request id and path: asking touches the disk."""
+    """Whether a request belongs to a file, by request id and path. To ask, it reads the disk."""
     num_strips: dict[Any, int] = field(default_factory=dict)
-    """How many strips a scene had at the last look for copies of shots."""
+    """Number of strips of a scene at the last look for copies of shots."""
     strip_names: dict[Any, set[str]] = field(default_factory=dict)
-    """Names of the strips that were there at the last look: copies have other names."""
+    """Names of a scene's strips at the last look. Copies have other names."""
 
     def connect(self, address: str, token: str, *, with_masters: bool) -> Session:
-        """Give the session to an address, made anew when the address has changed."""
+        """Give the session with an address. A session with another address ends."""
         address = address.strip() or default_address()
         if self.session is not None and self.session.address == address:
             self.session.probe()
@@ -57,6 +58,12 @@ class Runtime:
         formats = {ArtifactFormat.PNG} | ({ArtifactFormat.EXR} if with_masters else set())
         self.session = Session(address, token=token, formats=frozenset(formats))
         return self.session
+
+    def send(self, session: Session, record: JobRecord, journal: Journal) -> JobRecord:
+        """Show a request on the board and hand it to the session."""
+        self.board.apply(RecordChanged(record, str(journal.folder)))
+        session.submit(record, journal)
+        return record
 
     def settle(self, view: JobView, **changes: Any) -> None:
         """Note on the board and in the journal what the main thread did with a request."""
@@ -78,7 +85,7 @@ class Runtime:
         self.notice = ""
 
     def disconnect(self) -> None:
-        """End the session; the backend's jobs go on."""
+        """End the session. The backend's jobs go on."""
         if self.session is not None:
             self.session.close()
         self.session = None
@@ -86,7 +93,7 @@ class Runtime:
         self.board.info, self.board.models = None, ()
 
     def close(self) -> None:
-        """End everything this Blender started."""
+        """End the session and the local backend."""
         self.disconnect()
         self.launcher.close()
         self.board = Board()
@@ -94,4 +101,4 @@ class Runtime:
 
 
 runtime = Runtime()
-"""The one there is."""
+"""The runtime of this Blender."""

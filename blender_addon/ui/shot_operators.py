@@ -1,260 +1,113 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Operators for the next shot and the scene around it."""
-
-from collections.abc import Callable
-from fractions import Fraction
-from typing import Any
+"""Operators that send a shot: Generate and Regenerate Layer."""
 
 import bpy
-from bpy.props import BoolProperty, IntProperty, StringProperty
+from bpy.props import StringProperty
 
-from layert2v_client import default_address
+from layert2v_words import FULL
 
 from .. import compat
-from ..core.board import counted
-from ..core.shots import ShotProblem, draw_seed
+from ..core.shots import ShotProblem, parse_seed
 from ..core.takes import UnreadableTake
-from ..core.timing import take_fps
-from ..scene import matching, strips
-from ..scene.importing import TIMELINE_PROBLEMS
+from ..scene import provenance, requests
 from ..scene.runtime import runtime
+from . import preferences
+from .operator_kinds import Result, SceneOperator, window_manager
+from .words import draw_unknown_words, suggest_words
 
 
-class SceneOperator:
-    """An operator that needs a sequencer's scene which may be changed."""
+class LAYERT2V_OT_generate(SceneOperator):
+    """Generate the shot. Its strips appear at this frame when it is done."""
 
-    poll_message_set: Callable[[str], None]
-    """Every operator has it from Blender."""
+    bl_idname = "layert2v.generate"
+    bl_label = "Generate"
+    bl_options = {"UNDO"}  # with REGISTER, Adjust Last Operation would send jobs
 
-    @classmethod
-    def poll(cls, context: bpy.types.Context) -> bool:
-        """Only where a scene's sequencer is edited that is not linked from another file."""
-        scene = compat.sequencer_scene(context)
-        if scene is not None and not compat.is_editable(scene):
-            cls.poll_message_set("The scene is linked from another file: open that file")
-        return compat.is_editable(scene)
-
-
-class LAYERT2V_OT_foreground_add(SceneOperator, bpy.types.Operator):
-    """Add a foreground nearest to the camera."""
-
-    bl_idname = "layert2v.foreground_add"
-    bl_label = "Add Foreground"
-    bl_options = {"REGISTER", "UNDO"}  # noqa: RUF012
-
-    prompt: StringProperty(options={"SKIP_SAVE"})  # type: ignore[valid-type]
-
-    def execute(self, context: bpy.types.Context) -> set[str]:
-        """Add it."""
-        shot = compat.sequencer_scene(context).layert2v
-        model = runtime.board.model(shot.model)
-        if model is not None and len(shot.foregrounds) >= model.max_foregrounds:
-            message = f"The model '{model.id}' makes at most {model.max_foregrounds} foregrounds."
-            self.report({"ERROR"}, message)
-            return {"CANCELLED"}
-        shot.foregrounds.add().prompt = self.prompt
-        return {"FINISHED"}
-
-
-class LAYERT2V_OT_foreground_remove(SceneOperator, bpy.types.Operator):
-    """Remove this foreground."""
-
-    bl_idname = "layert2v.foreground_remove"
-    bl_label = "Remove Foreground"
-    bl_options = {"REGISTER", "UNDO"}  # noqa: RUF012
-
-    index: IntProperty()  # type: ignore[valid-type]
-
-    def execute(self, context: bpy.types.Context) -> set[str]:
-        """Remove it."""
-        compat.sequencer_scene(context).layert2v.foregrounds.remove(self.index)
-        return {"FINISHED"}
-
-
-class LAYERT2V_OT_foreground_move(SceneOperator, bpy.types.Operator):
-    """Move this foreground: 1 nearer to the camera, -1 farther."""
-
-    bl_idname = "layert2v.foreground_move"
-    bl_label = "Move Foreground"
-    bl_options = {"REGISTER", "UNDO"}  # noqa: RUF012
-
-    index: IntProperty()  # type: ignore[valid-type]
-    step: IntProperty(default=1)  # type: ignore[valid-type]
-
-    def execute(self, context: bpy.types.Context) -> set[str]:
-        """Move it."""
-        foregrounds = compat.sequencer_scene(context).layert2v.foregrounds
-        target = self.index + self.step
-        if not 0 <= target < len(foregrounds):
-            return {"CANCELLED"}
-        foregrounds.move(self.index, target)
-        return {"FINISHED"}
-
-
-class LAYERT2V_OT_set_size(SceneOperator, bpy.types.Operator):
-    """Choose one of the model's picture sizes."""
-
-    bl_idname = "layert2v.set_size"
-    bl_label = "Size"
-    bl_options = {"REGISTER", "UNDO"}  # noqa: RUF012
-
-    width: IntProperty()  # type: ignore[valid-type]
-    height: IntProperty()  # type: ignore[valid-type]
-
-    def execute(self, context: bpy.types.Context) -> set[str]:
-        """Set it."""
-        shot = compat.sequencer_scene(context).layert2v
-        shot.width, shot.height = self.width, self.height
-        return {"FINISHED"}
-
-
-class LAYERT2V_OT_set_frames(SceneOperator, bpy.types.Operator):
-    """Choose one of the model's lengths."""
-
-    bl_idname = "layert2v.set_frames"
-    bl_label = "Frames"
-    bl_options = {"REGISTER", "UNDO"}  # noqa: RUF012
-
-    num_frames: IntProperty()  # type: ignore[valid-type]
-
-    def execute(self, context: bpy.types.Context) -> set[str]:
-        """Set it."""
-        compat.sequencer_scene(context).layert2v.num_frames = self.num_frames
-        return {"FINISHED"}
-
-
-class LAYERT2V_OT_set_model(SceneOperator, bpy.types.Operator):
-    """Choose the model; size and length go back to its defaults."""
-
-    bl_idname = "layert2v.set_model"
-    bl_label = "Model"
-    bl_options = {"REGISTER", "UNDO"}  # noqa: RUF012
-
-    model: StringProperty()  # type: ignore[valid-type]
-
-    def execute(self, context: bpy.types.Context) -> set[str]:
-        """Set it."""
-        shot = compat.sequencer_scene(context).layert2v
-        shot.model = self.model
-        shot.width = shot.height = shot.num_frames = 0
-        return {"FINISHED"}
-
-
-class LAYERT2V_OT_random_seed(SceneOperator, bpy.types.Operator):
-    """Draw a new seed."""
-
-    bl_idname = "layert2v.random_seed"
-    bl_label = "New Seed"
-    bl_options = {"REGISTER", "UNDO"}  # noqa: RUF012
-
-    def execute(self, context: bpy.types.Context) -> set[str]:
-        """Draw it."""
-        compat.sequencer_scene(context).layert2v.seed = str(draw_seed())
-        return {"FINISHED"}
-
-
-class LAYERT2V_OT_set_view_transform(SceneOperator, bpy.types.Operator):
-    """Show pictures as they are: view transform Standard, sequencer in sRGB."""
-
-    bl_idname = "layert2v.set_view_transform"
-    bl_label = "Use Standard View"
-    bl_options = {"REGISTER", "UNDO"}  # noqa: RUF012
-
-    def execute(self, context: bpy.types.Context) -> set[str]:
-        """Set both."""
-        scene = compat.sequencer_scene(context)
-        try:
-            compat.use_standard_view(scene)
-        except compat.ColourSpaceMissing as problem:
-            self.report({"ERROR"}, str(problem))
-            return {"CANCELLED"}
-        return {"FINISHED"}
-
-
-class LAYERT2V_OT_match_scene(SceneOperator, bpy.types.Operator):
-    """Give the scene the size and rate of the selected take, or of the next shot.
-
-    Generated strips are fitted and timed to it.
-    """
-
-    bl_idname = "layert2v.match_scene"
-    bl_label = "Match Scene to Shot"
-    bl_options = {"REGISTER", "UNDO"}  # noqa: RUF012
-
-    with_range: BoolProperty(  # type: ignore[valid-type]
-        name="Frame Range", description="Also play just the shot", default=False
-    )
-
-    def invoke(self, context: bpy.types.Context, event: bpy.types.Event) -> set[str]:
-        """Ask first: it changes the whole scene."""
-        scene = compat.sequencer_scene(context)
-        try:
-            wanted, _ = _wanted_format(scene)
-        except ShotProblem as problem:
-            self.report({"ERROR"}, str(problem))
-            return {"CANCELLED"}
-        now, count = matching.format_of(scene), len(matching.generated_strips(scene))
-        return context.window_manager.invoke_confirm(
+    def invoke(self, context: bpy.types.Context, event: bpy.types.Event) -> Result:
+        """Ask if the same shot was sent a moment ago. A panel may have moved under the mouse."""
+        if not requests.is_repeated(compat.edited_scene(context)):
+            return self.execute(context)
+        return window_manager(context).invoke_confirm(
             self,
             event,
             title=self.bl_label,
-            message=(
-                f"Change the scene from {_said(now)} to {_said(wanted)}? "
-                f"{counted(count, 'generated strip')} fitted and timed to it. Other strips "
-                "stay as they are."
-            ),
-            confirm_text="Match Scene",
+            message="The same shot was sent a moment ago. Send it once more?",
+            confirm_text="Generate",
         )
 
-    def execute(self, context: bpy.types.Context) -> set[str]:
-        """Set size, rate and perhaps range."""
-        scene = compat.sequencer_scene(context)
+    def execute(self, context: bpy.types.Context) -> Result:
+        """Send the shot and return at once."""
+        session, scene = preferences.ensure_session(), compat.edited_scene(context)
         try:
-            wanted, frames = _wanted_format(scene)
-            matching.match(scene, wanted)
-        except (ShotProblem, *TIMELINE_PROBLEMS) as problem:
+            requests.generate(session, scene)
+        except ShotProblem as problem:
             self.report({"ERROR"}, str(problem))
             return {"CANCELLED"}
-        if self.with_range:
-            scene.frame_start, scene.frame_end = frames
         return {"FINISHED"}
 
 
-def _wanted_format(scene: Any) -> tuple[matching.Format, tuple[int, int]]:
-    """Give the format and the frames of the selected strip's take, or of the next shot."""
-    strip, rate = compat.active_strip(scene), matching.format_of(scene).rate
-    try:
-        take = strips.take_of(strip)
-    except UnreadableTake:
-        return _next_format(scene, rate)
-    made, first = take.made, compat.span(strip)[0]
-    rate = take_fps(take.fps) if take.fps > 0 else rate
-    return matching.Format(made.width, made.height, rate), (first, first + made.num_frames - 1)
+class LAYERT2V_OT_regenerate(SceneOperator):
+    """Regenerate the selected strip's layer. Every other layer stays bit-identical."""
 
+    bl_idname = "layert2v.regenerate"
+    bl_label = "Regenerate Layer"
+    bl_options = {"UNDO"}  # with REGISTER, Adjust Last Operation would send jobs
 
-def _next_format(scene: Any, rate: Fraction) -> tuple[matching.Format, tuple[int, int]]:
-    shot, model = scene.layert2v, runtime.board.model(scene.layert2v.model)
-    if model is None:
-        where = runtime.session.address if runtime.session else default_address()
-        raise ShotProblem(f"The shot's size is not known: select a strip or connect to {where}.")
-    width, height = (shot.width, shot.height) if shot.width else model.sizes[0]
-    num_frames, first = shot.num_frames or model.num_frames[0], scene.frame_current
-    rate = take_fps(model.fps) if model.fps > 0 else rate
-    return matching.Format(width, height, rate), (first, first + num_frames - 1)
+    prompt: StringProperty(
+        name="Prompt",
+        description="New prompt of the layer. Leave empty to keep the current one",
+        options={"SKIP_SAVE"},
+        search=suggest_words,
+        search_options={"SUGGESTION"},
+    )
+    full_prompt: StringProperty(
+        name="Whole Picture",
+        description=(
+            "Describes all layers together. Leave empty to keep the current one, or to combine the "
+            "layer prompts if this layer's prompt changes"
+        ),
+        options={"SKIP_SAVE"},
+    )
+    seed: StringProperty(
+        name="Seed",
+        description="Repeats the layer. Leave empty to draw a new one",
+        options={"SKIP_SAVE"},
+    )
 
+    def invoke(self, context: bpy.types.Context, event: bpy.types.Event) -> Result:
+        """Ask for the prompt and offer the current one."""
+        strip = compat.active_strip(compat.edited_scene(context))
+        described = provenance.read_or_none(strip)
+        if described is not None and not self.prompt:
+            self.prompt = described.prompt
+        return window_manager(context).invoke_props_dialog(
+            self, width=480, confirm_text="Regenerate"
+        )
 
-def _said(wanted: matching.Format) -> str:
-    return f"{wanted.width} x {wanted.height} at {float(wanted.rate):g} fps"
+    def draw(self, context: bpy.types.Context) -> None:
+        """Draw the dialog, with the words that the model does not know."""
+        described = provenance.read_or_none(compat.active_strip(compat.edited_scene(context)))
+        model = runtime.board.model(described.model) if described else None
+        layer_index = described.layer if described else FULL
+        for name, index in (("prompt", layer_index), ("full_prompt", FULL)):
+            self.layout.prop(self, name)
+            draw_unknown_words(self.layout, model, index, getattr(self, name))
+        self.layout.prop(self, "seed")
+
+    def execute(self, context: bpy.types.Context) -> Result:
+        """Send the shot and return at once."""
+        session, scene = preferences.ensure_session(), compat.edited_scene(context)
+        strip = compat.active_strip(scene)
+        try:
+            seed = parse_seed(self.seed)
+            requests.regenerate(session, scene, strip, self.prompt, self.full_prompt, seed)
+        except (ShotProblem, UnreadableTake) as problem:
+            self.report({"ERROR"}, str(problem))
+            return {"CANCELLED"}
+        return {"FINISHED"}
 
 
 CLASSES = (
-    LAYERT2V_OT_foreground_add,
-    LAYERT2V_OT_foreground_remove,
-    LAYERT2V_OT_foreground_move,
-    LAYERT2V_OT_set_size,
-    LAYERT2V_OT_set_frames,
-    LAYERT2V_OT_set_model,
-    LAYERT2V_OT_random_seed,
-    LAYERT2V_OT_set_view_transform,
-    LAYERT2V_OT_match_scene,
+    LAYERT2V_OT_generate,
+    LAYERT2V_OT_regenerate,
 )

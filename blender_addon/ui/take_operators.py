@@ -1,8 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Operators for takes: the next and the previous one in place, import, PNG or EXR."""
+"""Operators for takes: switch them in place, import them, show PNG or EXR."""
 
 from pathlib import Path
-from typing import Any
 
 import bpy
 from bpy.props import EnumProperty, IntProperty, StringProperty
@@ -11,26 +10,26 @@ from layert2v_client import ArtifactFormat
 
 from .. import compat
 from ..core.takes import Take, UnreadableTake, load_take
-from ..scene import provenance, strips
+from ..scene import copies, new_strips, provenance, relinking, strips
 from ..scene.importing import TIMELINE_PROBLEMS
 from ..scene.provenance import Provenance
-from .shot_operators import SceneOperator
+from .operator_kinds import Result, SceneOperator, window_manager
 
 
-class LAYERT2V_OT_step_take(SceneOperator, bpy.types.Operator):
-    """Show the next or the previous take of the selected layer, in place."""
+class LAYERT2V_OT_step_take(SceneOperator):
+    """Show the next or the previous take of the selected layer in place."""
 
     bl_idname = "layert2v.step_take"
-    bl_label = "Step Take"
-    bl_options = {"REGISTER", "UNDO"}  # noqa: RUF012
+    bl_label = "Switch Take"
+    bl_options = {"REGISTER", "UNDO"}
 
-    step: IntProperty(default=1, options={"HIDDEN"})  # type: ignore[valid-type]
+    step: IntProperty(default=1, options={"HIDDEN"})
 
-    def execute(self, context: bpy.types.Context) -> set[str]:
+    def execute(self, context: bpy.types.Context) -> Result:
         """Show it."""
-        scene = compat.sequencer_scene(context)
+        scene = compat.edited_scene(context)
         strip = compat.active_strip(scene)
-        strips.separate_copies(scene)
+        copies.separate_copies(scene)
         described = provenance.read_or_none(strip)
         try:
             takes = strips.neighbour_takes(strip, self.step)
@@ -43,68 +42,72 @@ class LAYERT2V_OT_step_take(SceneOperator, bpy.types.Operator):
         return {"FINISHED"}
 
 
-def _show_first(scene: Any, takes: list[Take], described: Provenance) -> Take:
+def _show_first(scene: bpy.types.Scene, takes: list[Take], described: Provenance) -> Take:
     """Show the first take that has all its frames."""
     for take in takes[:-1]:
         try:
-            strips.show_take(scene, take, described.layer, described.shot)
+            relinking.show_take(scene, take, described.layer, described.shot)
         except UnreadableTake:
             continue
         return take
-    strips.show_take(scene, takes[-1], described.layer, described.shot)
+    relinking.show_take(scene, takes[-1], described.layer, described.shot)
     return takes[-1]
 
 
-class LAYERT2V_OT_import_take(SceneOperator, bpy.types.Operator):
-    """Put a take that is on disk on the timeline, at the playhead."""
+class LAYERT2V_OT_import_take(SceneOperator):
+    """Put a take from disk on the timeline at the playhead."""
 
     bl_idname = "layert2v.import_take"
     bl_label = "Import Take"
-    bl_options = {"REGISTER", "UNDO"}  # noqa: RUF012
+    bl_options = {"REGISTER", "UNDO"}
 
-    directory: StringProperty(subtype="DIR_PATH")  # type: ignore[valid-type]
+    directory: StringProperty(
+        name="Folder", description="Names the folder of the take", subtype="DIR_PATH"
+    )
 
-    def invoke(self, context: bpy.types.Context, event: bpy.types.Event) -> set[str]:
+    def invoke(self, context: bpy.types.Context, event: bpy.types.Event) -> Result:
         """Ask for the take's folder."""
-        context.window_manager.fileselect_add(self)
+        window_manager(context).fileselect_add(self)
         return {"RUNNING_MODAL"}
 
-    def execute(self, context: bpy.types.Context) -> set[str]:
+    def execute(self, context: bpy.types.Context) -> Result:
         """Import it."""
-        scene = compat.sequencer_scene(context)
+        scene = compat.edited_scene(context)
         try:
             take = load_take(Path(bpy.path.abspath(self.directory)))
-            strips.import_take(scene, take, scene.frame_current)
+            new_strips.import_take(scene, take, scene.frame_current)
         except TIMELINE_PROBLEMS as problem:
             self.report({"ERROR"}, str(problem))
             return {"CANCELLED"}
         return {"FINISHED"}
 
 
-class LAYERT2V_OT_show_format(SceneOperator, bpy.types.Operator):
-    """Show the selected shot from PNG, which plays faster, or from the EXR masters."""
+class LAYERT2V_OT_show_format(SceneOperator):
+    """Show the selected shot from PNG files, which play faster, or from the EXR masters."""
 
     bl_idname = "layert2v.show_format"
-    bl_label = "Show Format"
-    bl_options = {"REGISTER", "UNDO"}  # noqa: RUF012
+    bl_label = "Switch Image Files"
+    bl_options = {"REGISTER", "UNDO"}
 
-    format: EnumProperty(  # type: ignore[valid-type]
+    format: EnumProperty(
+        name="Image Files",
+        description="Chooses the files that the strips of the shot show",
         items=[
-            ("png", "PNG", "8 bit, straight alpha: plays two to three times faster"),
-            ("exr", "EXR", "Half float, premultiplied: for grading and the final render"),
-        ]
+            ("png", "PNG", "Show 8-bit files, which play two to three times faster"),
+            ("exr", "EXR", "Show half-float files for grading and the final render"),
+        ],
     )
 
-    def execute(self, context: bpy.types.Context) -> set[str]:
+    def execute(self, context: bpy.types.Context) -> Result:
         """Relink the shot's strips."""
-        scene = compat.sequencer_scene(context)
-        strips.separate_copies(scene)
+        scene = compat.edited_scene(context)
+        copies.separate_copies(scene)
         described = provenance.read_or_none(compat.active_strip(scene))
         if described is None:
-            self.report({"ERROR"}, "Select a strip that was generated.")
+            self.report({"ERROR"}, "No generated strip is selected. Select one.")
             return {"CANCELLED"}
         try:
-            strips.show_format(scene, described.shot, ArtifactFormat(self.format))
+            relinking.show_format(scene, described.shot, ArtifactFormat(self.format))
         except TIMELINE_PROBLEMS as problem:
             self.report({"ERROR"}, str(problem))
             return {"CANCELLED"}

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The words that the model knows, offered beside each prompt; a warning of those it does not."""
+"""Known words, offered beside each prompt, and warnings of unknown ones."""
 
 import math
 from collections.abc import Sequence
@@ -14,36 +14,39 @@ from .. import compat
 from ..core.shots import layer_name
 from ..core.words import additions_of, subjects_of, unknown_message, with_words
 from ..scene import provenance
+from ..scene.form import form_of
 from ..scene.runtime import runtime
 from .drawing import draw_sentence
-from .shot_operators import SceneOperator
+from .operator_kinds import Result, SceneOperator, window_manager
 
 _ROWS_OF_A_COLUMN = 14
 """Forty subjects take three columns, which a laptop's screen has room for."""
 
 
-def draw_words_button(row: Any, model: Model | None, layer_index: int) -> None:
-    """Draw the button that offers a layer's words; nothing where the model says none."""
+def draw_words_button(row: bpy.types.UILayout, model: Model | None, layer_index: int) -> None:
+    """Draw the button that offers a layer's words, unless the model lists none."""
     if subjects_of(model, layer_index):
         button = row.operator("layert2v.offer_words", text="", icon="DOWNARROW_HLT")
         button.layer_index = layer_index
 
 
-def draw_unknown_words(layout: Any, model: Model | None, layer_index: int, prompt: str) -> None:
-    """Draw what the model does not know of a prompt."""
+def draw_unknown_words(
+    layout: bpy.types.UILayout, model: Model | None, layer_index: int, prompt: str
+) -> None:
+    """Draw a warning of the words in a prompt that the model does not know."""
     message = unknown_message(model, layer_index, prompt)
     if message:
         draw_sentence(layout, message, "ERROR")
 
 
-def draw_words(layout: Any, model: Model | None, layer_index: int) -> None:
+def draw_words(layout: bpy.types.UILayout, model: Model | None, layer_index: int) -> None:
     """Draw a layer's words in columns: subjects, then motions or moves of the camera."""
     row = layout.row()
     for words in (subjects_of(model, layer_index), additions_of(model, layer_index)):
         _draw_columns(row, words, layer_index)
 
 
-def _draw_columns(row: Any, words: Sequence[str], layer_index: int) -> None:
+def _draw_columns(row: bpy.types.UILayout, words: Sequence[str], layer_index: int) -> None:
     num_columns = math.ceil(len(words) / _ROWS_OF_A_COLUMN)
     num_rows = math.ceil(len(words) / max(num_columns, 1))
     for start in range(0, len(words), max(num_rows, 1)):
@@ -53,48 +56,48 @@ def _draw_columns(row: Any, words: Sequence[str], layer_index: int) -> None:
             item.layer_index, item.words = layer_index, each
 
 
-def suggest_words(_: Any, context: Any, __: str) -> list[str]:
+def suggest_words(_: Any, context: bpy.types.Context, __: str) -> list[str]:
     """List the words for the layer that the selected strip shows; Blender filters them."""
-    described = provenance.read_or_none(compat.active_strip(compat.sequencer_scene(context)))
+    described = provenance.read_or_none(compat.active_strip(compat.edited_scene(context)))
     if described is None:
         return []
     return subjects_of(runtime.board.model(described.model), described.layer)
 
 
-class LAYERT2V_OT_offer_words(SceneOperator, bpy.types.Operator):
+class LAYERT2V_OT_offer_words(SceneOperator):
     """Choose among the words that the model knows."""
 
     bl_idname = "layert2v.offer_words"
-    bl_label = "Known Words"
+    bl_label = "Choose Known Words"
 
-    layer_index: IntProperty(options={"SKIP_SAVE"})  # type: ignore[valid-type]
+    layer_index: IntProperty(options={"HIDDEN", "SKIP_SAVE"})
 
-    def invoke(self, context: bpy.types.Context, event: bpy.types.Event) -> set[str]:
+    def invoke(self, context: bpy.types.Context, event: bpy.types.Event) -> Result:
         """Open them as a menu."""
         layer_index = self.layer_index
 
-        def draw(menu: Any, context: Any) -> None:
-            shot = compat.sequencer_scene(context).layert2v
+        def draw(menu: Any, context: bpy.types.Context) -> None:
+            shot = form_of(compat.edited_scene(context))
             draw_words(menu.layout, runtime.board.model(shot.model), layer_index)
 
         title = f"{layer_name(layer_index).capitalize()}: known words"
-        context.window_manager.popup_menu(draw, title=title)
+        window_manager(context).popup_menu(draw, title=title)
         return {"INTERFACE"}
 
 
-class LAYERT2V_OT_use_words(SceneOperator, bpy.types.Operator):
+class LAYERT2V_OT_use_words(SceneOperator):
     """Write these words into the prompt."""
 
     bl_idname = "layert2v.use_words"
     bl_label = "Use Words"
-    bl_options = {"UNDO", "INTERNAL"}  # noqa: RUF012
+    bl_options = {"UNDO", "INTERNAL"}
 
-    layer_index: IntProperty(options={"SKIP_SAVE"})  # type: ignore[valid-type]
-    words: StringProperty(options={"SKIP_SAVE"})  # type: ignore[valid-type]
+    layer_index: IntProperty(options={"HIDDEN", "SKIP_SAVE"})
+    words: StringProperty(options={"HIDDEN", "SKIP_SAVE"})
 
-    def execute(self, context: bpy.types.Context) -> set[str]:
-        """Write them: a subject replaces the prompt, a motion is added to it."""
-        shot = compat.sequencer_scene(context).layert2v
+    def execute(self, context: bpy.types.Context) -> Result:
+        """Write them. A subject replaces the prompt, and a motion is added to it."""
+        shot = form_of(compat.edited_scene(context))
         model, layer_index = runtime.board.model(shot.model), self.layer_index
         if layer_index == 0:
             shot.background = with_words(model, 0, shot.background, self.words)

@@ -1,7 +1,8 @@
 """The typed client of a LayerT2V backend: the only one there is.
 
 Used by the add-on, the command line and the tests. Pure Python (grpclib), asyncio, no bpy, no
-torch; protobuf and grpclib never leave it.
+torch; protobuf and grpclib never leave it. This module is the client's public face: it gives the
+client's own values and those of `layert2v_domain` that a caller needs.
 
 Example:
     ```python
@@ -13,7 +14,7 @@ Example:
 """
 
 from layert2v_client.address import Address, default_address, parse_address
-from layert2v_client.artifact import Artifact, ArtifactFormat, ArtifactKind
+from layert2v_client.artifact import Artifact
 from layert2v_client.client import Client
 from layert2v_client.errors import (
     ArtifactNotFound,
@@ -37,18 +38,12 @@ from layert2v_client.errors import (
     TokenInClear,
     VersionMismatch,
 )
-from layert2v_client.job import (
-    FinishingReport,
-    Job,
-    JobError,
-    JobEvent,
-    JobStage,
-    JobState,
-    Progress,
-)
-from layert2v_client.shot import KeptLayer, LayerRole, LayerSpec, Shot
+from layert2v_client.job import Job, JobEvent
 from layert2v_client.status import Violation
 from layert2v_client.system import Model, ServerInfo
+from layert2v_domain.artifact import ArtifactFormat, ArtifactKind
+from layert2v_domain.job import FinishingReport, JobError, JobStage, JobState, Progress
+from layert2v_domain.shot import KeptLayer, LayerRole, LayerSpec, Shot
 
 __all__ = [
     "Address",

@@ -1,27 +1,8 @@
-"""The files of a take. Mirrors `layert2v/v1/artifact.proto`."""
+"""A file of a take, as the client sees it. Mirrors `layert2v/v1/artifact.proto`."""
 
 from dataclasses import dataclass
-from enum import StrEnum
 
-
-class ArtifactKind(StrEnum):
-    """What an artifact shows."""
-
-    FULL = "full"
-    BACKGROUND = "background"
-    FOREGROUND = "foreground"
-    MATTE = "matte"
-    MANIFEST = "manifest"
-    LATENTS = "latents"
-
-
-class ArtifactFormat(StrEnum):
-    """How an artifact is stored."""
-
-    EXR = "exr"
-    PNG = "png"
-    JSON = "json"
-    SAFETENSORS = "safetensors"
+from layert2v_domain.artifact import ArtifactFormat, ArtifactKind
 
 
 @dataclass(frozen=True)

@@ -26,9 +26,10 @@ from layert2v_client.errors import (
     translated,
 )
 from layert2v_client.job import Job, JobEvent
-from layert2v_client.shot import Shot
 from layert2v_client.status import DetailsCodec
 from layert2v_client.system import Model, ServerInfo
+from layert2v_domain.shot import Shot
+from layert2v_wire.shots import shot_to_proto
 
 UNARY_TIMEOUT_S = 10.0
 """Deadline of every call that is not a stream, but `create_job`."""
@@ -112,7 +113,7 @@ class Client:
             BackendBusy: The backend has too many calls: repeat with the same `request_id`.
             BackendUnreachable: Nothing was acknowledged: repeat with the same `request_id`.
         """
-        message = job_pb2.CreateJobRequest(shot=convert.shot_to_proto(shot), request_id=request_id)
+        message = job_pb2.CreateJobRequest(shot=shot_to_proto(shot), request_id=request_id)
         reply = await self._unary(self._jobs.CreateJob, message, CREATE_CALL, CREATE_TIMEOUT_S)
         return convert.job_from_proto(reply.job)
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from layert2v_backend import scheduler
+from layert2v_backend import ledger
 from layert2v_backend.settings import Settings
 from support.running_backend import sketch_settings
 from support.small_disk import SmallDisk
@@ -33,7 +33,7 @@ def small_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Smal
     options = ["-t", "tmpfs", "-o", "size=2m,mode=0700", "none", str(folder)]
     if subprocess.run([mount, *options], capture_output=True).returncode:
         pytest.skip("this system lets nobody mount a disk")
-    monkeypatch.setattr(scheduler, "_DISK_RETRY_S", 0.01)
+    monkeypatch.setattr(ledger, "_DISK_RETRY_S", 0.01)
     try:
         yield SmallDisk(folder)
     finally:

@@ -41,7 +41,7 @@ def test_a_cancel_is_heard_on_a_full_disk(small_disk: SmallDisk, settings: Setti
         assert client.wait(running.name).state == job_pb2.JOB_STATE_CANCELLED
         assert client.wait(waiting.name).state == job_pb2.JOB_STATE_CANCELLED
 
-    assert [f"jobs/{task.job}" for task in engine.tasks] == [running.name]
+    assert [f"jobs/{task.job_id}" for task in engine.tasks] == [running.name]
 
 
 def test_a_backend_with_a_running_job_restarts_on_a_full_disk(

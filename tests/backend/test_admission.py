@@ -6,10 +6,10 @@ from pathlib import Path
 import pynvml
 import pytest
 
-from layert2v_backend.admission import check_memory, default_size, estimate_shot, find_device
+from layert2v_backend.admission import check_memory, default_format, estimate_shot, find_device
 from layert2v_backend.errors import InvalidShot, ModelDamaged
 from layert2v_backend.models import Model, read_limits
-from layert2v_model.cost.estimate import Device
+from layert2v_model.cost.device import Device
 from support.journal_entries import SHOT
 from support.toy_model import make_toy_model_folder
 
@@ -54,7 +54,7 @@ def test_a_shot_is_estimated_with_the_defaults_of_its_model(folder: Path) -> Non
     limits = read_limits(folder)
 
     cost, chosen, words = estimate_shot(
-        default_size(limits, 0, 0, 0, 2, 0), Model(limits, folder), 0
+        default_format(limits, 0, 0, 0, 2, 0), Model(limits, folder), 0
     )
 
     assert cost.tokens == 6 * 2 * 4
@@ -65,7 +65,7 @@ def test_a_shot_is_estimated_with_the_defaults_of_its_model(folder: Path) -> Non
 
 def test_a_shot_in_float32_needs_more_than_in_bfloat16(folder: Path) -> None:
     limits = read_limits(folder)
-    shot = default_size(limits, 0, 0, 0, 2, 0)
+    shot = default_format(limits, 0, 0, 0, 2, 0)
 
     exact, half = (
         estimate_shot(shot, Model(limits, folder), 0, precision)
@@ -80,4 +80,4 @@ def test_a_damaged_model_cannot_be_estimated(folder: Path, tmp_path: Path) -> No
     limits = read_limits(folder)
 
     with pytest.raises(ModelDamaged, match="install the model again"):
-        estimate_shot(default_size(limits, 0, 0, 0, 1, 0), Model(limits, tmp_path), 0)
+        estimate_shot(default_format(limits, 0, 0, 0, 1, 0), Model(limits, tmp_path), 0)

@@ -33,7 +33,7 @@ def test_a_queued_job_is_cancelled_and_never_begun(client: Client, engine: Scrip
     assert answer.state == job_pb2.JOB_STATE_CANCELLED
     engine.may_go_on.set()
     assert client.wait(running.name).state == job_pb2.JOB_STATE_SUCCEEDED
-    assert [f"jobs/{task.job}" for task in engine.tasks] == [running.name]
+    assert [f"jobs/{task.job_id}" for task in engine.tasks] == [running.name]
     assert client.get(waiting.name).attempt == 0
 
 

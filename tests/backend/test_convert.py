@@ -4,10 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from layert2v_backend.convert import requests, shots
-from layert2v_backend.errors import InvalidRequest, InvalidShot, UnknownJob
-from layert2v_backend.models import find_models
-from support.wire_shots import keep_layer, make_shot, write_sketch_model
+from layert2v_backend.convert import requests
+from layert2v_backend.errors import InvalidRequest
 
 
 @given(st.text())
@@ -39,16 +37,3 @@ def test_only_clean_names_are_jobs(name: str) -> None:
         except InvalidRequest:
             continue
         assert set(job_id) <= set("abcdefghijklmnopqrstuvwxyz0123456789-")
-
-
-def test_faults_of_one_kind_keep_it_and_mixed_ones_are_an_invalid_shot(
-    tmp_path_factory: pytest.TempPathFactory,
-) -> None:
-    catalogue = find_models([write_sketch_model(tmp_path_factory.mktemp("models"))])
-    unknown = keep_layer(make_shot(1), 1, "jobs/none", 1)
-    mixed = keep_layer(make_shot(1, num_frames=3), 1, "jobs/none", 1)
-
-    with pytest.raises(UnknownJob, match="jobs/none"):
-        shots.shot_from_proto(unknown, catalogue, {})
-    with pytest.raises(InvalidShot, match="and 1 more"):
-        shots.shot_from_proto(mixed, catalogue, {})

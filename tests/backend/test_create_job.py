@@ -11,8 +11,8 @@ from google.rpc import error_details_pb2
 from grpc_status import rpc_status
 
 from layert2v.v1 import job_pb2, shot_pb2
-from layert2v_backend.convert.shots import layer_seed
 from layert2v_backend.settings import Settings
+from layert2v_domain.shot import derive_seed
 from support.running_backend import Client, running_backend
 from support.scripted_engine import ScriptedEngine
 from support.toy_model import make_toy_model_folder
@@ -112,8 +112,8 @@ BAD_SHOTS: dict[str, tuple[Callable[[], shot_pb2.Shot], str, str]] = {
         "no background",
     ),
     "two backgrounds": (lambda: with_layer(2, role=BACKGROUND), "shot.layers[2].role", "only one"),
-    "no role": (lambda: with_layer(1, role=0), "shot.layers[1].role", "role 0"),
-    "future role": (lambda: with_layer(1, role=99), "shot.layers[1].role", "role 99"),
+    "no role": (lambda: with_layer(1, role=0), "shot.layers[1].role", "not known"),
+    "future role": (lambda: with_layer(1, role=99), "shot.layers[1].role", "not known"),
 }
 
 
@@ -169,7 +169,7 @@ def test_the_job_echoes_the_shot_with_every_default(client: Client) -> None:
 
     assert (job.shot.width, job.shot.height, job.shot.num_frames) == (64, 48, 5)
     assert (job.shot.num_inference_steps, job.shot.guidance_scale) == (4, 3.0)
-    assert [layer.seed for layer in job.shot.layers] == [layer_seed(7, 0), layer_seed(7, 1)]
+    assert [layer.seed for layer in job.shot.layers] == [derive_seed(7, 0), derive_seed(7, 1)]
     assert client.wait(job.name).state == job_pb2.JOB_STATE_SUCCEEDED
 
 
@@ -180,11 +180,6 @@ def test_an_echoed_shot_makes_the_same_shot(client: Client) -> None:
 
     assert second.name != first.name
     assert second.shot == first.shot
-
-
-def test_layer_seeds_are_the_same_on_every_machine() -> None:
-    assert layer_seed(7, 1) == 48106307438866873
-    assert 0 <= layer_seed(2**63 - 1, 6) < 2**63
 
 
 def test_a_repeated_request_finds_its_job(client: Client) -> None:

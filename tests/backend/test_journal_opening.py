@@ -9,8 +9,8 @@ from structlog.testing import capture_logs
 
 from layert2v_backend import journal_files
 from layert2v_backend.errors import CannotServe
-from layert2v_backend.jobs import JobState
 from layert2v_backend.journal import Journal
+from layert2v_domain.job import JobState
 from support.journal_entries import SHOT
 
 

@@ -5,6 +5,7 @@ import signal
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,18 +14,10 @@ import pytest
 
 from layert2v_backend import process_engine as process_engine_module
 from layert2v_backend.errors import WorkerLost, WorkerNotStarted
-from layert2v_backend.jobs import (
-    Finished,
-    LayerRole,
-    LayerSpec,
-    Progress,
-    Report,
-    Shot,
-    Stopped,
-    Task,
-)
 from layert2v_backend.process_engine import ProcessEngine, ProcessOptions
+from layert2v_backend.worker_protocol import Finished, StageProgress, Stopped, Task, WorkerMessage
 from support import scripted_worker
+from support.journal_entries import SHOT
 from support.waiting import HANG_S, await_that
 
 WORKER = (sys.executable, scripted_worker.__file__)
@@ -33,11 +26,7 @@ pytestmark = pytest.mark.slow
 
 
 def task(folder: Path, prompt: str = "", job: str = "a", attempt: int = 1) -> Task:
-    layers = (
-        LayerSpec(LayerRole.BACKGROUND, "a meadow", 1),
-        LayerSpec(LayerRole.FOREGROUND, "a fox", 2),
-    )
-    shot = Shot("sketch", prompt, "", layers, 64, 48, 5, 0, 4, 3.0)
+    shot = replace(SHOT, prompt=prompt)
     return Task(job, attempt, shot, str(folder), str(folder / "artifacts"))
 
 
@@ -50,8 +39,8 @@ async def process_engine(folder: Path, **options: Any) -> AsyncIterator[ProcessE
         await engine.close()
 
 
-async def reports(engine: ProcessEngine, wanted: Task) -> list[Report]:
-    return [report async for report in engine.run(wanted)]
+async def messages(engine: ProcessEngine, wanted: Task) -> list[WorkerMessage]:
+    return [message async for message in engine.run(wanted)]
 
 
 def run(test: Callable[[], Awaitable[None]]) -> None:
@@ -64,9 +53,9 @@ def run(test: Callable[[], Awaitable[None]]) -> None:
 def test_a_task_reports_its_steps_and_its_take(tmp_path: Path) -> None:
     async def test() -> None:
         async with process_engine(tmp_path) as engine:
-            *steps, last = await reports(engine, task(tmp_path))
+            *steps, last = await messages(engine, task(tmp_path))
 
-        assert [step.step for step in steps if isinstance(step, Progress)] == [0, *range(7)]
+        assert [step.step for step in steps if isinstance(step, StageProgress)] == [0, *range(7)]
         assert isinstance(last, Finished)
         assert "noise" in (tmp_path / "worker.log").read_text()
 
@@ -78,8 +67,8 @@ def test_the_worker_stays_warm_between_tasks(tmp_path: Path) -> None:
         async with process_engine(tmp_path) as engine:
             await engine.warm(str(tmp_path / "some-model"))
             pid = engine.pid
-            await reports(engine, task(tmp_path))
-            await reports(engine, task(tmp_path, job="b"))
+            await messages(engine, task(tmp_path))
+            await messages(engine, task(tmp_path, job="b"))
 
             assert engine.pid == pid
         assert "warm some-model" in (tmp_path / "worker.log").read_text()
@@ -97,7 +86,7 @@ def test_it_says_when_a_warmed_worker_holds_its_model(tmp_path: Path) -> None:
             assert engine.is_model_loaded
 
             with pytest.raises(WorkerLost):
-                await reports(engine, task(tmp_path, "die"))
+                await messages(engine, task(tmp_path, "die"))
             assert not engine.is_model_loaded
 
     run(test)
@@ -111,7 +100,7 @@ def test_a_damaged_model_is_not_loaded_and_the_worker_still_takes_tasks(tmp_path
             await engine._warming
             assert not engine.is_model_loaded
 
-            last = (await reports(engine, task(tmp_path)))[-1]
+            last = (await messages(engine, task(tmp_path)))[-1]
             assert isinstance(last, Finished)
             assert engine.is_model_loaded
 
@@ -125,9 +114,9 @@ def test_a_worker_that_breaks_is_lost_and_the_next_task_gets_another(
     async def test() -> None:
         async with process_engine(tmp_path) as engine:
             with pytest.raises(WorkerLost, match=words):
-                await reports(engine, task(tmp_path, prompt))
+                await messages(engine, task(tmp_path, prompt))
 
-            again = await reports(engine, task(tmp_path, "die", attempt=2))
+            again = await messages(engine, task(tmp_path, "die", attempt=2))
             assert isinstance(again[-1], Finished)
 
     run(test)
@@ -141,10 +130,10 @@ def test_a_worker_whose_device_failed_is_ended_and_its_task_can_be_tried_again(
             await engine.warm("x")
             pid = engine.pid
             with pytest.raises(WorkerLost, match="the device failed"):
-                await reports(engine, task(tmp_path, "device"))
+                await messages(engine, task(tmp_path, "device"))
             assert engine.pid is None
 
-            again = await reports(engine, task(tmp_path, "device", attempt=2))
+            again = await messages(engine, task(tmp_path, "device", attempt=2))
             assert isinstance(again[-1], Finished)
             assert engine.pid != pid
 
@@ -170,12 +159,12 @@ def test_an_engine_ends_the_worker_that_its_folder_names(tmp_path: Path) -> None
 def test_a_worker_that_died_while_idle_is_replaced(tmp_path: Path) -> None:
     async def test() -> None:
         async with process_engine(tmp_path) as engine:
-            await reports(engine, task(tmp_path, "leave"))
+            await messages(engine, task(tmp_path, "leave"))
             child = engine._child
             assert child is not None
             await child.wait()
 
-            last = (await reports(engine, task(tmp_path, job="b")))[-1]
+            last = (await messages(engine, task(tmp_path, job="b")))[-1]
             assert isinstance(last, Finished)
 
     run(test)
@@ -186,7 +175,7 @@ def test_a_worker_that_hangs_is_killed_and_lost(tmp_path: Path) -> None:
         async with process_engine(tmp_path, hang_timeout_s=0.5) as engine:
             await engine.warm("x")
             with pytest.raises(WorkerLost, match="reported nothing"):
-                await reports(engine, task(tmp_path, "hang"))
+                await messages(engine, task(tmp_path, "hang"))
 
             assert engine.pid is None
 
@@ -211,7 +200,7 @@ def test_a_worker_that_is_stopped_by_a_signal_is_killed_and_lost(tmp_path: Path)
 def test_cancel_stops_at_the_next_step(tmp_path: Path) -> None:
     async def test() -> None:
         async with process_engine(tmp_path) as engine:
-            seen: list[Report] = []
+            seen: list[WorkerMessage] = []
             async for report in engine.run(task(tmp_path, "wait")):
                 seen.append(report)
                 if len(seen) == 2:
@@ -219,7 +208,7 @@ def test_cancel_stops_at_the_next_step(tmp_path: Path) -> None:
             assert isinstance(seen[-1], Stopped)
             pid = engine.pid
 
-            assert isinstance((await reports(engine, task(tmp_path, job="b")))[-1], Finished)
+            assert isinstance((await messages(engine, task(tmp_path, job="b")))[-1], Finished)
             assert engine.pid == pid
 
     run(test)
@@ -228,7 +217,7 @@ def test_cancel_stops_at_the_next_step(tmp_path: Path) -> None:
 def test_cancel_of_another_attempt_or_job_stops_nothing(tmp_path: Path) -> None:
     async def test() -> None:
         async with process_engine(tmp_path, cancel_grace_s=0.0) as engine:
-            seen: list[Report] = []
+            seen: list[WorkerMessage] = []
             async for report in engine.run(task(tmp_path, "slow", attempt=2)):
                 seen.append(report)
                 await engine.cancel("a", 1)
@@ -244,7 +233,7 @@ def test_cancel_before_the_worker_is_there_is_heard(tmp_path: Path) -> None:
         async with process_engine(tmp_path) as engine:
             await engine.cancel("a", 1)
 
-            last = (await reports(engine, task(tmp_path, "wait")))[-1]
+            last = (await messages(engine, task(tmp_path, "wait")))[-1]
             assert isinstance(last, Stopped)
 
     run(test)
@@ -274,7 +263,7 @@ def test_closing_the_engine_ends_the_worker(tmp_path: Path) -> None:
         with pytest.raises(ProcessLookupError):
             os.kill(pid, 0)
         with pytest.raises(WorkerLost, match="stopping"):
-            await reports(engine, task(tmp_path))
+            await messages(engine, task(tmp_path))
 
     run(test)
 
@@ -299,10 +288,10 @@ def test_a_worker_that_cannot_be_started_fails_the_task_in_words(
                 patch.setattr(asyncio, "create_subprocess_exec", fail)
                 await engine.warm("some-model")
                 with pytest.raises(WorkerNotStarted, match=r"too many|no memory") as caught:
-                    await reports(engine, task(tmp_path))
+                    await messages(engine, task(tmp_path))
                 assert str(failure) not in str(caught.value)
 
-            assert isinstance((await reports(engine, task(tmp_path)))[-1], Finished)
+            assert isinstance((await messages(engine, task(tmp_path)))[-1], Finished)
 
     run(test)
 
@@ -312,7 +301,7 @@ def test_a_log_that_cannot_be_opened_costs_the_log_and_not_the_task(tmp_path: Pa
 
     async def test() -> None:
         async with process_engine(tmp_path) as engine:
-            assert isinstance((await reports(engine, task(tmp_path)))[-1], Finished)
+            assert isinstance((await messages(engine, task(tmp_path)))[-1], Finished)
 
     run(test)
 
@@ -320,13 +309,13 @@ def test_a_log_that_cannot_be_opened_costs_the_log_and_not_the_task(tmp_path: Pa
 def test_warming_while_a_task_runs_does_not_disturb_it(tmp_path: Path) -> None:
     async def test() -> None:
         async with process_engine(tmp_path) as engine:
-            seen: list[Report] = []
+            seen: list[WorkerMessage] = []
             async for report in engine.run(task(tmp_path, "slow")):
                 seen.append(report)
                 await engine.warm(str(tmp_path / "some-model"))
 
             assert isinstance(seen[-1], Finished)
-            assert isinstance((await reports(engine, task(tmp_path, job="b")))[-1], Finished)
+            assert isinstance((await messages(engine, task(tmp_path, job="b")))[-1], Finished)
 
     run(test)
 
@@ -337,7 +326,7 @@ def test_a_task_that_comes_while_the_worker_starts_to_warm_is_not_disturbed(
     async def test() -> None:
         async with process_engine(tmp_path) as engine:
             warming, seen = await asyncio.gather(
-                engine.warm(str(tmp_path / "some-model")), reports(engine, task(tmp_path))
+                engine.warm(str(tmp_path / "some-model")), messages(engine, task(tmp_path))
             )
             assert warming is None
             assert isinstance(seen[-1], Finished)
@@ -371,6 +360,6 @@ def test_a_report_that_is_too_long_loses_the_worker_and_not_the_door(
     async def test() -> None:
         async with process_engine(tmp_path) as engine:
             with pytest.raises(WorkerLost, match="too long"):
-                await reports(engine, task(tmp_path))
+                await messages(engine, task(tmp_path))
 
     run(test)

@@ -9,15 +9,16 @@ import pytest
 from structlog.testing import capture_logs
 
 from layert2v.v1 import artifact_pb2, job_pb2, system_pb2
-from layert2v_backend import scheduler as scheduler_module
+from layert2v_backend import ledger as ledger_module
 from layert2v_backend.artifacts import ArtifactStore
 from layert2v_backend.errors import WorkerLost, WorkerNotStarted
-from layert2v_backend.jobs import Failed, JobError, JobState, Stopped
 from layert2v_backend.journal import Journal
 from layert2v_backend.models import find_models
 from layert2v_backend.process_engine import ProcessEngine, ProcessOptions
 from layert2v_backend.scheduler import Scheduler
 from layert2v_backend.settings import Settings
+from layert2v_backend.worker_protocol import Failed, Stopped
+from layert2v_domain.job import JobError, JobState
 from support.journal_entries import SHOT
 from support.running_backend import Client, running_backend
 from support.scripted_engine import ScriptedEngine, disk_full
@@ -159,7 +160,7 @@ def test_models_are_listed_with_their_limits(client: Client) -> None:
 def test_a_cancel_is_heard_while_the_journal_cannot_be_written(
     tmp_path: Path, settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(scheduler_module, "_DISK_RETRY_S", 0.01)
+    monkeypatch.setattr(ledger_module, "_DISK_RETRY_S", 0.01)
     engine = ScriptedEngine()
     engine.may_go_on.clear()
     journal = Journal(tmp_path / "journal.sqlite3")
@@ -168,7 +169,7 @@ def test_a_cancel_is_heard_while_the_journal_cannot_be_written(
     scheduler = Scheduler(journal, store, catalogue, engine, settings)
 
     async def let_write(word: str) -> None:
-        await scheduler._on_journal(journal._db.execute, f"PRAGMA query_only = {word}")
+        await scheduler._ledger.call(journal._db.execute, f"PRAGMA query_only = {word}")
 
     async def state_of_ended(job_id: str) -> JobState:
         async for event in scheduler.watch(job_id, 0):
@@ -201,7 +202,7 @@ def test_a_cancel_is_heard_while_the_journal_cannot_be_written(
 def test_a_backend_that_cannot_write_starts_and_goes_on_once_it_can(
     tmp_path: Path, settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(scheduler_module, "_DISK_RETRY_S", 0.01)
+    monkeypatch.setattr(ledger_module, "_DISK_RETRY_S", 0.01)
     journal = Journal(tmp_path / "journal.sqlite3")
     job, _ = journal.create(SHOT, "hash", 1.0)
     journal.begin_next(2.0)
@@ -214,7 +215,7 @@ def test_a_backend_that_cannot_write_starts_and_goes_on_once_it_can(
     async def live() -> None:
         await scheduler.start()
         assert (await scheduler.get(job.id)).state is JobState.RUNNING
-        await scheduler._on_journal(journal._db.execute, "PRAGMA query_only = OFF")
+        await scheduler._ledger.call(journal._db.execute, "PRAGMA query_only = OFF")
         events = [event async for event in scheduler.watch(job.id, 0)]
         assert events[-1].what is JobState.SUCCEEDED
         await scheduler.drain()
@@ -254,7 +255,7 @@ def test_a_job_that_kills_the_backend_each_time_fails_with_the_reason(
 def test_a_disk_that_is_full_for_a_while_delays_the_end_of_a_job(
     tmp_path: Path, settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(scheduler_module, "_DISK_RETRY_S", 0.02)
+    monkeypatch.setattr(ledger_module, "_DISK_RETRY_S", 0.02)
     engine = ScriptedEngine()
     engine.may_go_on.clear()
     journal = Journal(tmp_path / "journal.sqlite3")
@@ -277,13 +278,13 @@ def test_a_disk_that_is_full_for_a_while_delays_the_end_of_a_job(
         long = replace(SHOT, num_frames=60)  # more rows than the last page has room for
         job = await scheduler.create(long, "hash", None)
         await wait_for(JobState.RUNNING)
-        await scheduler._on_journal(limit_pages, 0)
+        await scheduler._ledger.call(limit_pages, 0)
         with capture_logs() as logged:
             engine.may_go_on.set()
             while [line["event"] for line in logged].count("journal_waits") < 3:
                 await asyncio.sleep(0.005)
         assert (await scheduler.get(job.id)).state is JobState.RUNNING
-        await scheduler._on_journal(limit_pages, 1000)
+        await scheduler._ledger.call(limit_pages, 1000)
         await wait_for(JobState.SUCCEEDED)
         await scheduler.drain()
         await scheduler.close()

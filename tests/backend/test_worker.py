@@ -8,33 +8,26 @@ import pytest
 import torch
 
 from layert2v_backend.artifacts import ArtifactStore
-from layert2v_backend.jobs import (
+from layert2v_backend.jobs import Artifact, take_path
+from layert2v_backend.json_text import from_json, to_json
+from layert2v_backend.worker import failures
+from layert2v_backend.worker.failures import without_paths
+from layert2v_backend.worker.generate import Worker
+from layert2v_backend.worker.log import note
+from layert2v_backend.worker.manifest import ManifestFacts, manifest_of, weights_sha256
+from layert2v_backend.worker.model_shot import given_streams, prompts_of, seeds_of
+from layert2v_backend.worker.stopwatch import Cancelled, Stopwatch
+from layert2v_backend.worker_protocol import (
     DEVICE_FAILED,
-    Artifact,
-    ArtifactFormat,
-    ArtifactKind,
     Failed,
-    JobStage,
-    Progress,
-    Report,
+    StageProgress,
     Stopped,
     Task,
+    WorkerMessage,
     WorkerOptions,
-    from_json,
-    take_path,
-    to_json,
 )
-from layert2v_backend.worker import generate
-from layert2v_backend.worker.generate import (
-    Cancelled,
-    Stopwatch,
-    Worker,
-    prompts_of,
-    stream_seeds,
-    without_paths,
-)
-from layert2v_backend.worker.log import note
-from layert2v_backend.worker.take import Provenance, manifest_of, read_kept, weights_sha256
+from layert2v_domain.artifact import ArtifactFormat, ArtifactKind
+from layert2v_domain.job import JobStage
 from layert2v_media.errors import UnreadableMedia
 from layert2v_model.cost import precision
 from layert2v_model.cost.precision import Hardware
@@ -115,8 +108,8 @@ def test_a_device_that_fails_for_good_is_told_as_that(
     def fail() -> None:
         raise RuntimeError("CUDA error: an illegal memory access was encountered\nat line 3")
 
-    monkeypatch.setattr(generate, "_is_device_used", lambda: True)
-    monkeypatch.setattr(generate, "_compute_on_device", fail)
+    monkeypatch.setattr(failures, "_is_device_used", lambda: True)
+    monkeypatch.setattr(failures, "_compute_on_device", fail)
     task = Task("a", 1, SHOT, str(tmp_path), str(tmp_path / "store"))
 
     ended = worker_that(RuntimeError("CUDA error: unspecified launch failure")).run(task)
@@ -130,8 +123,8 @@ def test_a_device_that_fails_for_good_is_told_as_that(
 def test_a_device_that_still_computes_is_not_blamed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(generate, "_is_device_used", lambda: True)
-    monkeypatch.setattr(generate, "_compute_on_device", lambda: None)
+    monkeypatch.setattr(failures, "_is_device_used", lambda: True)
+    monkeypatch.setattr(failures, "_compute_on_device", lambda: None)
     task = Task("a", 1, SHOT, str(tmp_path), str(tmp_path / "store"))
 
     ended = worker_that(KeyError("surprise")).run(task)
@@ -156,7 +149,7 @@ def test_warming_with_a_damaged_model_is_left_to_the_task(
 
 
 def test_the_stopwatch_counts_stages_and_spares_reports() -> None:
-    reports: list[Report] = []
+    reports: list[WorkerMessage] = []
     watch = Stopwatch(reports.append, lambda: False)
 
     watch.at(JobStage.LOADING)
@@ -166,8 +159,8 @@ def test_the_stopwatch_counts_stages_and_spares_reports() -> None:
 
     assert set(seconds) == {"loading", "denoising"}
     assert min(seconds.values()) >= 0
-    assert reports[0] == Progress(JobStage.LOADING, 0, 0)
-    assert reports[-1] == Progress(JobStage.DENOISING, 100, 100)
+    assert reports[0] == StageProgress(JobStage.LOADING, 0, 0)
+    assert reports[-1] == StageProgress(JobStage.DENOISING, 100, 100)
     assert len(reports) < 20
 
 
@@ -181,7 +174,7 @@ def test_an_empty_full_prompt_is_composed() -> None:
 
 
 def test_each_stream_has_the_seed_of_its_layer() -> None:
-    assert stream_seeds(SHOT) == {"full": 0, "background": 1, "foreground_1": 2**63 - 1}
+    assert seeds_of(SHOT) == {"full": 0, "background": 1, "foreground_1": 2**63 - 1}
 
 
 def test_kept_masters_come_back_as_whole_streams(tmp_path: Path) -> None:
@@ -199,7 +192,7 @@ def test_kept_masters_come_back_as_whole_streams(tmp_path: Path) -> None:
         path = take_path(kind, form, 2, frame)
         kept.append(Artifact(path, kind, form, 2, frame, sealed.size_bytes, sealed.sha256))
 
-    streams = read_kept(kept, store)
+    streams = given_streams(kept, store)
 
     assert streams is not None
     assert set(streams) == {"foreground_2", "alpha_2"}
@@ -210,7 +203,7 @@ def test_kept_masters_come_back_as_whole_streams(tmp_path: Path) -> None:
 
 
 def test_no_kept_layer_gives_no_streams(tmp_path: Path) -> None:
-    assert read_kept([], ArtifactStore(tmp_path)) is None
+    assert given_streams([], ArtifactStore(tmp_path)) is None
 
 
 def test_the_digest_of_weights_depends_on_each_file(tmp_path: Path) -> None:
@@ -228,7 +221,7 @@ def test_the_manifest_repeats_what_the_model_was_not_taught() -> None:
     task = Task("a", 1, SHOT, "model", "store", unknown_words=(unknown,))
 
     manifest = manifest_of(
-        from_json(Task, to_json(task)), Provenance("a fox", "0" * 64, None, is_clamped=False), ()
+        from_json(Task, to_json(task)), ManifestFacts("a fox", "0" * 64, None, is_clamped=False), ()
     )
 
     assert json.loads(json.dumps(manifest["unknown_words"])) == [

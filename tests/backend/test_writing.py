@@ -17,22 +17,16 @@ from safetensors.torch import load_file, save_file
 from torch._dynamo.utils import counters
 
 from layert2v_backend.artifacts import ArtifactStore
-from layert2v_backend.jobs import (
-    ArtifactFormat,
-    ArtifactKind,
-    Failed,
-    Finished,
-    Shot,
-    Task,
-    Warmed,
-    WorkerOptions,
-    take_path,
-)
+from layert2v_backend.jobs import take_path
 from layert2v_backend.server.serving import has_compiler
 from layert2v_backend.worker.assembly import Assembly
-from layert2v_backend.worker.generate import Worker, prompts_of, stream_seeds
-from layert2v_backend.worker.take import Provenance
+from layert2v_backend.worker.generate import Worker
+from layert2v_backend.worker.manifest import ManifestFacts
+from layert2v_backend.worker.model_shot import prompts_of, seeds_of
 from layert2v_backend.worker.writing import TakeWriter
+from layert2v_backend.worker_protocol import Failed, Finished, Task, Warmed, WorkerOptions
+from layert2v_domain.artifact import ArtifactFormat, ArtifactKind
+from layert2v_domain.shot import Shot
 from layert2v_media.footage import read_picture
 from layert2v_model.cost.precision import decide_precision
 from layert2v_model.errors import NotFinite
@@ -50,7 +44,7 @@ from support.waiting import HANG_S
 TOY_SHOT = replace(
     SHOT, width=TOY_WIDTH, height=TOY_HEIGHT, num_frames=TOY_NUM_FRAMES, num_inference_steps=1
 )
-PROVENANCE = Provenance("a fox", "0" * 64, None, is_clamped=False)
+FACTS = ManifestFacts("a fox", "0" * 64, None, is_clamped=False)
 
 
 @pytest.fixture
@@ -120,7 +114,7 @@ def test_files_are_those_of_decoding_finishing_and_writing_in_sequence(
         num_frames=TOY_NUM_FRAMES,
         num_inference_steps=1,
         guidance_scale=shot.guidance_scale,
-        stream_seeds=stream_seeds(shot),
+        stream_seeds=seeds_of(shot),
     )
     expected = written_in_sequence(take if skip_finishing else finish(take).stack, tmp_path / "x")
     assert isinstance(ended, Finished), ended
@@ -142,7 +136,7 @@ def test_a_frame_is_on_disk_while_a_later_one_is_still_being_made(
         early = sorted(path.name for path in (store.root / "tmp").rglob("full_*.exr"))
         assembly.take(scene, slice(2, 3))
         assembly.finish()
-        artifacts = writer.publish(PROVENANCE, lambda done, count: None)
+        artifacts = writer.publish(FACTS, lambda done, count: None)
 
     assert early == ["full_0001.exr", "full_0002.exr"]
     assert len([artifact for artifact in artifacts if artifact.path.startswith("full/exr")]) == 3
@@ -164,7 +158,7 @@ def test_a_disk_that_fills_up_half_way_leaves_nothing(
         for frame in range(3):
             writer.write(scene, frame)
         with pytest.raises(OSError, match="No space left") as failure:
-            writer.publish(PROVENANCE, lambda done, count: None)
+            writer.publish(FACTS, lambda done, count: None)
 
     assert failure.value.errno == errno.ENOSPC
     assert [path for path in store.root.rglob("*") if path.is_file()] == []
@@ -182,7 +176,7 @@ def test_stopping_leaves_no_draft_and_no_thread(scene: Stack, store: ArtifactSto
         for frame in range(3):
             writer.write(scene, frame)
         with pytest.raises(Stop):
-            writer.publish(PROVENANCE, stop)
+            writer.publish(FACTS, stop)
 
     assert list((store.root / "tmp").iterdir()) == []
     assert not [thread for thread in threading.enumerate() if thread.name.startswith("write")]
@@ -234,7 +228,7 @@ def test_a_layer_made_anew_says_how_often_the_kept_ones_were_computed(
         artifact for artifact in first.artifacts
         if artifact.layer_index == 0 and artifact.kind is ArtifactKind.BACKGROUND
     )  # fmt: skip
-    anew = worker.run(replace(task_of(store, shot, folder), kept=kept))
+    anew = worker.run(replace(task_of(store, shot, folder), kept_artifacts=kept))
 
     assert isinstance(anew, Finished), anew
     said = [
@@ -348,7 +342,7 @@ def test_a_frame_that_is_not_finite_is_never_written(
         for frame in range(3):
             writer.write(scene, frame)
         with pytest.raises(NotFinite, match="frame 2 of f"):
-            writer.publish(PROVENANCE, lambda done, count: None)
+            writer.publish(FACTS, lambda done, count: None)
 
     assert [path for path in store.root.rglob("*") if path.is_file()] == []
 

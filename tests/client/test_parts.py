@@ -14,8 +14,10 @@ from grpclib.const import Status
 from grpclib.exceptions import ProtocolError, StreamTerminatedError
 from hypothesis import given
 from hypothesis import strategies as st
+from layert2v_client.convert import event_from_proto
 
 import layert2v_client
+from build_addon import OWN_PACKAGES
 from layert2v.v1 import LOOPBACK_ADDRESS, job_pb2
 from layert2v_client import (
     BackendTimeout,
@@ -29,7 +31,6 @@ from layert2v_client import (
 )
 from layert2v_client import address as address_module
 from layert2v_client import crc32c as crc32c_module
-from layert2v_client.convert import event_from_proto
 from layert2v_client.crc32c import crc32c_numpy
 from layert2v_client.errors import REMEDIES, translated
 from layert2v_client.status import StatusDetails, Violation, pack_details, parse_details
@@ -133,7 +134,8 @@ def test_without_unix_sockets_the_default_address_is_the_backends_default_too(mo
 
 def test_texts_name_the_default_address_and_no_other():
     root = Path(layert2v_client.__file__).parents[2]
-    folders = ("backend", "proto/layert2v_client", "blender_addon", "docs")
+    packages = [f"proto/layert2v_{name}" for name in ("client", "domain", "wire")]
+    folders = ("backend", *packages, "blender_addon", "docs")
     files = [path for folder in folders for path in (root / folder).rglob("*")]
     texts = [path for path in files if path.suffix in (".py", ".md")] + [root / "README.md"]
 
@@ -175,6 +177,17 @@ def test_the_public_names_are_these():
     assert len(layert2v_client.__all__) == len(set(layert2v_client.__all__))
     for name in layert2v_client.__all__:
         assert hasattr(layert2v_client, name)
+
+
+def test_the_add_on_ships_every_package_that_the_client_imports():
+    code = "import sys, layert2v_client; print(*{name.partition('.')[0] for name in sys.modules})"
+    loaded = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True
+    )
+
+    ours = {name for name in loaded.stdout.split() if name.startswith("layert2v")}
+
+    assert ours == set(OWN_PACKAGES)
 
 
 def test_the_client_needs_neither_grpcio_nor_bpy_nor_torch():

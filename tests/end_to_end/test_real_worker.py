@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from layert2v.v1 import artifact_pb2, job_pb2
-from layert2v_backend.jobs import JobStage
+from layert2v_backend.worker_protocol import STAGE_SHARES
 from layert2v_media.footage import Footage, read, read_matte
 from support.backend_process import BackendProcess, backend_process
 from support.toy_model import (
@@ -77,7 +77,7 @@ def test_a_take_holds_every_layer_as_master_picture_and_matte(
     folder = download(backend, take, tmp_path)
 
     assert take.report.recomposition_after >= take.report.recomposition_before
-    assert set(take.seconds) == {stage.value for stage in JobStage}
+    assert set(take.seconds) == {stage.value for stage in STAGE_SHARES}
     for layer in ["full", "background", "foreground_1", "foreground_2"]:
         channels = 4 if layer.startswith("foreground") else 3
         shape = (TOY_NUM_FRAMES, TOY_HEIGHT, TOY_WIDTH, channels)

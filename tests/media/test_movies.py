@@ -7,12 +7,10 @@ import av
 import numpy as np
 import pytest
 
-from layert2v_media import limits
 from layert2v_media.errors import UnreadableMedia
 from layert2v_media.footage import Footage, probe, read, read_matte
-from layert2v_media.movie_index import index_of
 from layert2v_media.transfer import SDR_WHITE_NITS, srgb_to_linear
-from support.media_files import scene, write_movie
+from support.media_files import largest_error, scene, write_movie
 
 ONE = 1 << 16
 TURNS: dict[str, tuple[tuple[int, int, int, int], Any]] = {
@@ -33,11 +31,6 @@ def _rgba(num_frames: int = 4) -> np.ndarray:
     return np.concatenate([frames, np.roll(frames[..., :1], 5, 2)], -1)
 
 
-def _error(path: Path, truth: np.ndarray) -> float:
-    """The largest error of 255."""
-    return float(np.abs(read(Footage(path)) * 255 - truth).max())
-
-
 @pytest.mark.parametrize("suffix", [".mp4", ".MOV", ".mkv"])
 @pytest.mark.parametrize("turn", TURNS)
 def test_every_turn_of_a_display_matrix_is_shown(tmp_path: Path, suffix: str, turn: str) -> None:
@@ -46,7 +39,7 @@ def test_every_turn_of_a_display_matrix_is_shown(tmp_path: Path, suffix: str, tu
 
     path = write_movie(tmp_path / f"a{suffix}", scene(2), matrix=matrix)
 
-    assert _error(path, shown(scene(2))) < 2
+    assert largest_error(path, shown(scene(2))) < 2
     facts = probe(Footage(path))
     assert (facts.height, facts.width) == shown(scene(1)).shape[1:3]
 
@@ -66,13 +59,13 @@ def test_matrix_and_range_are_as_the_movie_says(
 ) -> None:
     tags = {"colorspace": colorspace, "color_range": color_range}
 
-    assert _error(write_movie(tmp_path / "a.mp4", scene(2), tags=tags), scene(2)) < 2
+    assert largest_error(write_movie(tmp_path / "a.mp4", scene(2), tags=tags), scene(2)) < 2
 
 
 def test_a_matrix_that_is_not_known_is_named(tmp_path: Path) -> None:
     path = write_movie(tmp_path / "a.mp4", scene(1))
     tagged = write_movie(tmp_path / "b.mp4", scene(1), tags={"color_range": 1})
-    assert _error(path, scene(1)) == _error(tagged, scene(1))
+    assert largest_error(path, scene(1)) == largest_error(tagged, scene(1))
     with av.open(str(tmp_path / "c.mp4"), "w") as container:
         stream = container.add_stream("libx264", rate=24, options={"crf": "0"})
         stream.height, stream.width, stream.pix_fmt = 32, 48, "yuv444p"
@@ -110,7 +103,7 @@ def test_hdr_becomes_sdr_with_white_at_203_nits(tmp_path: Path, transfer: int) -
     coded = (codes * 255).round().astype(np.uint8)
     path = write_movie(tmp_path / "a.mov", coded, tags=tags)
 
-    assert _error(path, truth) < 6  # 8 bits of PQ are coarse
+    assert largest_error(path, truth) < 6  # 8 bits of PQ are coarse
     assert np.abs(read_matte(Footage(path)) * 255 - coded[..., 0]).max() < 2
 
 
@@ -179,206 +172,11 @@ def test_pixels_are_made_square(tmp_path: Path, aspect: Fraction, suffix: str) -
     assert probe(Footage(path)).width == round(48 * aspect)
 
 
-STAMPS = (0, 20, 40, 300, 1000)
-
-
-@pytest.mark.parametrize("suffix", [".mp4", ".mov", ".mkv"])
-def test_times_of_a_variable_rate_are_the_time_stamps(tmp_path: Path, suffix: str) -> None:
-    path = write_movie(tmp_path / f"a{suffix}", scene(5), stamps=STAMPS)
-
-    facts = probe(Footage(path))
-
-    assert facts.times == tuple(Fraction(stamp, 1000) for stamp in STAMPS)
-    assert facts.fps == 4
-    assert _error(path, scene(5)) < 2
-
-
-@pytest.mark.parametrize(
-    "fps", [Fraction(24), Fraction(24000, 1001), Fraction(30000, 1001), Fraction(8), Fraction(60)]
-)
-@pytest.mark.parametrize("suffix", [".mp4", ".mkv", ".avi"])
-def test_a_steady_rate_is_exact_whatever_the_container_rounds(
-    tmp_path: Path, fps: Fraction, suffix: str
-) -> None:
-    codec = ("mpeg4", "yuv420p") if suffix == ".avi" else ("libx264", "yuv444p")
-    path = write_movie(tmp_path / f"a{suffix}", np.repeat(scene(4), 30, 0), *codec, fps=fps)
-
-    facts = probe(Footage(path))
-
-    assert (facts.fps, facts.times, facts.num_frames) == (fps, None, 120)
-
-
-def _trimmed(path: Path, source: Path, first: float) -> Path:
-    """Copy a movie from a time on; FFmpeg writes an edit list, since that is no key frame."""
-    with av.open(str(source)) as old, av.open(str(path), "w") as new:
-        stream = new.add_stream_from_template(old.streams.video[0])
-        shift = round(first / old.streams.video[0].time_base)
-        for packet in old.demux(old.streams.video[0]):
-            if packet.size:
-                packet.pts, packet.dts = packet.pts - shift, packet.dts - shift
-                packet.stream = stream
-                new.mux(packet)
-    return path
-
-
-def test_frames_before_an_edit_list_are_not_shown(tmp_path: Path) -> None:
-    options = {"crf": "0", "preset": "ultrafast", "g": "100"}
-    whole = write_movie(tmp_path / "whole.mp4", scene(8), options=options)
-    path = _trimmed(tmp_path / "trimmed.mp4", whole, 3 / 24)
-
-    facts = probe(Footage(path))
-
-    assert facts.num_frames == 5
-    assert _error(path, scene(8)[3:]) < 2
-    assert np.array_equal(read(Footage(path), [2]), read(Footage(path))[2:3])
-
-
-def test_hidden_frames_of_vp8_are_not_counted(tmp_path: Path) -> None:
-    options = {"auto-alt-ref": "1", "lag-in-frames": "16", "b": "1M", "arnr-maxframes": "7"}
-    path = write_movie(tmp_path / "a.webm", scene(12).repeat(4, 0), "libvpx", "yuv420p",
-                       options=options)  # fmt: skip
-
-    assert probe(Footage(path)).num_frames == 48
-    assert len(read(Footage(path))) == 48
-
-
-def test_frames_are_read_in_any_order_and_as_often_as_named(tmp_path: Path) -> None:
-    path = write_movie(tmp_path / "a.mp4", scene(6), options={"crf": "0", "bf": "3"})
-
-    assert np.array_equal(read(Footage(path), [4, 1, 1]), read(Footage(path))[[4, 1, 1]])
-
-
-def _with_sound(path: Path, seconds: float) -> Path:
-    with av.open(str(path), "w") as container:
-        video = container.add_stream("libx264", rate=24, options={"crf": "0"})
-        video.height, video.width, video.pix_fmt = 32, 48, "yuv444p"
-        sound = container.add_stream("pcm_s16le", rate=8000, layout="mono")
-        for codes in scene(6):
-            frame = av.VideoFrame.from_ndarray(codes, format="rgb24")
-            container.mux(video.encode(frame))
-        container.mux(video.encode(None))
-        silence = np.zeros((1, round(8000 * seconds)), np.int16)
-        heard = av.AudioFrame.from_ndarray(silence, layout="mono")
-        heard.sample_rate = 8000
-        container.mux(sound.encode(heard))
-        container.mux(sound.encode(None))
-    return path
-
-
-@pytest.mark.parametrize("seconds", [0.05, 2.0])
-@pytest.mark.parametrize("suffix", [".mkv", ".mov"])
-def test_sound_of_another_length_is_no_damage(tmp_path: Path, suffix: str, seconds: float) -> None:
-    path = _with_sound(tmp_path / f"a{suffix}", seconds)
-
-    assert probe(Footage(path)).num_frames == 6
-    assert probe(Footage(path)).fps == 24
-
-
-@pytest.mark.parametrize("share", [0.3, 0.7, 0.95])
-@pytest.mark.parametrize("suffix", [".mp4", ".mkv", ".webm", ".avi"])
-def test_a_movie_cut_short_is_refused(tmp_path: Path, suffix: str, share: float) -> None:
-    codec = {".webm": ("libvpx-vp9", "yuv420p"), ".avi": ("mpeg4", "yuv420p")}
-    noise = np.random.default_rng(0).integers(0, 256, (6, 64, 64, 3), np.uint8)
-    path = write_movie(tmp_path / f"a{suffix}", noise, *codec.get(suffix, ("libx264", "yuv444p")))
-    path.write_bytes(path.read_bytes()[: int(path.stat().st_size * share)])
-
-    with pytest.raises(UnreadableMedia, match=r"cut short|cannot be read as a movie"):
-        read(Footage(path))
-
-
-def test_bytes_behind_a_movie_are_no_damage(tmp_path: Path) -> None:
-    path = write_movie(tmp_path / "a.mp4", scene(2))
-    path.write_bytes(path.read_bytes() + b"\0\0\0\x10SEFTsamsung data" * 20)
-
-    assert _error(path, scene(2)) < 2
-
-
-@pytest.mark.parametrize("content", [b"", b"not a movie at all", b"\0" * 300])
-def test_a_file_that_is_no_movie_is_refused(tmp_path: Path, content: bytes) -> None:
-    (tmp_path / "a.mp4").write_bytes(content)
-
-    with pytest.raises(UnreadableMedia, match=r"a\.mp4 (cannot be read as a movie|is empty)"):
-        read(Footage(tmp_path / "a.mp4"))
-
-
-def test_playlists_and_lists_of_other_files_are_not_followed(tmp_path: Path) -> None:
-    write_movie(tmp_path / "secret.mp4", scene(2))
-    target = (tmp_path / "secret.mp4").as_posix()
-    texts = {
-        "concat.mov": f"ffconcat version 1.0\nfile '{target}'\n",
-        "list.mp4": f"#EXTM3U\n#EXT-X-TARGETDURATION:1\n#EXTINF:1,\n{target}\n#EXT-X-ENDLIST\n",
-        "session.mkv": "v=0\no=- 0 0 IN IP4 127.0.0.1\ns=x\nm=video 9 RTP/AVP 96\n",
-    }
-    for name, text in texts.items():
-        (tmp_path / name).write_text(text)
-
-        with pytest.raises(UnreadableMedia, match="cannot be read as a movie"):
-            read(Footage(tmp_path / name))
-
-
-def test_sound_alone_is_no_movie(tmp_path: Path) -> None:
-    with av.open(str(tmp_path / "a.mkv"), "w") as container:
-        stream = container.add_stream("pcm_s16le", rate=8000, layout="mono")
-        frame = av.AudioFrame.from_ndarray(np.zeros((1, 800), np.int16), layout="mono")
-        frame.sample_rate = 8000
-        container.mux(stream.encode(frame))
-        container.mux(stream.encode(None))
-
-    with pytest.raises(UnreadableMedia, match="has no video stream"):
-        read(Footage(tmp_path / "a.mkv"))
-
-
-def test_limits_hold_before_anything_is_decoded(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    path = write_movie(tmp_path / "a.mp4", scene(6))
-    monkeypatch.setattr("layert2v_media.movie_files.Decoder.frames", None)
-
-    for name, value, said in (
-        ("MAX_PIXELS", 100, "says it is 48 x 32"),
-        ("MAX_FRAMES", 5, "has 6 frames"),
-        ("MAX_SECONDS", 0, "lasts 0 s"),
-    ):
-        with monkeypatch.context() as lowered:
-            lowered.setattr(limits, name, value)
-            with pytest.raises(UnreadableMedia, match=said):
-                index_of(path)
-
-
-def test_a_layer_that_cannot_be_held_is_refused_whole(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    path = write_movie(tmp_path / "a.mp4", scene(6))
-    monkeypatch.setattr(limits, "MAX_HELD_PIXELS", 48 * 32 * 5)
-
-    with pytest.raises(UnreadableMedia, match="at most 5 of that size are held"):
-        read(Footage(path))
-    assert len(read(Footage(path), [5])) == 1
-
-
-def test_a_link_is_followed_and_a_link_to_nothing_is_named(tmp_path: Path) -> None:
-    write_movie(tmp_path / "a.mp4", scene(2))
-    (tmp_path / "link.mp4").symlink_to(tmp_path / "a.mp4")
-    (tmp_path / "broken.mp4").symlink_to(tmp_path / "gone.mp4")
-
-    assert len(read(Footage(tmp_path / "link.mp4"))) == 2
-    with pytest.raises(UnreadableMedia, match="is a link to nothing"):
-        read(Footage(tmp_path / "broken.mp4"))
-
-
-def test_interlaced_video_is_refused_with_the_remedy(tmp_path: Path) -> None:
-    options = {"flags": "+ildct+ilme", "top": "1"}
-    path = write_movie(tmp_path / "a.mov", scene(2), "mpeg2video", "yuv420p", options=options)
-
-    with pytest.raises(UnreadableMedia, match="is interlaced; make it progressive"):
-        read(Footage(path))
-
-
 def test_grey_video_is_of_full_range_unless_it_says_otherwise(tmp_path: Path) -> None:
     grey = np.repeat(scene(2)[..., :1], 3, -1)
 
-    assert _error(write_movie(tmp_path / "a.mkv", grey, "ffv1", "gray"), grey) < 1.1
-    assert _error(write_movie(tmp_path / "b.mkv", grey, "ffv1", "gray16le"), grey) < 1.1
+    assert largest_error(write_movie(tmp_path / "a.mkv", grey, "ffv1", "gray"), grey) < 1.1
+    assert largest_error(write_movie(tmp_path / "b.mkv", grey, "ffv1", "gray16le"), grey) < 1.1
 
 
 def _with_clap(path: Path, width: int) -> Path:

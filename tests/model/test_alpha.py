@@ -1,4 +1,4 @@
-"""The algebra of layers: straight, premultiplied, over, and what each layer gives to a pixel."""
+"""The algebra of layers: straight, premultiplied, over."""
 
 import torch
 from hypothesis import given
@@ -12,7 +12,6 @@ from layert2v_model.alpha import (
     over,
     premultiply,
     unpremultiply,
-    visible_weights,
 )
 
 COUNTS = st.integers(1, 4)
@@ -51,21 +50,6 @@ def test_a_stack_flattens_equally_from_straight_and_premultiplied_layers(
         flatten(background, premultiplied, is_premultiplied=True),
         flatten(background, foregrounds),
     )
-
-
-@given(SEEDS, COUNTS)
-def test_the_composite_is_the_sum_of_the_layers_by_their_weights(
-    seed: int, num_foregrounds: int
-) -> None:
-    background, foregrounds = layers_of(seed, num_foregrounds)
-
-    clear, weights = visible_weights([alpha for _, alpha in foregrounds])
-
-    summed = clear * background
-    for weight, (rgb, _) in zip(weights, foregrounds, strict=True):
-        summed = summed + weight * rgb
-    torch.testing.assert_close(summed, flatten(background, foregrounds))
-    torch.testing.assert_close(clear + sum(weights), torch.ones_like(clear))
 
 
 def test_an_opaque_front_hides_the_back_and_a_clear_one_shows_it() -> None:

@@ -6,14 +6,11 @@ from hypothesis import strategies as st
 from layert2v_model.errors import InvalidShot
 from layert2v_model.streams import (
     batch_stream_text,
-    compose_full_prompt,
-    join_streams,
+    noise_seed,
     num_foregrounds_of,
     prompt_names,
-    split_streams,
     stream_layout,
     stream_names,
-    stream_seed,
     stream_text,
     visible_prompts,
 )
@@ -88,30 +85,9 @@ def test_text_of_one_length_needs_no_mask() -> None:
     assert mask is None
 
 
-def test_splitting_undoes_joining() -> None:
-    streams = {name: torch.randn(2, 3, 1, 4, 4) for name in stream_names(2)}
-
-    again = split_streams(join_streams(streams, 2))
-
-    assert list(again) == list(streams)
-    assert all(torch.equal(again[name], streams[name]) for name in streams)
-
-
 def test_a_streams_seed_never_changes() -> None:
     # sha256("7/background"), first 63 bits: shots made today must be made again tomorrow.
-    assert stream_seed(7, "background") == 5937203744710802138
-    assert stream_seed(7, "background") != stream_seed(7, "full")
-    assert stream_seed(7, "full") != stream_seed(8, "full")
-    assert 0 <= stream_seed(2**64, "full") < 2**63
-
-
-@pytest.mark.parametrize(
-    ("foregrounds", "sentence"),
-    [
-        (["A fox"], "A fox, in front of a beach"),
-        (["A fox", "a ball."], "A fox and a ball, in front of a beach"),
-        (["A fox", "a ball", "a  kite"], "A fox, a ball and a kite, in front of a beach"),
-    ],
-)
-def test_a_full_prompt_is_composed_from_the_layers(foregrounds: list[str], sentence: str) -> None:
-    assert compose_full_prompt("a beach.", foregrounds) == sentence
+    assert noise_seed(7, "background") == 5937203744710802138
+    assert noise_seed(7, "background") != noise_seed(7, "full")
+    assert noise_seed(7, "full") != noise_seed(8, "full")
+    assert 0 <= noise_seed(2**64, "full") < 2**63

@@ -14,6 +14,9 @@ from typing import Any
 GOLDEN = Path(__file__).parent / "golden"
 FACES = (
     "layert2v_client",
+    "layert2v_domain.artifact",
+    "layert2v_domain.job",
+    "layert2v_domain.shot",
     "layert2v_words",
     "layert2v_media.footage",
     "layert2v_model.alpha",
@@ -41,7 +44,7 @@ def public_names() -> Iterator[str]:
     import griffe
 
     for face in FACES:
-        module = griffe.load(face, resolve_aliases=True)
+        module = griffe.load(face, resolve_aliases=True, resolve_external=True)
         is_listed = module.exports is not None
         for name in sorted(module.exports or module.members):
             member = module[str(name)]

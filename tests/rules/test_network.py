@@ -9,7 +9,15 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-PACKAGES = ("backend", "proto/layert2v_client", "proto/layert2v_words", "training", "blender_addon")
+PACKAGES = (
+    "backend",
+    "proto/layert2v_client",
+    "proto/layert2v_domain",
+    "proto/layert2v_wire",
+    "proto/layert2v_words",
+    "training",
+    "blender_addon",
+)
 LIBRARIES = {
     "aiohttp", "asyncio.streams", "ftplib", "grpc", "grpclib", "http", "httpx", "requests",
     "smtplib", "socket", "socketserver", "urllib.request", "urllib3", "webbrowser", "websockets",

@@ -3,31 +3,27 @@
 import sys
 from pathlib import Path
 
-from layert2v_backend.jobs import (
-    Artifact,
-    ArtifactFormat,
-    ArtifactKind,
-    Finished,
-    FinishingReport,
-    JobProgress,
-    JobStage,
-    LayerRole,
-    LayerSpec,
-    Shot,
-)
+from layert2v_backend.jobs import Artifact
 from layert2v_backend.journal import Journal
+from layert2v_backend.worker_protocol import Finished
+from layert2v_domain.artifact import ArtifactFormat, ArtifactKind
+from layert2v_domain.job import FinishingReport, JobStage, Progress
+from layert2v_domain.shot import LayerRole, LayerSpec, Shot
 
 LAYERS = (
     LayerSpec(LayerRole.BACKGROUND, "a meadow", 1),
     LayerSpec(LayerRole.FOREGROUND, "a fox", 2**63 - 1),
 )
-SHOT = Shot("sketch", "", "", LAYERS, 64, 48, 5, 0, 4, 3.0)
+SHOT = Shot(
+    LAYERS, model="sketch", width=64, height=48, num_frames=5, num_inference_steps=4,
+    guidance_scale=3.0,
+)  # fmt: skip
 REPORT = FinishingReport(20.0, 50.0, 48.0, 3, 0.7, 0.01, 0.02, 0.1, 0.2, (2,), (0, 9))
 FRAME = Artifact(
     "full/png/full_0001.png", ArtifactKind.FULL, ArtifactFormat.PNG, -1, 0, 3, "ab" * 32
 )
 FINISHED = Finished((FRAME,), REPORT, {"denoising": 1.0})
-PROGRESS = JobProgress(JobStage.DENOISING, 1, 4, 0.2, -1.0)
+PROGRESS = Progress(JobStage.DENOISING, 1, 4, 0.2, None)
 
 
 def write_for_ever(path: Path) -> None:

@@ -6,12 +6,14 @@ import torch
 from diffusers import AutoencoderKLWan
 
 from benchmarks.memory import extra_peak_bytes
-from layert2v_model.cost.estimate import ModelSize, ShotSize
+from layert2v_model.cost.estimate import ModelSize
 from layert2v_model.network.transformer import LayerT2VTransformer3DModel
+from layert2v_model.shot import ShotFormat
 from layert2v_model.vae import codec
 
-SHOT = ShotSize(256, 192, 9, num_foregrounds=2, num_inference_steps=1, num_text_tokens=20)
-DECODED = ShotSize(384, 256, 5, num_foregrounds=2, num_inference_steps=1, num_text_tokens=20)
+SHOT = ShotFormat(256, 192, 9, num_foregrounds=2, num_inference_steps=1)
+NUM_TEXT_TOKENS = 20
+DECODED = ShotFormat(384, 256, 5, num_foregrounds=2, num_inference_steps=1)
 """Larger, for only then a decoder works on as many pixels at once as it may."""
 
 
@@ -50,7 +52,7 @@ def model_size(window: int | None, dtype: torch.dtype) -> ModelSize:
 def _denoise_peak(window: int | None, dtype: torch.dtype) -> int:
     model = make_transformer(window).to(dtype)
     latents = torch.randn(1, SHOT.num_streams, 16, 3, 24, 32).to(dtype)
-    text = torch.randn(1, SHOT.num_streams, SHOT.num_text_tokens, 64).to(dtype)
+    text = torch.randn(1, SHOT.num_streams, NUM_TEXT_TOKENS, 64).to(dtype)
 
     def denoise(height: int = 24) -> torch.Tensor:
         return model(latents[..., :height, :], torch.tensor([500.0]), text)

@@ -11,6 +11,8 @@ import av
 import numpy as np
 from numpy.typing import NDArray
 
+from layert2v_media.footage import Footage, read
+
 Codes = NDArray[np.uint8]
 _LUMA = {1: (0.2126, 0.0722), 5: (0.299, 0.114), 7: (0.212, 0.087), 9: (0.2627, 0.0593)}
 
@@ -120,3 +122,8 @@ def png_with(content: bytes, *chunks: tuple[bytes, bytes]) -> bytes:
         for name, data in chunks
     )
     return content[:33] + made + content[33:]
+
+
+def largest_error(path: Path, truth: np.ndarray) -> float:
+    """Return the largest error of a movie's codes, of 255."""
+    return float(np.abs(read(Footage(path)) * 255 - truth).max())

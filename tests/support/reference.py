@@ -14,8 +14,8 @@ from torch import Tensor, nn
 
 from layert2v_model.network.transformer import LayerT2VTransformer3DModel
 from layert2v_model.pipeline import LayerT2VPipeline
-from layert2v_model.sampling.shot import ShotPrompts
-from layert2v_model.streams import batch_stream_text, stream_names, stream_seed, stream_text
+from layert2v_model.shot import ShotPrompts
+from layert2v_model.streams import batch_stream_text, noise_seed, stream_names, stream_text
 from layert2v_model.vae.codec import num_latent_frames, spatial_factor
 
 
@@ -157,5 +157,5 @@ def _noise(
     factor = spatial_factor(pipeline.vae)
     latents = num_latent_frames(pipeline.vae, num_frames)
     shape = (1, pipeline.vae.config.z_dim, latents, height // factor, width // factor)
-    generator = torch.Generator("cpu").manual_seed(stream_seed(seed, name))
+    generator = torch.Generator("cpu").manual_seed(noise_seed(seed, name))
     return torch.randn(shape, generator=generator)

@@ -7,21 +7,17 @@ from pathlib import Path
 
 from layert2v_backend.artifacts import ArtifactStore
 from layert2v_backend.errors import WorkerLost
-from layert2v_backend.jobs import (
-    Artifact,
-    ArtifactFormat,
-    ArtifactKind,
+from layert2v_backend.jobs import Artifact, take_path
+from layert2v_backend.worker_protocol import (
     Failed,
     Finished,
-    FinishingReport,
-    JobError,
-    JobStage,
-    Progress,
-    Report,
+    StageProgress,
     Stopped,
     Task,
-    take_path,
+    WorkerMessage,
 )
+from layert2v_domain.artifact import ArtifactFormat, ArtifactKind
+from layert2v_domain.job import FinishingReport, JobError, JobStage
 
 NUM_STEPS = 4
 REPORT = FinishingReport(20.0, 50.0, 48.0, 3, 0.7, 0.01, 0.02, 0.1, 0.2, (2,), (0, 9))
@@ -53,13 +49,13 @@ class ScriptedEngine:
     async def warm(self, model_folder: str) -> None:
         self.is_model_loaded = True
 
-    async def run(self, task: Task) -> AsyncGenerator[Report, None]:
+    async def run(self, task: Task) -> AsyncGenerator[WorkerMessage, None]:
         self.tasks.append(task)
-        yield Progress(JobStage.LOADING, 0, 0)
+        yield StageProgress(JobStage.LOADING, 0, 0)
         for step in range(1, NUM_STEPS + 1):
-            yield Progress(JobStage.DENOISING, step, NUM_STEPS)
+            yield StageProgress(JobStage.DENOISING, step, NUM_STEPS)
             await self._hold(task)
-            if (task.job, task.attempt) in self.cancelled:
+            if (task.job_id, task.attempt) in self.cancelled:
                 yield Stopped()
                 return
         if self.endings:
@@ -71,7 +67,7 @@ class ScriptedEngine:
         yield self._finished(task)
 
     async def _hold(self, task: Task) -> None:
-        while not self.may_go_on.is_set() and (task.job, task.attempt) not in self.cancelled:
+        while not self.may_go_on.is_set() and (task.job_id, task.attempt) not in self.cancelled:
             self.is_holding.set()
             await asyncio.sleep(0.002)
             if self._is_closed:
@@ -80,11 +76,11 @@ class ScriptedEngine:
 
     def _finished(self, task: Task) -> Finished:
         store = ArtifactStore(Path(task.store))
-        folder = store.draft_folder(task.job, task.attempt)
+        folder = store.draft_folder(task.job_id, task.attempt)
         drafts = [(ArtifactKind.FULL, -1), (ArtifactKind.BACKGROUND, 0)]
         for index in range(1, len(task.shot.layers)):
             drafts += [(ArtifactKind.FOREGROUND, index), (ArtifactKind.MATTE, index)]
-        kept = {artifact.layer_index for artifact in task.kept}
+        kept = {artifact.layer_index for artifact in task.kept_artifacts}
         files = [
             (take_path(kind, ArtifactFormat.PNG, index, frame), kind, index, frame)
             for kind, index in drafts
@@ -104,7 +100,9 @@ class ScriptedEngine:
             for (path, kind, index, frame), file in zip(files, sealed, strict=True)
         ]  # fmt: skip
         report = None if task.shot.skip_finishing else REPORT
-        return Finished((*artifacts, *task.kept), report, {"denoising": 1.5, "writing": 0.5})
+        return Finished(
+            (*artifacts, *task.kept_artifacts), report, {"denoising": 1.5, "writing": 0.5}
+        )
 
     async def cancel(self, job: str, attempt: int) -> None:
         self.cancelled.append((job, attempt))

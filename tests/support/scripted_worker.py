@@ -16,25 +16,22 @@ import time
 from pathlib import Path
 
 from layert2v_backend.artifacts import ArtifactStore
-from layert2v_backend.jobs import (
+from layert2v_backend.jobs import Artifact, take_path
+from layert2v_backend.json_text import to_json
+from layert2v_backend.worker.leash import end_with_door
+from layert2v_backend.worker.pipe import Emit, IsCancelled, serve_pipe
+from layert2v_backend.worker_protocol import (
     DEVICE_FAILED,
-    Artifact,
-    ArtifactFormat,
-    ArtifactKind,
     Failed,
     Finished,
-    JobError,
-    JobStage,
-    Progress,
-    Report,
+    StageProgress,
     Stopped,
     Task,
     Warmed,
-    take_path,
-    to_json,
+    WorkerMessage,
 )
-from layert2v_backend.worker.leash import end_with_door
-from layert2v_backend.worker.pipe import Emit, IsCancelled, serve_pipe
+from layert2v_domain.artifact import ArtifactFormat, ArtifactKind
+from layert2v_domain.job import JobError, JobStage
 
 NUM_STEPS = 6
 
@@ -50,14 +47,14 @@ class ScriptedRunner:
             time.sleep(1)
         return Warmed("it is damaged" if folder.name == "damaged" else "")
 
-    def run(self, task: Task) -> Report:
+    def run(self, task: Task) -> WorkerMessage:
         sys.stdout.write("noise that a library prints\n")
         sys.stdout.flush()
         words = task.shot.prompt.split()
         for step in range(NUM_STEPS + 1):
-            if self._is_cancelled(task.job, task.attempt):
+            if self._is_cancelled(task.job_id, task.attempt):
                 return Stopped()
-            self._emit(Progress(JobStage.DENOISING, step, NUM_STEPS))
+            self._emit(StageProgress(JobStage.DENOISING, step, NUM_STEPS))
             if step == 2:
                 self._misbehave(words, task)
             time.sleep(0.05 if "slow" in words else 0)
@@ -73,7 +70,7 @@ class ScriptedRunner:
             os.kill(os.getpid(), signal.SIGKILL)
         if "hang" in words:
             threading.Event().wait()
-        while "wait" in words and not self._is_cancelled(task.job, task.attempt):
+        while "wait" in words and not self._is_cancelled(task.job_id, task.attempt):
             time.sleep(0.01)
         if "garbage" in words:
             os.write(_REPORTS_FD, b"?!\n")
@@ -81,7 +78,7 @@ class ScriptedRunner:
 
 def _frame(task: Task) -> Artifact:
     store = ArtifactStore(Path(task.store))
-    draft = store.draft_folder(task.job, task.attempt) / "frame"
+    draft = store.draft_folder(task.job_id, task.attempt) / "frame"
     draft.write_text(to_json(task.shot))
     sealed = store.seal(draft)
     store.adopt([sealed])

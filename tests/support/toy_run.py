@@ -25,9 +25,10 @@ from layert2v_training.learning.launching import FSDP_CONFIG as FSDP_CONFIG_NAME
 from layert2v_training.learning.loop import Losses, train
 from layert2v_training.learning.optimizers import LoopRecipe
 from layert2v_training.learning.stopping import program
-from layert2v_training.scenes.scenes import SceneRecipe, SceneSource
-from layert2v_training.stages import alpha_vae
-from layert2v_training.stages.alpha_vae import AlphaVaeRecipe, alpha_loss
+from layert2v_training.scenes.composing import SceneSource
+from layert2v_training.scenes.scene_recipe import SceneRecipe
+from layert2v_training.stages import alpha_vae_training
+from layert2v_training.stages.alpha_vae_training import AlphaVaeRecipe, alpha_loss
 from layert2v_training.stages.joint import JointLoss, JointRecipe
 from layert2v_training.stages.noise import NoiseMixture
 from support.forked import forked
@@ -225,11 +226,11 @@ def adapt_vae(rank: int, port: int, folder: Path, assets: Path, stop_at: int | N
             os.kill(os.getpid(), signal.SIGTERM)
         return alpha_loss(decoded, target)
 
-    alpha_vae.alpha_loss = stopping
+    alpha_vae_training.alpha_loss = stopping
     torch.manual_seed(0)
     vae = make_toy_vae()
     with program():
-        alpha_vae.train_alpha_vae(
+        alpha_vae_training.train_alpha_vae(
             SceneSource(assets, SceneRecipe(16, 16, 5, (1,))), folder, vae, recipe
         )
         raise SystemExit

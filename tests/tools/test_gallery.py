@@ -11,16 +11,16 @@ from gallery import write_gallery
 from gallery_decomposition import decompose
 from layert2v_model.alpha import flatten
 from layert2v_training.data.clips import ClipForeground, LayeredClip
-from layert2v_training.evaluation.studio import Studio
+from layert2v_training.evaluation.asked_model import AskedModel
 from support.toy_model import make_toy_pipeline
 
 FRAMES, HEIGHT, WIDTH = 9, 32, 32
 
 
 @pytest.fixture(scope="module")
-def studio(tmp_path_factory: pytest.TempPathFactory) -> Studio:
+def asked_model(tmp_path_factory: pytest.TempPathFactory) -> AskedModel:
     pipeline = make_toy_pipeline(tmp_path_factory.mktemp("toy"))
-    return Studio(pipeline, WIDTH, HEIGHT, FRAMES, num_inference_steps=1, guidance_scale=1.0)
+    return AskedModel(pipeline, WIDTH, HEIGHT, FRAMES, num_inference_steps=1, guidance_scale=1.0)
 
 
 def _clip(seed: int) -> LayeredClip:
@@ -37,10 +37,10 @@ def _clip(seed: int) -> LayeredClip:
     return LayeredClip(full, background, "a beach", (ClipForeground(rgb, alpha, "a ball"),))
 
 
-def test_every_use_gets_a_picture_and_its_figures(studio: Studio, tmp_path: Path) -> None:
+def test_every_use_gets_a_picture_and_its_figures(asked_model: AskedModel, tmp_path: Path) -> None:
     arguments = Namespace(model=Path("toy"), out=tmp_path / "gallery", scenes=3)
 
-    page = write_gallery(studio, [_clip(seed) for seed in range(3)], 13, arguments)
+    page = write_gallery(asked_model, [_clip(seed) for seed in range(3)], 13, arguments)
 
     text = page.read_text()
     pictures = sorted(path.name for path in arguments.out.iterdir())
@@ -51,8 +51,8 @@ def test_every_use_gets_a_picture_and_its_figures(studio: Studio, tmp_path: Path
     assert text.count("| largest change of a given pixel | 0 |") == 5
 
 
-def test_a_decomposition_is_scored_beside_its_baselines(studio: Studio) -> None:
-    scores = decompose(studio, _clip(1), seed=1).scores
+def test_a_decomposition_is_scored_beside_its_baselines(asked_model: AskedModel) -> None:
+    scores = decompose(asked_model, _clip(1), seed=1).scores
 
     nothing, median = scores["full as background, empty matte"], scores["median plate, difference"]
     assert nothing["soft_iou"] == 0

@@ -23,7 +23,7 @@ def test_check_names_bad_clips_and_fails_unless_told_to_skip_them(tmp_path: Path
     assert "hollow: is empty" in strict.output
     assert lenient.exit_code == 0
     assert "1 good, 1 bad" in lenient.output
-    assert "do not say their frame rate: training takes them a frame a frame" in lenient.output
+    assert "do not say their frame rate. Training uses them frame by frame" in lenient.output
 
 
 def test_check_does_not_skip_mixed_rates(tmp_path: Path) -> None:
@@ -57,11 +57,11 @@ def test_check_refuses_a_rate_that_is_none(tmp_path: Path) -> None:
     [
         (
             ("97", "63", "8"),
-            "width 97 is no multiple of 16, say 96; height 63 is no multiple of 16, say 64",
+            "width 97 is no multiple of 16, use 96; height 63 is no multiple of 16, use 64",
         ),
         (
             ("96", "63", "9"),
-            "no recipe takes this --format: height 63 is no multiple of 16, say 64",
+            "no recipe takes this --format: height 63 is no multiple of 16, use 64",
         ),
         (("96", "64", "0"), "0 frames are too few"),
     ],

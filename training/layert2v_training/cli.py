@@ -1,10 +1,10 @@
 """`layert2v-train`: the stages one by one, or all of them.
 
-Every command resumes what its output folder holds. Several processes: `accelerate launch -m
-layert2v_training.cli joint ...`. What was learned is in `docs/log.md`.
+Every command resumes the run in its output folder. For several processes use `accelerate launch -m
+layert2v_training.cli joint ...`. `docs/log.md` has the lessons of earlier runs.
 """
 
-# What a command needs is imported when it runs: PyTorch takes seconds, `--help` must not.
+# Commands import their modules when they run: PyTorch takes seconds, and `--help` must not.
 
 import inspect
 import logging
@@ -16,112 +16,22 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from layert2v_model.cost.precision import Choice
+from layert2v_training.cli_options import (
+    DEFAULT_ASSETS,
+    RUNS,
+    SHARED,
+    Compiled,
+    DeviceMemory,
+    DryRun,
+    IgnoreFit,
+    RecipeName,
+)
 from layert2v_training.learning.stopping import program
 
 if TYPE_CHECKING:
     from layert2v_training.runs.run import Run
 
 app = typer.Typer(help=__doc__, no_args_is_help=True, pretty_exceptions_enable=False)
-
-
-class RecipeName(StrEnum):
-    """Recipes by name, as in `recipes.RECIPES`."""
-
-    TINY = "tiny"
-    TINY_GPU = "tiny-gpu"
-    DEBUG = "debug"
-    WAN_1_3B = "wan2.1-1.3b"
-    WAN_1_3B_LONG = "wan2.1-1.3b-long"
-    WAN_14B = "wan2.1-14b"
-
-
-Assets = Annotated[Path, typer.Option(help="Folder for the pictures; fetched when empty.")]
-Out = Annotated[
-    Path | None,
-    typer.Option(help="Folder of the run: checkpoints, VAEs, events. Else runs/RECIPE."),
-]
-Named = Annotated[RecipeName, typer.Option("--recipe", help="Which recipe.")]
-Steps = Annotated[int | None, typer.Option(min=1, help="Override the stage's number of steps.")]
-Changes = Annotated[
-    list[str] | None,
-    typer.Option("--set", help="Change a field: joint.loop.learning_rate=1e-4. Repeatable."),
-]
-Files = Annotated[
-    list[Path] | None, typer.Option("--recipe-file", help="YAML of changed fields. Repeatable.")
-]
-Base = Annotated[
-    Path | None, typer.Option(help="Folder of Wan2.1-T2V, its authors' or diffusers' layout.")
-]
-Init = Annotated[
-    Path | None,
-    typer.Option(help="Model folder to go on from: its VAEs, and its transformer at step 0."),
-]
-Data = Annotated[
-    Path | None,
-    typer.Option(help="Folder or JSONL file of your own clips, instead of composed scenes."),
-]
-SkipBad = Annotated[bool, typer.Option("--skip-bad", help="Leave bad clips of --data out.")]
-Compiled = Annotated[
-    bool, typer.Option("--compile", help="Compile the blocks: faster after a minute; needs g++.")
-]
-DryRun = Annotated[
-    bool, typer.Option("--dry-run", help="Say what it would take, refuse what cannot fit, end.")
-]
-
-DeviceMemory = Annotated[
-    str | None,
-    typer.Option(
-        help="With --dry-run: answer for a GPU with so much memory, such as 24GiB, that is not "
-        "here. A base or --init then needs its config.json files only."
-    ),
-]
-
-IgnoreFit = Annotated[
-    bool, typer.Option("--ignore-fit", help="Start even where memory or disk look too small.")
-]
-
-Workers = Annotated[
-    int, typer.Option(min=0, help="Processes that make and encode clips; 0: none beside this.")
-]
-
-AcceptChanges = Annotated[
-    bool,
-    typer.Option("--accept-changes", help="Go on with a run that was begun with other values."),
-]
-
-Computes = Annotated[
-    Choice,
-    typer.Option(
-        "--precision",
-        envvar="LAYERT2V_PRECISION",
-        help="Of matrix products. auto: what the recipe says, else bfloat16 where the processor "
-        "or GPU has it natively, else float32.",
-    ),
-]
-
-DEFAULT_ASSETS, RUNS = Path("cache/assets"), Path("runs")
-
-
-def _option(name: str, hint: Any, default: Any) -> inspect.Parameter:
-    return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=hint)
-
-
-_SHARED = (
-    _option("assets", Assets, DEFAULT_ASSETS),
-    _option("out", Out, None),
-    _option("recipe", Named, RecipeName.TINY),
-    _option("steps", Steps, None),
-    _option("base", Base, None),
-    _option("init", Init, None),
-    _option("files", Files, None),
-    _option("changes", Changes, None),
-    _option("data", Data, None),
-    _option("skip_bad", SkipBad, False),
-    _option("workers", Workers, 0),
-    _option("accepts_changes", AcceptChanges, False),
-    _option("precision", Computes, "auto"),
-)
-"""What makes a `Run`, in the order of the help."""
 
 
 def _run(
@@ -140,10 +50,10 @@ def _run(
     import cv2
 
     from layert2v_training.runs.overrides import apply_overrides, read_overrides
-    from layert2v_training.runs.precision import ELSEWHERE, decide_for_run
     from layert2v_training.runs.recipe_checks import check_recipe
     from layert2v_training.runs.recipes import RECIPES
     from layert2v_training.runs.run import Run
+    from layert2v_training.runs.run_precision import ELSEWHERE, decide_for_run
     from layert2v_training.runs.unread import Situation, check_read
 
     cv2.setNumThreads(1)
@@ -170,7 +80,7 @@ def _command(
         steps: Field of the recipe whose `num_steps` is set by `--steps`; blank: no such option.
     """
     left_out = {*without, *(() if steps else ("steps",))}
-    shared = [option for option in _SHARED if option.name not in left_out]
+    shared = [option for option in SHARED if option.name not in left_out]
 
     def register(work: Callable[..., None]) -> Callable[..., None]:
         own = list(inspect.signature(work).parameters.values())[1:]
@@ -210,7 +120,7 @@ def vae(
     ignores_fit: IgnoreFit = False,
 ) -> None:
     """Make the small VAE: encoder in closed form, decoder trained. Writes OUT/vae."""
-    from layert2v_training.runs.run import run_vae
+    from layert2v_training.runs.programs import run_vae
 
     if _is_to_run(run, ("vae",), dry_run, device_memory, ignores_fit):
         run_vae(run)
@@ -224,7 +134,7 @@ def alpha_vae(
     ignores_fit: IgnoreFit = False,
 ) -> None:
     """Stage 1: adapt the VAE to mattes. Writes OUT/alpha_vae."""
-    from layert2v_training.runs.run import run_alpha_vae
+    from layert2v_training.runs.programs import run_alpha_vae
 
     if _is_to_run(run, ("alpha-vae",), dry_run, device_memory, ignores_fit):
         run_alpha_vae(run)
@@ -237,7 +147,7 @@ def _is_to_run(
     device_memory: str | None,
     ignores_fit: bool,
 ) -> bool:
-    """Say what stages take if that is all that is asked; else refuse what cannot fit."""
+    """Print what stages take in a dry run, or refuse a run that cannot fit."""
     from layert2v_training.costs.dry_run import check_fits, describe
     from layert2v_training.costs.needs import parse_bytes
 
@@ -260,8 +170,8 @@ class Stage(StrEnum):
 def latents(
     run: "Run", stage: Annotated[Stage, typer.Argument(help="Stage whose clips to encode.")]
 ) -> None:
-    """Encode a stage's clips ahead of it, while another stage trains, say. Needs OUT/vae."""
-    from layert2v_training.runs.run import run_latents
+    """Encode a stage's clips ahead of it, perhaps while another stage trains. Needs OUT/vae."""
+    from layert2v_training.runs.programs import run_latents
 
     run_latents(run, stage.value)
 
@@ -275,7 +185,7 @@ def joint(
     ignores_fit: IgnoreFit = False,
 ) -> None:
     """Stage 2: joint layers with one foreground."""
-    from layert2v_training.runs.run import run_joint
+    from layert2v_training.runs.programs import run_joint
 
     if _is_to_run(run, (Stage.JOINT,), dry_run, device_memory, ignores_fit):
         run_joint(run, Stage.JOINT, is_compiled=compiled)
@@ -290,7 +200,7 @@ def multi_foreground(
     ignores_fit: IgnoreFit = False,
 ) -> None:
     """Stage 3: several foregrounds and given layers, going on from stage 2 or from --init."""
-    from layert2v_training.runs.run import run_joint
+    from layert2v_training.runs.programs import run_joint
 
     if _is_to_run(run, (Stage.MULTI_FOREGROUND,), dry_run, device_memory, ignores_fit):
         run_joint(run, Stage.MULTI_FOREGROUND, is_compiled=compiled)
@@ -299,7 +209,7 @@ def multi_foreground(
 @_command("decoders", without=("base",), steps="decoders.loop")
 def decoders(run: "Run") -> None:
     """After stage 3: teach both decoders of the small VAE what the transformer makes."""
-    from layert2v_training.runs.run import run_decoders
+    from layert2v_training.runs.programs import run_decoders
 
     run_decoders(run)
 
@@ -325,7 +235,7 @@ def export_model(
     ] = False,
 ) -> None:
     """Write a model folder from a run's averaged parameters, adapters merged in."""
-    from layert2v_training.runs.run import run_export
+    from layert2v_training.runs.programs import run_export
 
     run_export(run, folder, name.value, overwrite=overwrite)
     print(f"wrote {folder}, the model {run.recipe.name}")
@@ -334,11 +244,13 @@ def export_model(
 @app.command("average")
 def average_models(
     model: Annotated[Path, typer.Argument(help="Model folder.")],
-    other: Annotated[Path, typer.Argument(help="Model folder trained on from the same.")],
+    other: Annotated[Path, typer.Argument(help="Model folder with the same origin.")],
     out: Annotated[Path, typer.Option(help="Model folder to write.")],
-    share: Annotated[float, typer.Option(min=0.0, max=1.0, help="Of OTHER's parameters.")] = 0.5,
+    share: Annotated[
+        float, typer.Option(min=0.0, max=1.0, help="Share of OTHER's parameters.")
+    ] = 0.5,
 ) -> None:
-    """Average the transformers of two models: what each does better, without training."""
+    """Average the transformers of two models, to combine their strengths without training."""
     from layert2v_training.refusals import refusing
     from layert2v_training.runs.average import average
 
@@ -353,8 +265,8 @@ def every_stage(
     device_memory: DeviceMemory = None,
     ignores_fit: IgnoreFit = False,
 ) -> None:
-    """All of it: VAE, stages 1 to 3, and the model folder OUT/model."""
-    from layert2v_training.runs.run import (
+    """Run everything: VAE, stages 1 to 3, and the model folder OUT/model."""
+    from layert2v_training.runs.programs import (
         run_alpha_vae,
         run_decoders,
         run_export,

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from layert2v_training.engine.recipe import ADAPTERS, Captioner, EngineRecipe, Matter, Plates
+from layert2v_training.number_kinds import TOKEN_PIXELS
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -22,17 +23,15 @@ if TYPE_CHECKING:
 app = typer.Typer(help=__doc__, no_args_is_help=True, pretty_exceptions_enable=False)
 
 _DEFAULT = EngineRecipe()
-TOKEN_PIXELS = 16
-"""Side of a token in every recipe, tiny's and Wan2.1's: sides of clips are multiples of it."""
 
 
 def _fraction(text: str) -> Fraction:
     try:
         rate = Fraction(text)
     except (ValueError, ZeroDivisionError) as error:
-        raise typer.BadParameter(f"{text} is no rate; say 24 or 30000/1001") from error
+        raise typer.BadParameter(f"{text} is no frame rate; write 24 or 30000/1001") from error
     if rate <= 0:
-        raise typer.BadParameter(f"{text} is not positive; say 24 or 30000/1001")
+        raise typer.BadParameter(f"{text} is not positive; write 24 or 30000/1001")
     return rate
 
 
@@ -41,7 +40,7 @@ def _folders(pairs: list[str] | None) -> list[list[str]] | None:
     for pair in pairs or ():
         if "=" not in pair:
             raise typer.BadParameter(
-                f"--weights {pair} names no folder; say NAME=FOLDER, NAME one of "
+                f"--weights {pair} names no folder; write NAME=FOLDER, NAME one of "
                 f"{', '.join(ADAPTERS)}"
             )
     return [pair.split("=", 1) for pair in pairs] if pairs else None
@@ -57,9 +56,9 @@ def _check_format(width: int, height: int, num_frames: int) -> None:
     for name, side in (("width", width), ("height", height)):
         if side < TOKEN_PIXELS or side % TOKEN_PIXELS:
             near = max(1, round(side / TOKEN_PIXELS)) * TOKEN_PIXELS
-            wrong.append(f"{name} {side} is no multiple of {TOKEN_PIXELS}, say {near}")
+            wrong.append(f"{name} {side} is no multiple of {TOKEN_PIXELS}, use {near}")
     if num_frames < 1:
-        wrong.append(f"{num_frames} frames are too few, say 1 or more")
+        wrong.append(f"{num_frames} frames are too few, use 1 or more")
     if wrong:
         raise typer.BadParameter(f"no recipe takes this --format: {'; '.join(wrong)}")
     if (num_frames - 1) % 4:
@@ -109,17 +108,18 @@ def check(
     source: Annotated[Path, typer.Argument(help="Folder of clips, or a .jsonl file.")],
     size: Annotated[
         tuple[int, int, int] | None,
-        typer.Option("--format", help="Width, height and frames the clips must serve."),
+        typer.Option("--format", help="Width, height and frames that clips must be good for."),
     ] = None,
     fps: Rate = None,
     skip_bad: Annotated[
-        bool, typer.Option("--skip-bad", help="Bad clips are no failure if others are good.")
+        bool,
+        typer.Option("--skip-bad", help="Succeed if any clip is good, even if others are bad."),
     ] = False,
     preview: Annotated[
         Path | None, typer.Option(help="Folder for a strip of pictures of each good clip.")
     ] = None,
 ) -> None:
-    """Decode every frame of every clip; name each bad one with its reason and exit with 2."""
+    """Decode every frame of every clip. Name each bad one with its reason and exit with 2."""
     from layert2v_training.data.checking import check_source, lossy_fit
     from layert2v_training.data.problems import MISSING, MixedRates
     from layert2v_training.data.sources import ClipFormat
@@ -152,9 +152,9 @@ def check(
             typer.echo(f"bad  {clip}{checked.problem}")
     if silent:
         typer.echo(
-            f"note {len(silent)} of the clips, such as {silent[0]}, do not say their frame rate: "
-            f"training takes them a frame a frame; where that is wrong, add a line such as "
-            f"`fps: 24` to their text"
+            f"note {len(silent)} of the clips, such as {silent[0]}, do not say their frame rate. "
+            f"Training uses them frame by frame. If that is wrong, add a line such as `fps: 24` "
+            f"to their text"
         )
     typer.echo(f"{num_good} good, {num_bad} bad")
     if num_bad and (is_mixed or not (skip_bad and num_good)):
@@ -214,31 +214,31 @@ def build(
     ],
     processes: Annotated[int, typer.Option(min=1, help="Shots worked on at once.")] = 1,
     height: Annotated[
-        int | None, typer.Option(min=16, help=f"Lines of the clips ({_DEFAULT.height}).")
+        int | None, typer.Option(min=16, help=f"Height of the clips in pixels ({_DEFAULT.height}).")
     ] = None,
     num_frames: Annotated[
         int | None,
         typer.Option("--frames", min=2, help=f"Frames of a clip ({_DEFAULT.num_frames})."),
     ] = None,
     fps: Annotated[
-        Fraction | None, typer.Option(parser=_fraction, help=f"Their rate ({_DEFAULT.fps}).")
+        Fraction | None, typer.Option(parser=_fraction, help=f"Frames a second ({_DEFAULT.fps}).")
     ] = None,
     most_clips: Annotated[
         int | None,
         typer.Option(
             "--clips-per-shot",
             min=1,
-            help=f"At most so many from one shot ({_DEFAULT.most_clips}).",
+            help=f"Most clips from one shot ({_DEFAULT.most_clips}).",
         ),
     ] = None,
     mattes: Annotated[
-        Matter | None, typer.Option(help=f"What cuts subjects out ({_DEFAULT.mattes}).")
+        Matter | None, typer.Option(help=f"Tool that cuts subjects out ({_DEFAULT.mattes}).")
     ] = None,
     plates: Annotated[
-        Plates | None, typer.Option(help=f"What removes subjects ({_DEFAULT.plates}).")
+        Plates | None, typer.Option(help=f"Tool that removes subjects ({_DEFAULT.plates}).")
     ] = None,
     captions: Annotated[
-        Captioner | None, typer.Option(help=f"What writes ({_DEFAULT.captions}).")
+        Captioner | None, typer.Option(help=f"Tool that writes captions ({_DEFAULT.captions}).")
     ] = None,
     weights: Annotated[
         list[str] | None, typer.Option(help="NAME=FOLDER: weights of an adapter, such as qwen-vl.")
@@ -253,7 +253,7 @@ def build(
         bool, typer.Option("--keep-repeats", help="Reject no clip for its captions.")
     ] = False,
     cache: Annotated[
-        Path | None, typer.Option(help=f"Where fetched models are kept ({_DEFAULT.cache}).")
+        Path | None, typer.Option(help=f"Folder of fetched models ({_DEFAULT.cache}).")
     ] = None,
     skip_bad: Annotated[
         bool, typer.Option("--skip-bad", help="Leave out movies that are cut short or damaged.")
@@ -276,7 +276,7 @@ def build(
 
     from layert2v_training.data.problems import BadClip, BadClips
     from layert2v_training.engine.build import build_clips
-    from layert2v_training.engine.protocols import StageUnavailable
+    from layert2v_training.engine.protocols import ToolUnavailable
     from layert2v_training.runs.overrides import InvalidRecipe
     from layert2v_training.scenes.assets import AssetsUnavailable
 
@@ -296,7 +296,7 @@ def build(
         typer.echo(f"{error}\n--skip-bad builds from the others", err=True)
         raise typer.Exit(2) from error
     except (
-        AssetsUnavailable, BadClip, StageUnavailable, FileNotFoundError, InvalidRecipe,
+        AssetsUnavailable, BadClip, ToolUnavailable, FileNotFoundError, InvalidRecipe,
     ) as error:  # fmt: skip
         typer.echo(str(error), err=True)
         raise typer.Exit(2) from error
@@ -306,17 +306,17 @@ def build(
     if not result.num_accepted:
         typer.echo(f"no clip was accepted; {result.report} shows each with its reasons", err=True)
         raise typer.Exit(1)
-    typer.echo(f"give {out / 'clips.jsonl'} to check and to training's --data")
+    typer.echo(f"give {out / 'clips.jsonl'} to `layert2v-data check` and to training's --data")
 
 
 @app.command()
 def assets(
-    folder: Annotated[Path, typer.Argument(help="Folder of the pictures; made when missing.")],
+    folder: Annotated[Path, typer.Argument(help="Folder of the pictures, made when missing.")],
     verify: Annotated[
-        bool, typer.Option("--verify", help="Only check what is there; fetch nothing.")
+        bool, typer.Option("--verify", help="Only check the pictures in the folder. Fetch nothing.")
     ] = False,
 ) -> None:
-    """Fetch the pictures of composed scenes by name; check every file against the manifest."""
+    """Fetch the pictures of composed scenes, and check every file against the manifest."""
     from layert2v_training.scenes.assets import AssetsUnavailable, fetch_assets, verify_assets
 
     try:

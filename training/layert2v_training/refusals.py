@@ -1,4 +1,4 @@
-"""What a user of `layert2v-train` can mend, said in one sentence with status 2."""
+"""Errors that a user of `layert2v-train` can mend, told in one sentence with status 2."""
 
 import errno
 from collections.abc import Iterator
@@ -20,7 +20,7 @@ from layert2v_training.learning.checkpoint import CheckpointMismatch, Checkpoint
 from layert2v_training.learning.launching import UnsupportedLaunch
 from layert2v_training.learning.non_finite import Diverged
 from layert2v_training.runs.average import CannotAverage
-from layert2v_training.runs.export import InvalidOut
+from layert2v_training.runs.model_export import InvalidOut
 from layert2v_training.runs.overrides import InvalidRecipe
 from layert2v_training.runs.run import MissingPart
 from layert2v_training.runs.run_binding import RunDiffers
@@ -46,7 +46,7 @@ REFUSALS = (
     UnsupportedLaunch,
     RunDiffers,
 )
-"""Errors that a user can mend; their messages say how."""
+"""Errors that a user can mend. Their messages say how."""
 
 
 @contextmanager

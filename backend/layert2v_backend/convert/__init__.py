@@ -1,4 +1,5 @@
-"""Protobuf to domain and back; all validation of requests is here.
+"""Protobuf to the backend's values and back, beside what `layert2v_wire` converts for everyone.
 
-A refusal lists every wrong field by its path from the request, `shot.layers[2].prompt`.
+The parts of requests that must be checked before anything reads them are checked here; shots are
+checked by `checks`.
 """

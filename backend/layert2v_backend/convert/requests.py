@@ -1,4 +1,4 @@
-"""The small parts of requests: names, ids, page sizes and tokens."""
+"""The small parts of requests: numbers of layers, names, ids, page sizes and tokens."""
 
 import base64
 import binascii
@@ -7,13 +7,30 @@ import re
 import uuid
 
 from layert2v.v1 import shot_pb2
-from layert2v_backend.errors import FieldViolation, InvalidRequest, shown
+from layert2v_backend.errors import FieldViolation, InvalidRequest, InvalidShot, shown
+from layert2v_backend.jobs import JOB_NAME
 
+MAX_LAYERS = 64
+"""No model has so many; a request with more is refused before anything walks its layers."""
 MAX_PAGE_JOBS = 500
 MAX_PAGE_ARTIFACTS = 1000
 
-JOB_NAME = re.compile(r"jobs/([a-z0-9][a-z0-9-]{0,62})")
 _ARTIFACT_NAME = re.compile(r"jobs/([a-z0-9][a-z0-9-]{0,62})/artifacts/([a-z0-9][a-z0-9-]{0,62})")
+
+
+def check_num_layers(shot: shot_pb2.Shot) -> None:
+    """Refuse a shot that no model could make, before anything walks it.
+
+    Raises:
+        InvalidShot: It has more than `MAX_LAYERS` layers.
+    """
+    if len(shot.layers) > MAX_LAYERS:
+        description = (
+            f"there are {len(shot.layers)} layers, no model makes more than {MAX_LAYERS}: "
+            f"send fewer"
+        )
+        violation = FieldViolation("shot.layers", description)
+        raise InvalidShot(f"shot.layers: {description}", [violation])
 
 
 def request_sha256(shot: shot_pb2.Shot) -> str:

@@ -22,13 +22,13 @@ from layert2v_backend import service
 from layert2v_backend.artifacts import ArtifactStore
 from layert2v_backend.engine import Engine
 from layert2v_backend.errors import CannotServe
-from layert2v_backend.jobs import WorkerOptions
 from layert2v_backend.journal import Journal
 from layert2v_backend.models import DEFAULT_MODEL, find_models
 from layert2v_backend.process_engine import ProcessEngine, ProcessOptions
 from layert2v_backend.scheduler import Scheduler
 from layert2v_backend.server.listening import listening, prepare_folder
 from layert2v_backend.settings import Settings
+from layert2v_backend.worker_protocol import WorkerOptions
 
 SERVICES = tuple(
     descriptor.full_name

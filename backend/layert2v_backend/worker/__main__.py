@@ -10,9 +10,10 @@ def main() -> None:
     """Serve tasks until the front door leaves, however it leaves."""
     end_with_door()
     # Loading torch takes seconds, in which the door may die.
-    from layert2v_backend.jobs import EXACT, WorkerOptions, from_json
+    from layert2v_backend.json_text import from_json
     from layert2v_backend.worker.generate import Worker
     from layert2v_backend.worker.pipe import serve_pipe
+    from layert2v_backend.worker_protocol import EXACT, WorkerOptions
 
     options = from_json(WorkerOptions, sys.argv[1]) if len(sys.argv) > 1 else EXACT
     serve_pipe(partial(Worker, options=options))

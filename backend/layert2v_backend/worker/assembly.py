@@ -1,13 +1,13 @@
 """Between the model and the disk: frames are finished and written while later ones are decoded."""
 
-import json
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Self
 
 import torch
 
-from layert2v_backend.jobs import FinishingReport, Shot, from_json
 from layert2v_backend.worker.writing import TakeWriter
+from layert2v_domain.job import FinishingReport
+from layert2v_domain.shot import Shot
 from layert2v_model.finishing.finish import Finishing
 from layert2v_model.stack import Stack
 
@@ -49,8 +49,9 @@ class Assembly:
         for taken in self._taken:
             taken.result()
         finished = self._finishing.finish(self._writer.write)
-        return from_json(FinishingReport, json.dumps(finished.report.to_json()))
+        return FinishingReport(**vars(finished.report))
 
 
 def _kept(shot: Shot) -> frozenset[int]:
-    return frozenset(index for index, layer in enumerate(shot.layers) if layer.kept)
+    layers = enumerate(shot.layers)
+    return frozenset(layer_index for layer_index, layer in layers if layer.kept)

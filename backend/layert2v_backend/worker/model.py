@@ -1,4 +1,4 @@
-"""The one model a worker holds, warm, laid out as its options and the shot ask."""
+"""The one model a worker has loaded, laid out as its options and the shot ask."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -6,30 +6,32 @@ from pathlib import Path
 import psutil
 import torch
 
-from layert2v_backend.admission import default_size
-from layert2v_backend.jobs import WorkerOptions
+from layert2v_backend.admission import default_format
 from layert2v_backend.models import read_limits
 from layert2v_backend.worker.log import note
-from layert2v_backend.worker.take import weights_sha256
-from layert2v_model.cost.estimate import Device, ModelSize, ShotSize
+from layert2v_backend.worker.manifest import weights_sha256
+from layert2v_backend.worker_protocol import WorkerOptions
+from layert2v_model.cost.device import Device
+from layert2v_model.cost.estimate import ModelSize
 from layert2v_model.cost.offload import enable_layerwise_casting, place
 from layert2v_model.cost.plan import Offload, Plan, plan
 from layert2v_model.cost.precision import decide_precision, default_device
 from layert2v_model.errors import DamagedModel, InvalidShot, reason_of
 from layert2v_model.loading import load_pipeline
 from layert2v_model.network.step_cache import StepCache, enable_step_cache
-from layert2v_model.pipeline import LayerT2VPipeline, ShotPrompts
+from layert2v_model.pipeline import LayerT2VPipeline
+from layert2v_model.shot import ShotFormat, ShotPrompts
 from layert2v_model.streams import stream_names
 
 
-class HeldModel:
+class LoadedModel:
     """Loads when another model, or another layout of it, is asked for; else gives what it has."""
 
     def __init__(self, options: WorkerOptions) -> None:
         self._options = options
         self._precision = decide_precision(options.precision)
         note(self._precision.sentence)
-        self._held: tuple[Path, Offload] | None = None
+        self._loaded_as: tuple[Path, Offload] | None = None
         self._pipeline: LayerT2VPipeline | None = None
         self.weights_sha256 = ""
         """Of the weights it holds."""
@@ -44,12 +46,12 @@ class HeldModel:
             InvalidShot: That shot does not fit.
         """
         limits = read_limits(folder)
-        shot = default_size(limits, 0, 0, 0, 1, 0)
+        shot = default_format(limits, 0, 0, 0, 1, 0)
         pipeline = self.load(folder, self.plan(folder, shot).offload)
         if self._options.compile_blocks:
             _run_once(pipeline, shot, limits.default_guidance_scale)
 
-    def plan(self, folder: Path, shot: ShotSize) -> Plan:
+    def plan(self, folder: Path, shot: ShotFormat) -> Plan:
         """Choose how a shot runs.
 
         Raises:
@@ -83,11 +85,11 @@ class HeldModel:
         Raises:
             DamagedModel: It cannot be loaded.
         """
-        if self._pipeline is None or (folder, offload) != self._held:
+        if self._pipeline is None or (folder, offload) != self._loaded_as:
             self._pipeline, self.step_cache = None, None
             self._pipeline = self._loaded(folder, offload)
             self.weights_sha256 = weights_sha256(folder)
-            self._held = folder, offload
+            self._loaded_as = folder, offload
         return self._pipeline
 
     def _loaded(self, folder: Path, offload: Offload) -> LayerT2VPipeline:
@@ -112,7 +114,7 @@ class HeldModel:
         return Device(torch.cuda.get_device_name(device), self._options.memory_bytes or free)
 
 
-def _run_once(pipeline: LayerT2VPipeline, shot: ShotSize, guidance_scale: float) -> None:
+def _run_once(pipeline: LayerT2VPipeline, shot: ShotFormat, guidance_scale: float) -> None:
     """Make one step of a shot, for compiling happens with the first: of one entry, or guided."""
     pipeline(
         ShotPrompts("", "a", ("b",) * shot.num_foregrounds),

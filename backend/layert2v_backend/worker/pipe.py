@@ -13,9 +13,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import BinaryIO, Protocol, TextIO
 
-from layert2v_backend.jobs import Report, Task, Warmed, from_json, to_json
+from layert2v_backend.json_text import from_json, to_json
+from layert2v_backend.worker_protocol import Task, Warmed, WorkerMessage
 
-Emit = Callable[[Report], None]
+Emit = Callable[[WorkerMessage], None]
 IsCancelled = Callable[[str, int], bool]
 """Whether this very (job, attempt) is to stop."""
 
@@ -26,8 +27,8 @@ class Runner(Protocol):
     def warm(self, folder: Path) -> Warmed:
         """Load a model ahead of its first task."""
 
-    def run(self, task: Task) -> Report:
-        """Run one task and return its last report."""
+    def run(self, task: Task) -> WorkerMessage:
+        """Run one task and return its last message."""
 
 
 class Commands:
@@ -62,14 +63,14 @@ class Commands:
 
 
 def serve_pipe(make_runner: Callable[[Emit, IsCancelled], Runner]) -> None:
-    """Take commands from stdin and report on stdout until stdin ends; never returns."""
-    reports = _take_stdout()
+    """Take commands from stdin and answer on stdout until stdin ends; never returns."""
+    pipe = _take_stdout()
     commands = Commands(sys.stdin.buffer)
     commands.listen()
 
-    def emit(report: Report | Warmed) -> None:
-        reports.write(f"{type(report).__name__} {to_json(report)}\n")
-        reports.flush()
+    def emit(message: WorkerMessage | Warmed) -> None:
+        pipe.write(f"{type(message).__name__} {to_json(message)}\n")
+        pipe.flush()
 
     runner = make_runner(emit, commands.is_cancelled)
     while True:
@@ -81,7 +82,7 @@ def serve_pipe(make_runner: Callable[[Emit, IsCancelled], Runner]) -> None:
 
 
 def _take_stdout() -> TextIO:
-    """Keep stdout for reports alone: whatever a library prints goes to the log."""
-    reports = os.fdopen(os.dup(1), "w", encoding="utf-8", newline="\n")
+    """Keep stdout for messages alone: whatever a library prints goes to the log."""
+    pipe = os.fdopen(os.dup(1), "w", encoding="utf-8", newline="\n")
     os.dup2(2, 1)
-    return reports
+    return pipe

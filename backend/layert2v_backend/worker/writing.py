@@ -17,15 +17,10 @@ import numpy as np
 from torch import Tensor
 
 from layert2v_backend.artifacts import SYNCS_AT_ONCE, ArtifactStore, Sealed
-from layert2v_backend.jobs import (
-    Artifact,
-    ArtifactFormat,
-    ArtifactKind,
-    Task,
-    layer_folder,
-    take_path,
-)
-from layert2v_backend.worker.take import Provenance, manifest_of
+from layert2v_backend.jobs import Artifact, layer_folder, take_path
+from layert2v_backend.worker.manifest import ManifestFacts, manifest_of
+from layert2v_backend.worker_protocol import Task
+from layert2v_domain.artifact import ArtifactFormat, ArtifactKind
 from layert2v_model.alpha import flatten
 from layert2v_model.files import media
 from layert2v_model.stack import Stack
@@ -55,10 +50,13 @@ class TakeWriter:
         """
         self._task, self._store = task, store
         layers = enumerate(task.shot.layers)
-        self._written = [_FULL, *(index for index, layer in layers if layer.kept is None)]
+        self._written = [
+            _FULL,
+            *(layer_index for layer_index, layer in layers if layer.kept is None),
+        ]
         # Encoding, numpy and syncing let other threads run meanwhile.
         self._pool = ThreadPoolExecutor(SYNCS_AT_ONCE, thread_name_prefix="write")
-        self._folder = store.draft_folder(task.job, task.attempt)
+        self._folder = store.draft_folder(task.job_id, task.attempt)
         self._drafts: list[Future[list[_Draft]]] = []
 
     def __enter__(self) -> Self:
@@ -68,16 +66,17 @@ class TakeWriter:
         self._pool.shutdown(cancel_futures=True)
         shutil.rmtree(self._folder, ignore_errors=True)
 
-    def write(self, stack: Stack, frame: int) -> None:
+    def write(self, stack: Stack, frame_index: int) -> None:
         """Let one frame of a finished stack be written; from any thread, each frame once."""
-        for index in self._written:
-            self._drafts.append(self._pool.submit(self._write_frame, stack, index, frame))
+        for layer_index in self._written:
+            written = self._pool.submit(self._write_frame, stack, layer_index, frame_index)
+            self._drafts.append(written)
 
-    def publish(self, provenance: Provenance, on_progress: OnProgress) -> tuple[Artifact, ...]:
+    def publish(self, facts: ManifestFacts, on_progress: OnProgress) -> tuple[Artifact, ...]:
         """Wait for the files, then hand them all to the store.
 
         Args:
-            provenance: What the manifest says beyond the task.
+            facts: What the manifest says beyond the task.
             on_progress: Called with frames of layers done and in all; it may raise to stop.
 
         Returns:
@@ -93,8 +92,10 @@ class TakeWriter:
             drafts += draft.result()
         on_progress(len(self._drafts), len(self._drafts))
         written = map(self._artifact, drafts)
-        artifacts = sorted([*written, *self._task.kept], key=lambda artifact: artifact.path)
-        manifest = self._write_manifest(manifest_of(self._task, provenance, artifacts))
+        artifacts = sorted(
+            [*written, *self._task.kept_artifacts], key=lambda artifact: artifact.path
+        )
+        manifest = self._write_manifest(manifest_of(self._task, facts, artifacts))
         self._store.adopt([sealed for *_, sealed in (*drafts, manifest)])
         return (*artifacts, self._artifact(manifest))
 
@@ -110,38 +111,47 @@ class TakeWriter:
         path.write_text(json.dumps(manifest, indent=1, allow_nan=False) + "\n", encoding="utf-8")
         return (ArtifactKind.MANIFEST, ArtifactFormat.JSON, -1, -1, self._store.seal(path))
 
-    def _write_frame(self, stack: Stack, index: int, frame: int) -> list[_Draft]:
+    def _write_frame(self, stack: Stack, layer_index: int, frame_index: int) -> list[_Draft]:
         """Write and seal one frame of a layer, or of full: EXR, PNG, and a matte if it has one."""
-        kind, rgb_CHW, alpha_1HW = _picture(stack, index, frame)
+        kind, rgb_CHW, alpha_1HW = _picture(stack, layer_index, frame_index)
         for plane in (rgb_CHW, alpha_1HW):
             if plane is not None:
-                check_frame(layer_folder(kind, index), frame, plane.numpy())
+                check_frame(layer_folder(kind, layer_index), frame_index, plane.numpy())
         rgb_HWC = np.ascontiguousarray(rgb_CHW.numpy().clip(0, 1).transpose(1, 2, 0))
         alpha_HW = None if alpha_1HW is None else alpha_1HW[0].numpy().clip(0, 1)
-        master = self._path(kind, ArtifactFormat.EXR, index, frame)
+        master = self._path(kind, ArtifactFormat.EXR, layer_index, frame_index)
         media.write_exr(master, rgb_HWC, alpha_HW)
-        picture = self._path(kind, ArtifactFormat.PNG, index, frame)
+        picture = self._path(kind, ArtifactFormat.PNG, layer_index, frame_index)
         media.write_png(picture, rgb_HWC, alpha_HW)
         paths = [(kind, ArtifactFormat.EXR, master), (kind, ArtifactFormat.PNG, picture)]
         if alpha_HW is not None:
-            matte = self._path(ArtifactKind.MATTE, ArtifactFormat.PNG, index, frame)
+            matte = self._path(ArtifactKind.MATTE, ArtifactFormat.PNG, layer_index, frame_index)
             media.write_matte_png(matte, alpha_HW)
             paths.append((ArtifactKind.MATTE, ArtifactFormat.PNG, matte))
-        return [(of, form, index, frame, self._store.seal(path)) for of, form, path in paths]
+        return [
+            (of, form, layer_index, frame_index, self._store.seal(path)) for of, form, path in paths
+        ]
 
-    def _path(self, kind: ArtifactKind, form: ArtifactFormat, index: int, frame: int) -> Path:
-        path = self._folder / take_path(kind, form, index, frame)
+    def _path(
+        self, kind: ArtifactKind, form: ArtifactFormat, layer_index: int, frame_index: int
+    ) -> Path:
+        path = self._folder / take_path(kind, form, layer_index, frame_index)
         path.parent.mkdir(parents=True, exist_ok=True)
         return path
 
 
-def _picture(stack: Stack, index: int, frame: int) -> tuple[ArtifactKind, Tensor, Tensor | None]:
+def _picture(
+    stack: Stack, layer_index: int, frame_index: int
+) -> tuple[ArtifactKind, Tensor, Tensor | None]:
     """One frame of a layer, or of what the stack flattens to: kind, (3, H, W), alpha (1, H, W)."""
-    if index == _FULL:
-        background_CHW = stack.background.rgb_TCHW[frame]
-        pairs = [(layer.rgb_TCHW[frame], layer.alpha_T1HW[frame]) for layer in stack.foregrounds]
+    if layer_index == _FULL:
+        background_CHW = stack.background.rgb_TCHW[frame_index]
+        pairs = [
+            (layer.rgb_TCHW[frame_index], layer.alpha_T1HW[frame_index])
+            for layer in stack.foregrounds
+        ]
         return ArtifactKind.FULL, flatten(background_CHW, pairs), None
-    layer = stack.layers[index]
-    if index == 0:
-        return ArtifactKind.BACKGROUND, layer.rgb_TCHW[frame], None
-    return ArtifactKind.FOREGROUND, layer.rgb_TCHW[frame], layer.alpha_T1HW[frame]
+    layer = stack.layers[layer_index]
+    if layer_index == 0:
+        return ArtifactKind.BACKGROUND, layer.rgb_TCHW[frame_index], None
+    return ArtifactKind.FOREGROUND, layer.rgb_TCHW[frame_index], layer.alpha_T1HW[frame_index]

@@ -1,1 +1,1 @@
-"""What a shot takes: tokens, memory, time, precision, and where weights lie."""
+"""The cost of a shot: tokens, memory, time, precision, and the place of weights."""

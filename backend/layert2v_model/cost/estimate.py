@@ -1,7 +1,6 @@
-"""What a shot costs on a device, before anything heavy is loaded: tokens, memory, seconds.
+"""The cost of a shot on a device, before anything heavy is loaded: tokens, memory, seconds.
 
-Formulas over the parts' configs: no torch is imported but to measure a device, so a front door may
-ask.
+Formulas over the parts' configs. No torch is imported, so a front door may ask.
 Checked against measured peaks in `tests/model/cost/test_estimate.py`.
 Shape letters as in `transformer.py`: S streams, N tokens of all of them, F frames of tokens, D
 width.
@@ -9,69 +8,39 @@ width.
 
 import json
 import math
-import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from layert2v_model.at_once import FEED_FORWARD_BYTES, PIXELS_PER_DECODE
+from layert2v_model.cost.device import Device
+from layert2v_model.shot import ShotFormat
+
 FLOAT32_BYTES = 4
-"""The VAEs, the text encoder, latents and modulation are float32 whatever the transformer is."""
+"""The VAEs, the text encoder, latents and modulation are float32 even if the transformer is not."""
 
 STEP_SHARE, DECODE_SHARE = 0.85, 0.6
 """Share of a device's matrix rate that steps and decoding reach. Measured on one CPU core in
 float32, November 2026: steps of width 384 at 11 520 tokens 0.93, within a window 0.79; decoding
 0.64. No GPU was measured."""
 
-FEED_FORWARD_BYTES = 128 * 2**20
-"""As `block.FEED_FORWARD_BYTES`, which must not be imported here: it brings torch."""
-
-PIXELS_PER_DECODE = 512 * 512
-"""As `decoding.PIXELS_PER_DECODE`, which must not be imported here: it brings torch."""
-
-
-@dataclass(frozen=True)
-class ShotSize:
-    """What of a shot decides its cost."""
-
-    width: int
-    """Pixels."""
-    height: int
-    """Pixels."""
-    num_frames: int
-    """As `ShotFormat` says."""
-    num_foregrounds: int
-    """From 1."""
-    num_inference_steps: int
-    """Steps of denoising."""
-    guidance_scale: float = 1.0
-    """Above 1 everything is computed for two prompts."""
-    num_text_tokens: int = 128
-    """Tokens of the longest text that one stream reads."""
-
-    @property
-    def num_streams(self) -> int:
-        """Streams of the joint sequence, S."""
-        return 2 + 2 * self.num_foregrounds
-
-    @property
-    def batch_size(self) -> int:
-        """Prompts computed together."""
-        return 2 if self.guidance_scale > 1 else 1
+NUM_TEXT_TOKENS = 128
+"""Tokens of the longest text that one stream reads, where nothing else is known."""
 
 
 @dataclass(frozen=True)
 class ModelSize:
-    """What of a model decides its cost."""
+    """The facts of a model that decide its cost."""
 
     transformer: Mapping[str, Any]
     """Its config."""
     vae: Mapping[str, Any]
-    """Its config; the alpha VAE's is the same."""
+    """Its config. The alpha VAE's is the same."""
     weights_bytes: Mapping[str, int]
-    """Of every part as loaded: `transformer`, `vae`, `alpha_vae`, `text_encoder`."""
+    """Bytes of every part as loaded: `transformer`, `vae`, `alpha_vae`, `text_encoder`."""
     transformer_bytes: int = FLOAT32_BYTES
-    """Of one number inside the transformer: 2 or 4."""
+    """Bytes of one number inside the transformer: 2 or 4."""
 
     @classmethod
     def read(cls, folder: Path, transformer_bytes: int) -> "ModelSize":
@@ -107,7 +76,7 @@ class ModelSize:
         """Frames that one latent frame after the first stands for."""
         return int(2 ** sum(bool(halves) for halves in self.vae["temperal_downsample"]))
 
-    def grid(self, shot: ShotSize) -> tuple[int, int]:
+    def grid(self, shot: ShotFormat) -> tuple[int, int]:
         """Return frames of tokens, F, and tokens of one frame."""
         frames, *patch = self.transformer["patch_size"]
         latent_frames = 1 + (shot.num_frames - 1) // self.temporal_factor
@@ -124,60 +93,24 @@ class ModelSize:
 
 
 @dataclass(frozen=True)
-class Device:
-    """Where it is to run."""
-
-    name: str
-    """In words."""
-    memory_bytes: int
-    """Free for this job."""
-    flops_per_s: float = math.nan
-    """Measured on matrices in the transformer's precision; NaN: not measured."""
-    is_host: bool = False
-    """Whether it computes in main memory, so that nothing can be offloaded from it."""
-
-
-def measure_device(name: str, *, is_half: bool = False, size: int = 2048) -> Device:
-    """Measure a device: free memory, and its rate on square matrices; under a second.
-
-    Args:
-        name: As torch names it: `cpu`, `cuda`, `cuda:1`.
-        is_half: In bfloat16 instead of float32.
-        size: Rows of the matrices; small ones measure the caller's overhead.
-    """
-    import psutil
-    import torch
-
-    a = torch.ones(size, size, device=name, dtype=torch.bfloat16 if is_half else torch.float32)
-    times = []
-    for _ in range(4):
-        start = time.perf_counter()
-        (a @ a)[0, 0].item()
-        times.append(time.perf_counter() - start)
-    is_host = torch.device(name).type == "cpu"
-    free = psutil.virtual_memory().available if is_host else torch.cuda.mem_get_info(name)[0]
-    return Device(name, free, 2 * size**3 / min(times), is_host)
-
-
-@dataclass(frozen=True)
 class Estimate:
-    """What a shot costs; all but seconds is independent of the device."""
+    """The cost of a shot. All figures but the seconds are independent of the device."""
 
     tokens: int
-    """Of all streams, one prompt."""
+    """Tokens of all streams, for one prompt."""
     weights_bytes: int
-    """Of all parts."""
+    """Bytes of all parts."""
     denoise_bytes: int
     """Most that a step holds beyond weights: latents, text, and the activations of one block."""
     decode_bytes: int
     """Most that decoding one batch of streams holds beyond weights."""
     peak_bytes: int
-    """Most at any time with all parts on the device; the program's own libraries not counted."""
+    """Most at any time with all parts on the device, without the program's own libraries."""
     seconds: float
-    """Denoising and decoding; the rest is small. NaN where the device was not measured."""
+    """Denoising and decoding. The rest is small. NaN where the device was not measured."""
 
 
-def estimate(shot: ShotSize, model: ModelSize, device: Device) -> Estimate:
+def estimate(shot: ShotFormat, model: ModelSize, device: Device) -> Estimate:
     """Estimate what a shot costs with all parts on the device."""
     frames, tokens_per_frame = model.grid(shot)
     denoise, decode = denoise_bytes(shot, model), decode_bytes(shot, model)
@@ -198,7 +131,9 @@ def estimate(shot: ShotSize, model: ModelSize, device: Device) -> Estimate:
 # Memory
 
 
-def denoise_bytes(shot: ShotSize, model: ModelSize) -> int:
+def denoise_bytes(
+    shot: ShotFormat, model: ModelSize, num_text_tokens: int = NUM_TEXT_TOKENS
+) -> int:
     """Latents, what is kept of the text, rotary tables, and one block at its fullest."""
     frames, tokens_per_frame = model.grid(shot)
     tokens = shot.num_streams * frames * tokens_per_frame
@@ -206,7 +141,7 @@ def denoise_bytes(shot: ShotSize, model: ModelSize) -> int:
     # Noise, clean, latents, velocity per prompt and its combination, each float32.
     latents = (5 + shot.batch_size) * tokens * patch_numbers * FLOAT32_BYTES
     texts = 2 + shot.num_foregrounds + (shot.batch_size - 1)
-    text = 2 * model.transformer["num_layers"] * texts * shot.num_text_tokens * model.dim
+    text = 2 * model.transformer["num_layers"] * texts * num_text_tokens * model.dim
     rotary = 2 * tokens * model.transformer["attention_head_dim"] * FLOAT32_BYTES
     block = _block_bytes(shot.batch_size * tokens, model, is_windowed=is_windowed(shot, model))
     return latents + text * model.transformer_bytes + rotary + block
@@ -226,13 +161,13 @@ def _block_bytes(tokens: int, model: ModelSize, *, is_windowed: bool) -> int:
     return int(max(tokens * model.dim * max(modulation, attention), feed_forward))
 
 
-def is_windowed(shot: ShotSize, model: ModelSize) -> bool:
+def is_windowed(shot: ShotFormat, model: ModelSize) -> bool:
     """Say whether the window leaves out any frame of this shot."""
     reach = model.transformer.get("cross_stream_window")
     return reach is not None and reach < model.grid(shot)[0] - 1
 
 
-def decode_bytes(shot: ShotSize, model: ModelSize, tile_pixels: int | None = None) -> int:
+def decode_bytes(shot: ShotFormat, model: ModelSize, tile_pixels: int | None = None) -> int:
     """One chunk of one batch of streams in the decoder, its caches, and all frames made.
 
     A causal convolution keeps two frames of its input. A residual block holds its input, its
@@ -282,7 +217,7 @@ def _decoder_levels(model: ModelSize) -> list[tuple[int, int, float, int]]:
 # Time
 
 
-def step_flops(shot: ShotSize, model: ModelSize) -> float:
+def step_flops(shot: ShotFormat, model: ModelSize, num_text_tokens: int = NUM_TEXT_TOKENS) -> float:
     """Count the multiplications and additions of one step, twice under guidance.
 
     Per token and block: six square projections (two of cross-attention's four are made once), the
@@ -297,11 +232,11 @@ def step_flops(shot: ShotSize, model: ModelSize) -> float:
             frames, 2 * model.transformer["cross_stream_window"] + 1
         )
     linear = 2 * (6 * dim**2 + 2 * dim * model.transformer["ffn_dim"])
-    attention = 4 * dim * (seen * tokens_per_frame + shot.num_text_tokens)
+    attention = 4 * dim * (seen * tokens_per_frame + num_text_tokens)
     return float(shot.batch_size * tokens * model.transformer["num_layers"] * (linear + attention))
 
 
-def decode_flops(shot: ShotSize, model: ModelSize) -> float:
+def decode_flops(shot: ShotFormat, model: ModelSize) -> float:
     """Count those of decoding all streams: 3 x 3 x 3 convolutions."""
     chunks = math.ceil(shot.num_frames / max(level[3] for level in _decoder_levels(model)))
     per_pixel = sum(

@@ -13,8 +13,8 @@ def place(pipeline: LayerT2VPipeline, device: torch.device, offload: Offload) ->
 
     Args:
         pipeline: It is changed in place; load it again for another layout.
-        device: Where it runs.
-        offload: What waits in main memory; `group` keeps the VAEs on the device.
+        device: Device that it runs on.
+        offload: Parts that wait in main memory; `group` keeps the VAEs on the device.
     """
     if offload == "none":
         pipeline.to(device)
@@ -40,9 +40,9 @@ def enable_layerwise_casting(
     Norms, embeddings of patches, time and text, and the layer modulation keep their precision.
 
     Args:
-        transformer: Changed in place; its weights stay rounded if the hooks are removed.
-        storage_dtype: Of the stored weights; the default has 3 bits of mantissa.
-        compute_dtype: Of the arithmetic; None: the transformer's own.
+        transformer: Changed in place. Its weights stay rounded if the hooks are removed.
+        storage_dtype: Type of the stored weights. The default has 3 bits of mantissa.
+        compute_dtype: Type of the arithmetic; None: the transformer's own.
     """
     transformer.enable_layerwise_casting(
         storage_dtype=storage_dtype, compute_dtype=compute_dtype or transformer.dtype
@@ -60,8 +60,8 @@ def enable_group_offload(
 
     Args:
         transformer: Changed in place.
-        device: Where it runs.
-        num_blocks_per_group: Blocks on the device at once, from 1; more is faster and larger.
+        device: Device that it runs on.
+        num_blocks_per_group: Blocks on the device at once, from 1. More is faster and larger.
     """
     transformer.enable_group_offload(
         onload_device=device,

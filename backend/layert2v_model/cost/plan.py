@@ -4,13 +4,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from layert2v_model.cost.estimate import (
-    Device,
-    ModelSize,
-    ShotSize,
-    decode_bytes,
-    denoise_bytes,
-)
+from layert2v_model.cost.device import Device
+from layert2v_model.cost.estimate import ModelSize, decode_bytes, denoise_bytes
+from layert2v_model.shot import ShotFormat
 
 TILE_PIXELS = 256 * 256
 """Pixels of the library's tiles, `AutoencoderKLWan.tile_sample_min_height` and `..._width`."""
@@ -19,26 +15,26 @@ Offload = Literal["none", "model", "group"]
 """none: all parts stay on the device; model: one part at a time; group: one block at a time."""
 
 OFFLOADS: tuple[Offload, ...] = ("none", "model", "group")
-"""From the fastest to the smallest."""
+"""The ways to offload, from the fastest to the smallest."""
 
 
 @dataclass(frozen=True)
 class Plan:
-    """How a shot can run on a device, or why it cannot."""
+    """The way in which a shot can run on a device, or the reason why it cannot."""
 
     fits: bool
-    """False: refuse the shot and say `sentence`."""
+    """False where the shot must be refused with `sentence`."""
     offload: Offload
-    """What of the weights waits on the host."""
+    """The weights that wait on the host."""
     tile_decode: bool
     """Decode in tiles, as the VAE's `enable_tiling`; a little slower."""
     peak_bytes: int
     """Estimated, on the device."""
     sentence: str
-    """For people: what is done, or what to change."""
+    """The decision, or the remedy, in words for people."""
 
 
-def plan(shot: ShotSize, model: ModelSize, device: Device) -> Plan:
+def plan(shot: ShotFormat, model: ModelSize, device: Device) -> Plan:
     """Choose the fastest way that fits a device, or refuse with a remedy."""
     ways = [
         (offload, tiles, peak_bytes(shot, model, offload, tile_decode=tiles))
@@ -58,7 +54,7 @@ def _ways(model: ModelSize, device: Device) -> list[tuple[Offload, bool]]:
     return [(offload, tile_decode) for offload in offloads for tile_decode in tiles]
 
 
-def peak_bytes(shot: ShotSize, model: ModelSize, offload: Offload, *, tile_decode: bool) -> int:
+def peak_bytes(shot: ShotFormat, model: ModelSize, offload: Offload, *, tile_decode: bool) -> int:
     """Estimate the most that is on the device at any time."""
     weights = model.weights_bytes
     denoise = denoise_bytes(shot, model)
@@ -67,7 +63,7 @@ def peak_bytes(shot: ShotSize, model: ModelSize, offload: Offload, *, tile_decod
         return sum(weights.values()) + max(denoise, decode)
     transformer = weights["transformer"]
     if offload == "group":
-        # One block at work and the next on its way; the text encoder goes by layers.
+        # One block at work and the next on its way. The text encoder goes by layers.
         groups = 2 * transformer // model.transformer["num_layers"]
         return groups + weights["vae"] + weights["alpha_vae"] + max(denoise, decode)
     decoders = max(weights["vae"], weights["alpha_vae"])
@@ -84,7 +80,7 @@ def _said(peak: int, offload: Offload, device: Device, *, tiles: bool) -> str:
     return f"needs {_gib(peak)} of {_gib(device.memory_bytes)} on {device.name}: {kept}{decoding}"
 
 
-def _refusal(shot: ShotSize, model: ModelSize, device: Device, peak: int) -> str:
+def _refusal(shot: ShotFormat, model: ModelSize, device: Device, peak: int) -> str:
     fewer_layers = _largest(
         (replace(shot, num_foregrounds=n) for n in range(shot.num_foregrounds - 1, 0, -1)),
         model,
@@ -106,7 +102,7 @@ def _refusal(shot: ShotSize, model: ModelSize, device: Device, peak: int) -> str
     )
 
 
-def _largest(shots: Iterable[ShotSize], model: ModelSize, device: Device) -> ShotSize | None:
+def _largest(shots: Iterable[ShotFormat], model: ModelSize, device: Device) -> ShotFormat | None:
     """Return the first that fits."""
     offload, tiles = _ways(model, device)[-1]
     limit = device.memory_bytes

@@ -1,8 +1,8 @@
-"""In which precision matrix products are computed. Every program asks here, and nowhere else.
+"""The precision of matrix products. Every program asks here, and nowhere else.
 
-bfloat16 only where the hardware has it natively. Emulated it is far slower than float32: on a
-processor with AVX2 only, 2 000 x 384 numbers times 384 x 1 536 took 18.8 ms in float32 and 159 ms
-in bfloat16; with AVX-512 BF16, bfloat16 takes a third of float32's time (one thread, torch 2.13,
+bfloat16 is used only where the hardware has it natively. Emulated it is far slower than float32. On
+a processor with AVX2 only, 2 000 x 384 numbers times 384 x 1 536 took 18.8 ms in float32 and 159 ms
+in bfloat16. With AVX-512 BF16, bfloat16 takes a third of float32's time (one thread, torch 2.13,
 November 2026). torch is imported only to look at a device, so a front door may ask.
 """
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     import torch
 
 Choice = Literal["auto", "bfloat16", "float32"]
-"""What a user may ask for; `auto`: what the hardware has natively."""
+"""The choices of a user. `auto` takes the precision that the hardware has natively."""
 
 _X86_INSTRUCTIONS = ("amx_bf16", "avx512_bf16")
 _ARM_INSTRUCTIONS = ("bf16", "sve_bf16")
@@ -23,7 +23,7 @@ _ARM_INSTRUCTIONS = ("bf16", "sve_bf16")
 
 @dataclass(frozen=True)
 class Hardware:
-    """What a device says about bfloat16."""
+    """A device's answer about bfloat16."""
 
     has_bfloat16: bool
     """Whether it multiplies bfloat16 natively."""
@@ -33,10 +33,10 @@ class Hardware:
 
 @dataclass(frozen=True)
 class Precision:
-    """In which precision a program computes, and why."""
+    """The precision in which a program computes, and the reason."""
 
     name: Literal["bfloat16", "float32"]
-    """As PyTorch calls it."""
+    """The precision's name in PyTorch."""
     reason: str
     """A clause."""
     is_asked: bool = False
@@ -56,7 +56,7 @@ class Precision:
 
     @property
     def sentence(self) -> str:
-        """What the first line of a log says."""
+        """The first line of a log."""
         return f"computes in {self.name}{' as asked;' if self.is_asked else ':'} {self.reason}"
 
 
@@ -70,9 +70,9 @@ def decide_precision(
     It is never timed: every process and every later run on a machine must decide alike.
 
     Args:
-        choice: What the user asks for.
-        device: That computes; None: `default_device`.
-        hardware: What it has; None: it is looked at.
+        choice: Wish of the user.
+        device: Device that computes; None: `default_device`.
+        hardware: Its abilities; None: they are looked up.
     """
     found = hardware or find_hardware(device or default_device())
     if choice == "auto":
@@ -92,7 +92,7 @@ def find_hardware(device: "torch.device") -> Hardware:
     import torch
 
     if device.type == "cpu":
-        # Versions of torch before 2.10 do not say; float32 is right everywhere.
+        # Versions of torch before 2.10 do not say. Float32 is right everywhere.
         capabilities: Mapping[str, Any] = getattr(torch.cpu, "get_capabilities", dict)()
         return processor(capabilities, torch.backends.cpu.get_cpu_capability())
     if device.type == "cuda":
@@ -109,8 +109,8 @@ def processor(capabilities: Mapping[str, Any], kernels: str) -> Hardware:
 
     Args:
         capabilities: As `torch.cpu.get_capabilities` names them.
-        kernels: What PyTorch's own kernels use of it, such as `AVX2`; the environment variable
-            `ATEN_CPU_CAPABILITY` limits it.
+        kernels: Instructions that PyTorch's own kernels use, such as `AVX2`; the environment
+            variable `ATEN_CPU_CAPABILITY` limits it.
     """
     is_arm = str(capabilities.get("architecture", "")).lower().startswith(("arm", "aarch"))
     names = _ARM_INSTRUCTIONS if is_arm else _X86_INSTRUCTIONS
@@ -121,7 +121,7 @@ def processor(capabilities: Mapping[str, Any], kernels: str) -> Hardware:
 
 
 def gpu(name: str, capability: tuple[int, int], has_bfloat16: bool) -> Hardware:
-    """Describe a GPU; of NVIDIA's, those from compute capability (8, 0) on have bfloat16."""
+    """Describe a GPU. Of NVIDIA's, those from compute capability (8, 0) on have bfloat16."""
     verb = "multiplies bfloat16 natively" if has_bfloat16 else "has no native bfloat16"
     words = f"{name} (compute capability {capability[0]}.{capability[1]}) {verb}"
     return Hardware(has_bfloat16, words)

@@ -16,7 +16,7 @@ def sync_file(path: Path) -> None:
     """Make a file's content durable.
 
     Raises:
-        OSError: It could not be synced; a full disk is `errno.ENOSPC`.
+        OSError: It could not be synced. A full disk is `errno.ENOSPC`.
     """
     handle = os.open(path, os.O_RDWR)
     try:
@@ -31,7 +31,7 @@ def sync_folder(folder: Path) -> None:
     Raises:
         OSError: They could not be synced.
     """
-    if sys.platform == "win32":  # folders cannot be opened there; NTFS journals the rename
+    if sys.platform == "win32":  # folders cannot be opened there. NTFS journals the rename
         return
     handle = os.open(folder, os.O_RDONLY)
     try:
@@ -41,7 +41,7 @@ def sync_folder(folder: Path) -> None:
 
 
 def publish_file(partial: Path, path: Path) -> None:
-    """Give a finished file its name, in place of an earlier one; both are in one folder.
+    """Give a finished file its name, in place of an earlier one. Both are in one folder.
 
     Raises:
         OSError: It could not be synced or renamed; `path` is then as it was.
@@ -67,7 +67,7 @@ def publish_folder(partial: Path, folder: Path) -> None:
 
 @contextmanager
 def replacing_folder(folder: Path) -> Iterator[Path]:
-    """Give a hidden, empty folder beside `folder` to write in; it takes its place at the end.
+    """Give a hidden, empty folder beside `folder` to write in. It takes its place at the end.
 
     Where writing fails, `folder` stays as it was. Parents are made.
 

@@ -1,4 +1,4 @@
-"""How the colour of foreground files relates to their matte."""
+"""The relation of the colour of foreground files to their matte."""
 
 from enum import StrEnum
 

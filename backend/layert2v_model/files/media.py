@@ -30,7 +30,7 @@ _PNG_COMPRESSION = 3
 
 @contextmanager
 def _published(path: Path) -> Iterator[Path]:
-    """Give a temporary name beside `path`; rename it to `path` on success, remove it on failure."""
+    """Give a temporary name beside `path`. Rename it to `path` on success, remove it on failure."""
     draft = path.with_name(f".{path.stem}.{os.getpid()}-{threading.get_ident()}{path.suffix}")
     try:
         yield draft
@@ -43,12 +43,12 @@ def write_exr(path: Path, rgb_HWC: Pixels, alpha_HW: Pixels | None = None) -> No
     """Write one frame as a master: half, ZIP, scene-linear Rec. 709, atomically.
 
     Args:
-        path: Where the file appears, complete or not at all; its folder exists.
+        path: Place at which the file appears, complete or not at all; its folder exists.
         rgb_HWC: Straight sRGB, (H, W, 3), float32.
-        alpha_HW: Alpha in [0, 1]; the file is then RGBA, **premultiplied**. Without it, RGB.
+        alpha_HW: Alpha in [0, 1]. The file is then RGBA, **premultiplied**. Without it, RGB.
 
     Raises:
-        OSError: The file cannot be written; a full disk is `errno.ENOSPC`.
+        OSError: The file cannot be written. A full disk is `errno.ENOSPC`.
     """
     linear_HWC = srgb_to_linear(np.ascontiguousarray(rgb_HWC, dtype=np.float32))
     if alpha_HW is not None:
@@ -83,7 +83,7 @@ def write_png(path: Path, rgb_HWC: Pixels, alpha_HW: Pixels | None = None) -> No
     """Write one frame for the timeline: 8-bit sRGB, RGBA **straight** or RGB, atomically.
 
     Raises:
-        OSError: The file cannot be written; a full disk is `errno.ENOSPC`.
+        OSError: The file cannot be written. A full disk is `errno.ENOSPC`.
     """
     bgr = to_8_bit(rgb_HWC[..., ::-1])
     _write_png(path, bgr if alpha_HW is None else np.dstack([bgr, to_8_bit(alpha_HW)]))
@@ -93,7 +93,7 @@ def write_matte_png(path: Path, alpha_HW: Pixels) -> None:
     """Write alpha as a matte: 8-bit grey, code value 255 * alpha, atomically.
 
     Raises:
-        OSError: The file cannot be written; a full disk is `errno.ENOSPC`.
+        OSError: The file cannot be written. A full disk is `errno.ENOSPC`.
     """
     _write_png(path, to_8_bit(alpha_HW))
 
@@ -109,7 +109,7 @@ def write_movie(path: Path, rgb_THWC: Pixels, fps: Fraction) -> None:
     """Write a preview movie: H.264, 8-bit, (T, H, W, 3) sRGB, no alpha, atomically.
 
     Raises:
-        OSError: The file cannot be written; a full disk is `errno.ENOSPC`.
+        OSError: The file cannot be written. A full disk is `errno.ENOSPC`.
     """
     height, width = rgb_THWC.shape[1:3]
     options = {"movflags": "faststart"} if path.suffix.lower() in (".mp4", ".mov") else {}

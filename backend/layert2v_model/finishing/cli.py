@@ -2,7 +2,8 @@
 
 Reads `full`, `background`, `foreground[_k]` and `matte[_k]`, each a movie or a folder of images,
 and writes background and foregrounds as EXR and mattes as PNG. The report goes to stdout as JSON,
-everything else to stderr. Bad input: one sentence and exit code 2, and nothing is left behind.
+everything else to stderr. Bad input ends with one sentence and exit code 2, and leaves nothing
+behind.
 """
 
 # What the command needs is imported when it runs: PyTorch takes seconds, `--help` must not.
@@ -26,25 +27,25 @@ def main_command(
     folder: Annotated[
         Path,
         typer.Argument(
-            help="Holds full, background, foreground[_k] and matte[_k], each a movie "
+            help="Folder of full, background, foreground[_k] and matte[_k], each a movie "
             "(.mp4 .mov .mkv .webm .avi .m4v .mxf) or a folder of images (.png .exr .jpg .webp "
             ".tif). A foreground with alpha needs no matte."
         ),
     ],
-    out: Annotated[Path, typer.Option(help="Folder to write; it must be empty or not exist.")],
+    out: Annotated[Path, typer.Option(help="Folder to write. It must be empty or missing.")],
     foreground: Annotated[
-        Form, typer.Option(help="Colour of foreground files: premultiplied on black, or straight.")
+        Form, typer.Option(help="Form of foreground colours: premultiplied on black, or straight.")
     ] = Form.AUTO,
     overwrite: Annotated[bool, typer.Option(help="Replace layers that OUT already holds.")] = False,
 ) -> None:
     """Make layers composite back to their full video, with straight colour and clean plates."""
     from layert2v_media.errors import UnreadableMedia
-    from layert2v_model.finishing.folder import BadInput, check_out, finish_folder
+    from layert2v_model.finishing.folder import CannotFinish, check_out, finish_folder
 
     try:
         check_out(folder, out, overwrite=overwrite)
         report = finish_folder(folder, out, foreground, lambda words: typer.echo(words, err=True))
-    except (BadInput, InvalidLayers, NotFinite, UnreadableMedia) as problem:
+    except (CannotFinish, InvalidLayers, NotFinite, UnreadableMedia) as problem:
         typer.echo(f"layert2v-finish: {problem}", err=True)
         raise typer.Exit(2) from None
     except OSError as failure:  # a folder that may not be listed, for one

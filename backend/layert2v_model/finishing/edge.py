@@ -17,7 +17,7 @@ MATTE = 0.5
 VISIBLE = 1 / 255
 """Alpha up to which 8 bits do not show a colour."""
 GROWTH_FROM, GROWTH_TO = 2.0, 4.0
-"""Distances to the matte between which alpha stops growing; at the latter it may still grow as
+"""Distances to the matte between which alpha stops growing. At the latter it may still grow as
 much as it must."""
 _EXPLAINED_FROM, _EXPLAINED_TO = 2 / 255, 6 / 255
 """Differences from the full video below which a pixel stays, above which it is worked on."""
@@ -37,7 +37,8 @@ class Edge:
     """Pixels that one foreground has to explain, with what is behind it and before it."""
 
     target_CN: Floats
-    """What this foreground over `behind_CN` should show: the full video less what is in front."""
+    """The colours that this foreground over `behind_CN` should show, without the layers in
+    front."""
     behind_CN: Floats
     """Composite of everything behind, as far as it is decided."""
     rgb_CN: Floats
@@ -78,7 +79,7 @@ def colour_beyond(rgb_CHW: Floats, alpha_HW: Floats, unit: float = 1.0) -> Float
 def straight_colour(rgb_CN: Floats, beyond_CN: Floats, alpha_N: Floats) -> Floats:
     """Mix own colour where alpha supports it with the extended colour where it does not.
 
-    Glass and smoke keep theirs; under a low alpha it is mostly fill colour or rounding noise.
+    Glass and smoke keep theirs. Under a low alpha it is mostly fill colour or rounding noise.
     """
     return _over(rgb_CN, ramp(alpha_N, 0.1, 0.6), beyond_CN)
 
@@ -89,19 +90,19 @@ def visible_colour(rgb_CN: Floats, beyond_CN: Floats, alpha_N: Floats) -> Floats
 
 
 def faint(alpha_HW: Floats) -> Floats:
-    """How much an alpha is so low that its straight colour cannot be trusted, in [0, 1]."""
+    """Grade how far an alpha is too low to trust its straight colour, in [0, 1]."""
     return 1 - ramp(alpha_HW, 0.03, 0.1)
 
 
 def noise(alpha_HW: Floats, distance_HW: Floats) -> Floats:
-    """How much an alpha is only the noise of an empty part of the matte, in [0, 1]."""
+    """Grade how far an alpha is only the noise of an empty part of the matte, in [0, 1]."""
     noise_HW = ramp(distance_HW, GROWTH_FROM, GROWTH_TO)
     noise_HW *= 1 - ramp(alpha_HW, 3 * VISIBLE, 8 * VISIBLE)
     return noise_HW
 
 
 def is_wrong(difference_CN: Floats) -> Floats:
-    """How much a difference from the full video is more than rounding, in [0, 1]."""
+    """Grade how far a difference from the full video is more than rounding, in [0, 1]."""
     return ramp(np.abs(difference_CN).max(axis=0), _EXPLAINED_FROM, _EXPLAINED_TO)
 
 
@@ -123,9 +124,8 @@ def mix(target_CHW: Floats, behind_CHW: Floats, beyond_CHW: Floats) -> Floats:
 def explain(edge: Edge) -> tuple[Floats, Floats, Floats]:
     """Find alpha and colour with which the foreground over what is behind gives its target.
 
-    Returns:
-        Alpha (N,), never below the edge's and above it only near the matte; straight colour
-        (C, N); and the difference (C, N) that the plate should take, in the composite.
+    Returns: Alpha (N,), straight colour (C, N), and the difference (C, N) that the plate should
+    take, in the composite. Alpha is never below the edge's, and above it only near the matte.
     """
     growth_N = 1 - ramp(edge.distance_N, GROWTH_FROM, GROWTH_TO)
     as_is_CN = _over(edge.rgb_CN, edge.alpha_N, edge.behind_CN)

@@ -18,7 +18,7 @@ Box = tuple[slice, slice]
 LINES = 192
 """Height at which lengths are given: that of the published samples they were tuned on."""
 _SMALLEST_UNIT = 1 / 3
-"""Pixels per unit of length at least; smaller pictures keep a band one pixel wide."""
+"""Pixels per unit of length at least. Smaller pictures keep a band one pixel wide."""
 _NOWHERE = 1e4
 """Distance to a region that is empty."""
 _RELAXATIONS = 2
@@ -71,7 +71,7 @@ def box_around(region_HW: NDArray[np.bool_], margin: float) -> Box | None:
 
 
 def extend(values_CHW: Floats, known_HW: Floats, unit: float = 1.0) -> Floats:
-    """Fill unknown pixels with a membrane through the known ones; known pixels stay.
+    """Fill unknown pixels with a membrane through the known ones. Known pixels stay.
 
     Partly known pixels are a mix in that proportion. Where nothing at all is known the result is 0.
 
@@ -110,7 +110,7 @@ def extend(values_CHW: Floats, known_HW: Floats, unit: float = 1.0) -> Floats:
 
 
 def shrinkage(unit: float) -> int:
-    """By what the first step of a pyramid reduces a picture: large ones at once to about units."""
+    """Choose the first step of a pyramid, which reduces large pictures at once to about units."""
     return max(2, int(unit))
 
 

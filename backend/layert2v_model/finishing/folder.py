@@ -28,7 +28,7 @@ Tell = Callable[[str], None]
 """Told what is done, for people who wait."""
 
 
-class BadInput(Exception):
+class CannotFinish(Exception):
     """Raised with one sentence for the user: the value, the limit, the remedy."""
 
 
@@ -36,16 +36,16 @@ def finish_folder(folder: Path, out: Path, asked: Form, tell: Tell) -> dict[str,
     """Read a folder of layers, finish them and write `out`, whole or not at all.
 
     Args:
-        folder: Holds the layers under their names.
+        folder: Folder of the layers, under their names.
         out: Folder to write, checked by `check_out`.
-        asked: How the colour of foreground files relates to their matte.
-        tell: Is told of each step.
+        asked: Relation of the colour of foreground files to their matte.
+        tell: Called with a message about each step.
 
     Returns:
         The report, ready for JSON.
 
     Raises:
-        BadInput: `out` cannot be written.
+        CannotFinish: `out` cannot be written.
         InvalidLayers, UnreadableMedia: Layers are missing, cannot be read or do not fit.
         NotFinite: They hold NaN or infinity.
     """
@@ -60,7 +60,7 @@ def finish_folder(folder: Path, out: Path, asked: Form, tell: Tell) -> dict[str,
         with replacing_folder(out) as draft:
             _write(finished.stack, source.names, draft, tell)
     except OSError as failure:
-        raise BadInput(
+        raise CannotFinish(
             f"{out} cannot be written: {failure.strerror}; free space there or choose another "
             f"folder with --out"
         ) from failure
@@ -78,22 +78,22 @@ def check_out(folder: Path, out: Path, *, overwrite: bool) -> None:
     """Refuse an OUT that would destroy something.
 
     Raises:
-        BadInput: Says what stands in the way.
+        CannotFinish: Says what stands in the way.
     """
     if not folder.is_dir():
-        raise BadInput(f"{folder} is not a folder: name the folder that holds the layers")
+        raise CannotFinish(f"{folder} is not a folder: name the folder that holds the layers")
     if out.exists() and not out.is_dir():
-        raise BadInput(f"{out} is a file: name a folder with --out")
+        raise CannotFinish(f"{out} is a file: name a folder with --out")
     inside, outside = folder.resolve(), out.resolve()
     if inside == outside or outside in inside.parents:
-        raise BadInput(f"{out} holds the input: choose another folder with --out")
+        raise CannotFinish(f"{out} holds the input: choose another folder with --out")
     held = sorted(path.name for path in out.iterdir()) if out.exists() else []
     if held and not overwrite:
-        raise BadInput(f"{out} is not empty: choose another folder, or add --overwrite")
+        raise CannotFinish(f"{out} is not empty: choose another folder, or add --overwrite")
     layers = ("background", "foreground", "matte")
     foreign = [name for name in held if name.split("_")[0] not in layers]
     if foreign:
-        raise BadInput(
+        raise CannotFinish(
             f"{out} holds {foreign[0]}, which is no layer: --overwrite replaces the whole folder, "
             f"so choose another one"
         )

@@ -1,7 +1,7 @@
 """Frames as planar numpy arrays, and the same work on all of them.
 
 Shape letters: T frames, C channels, H, W. Arrays are float32 and keep the layout of the tensors,
-(T, C, H, W): an alpha (H, W) then broadcasts along whole rows, which numpy does three times faster
+(T, C, H, W). An alpha (H, W) then broadcasts along whole rows. Numpy does so three times faster
 than along the last axis of interleaved RGB.
 """
 

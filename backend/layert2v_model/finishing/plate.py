@@ -29,26 +29,26 @@ from layert2v_model.finishing.fill import (
 from layert2v_model.finishing.frames import each_frame
 
 COVERED = 0.05
-"""Coverage above which a pixel counts as covered; H.264 noise in empty mattes stays below."""
+"""Coverage above which a pixel counts as covered. H.264 noise in empty mattes stays below."""
 KNOWN_FROM, KNOWN_TO = 4.0, 6.0
 """Distances to the covered region between which the plate begins to be the full video."""
 _SAFE_FROM, _SAFE_TO = 6.0, 12.0
-"""Distances between which a difference is believed whatever its size, and no longer tells about
-the colours that are hidden: published backgrounds are the flatter the farther from the subject."""
+"""Distances between which a difference stops telling about the hidden colours. Nearer, it is
+believed at any size. Published backgrounds are the flatter the farther from the subject."""
 _CONTAMINATION = 0.04
-"""Nearer than that, a difference is believed if it is within about this of the farther ones:
-mattes are often too tight, and the subject's own rim must not tint the plate."""
+"""Nearer than that, a difference is believed if it is within about this of the farther ones. Mattes
+are often too tight, and the subject's own rim must not tint the plate."""
 _DETAIL = 2.5
 """Standard deviation in reduced pixels below which a difference is detail, and stays where it is:
 extended, it would streak."""
 _STEADY_FRAMES = 6.0
 """Standard deviation in frames of the part of the hidden correction that is shared in time."""
 _ALIKE = 0.01
-"""What one frame asks for beyond the others if they show the same: samples at rest have
-0.002 to 0.005 (median), and a sample that the camera follows has 0.02."""
+"""The difference of one frame from the others where all show the same. Samples at rest have 0.002
+to 0.005 (median), and a sample that the camera follows has 0.02."""
 _SEAM_DEPTH = 8.0
-"""Distance under the foreground at which a third is left of what only one frame asks for: it hides
-the seam, and deeper it would flicker."""
+"""Distance under the foreground at which a third is left of a correction that only one frame asks
+for. It hides the seam, and deeper it would flicker."""
 _MAX_TONE = 0.25
 """Most that the tone match may move a value: beyond it is extrapolation."""
 _TONE_SAMPLES = 20000
@@ -59,22 +59,22 @@ _FEWEST_SAMPLES = 64
 
 @dataclass(frozen=True, eq=False)
 class _Seen:
-    """What a frame shows of the background around the foregrounds, reduced to about units."""
+    """The background that a frame shows around the foregrounds, reduced to about units."""
 
     background_CHW: Floats
-    """As generated."""
+    """The background as generated."""
     difference_CHW: Floats
-    """What it lacks where known."""
+    """The difference that it lacks, where that is known."""
     known_HW: Floats
-    """How clearly it is seen (`known_plate`)."""
+    """The visibility of each pixel (`known_plate`)."""
     distance_HW: Floats
-    """To the covered region, in units, at most `_SAFE_TO`."""
+    """Distance to the covered region, in units, at most `_SAFE_TO`."""
     seam_HW: Floats
     """Share of the seam's correction that reaches so deep under the foregrounds."""
 
 
 def known_plate(coverage_HW: Floats) -> tuple[Floats, Floats]:
-    """How clearly each pixel of a frame shows the background, in [0, 1]; distance to what covers.
+    """Compute how clearly pixels show the background, in [0, 1], and their distance to the cover.
 
     The distance is in units and at most `_SAFE_TO`.
     """
@@ -91,14 +91,14 @@ def correct_plate(
     """Extend the difference between background and full video smoothly under the foregrounds.
 
     The difference is first explained by one colour transform for the shot, which also restores
-    contrast below the foregrounds. What remains comes, where other frames show it, from them, and
-    is extended by a membrane; each frame bends it to meet its own surroundings, and not deep, so
-    that lifting a foreground shows neither a seam nor a flicker.
+    contrast below the foregrounds. The rest comes from other frames where they show it, and is
+    extended by a membrane. Each frame bends the membrane at its border to meet its own
+    surroundings, so that lifting a foreground shows neither a seam nor a flicker.
 
     Args:
         background_TCHW: The background as generated; corrected in place around and below the
             foregrounds. Beyond that nothing is hidden and nothing is done. Stays in [0, 1].
-        difference_TCHW: What it lacks; read only where it is uncovered.
+        difference_TCHW: Difference that it lacks. It is read only where it is uncovered.
         coverage_THW: Union of all foregrounds' alphas.
         num_threads: As for `each_frame`.
     """
@@ -144,7 +144,7 @@ def _look(
 
 
 def _after_tone(seen: _Seen, move_34: Floats) -> _Seen:
-    """What is still lacking after the colour transform."""
+    """The difference that remains after the colour transform."""
     moves_CHW = _tone_moves(seen.background_CHW, move_34)
     return replace(seen, difference_CHW=seen.difference_CHW - moves_CHW)
 
@@ -195,9 +195,9 @@ def _without_detail(difference_CHW: Floats, trust_HW: Floats) -> Floats:
 
 
 def _shared_in_time(values_TCHW: Floats, trust_THW: Floats) -> tuple[Floats, Floats]:
-    """What the frames around each frame show of a pixel, on average, and how well they show it.
+    """The colour of a pixel in the frames around each frame, on average, and how well they show it.
 
-    A pixel that one frame shows is known; one that all frames show badly is not.
+    A pixel that one frame shows is known. One that all frames show badly is not.
     """
     num_frames = len(values_TCHW)
     steps = np.arange(num_frames)
@@ -253,7 +253,7 @@ def _tone_terms(colour_3N: Floats) -> Floats:
 
 
 def _tone_moves(background_CHW: Floats, move_34: Floats) -> Floats:
-    """How far the colour transform moves each value: nothing at black."""
+    """Compute how far the colour transform moves each value, which is nothing at black."""
     moves_3N = move_34[:, :3] @ background_CHW.reshape(3, -1)
     moves_3N += move_34[:, 3:]
     moves_CHW = moves_3N.reshape(background_CHW.shape)

@@ -1,4 +1,4 @@
-"""What finishing reports: how well a stack flattens to its full video, and at what price.
+"""The report of finishing: how well a stack flattens to its full video, and at what price.
 
 Shape letters: T frames, C channels, H, W. Frames are numpy (T, C, H, W), float32,
 display-referred sRGB, RGB straight; mattes are alpha (T, H, W). Every figure is finite for every
@@ -71,7 +71,7 @@ class FinishReport:
 
 
 def measure(generated: Stack, finished: Stack, num_threads: int | None = None) -> FinishReport:
-    """Measure a finished stack against the one it was made from; both hold the same full video."""
+    """Measure a finished stack against the one it was made from. Both hold the same full video."""
     errors_T = _squared_error(finished, num_threads)
     mattes = [frames_of(layer.alpha_T1HW)[:, 0] for layer in generated.foregrounds]
     after = [frames_of(layer.alpha_T1HW)[:, 0] for layer in finished.foregrounds]
@@ -192,13 +192,12 @@ def _gradient(picture_HW: Floats, box: Box = WHOLE) -> Floats:
 def ghost_slope(plate_TCHW: Floats, full_TCHW: Floats, coverage_THW: Floats) -> float | None:
     """Share of the foregrounds' luma, against the bare plate, that stands in the plate.
 
-    The bare plate is the median over the frames in which a pixel is uncovered (camera at rest).
-    The plate is explained by the full video and by the bare plate together, both less the bare
-    plate's mean: a bare plate that is known roughly only, since plates shimmer, would otherwise
-    look like a ghost of everything (`docs/log.md`, "ghosts through moving cameras").
-    None where no covered pixel is ever uncovered, so that nobody knows what lies below, and where
-    what is covered looks like the bare plate, as under a matte that lies beside its subject: there
-    is no light to find a share of.
+    The bare plate is the median over the frames in which a pixel is uncovered (camera at rest). The
+    plate is explained by the full video and by the bare plate together, both less the bare plate's
+    mean. Plates shimmer, so the bare plate is known only roughly, and would otherwise look like a
+    ghost of everything (`docs/log.md`, "ghosts through moving cameras"). The result is None where
+    no covered pixel is ever uncovered. It is None also where covered pixels look like the bare
+    plate, as under a matte that lies beside its subject.
     """
     bare_THW = coverage_THW < OPEN
     core_THW = eroded(coverage_THW > COVERED) & bare_THW.any(axis=0)

@@ -31,17 +31,17 @@ from layert2v_model.finishing.fill import pixels_per_unit
 from layert2v_model.stack import Layer, Role, Stack
 
 MAX_FOREGROUNDS = 6
-"""As many as the model makes (`docs/design_model.md`, streams)."""
+"""Most foregrounds of a folder, as many as the model makes (`docs/design_model.md`, streams)."""
 _BLACK = 24 / 255
-"""Mean colour outside the matte that still counts as black; published samples have 6 to 11."""
+"""Mean colour outside the matte that still counts as black. Published samples have 6 to 11."""
 _CLEARLY = 0.5
-"""How much better straight colour must explain the soft edge; premultiplied samples have 0.85 to
+"""How much better straight colour must explain the soft edge. Premultiplied samples have 0.85 to
 2.9, since lossy video blurs colour and matte differently."""
 
 
 @dataclass(frozen=True, eq=False)
 class LayerFiles:
-    """What a folder holds, as read."""
+    """The layers of a folder, as read."""
 
     names: tuple[str, ...]
     """Names of the foregrounds, back to front: `foreground`, or `foreground_1` and so on."""
@@ -84,8 +84,8 @@ def read_layers(folder: Path, on_read: Callable[[str], None] = lambda _: None) -
     """Read all layers of a folder.
 
     Args:
-        folder: Holds them under their names.
-        on_read: Is told the name of each file or folder before it is read.
+        folder: Folder of the layers, under their names.
+        on_read: Called with the name of each file or folder before it is read.
 
     Raises:
         InvalidLayers: One is missing, or they differ in size or number of frames.

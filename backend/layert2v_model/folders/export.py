@@ -26,14 +26,14 @@ def save_pipeline(
 
     Args:
         pipeline: A `LayerT2VPipeline` with its `project_in`; it is left as it is.
-        folder: Created if need be; files of the same names are overwritten.
-        card: The content of `layert2v.json`; SHA-256 of the weights are added under `files`.
-        dtype: Of the weights in the files.
-        with_text_encoder: Whether to write tokenizer and text encoder too; otherwise the card
+        folder: Created if need be. Files of the same names are overwritten.
+        card: The content of `layert2v.json`. SHA-256 of the weights are added under `files`.
+        dtype: Type of the weights in the files.
+        with_text_encoder: Whether to write tokenizer and text encoder too. Otherwise the card
             names the package they come from.
 
     Raises:
-        NotFinite: A parameter is not finite in `dtype`; nothing is written.
+        NotFinite: A parameter is not finite in `dtype`. Nothing is written.
     """
     if pipeline.project_in is None:
         raise ValueError("the pipeline has no project_in; set it before saving")

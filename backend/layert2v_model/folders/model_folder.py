@@ -26,13 +26,13 @@ from layert2v_model.weights.checks import is_finite
 from layert2v_model.weights.file_heads import in_short
 
 CARD_FILE = "layert2v.json"
-"""What the model is and can do; the only file the front door reads."""
+"""The model's card: its kind and abilities. The front door reads no other file."""
 
 READ_ERRORS = (
     *(OSError, ValueError, KeyError, TypeError, RuntimeError, SafetensorError),
     StrictDataclassError,
 )
-"""What the libraries raise at missing, broken or foreign files."""
+"""Errors that the libraries raise at missing, broken or foreign files."""
 
 _WORD_LISTS = ("tokenizer.json", "vocab.txt", "spiece.model")
 
@@ -78,7 +78,7 @@ def file_sha256(path: Path) -> str:
 
 
 def read_transformer(folder: Path, dtype: torch.dtype) -> LayerT2VTransformer3DModel:
-    """Read `transformer/`; modulation and norms stay float32 whatever `dtype` is."""
+    """Read `transformer/`. Modulation and norms stay float32 whatever `dtype` is."""
     return _read_weights(LayerT2VTransformer3DModel, folder / "transformer", dtype)
 
 
@@ -167,7 +167,7 @@ def _read_text_folder(tokenizer_place: Path, encoder_place: Path) -> tuple[Any, 
 def _read_text_encoder(place: Path) -> Any:
     transformers.utils.logging.disable_progress_bar()
     config = transformers.AutoConfig.from_pretrained(place, local_files_only=True)
-    # AutoModel would build T5's decoder too; the architecture names the encoder's own class.
+    # AutoModel would build T5's decoder too. The architecture names the encoder's own class.
     architecture = getattr(transformers, (config.architectures or [""])[0], transformers.AutoModel)
     encoder, info = architecture.from_pretrained(
         place, local_files_only=True, use_safetensors=True, output_loading_info=True

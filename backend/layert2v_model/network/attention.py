@@ -56,7 +56,7 @@ class JointSelfAttnProcessor(WanAttnProcessor):
             attention_mask: Not used: no mask over visual tokens is ever built.
             rotary_emb: Cosines and sines.
             window: None: every token sees every token.
-            memory: Of streams that are not computed in every step; not with a window.
+            memory: Memory of streams that are not computed in every step; not with a window.
 
         Raises:
             ValueError: A window is asked for under context parallel.
@@ -129,7 +129,7 @@ def _rotated(projected_BLD: Tensor, num_heads: int, rotary: tuple[Tensor, ...]) 
 
 
 class StreamCrossAttnProcessor(WanAttnProcessor):
-    """Let each stream read its own text; no mask over visual tokens is ever built."""
+    """Let each stream read its own text. No mask over visual tokens is ever built."""
 
     def __call__(
         self,

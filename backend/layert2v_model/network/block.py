@@ -11,6 +11,7 @@ from diffusers.hooks._helpers import TransformerBlockMetadata, TransformerBlockR
 from diffusers.models.transformers.transformer_wan import WanTransformerBlock
 from torch import Tensor, nn
 
+from layert2v_model.at_once import FEED_FORWARD_BYTES
 from layert2v_model.network.attention import (
     JointSelfAttnProcessor,
     KeyValue,
@@ -20,10 +21,6 @@ from layert2v_model.network.attention import (
 )
 from layert2v_model.network.kept_streams import BlockMemory
 from layert2v_model.network.window import FrameWindow
-
-FEED_FORWARD_BYTES = 128 * 2**20
-"""Most that a hidden tensor of the feed-forward takes: thousands of tokens of the largest model, so
-that its matrices stay as fast as whole ones."""
 
 
 class LayerT2VTransformerBlock(WanTransformerBlock):
@@ -57,10 +54,10 @@ class LayerT2VTransformerBlock(WanTransformerBlock):
             temb: Time and layer modulation (B, S, F, 6, D), float32; F divides L, or see `frame_L`.
             rotary_emb: Cosines and sines (1, S, L, 1, head width).
             encoder_attention_mask: None, or a boolean (B, S, N), true on real text tokens.
-            window: What self-attention sees of other streams; None: all.
-            memory: Of streams that are not computed in every step; None: all are.
-            frame_L: Which of the F each token belongs to, where a device has parts of frames; None:
-                all frames are whole.
+            window: Part of other streams that self-attention sees; None: all.
+            memory: Memory of streams that are not computed in every step; None: all are.
+            frame_L: Frame, of F, of each token, where a device has parts of frames; None: all
+                frames are whole.
         """
         # Order of the six: Wan's, for self-attention and then for the feed-forward.
         shift_1, scale_1, gate_1, shift_2, scale_2, gate_2 = (

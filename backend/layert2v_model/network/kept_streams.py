@@ -1,9 +1,8 @@
-"""Computing streams that are given whole in some steps only: approximate, off unless asked for.
+"""Streams that are given whole, computed in some steps only. This is approximate and optional.
 
-A stream that is given whole sits at t = 0 in every step and comes back as it went in. All that the
-others need of it are its keys and values in every block, and those change from step to step only
-because it sees the others change. So most steps can do with those of an earlier one, and compute
-no token of it.
+A stream that is given whole sits at t = 0 in every step and comes back as it went in. The others
+need only its keys and values in every block. Those change from step to step only because it sees
+the others change. So most steps reuse those of an earlier step and compute no token of it.
 
 Shape letters: B batch, S streams, F frames of tokens, L tokens of a stream, A heads, E width of a
 head.
@@ -49,14 +48,14 @@ class BlockMemory:
 
 
 class HeldStreams:
-    """Which streams hold still, and what every block remembers of them during one job."""
+    """The streams that hold still, and every block's memory of them during one job."""
 
     def __init__(self, is_held: Sequence[bool], num_blocks: int, refresh_every: int) -> None:
         """Begin with nothing remembered.
 
         Args:
             is_held: For each stream whether it is given whole, at t = 0.
-            num_blocks: Of the transformer.
+            num_blocks: Number of blocks of the transformer.
             refresh_every: Steps from one in which all streams are computed to the next.
         """
         held = [stream for stream, holds in enumerate(is_held) if holds]
@@ -81,8 +80,8 @@ def held_streams(is_held_BSF: Tensor, num_blocks: int, refresh_every: int) -> He
 
     Args:
         is_held_BSF: True on frames of tokens at t = 0, (1, S, F or 1).
-        num_blocks: Of the transformer.
-        refresh_every: From 1, which is exact.
+        num_blocks: Number of blocks of the transformer.
+        refresh_every: Steps between refreshes, from 1, which is exact.
     """
     is_held = is_held_BSF[0].all(dim=1).tolist()
     if refresh_every == 1 or not any(is_held) or all(is_held):

@@ -8,13 +8,13 @@ from layert2v_model.network.transformer import LayerT2VTransformer3DModel
 def enable_context_parallel(transformer: LayerT2VTransformer3DModel, degree: int) -> None:
     """Split tokens over `degree` processes of the initialised process group.
 
-    All of them must then call the transformer with equal inputs; each gets the whole velocity.
-    Attention exchanges heads for tokens (Ulysses), so no device ever holds all tokens of a block;
-    the number of tokens and heads need not be divisible by `degree`. Enable a step cache before.
+    All of them must then call the transformer with equal inputs. Each gets the whole velocity.
+    Attention exchanges heads for tokens (Ulysses), so no device ever holds all tokens of a block.
+    The number of tokens and heads need not be divisible by `degree`. Enable a step cache before.
 
     Args:
-        transformer: Changed in place; it cannot be undone.
-        degree: From 2; at most the tokens of a stream and the heads.
+        transformer: Changed in place. It cannot be undone.
+        degree: Number of processes, from 2; at most the tokens of a stream and the heads.
 
     Raises:
         RuntimeError: There is no process group, or tokens are split already.

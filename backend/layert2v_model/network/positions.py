@@ -1,4 +1,4 @@
-"""Where tokens stand: native 3D positions over the joint sequence.
+"""Positions of tokens: native 3D positions over the joint sequence.
 
 Shape letters: B batch, S streams, L tokens of a stream, C channels, T, H, W of latents.
 """

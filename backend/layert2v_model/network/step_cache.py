@@ -22,7 +22,7 @@ _CHANGES = 1000
 
 @dataclass
 class StepCache:
-    """What a cache has done since it was enabled, over all jobs."""
+    """The account of a cache since it was enabled, over all jobs."""
 
     threshold: float
     """Largest relative change of a stream at which a step is skipped."""
@@ -46,18 +46,18 @@ class StepCache:
 def enable_step_cache(transformer: LayerT2VTransformer3DModel, threshold: float) -> StepCache:
     """Let steps reuse the last computed step's blocks where the first block changes little.
 
-    The stream that changes most decides for all: by a mean over all tokens, as the library
-    decides, a matte that starts to move would be out-voted by pictures that stand still. Over
-    several devices the largest change of any decides, so that all do the same. The cache is
-    emptied by `transformer._reset_stateful_cache()`, which the pipeline calls after every job.
+    The stream that changes most decides for all. By a mean over all tokens, as the library decides,
+    pictures that stand still would out-vote a matte that starts to move. Over several devices the
+    largest change decides, so that all do the same. The cache is emptied by
+    `transformer._reset_stateful_cache()`, which the pipeline calls after every job.
 
     Args:
-        transformer: Changed in place; it needs at least two blocks.
+        transformer: Changed in place. It needs at least two blocks.
         threshold: Relative mean change of the first block's residual, from 0 (exact: only a step
             whose first block gives the very same is skipped); 0.05 to 0.2 are usual.
 
     Returns:
-        The account of steps; what they cost in quality the caller has to measure.
+        The account of steps. What they cost in quality the caller has to measure.
 
     Raises:
         ValueError: The threshold is out of range, there are too few blocks, a cache is on already,

@@ -44,7 +44,7 @@ def encode_prompt(tokenizer: Any, text_encoder: Any, prompt: str) -> Tensor:
 
 def max_tokens(tokenizer: Any, text_encoder: Any) -> int:
     """Say how many tokens of one prompt the text encoder takes."""
-    # Encoders with relative positions (T5) have no table; their tokenizer knows the limit.
+    # Encoders with relative positions (T5) have no table. Their tokenizer knows the limit.
     positions = getattr(text_encoder.config, "max_position_embeddings", None)
     return min(int(positions or 512), int(tokenizer.model_max_length))
 
@@ -56,7 +56,7 @@ class TextStates:
     tokens_UND: Tensor
     """Distinct texts after the text MLP."""
     row_BS: Tensor
-    """Which of the U texts each stream reads."""
+    """The number of the text, of U, that each stream reads."""
     mask_BSN: Tensor | None
     """True on real text tokens; None: all are."""
     key_values: tuple[KeyValue, ...]
@@ -83,7 +83,7 @@ class TextStates:
 def distinct_texts(text_BSND: Tensor, mask_BSN: Tensor | None) -> tuple[Tensor, Tensor]:
     """Find equal texts: those that differ (U, N, D), and which of them each stream reads (B, S).
 
-    A foreground and its alpha read the same; under guidance so do all streams.
+    A foreground and its alpha read the same. Under guidance so do all streams.
     """
     rows: list[Tensor] = []
     numbers = []

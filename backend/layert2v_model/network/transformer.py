@@ -10,7 +10,6 @@ per token.
 from typing import Any, ClassVar
 
 import torch
-import torch.nn.functional as F
 from diffusers.configuration_utils import register_to_config
 from diffusers.hooks.group_offloading import _is_group_offload_enabled
 from diffusers.models._modeling_parallel import ContextParallelInput, ContextParallelOutput
@@ -24,45 +23,18 @@ from diffusers.utils.accelerate_utils import apply_forward_hook
 from einops import rearrange
 from torch import Tensor, nn
 
-from layert2v_model.errors import InvalidShot
 from layert2v_model.network.attention import text_key_value
 from layert2v_model.network.block import LayerT2VTransformerBlock, modulated
 from layert2v_model.network.kept_streams import HeldStreams
+from layert2v_model.network.modulation import LayerAdaLN, time_waves
 from layert2v_model.network.positions import STREAM_POSITIONS, JointRotaryPosEmbed
 from layert2v_model.network.text import TextStates, distinct_texts
 from layert2v_model.network.window import FrameWindow
-from layert2v_model.streams import PROMPT_VISIBILITIES, StreamRole, num_foregrounds_of
-
-
-class LayerAdaLN(nn.Module):
-    """What a stream is, as an addition to the time modulation of every block.
-
-    Source: LayerT2V's release, `LayerAdaLN`; the foreground table is this project's.
-    """
-
-    def __init__(self, dim: int, max_foregrounds: int) -> None:
-        super().__init__()
-        self.layer_modulation = nn.Parameter(torch.zeros(len(StreamRole), 6, dim))
-        # Row 0 belongs to foreground 1 and is never read: one foreground is the released model.
-        self.foreground_modulation = nn.Parameter(torch.zeros(max_foregrounds, 6, dim))
-
-    def forward(self, num_streams: int) -> Tensor:
-        """Return the rows of `num_streams` streams in their order: (S, 6, D), float32."""
-        num_foregrounds = num_foregrounds_of(num_streams)
-        if num_foregrounds > len(self.foreground_modulation):
-            raise InvalidShot(
-                f"the model takes at most {len(self.foreground_modulation)} foregrounds, "
-                f"got {num_foregrounds}; remove some"
-            )
-        roles_R6D = self.layer_modulation.float()
-        nearer_K6D = self.foreground_modulation[1:num_foregrounds].float()
-        numbers_K6D = F.pad(nearer_K6D, (0, 0, 0, 0, 1, 0))
-        pairs_KR6D = roles_R6D[StreamRole.FOREGROUND :] + numbers_K6D[:, None]
-        return torch.cat([roles_R6D[: StreamRole.FOREGROUND], pairs_KR6D.flatten(0, 1)])
+from layert2v_model.streams import PROMPT_VISIBILITIES
 
 
 class TokenFrames(nn.Module):
-    """Which frame a stream's tokens belong to; a module, so that it is split as tokens are."""
+    """The frame of each token of a stream. It is a module, so that it is split as tokens are."""
 
     def forward(self, num_frames: int, tokens_per_frame: int, device: torch.device) -> Tensor:
         """Return numbers from 0, (L,)."""
@@ -127,12 +99,12 @@ class LayerT2VTransformer3DModel(WanTransformer3DModel):
         cross_stream_window: int | None = None,
         prediction_type: str = "velocity",
     ) -> None:
-        """Build the network; names shared with Wan mean what they mean there.
+        """Build the network. Names shared with Wan mean what they mean there.
 
         Args:
             patch_size: Latent frames, rows and columns in one token.
             num_attention_heads: Heads of every attention.
-            attention_head_dim: Width of a head; D is heads times this.
+            attention_head_dim: Width of a head. D is heads times this.
             in_channels: Channels of the latents.
             out_channels: Channels of the velocity.
             text_dim: Width of the text encoder's token states.
@@ -144,18 +116,18 @@ class LayerT2VTransformer3DModel(WanTransformer3DModel):
             eps: Epsilon of the norms.
             image_dim: Must be None: there is no image condition.
             added_kv_proj_dim: Must be None, as above.
-            rope_max_seq_len: Positions per axis; S * T must not exceed it.
+            rope_max_seq_len: Positions per axis. S * T must not exceed it.
             pos_embed_seq_len: Must be None, as above.
             prompt_visibility: `released` or `isolated`, see `streams.visible_prompts`.
             stream_positions: `released` or `shared`, see `positions.STREAM_POSITIONS`.
             max_foregrounds: Most foregrounds of a shot.
-            foreground_fill: What foreground streams hold beyond their matte: `black`
+            foreground_fill: Filling of foreground streams beyond their matte: `black`
                 (premultiplied, as released) or `bleed` (straight colour, extended).
             per_stream_timesteps: Whether it was trained with a timestep per stream and frame.
             cross_stream_window: None, as released: every stream attends to every instant of all.
                 Or, from 0: it attends to all of itself and, in the other streams, to the frames of
                 tokens at most that far from its own instant. May be changed when loading.
-            prediction_type: What the head says: `velocity`, as released, or `preconditioned`, a
+            prediction_type: Output of the head: `velocity`, as released, or `preconditioned`, a
                 mixture that tends to the picture where t is near 1 and to the noise near 0, from
                 which `forward` makes the velocity (see `velocity_of_preconditioned`).
 
@@ -217,8 +189,9 @@ class LayerT2VTransformer3DModel(WanTransformer3DModel):
         """Predict the velocity of every stream.
 
         Args:
-            hidden_states: Noisy latents (B, S, C, T, H, W), normalised as the VAE's config says;
-                float32 whatever the network's precision, or what it makes of them is rounded too.
+            hidden_states: Noisy latents (B, S, C, T, H, W), normalised as the VAE's config says.
+                They are float32 even if the network is not, so that a preconditioned velocity is
+                not rounded.
             timestep: In [0, 1000], 0 for given streams: (B,), (B, S, 1) or (B, S, F) with one for
                 each frame of tokens.
             encoder_hidden_states: Text states of each stream (B, S, N, text_dim), or what
@@ -353,14 +326,14 @@ def velocity_of_preconditioned(head_BSCTHW: Tensor, noisy_BSCTHW: Tensor, t_BST:
     """Turn a preconditioned head's output F into the velocity noise - x0, in float32.
 
     x_t = (1 - t) x0 + t noise, latents of unit variance. The head learns F = (t x0 - (1 - t) noise)
-    / sqrt(D), D = (1 - t)^2 + t^2, which has unit variance at every t: near t = 1, where a shot is
-    composed, that is the picture alone. A small network whose tokens hold nearly as many numbers
-    as it is wide then need not carry the noise through all blocks to its output.
+    / sqrt(D), D = (1 - t)^2 + t^2, which has unit variance at every t. Near t = 1, where a shot is
+    composed, that is the picture alone. A small network whose tokens hold nearly as many numbers as
+    it is wide then need not carry the noise through all blocks to its output.
 
     Args:
         head_BSCTHW: F.
         noisy_BSCTHW: x_t.
-        t_BST: In [0, 1], per stream and latent frame.
+        t_BST: Noise levels in [0, 1], per stream and latent frame.
 
     Source:
         Karras et al., "Elucidating the Design Space of Diffusion-Based Generative Models", 2022,
@@ -371,18 +344,6 @@ def velocity_of_preconditioned(head_BSCTHW: Tensor, noisy_BSCTHW: Tensor, t_BST:
     t = t_BST.float()[:, :, None, :, None, None]
     density = (1 - t) ** 2 + t**2
     return ((2 * t - 1) * noisy_BSCTHW.float() - density.sqrt() * head_BSCTHW.float()) / density
-
-
-def time_waves(timestep_M: Tensor, num_channels: int) -> Tensor:
-    """Embed timesteps as cosines, then sines: (M, `num_channels`), float32.
-
-    In float64 as in the release: near t = 1000 the library's float32 is wrong by 4e-5.
-    """
-    exact = torch.float32 if timestep_M.device.type == "mps" else torch.float64
-    half = num_channels // 2
-    powers = torch.arange(half, device=timestep_M.device, dtype=exact) / half
-    angles = timestep_M.to(exact)[:, None] * 10000**-powers
-    return torch.cat([angles.cos(), angles.sin()], dim=-1).float()
 
 
 def _dtype_of(module: nn.Module) -> torch.dtype:

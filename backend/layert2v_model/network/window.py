@@ -1,4 +1,4 @@
-"""Attention in which a stream sees itself whole and the others near its own instant; no masks.
+"""Attention in which a stream sees itself whole and the others near its own instant.
 
 Shape letters: B batch, S streams, F frames of tokens, P tokens of one frame, A heads, E width of a
 head, Q queries and M keys of one call.
@@ -12,14 +12,14 @@ from einops import rearrange
 from torch import Tensor
 
 Weighed = tuple[Tensor, ...]
-"""What attention made (..., A, E), and the log of each query's sum of exponentials (..., A, 1)."""
+"""Output of attention (..., A, E), and the log of each query's sum of exponentials (..., A, 1)."""
 
 JOINING_BACKENDS = (None, "native", "_native_flash")
 """Those of the library whose kernels are the ones that joining calls."""
 
 
 class FrameWindow(NamedTuple):
-    """Which instants of the other streams a token sees; of its own stream it sees all."""
+    """The instants of the other streams that a token sees. Of its own stream it sees all."""
 
     num_frames: int
     """Frames of tokens in every stream, F."""
@@ -40,17 +40,17 @@ def attend_windowed(
 ) -> Tensor:
     """Attend within a window: (B, S, F, P, A, E).
 
-    Gathers keys frame by frame; or, where nothing is differentiated and the kernel says how much
-    weight it saw, joins three attentions, which copies nothing and keeps the calls large. Measured
-    on one block of width 384, 10 streams, 20 160 tokens, reach 1, one core: 3.8 s instead of 6.0 by
-    gathering and 9.5 by full attention.
+    Keys are gathered frame by frame. Three attentions are joined instead where nothing is
+    differentiated and the kernel says how much weight it saw. This copies nothing and keeps the
+    calls large. Measured on one block of width 384, 10 streams, 20 160 tokens, reach 1, one core:
+    3.8 s instead of 6.0 by gathering and 9.5 by full attention.
 
     Args:
         query_BSFPAE: Queries with their positions.
         key_BSFPAE: Keys with their positions.
         value_BSFPAE: Values.
-        window: What is seen; its `num_frames` is F.
-        backend: One of the library's attention backends; one that was chosen is used, by gathering.
+        window: Frames that are seen. Its `num_frames` is F.
+        backend: One of the library's attention backends. One that was chosen is used, by gathering.
     """
     is_trained = torch.is_grad_enabled() and query_BSFPAE.requires_grad
     if backend in JOINING_BACKENDS and not is_trained and _kernel_weighs(query_BSFPAE):

@@ -1,6 +1,6 @@
-"""What the authors' training adds to a Wan transformer: LoRA, LayerAdaLN and their average.
+"""The parts that the authors' training adds to a Wan transformer: LoRA, LayerAdaLN, an average.
 
-Names are the release's; nothing is renamed here. Shape letters: O out, I in, R rank.
+Names are the release's. Nothing is renamed here. Shape letters: O out, I in, R rank.
 """
 
 import re
@@ -53,7 +53,7 @@ _MASK_SETTINGS: Mapping[str, Callable[[object], bool]] = {
     "lora_alpha": is_positive,
     "proj_hidden": is_count,
 }
-"""Of `mask_vae_lora.pt`."""
+"""Checks of the settings in `mask_vae_lora.pt`."""
 
 _HARMLESS = frozenset(
     {
@@ -83,7 +83,7 @@ class Adapter:
     layer_modulation: Tensor
     """LayerAdaLN's table, (4, 6, D)."""
     notes: tuple[str, ...] = ()
-    """What was read otherwise than it stands in the files, a sentence each."""
+    """Changes made while reading the files, a sentence for each."""
 
     def merged(self, module: str, weight_OI: Tensor) -> Tensor:
         """Return a linear map's weight with its LoRA folded in, computed in float32."""
@@ -126,7 +126,7 @@ def read_adapter(folder: Path, linear_maps: Iterable[str], *, use_ema: bool) -> 
 def _plain_state(
     path: Path, linear_maps: Iterable[str], alpha: float
 ) -> tuple[dict[str, Tensor], tuple[str, ...]]:
-    """Read the tensors under the release's names; tells which wrappers those had."""
+    """Read the tensors under the release's names. Also tell which wrappers those had."""
     found = read_safetensors([path])
     check_kinds({n: t for n, t in found.items() if not n.endswith(_ALPHA)}, str(path))
     check_finite(found, str(path))
@@ -211,8 +211,8 @@ def _averaged(adapter: Adapter, path: Path) -> Adapter:
     """Replace an adapter's values by the average that training kept of them.
 
     The file is a bare list in the order of the model's parameters. Training also averages the
-    untouched copy of LayerAdaLN that peft keeps before the trained one: with one tensor too many,
-    the last but one is not ours. Reading the list index by index over both copies, as the release
+    untouched copy of LayerAdaLN that peft keeps before the trained one. With one tensor too many,
+    the last but one is that copy. Reading the list index by index over both copies, as the release
     does, would put that copy's zeros in place of the trained table.
     """
     values = _shadow_params(path)

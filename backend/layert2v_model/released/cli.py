@@ -1,6 +1,7 @@
 """`layert2v-import WAN TRAINED --out OUT`: the authors' files into a model folder.
 
-Progress goes to stderr. Bad input: one sentence and exit code 2, and nothing is left behind.
+Progress goes to stderr. Bad input ends with one sentence and exit code 2, and leaves nothing
+behind.
 """
 
 # What the command needs is imported when it runs: PyTorch takes seconds, `--help` must not.
@@ -27,11 +28,11 @@ Source: LayerT2V's release, `wan/layered_t2v.py`.
 """
 
 MAX_PROMPT_CHARS = 2000
-"""About 512 tokens of English, as many as the text encoder was trained on; it counts exactly."""
+"""About 512 tokens of English, as many as the text encoder was trained on. It counts exactly."""
 
 
-class Precision(StrEnum):
-    """Of the transformer's files."""
+class WeightPrecision(StrEnum):
+    """Precision of the transformer's files."""
 
     FLOAT32 = "float32"
     BFLOAT16 = "bfloat16"
@@ -50,13 +51,14 @@ def main_command(
             "adapter_model.safetensors, mask_vae_lora.pt, and ema/ema_model.pt for --ema."
         ),
     ],
-    out: Annotated[Path, typer.Option(help="Folder to write; it must be empty or not exist.")],
+    out: Annotated[Path, typer.Option(help="Folder to write. It must be empty or missing.")],
     ema: Annotated[
-        bool, typer.Option("--ema", help="Take the average over training, not its last values.")
+        bool,
+        typer.Option("--ema", help="Take the average over training instead of its last values."),
     ] = False,
     dtype: Annotated[
-        Precision, typer.Option(help="Precision of the transformer's files.")
-    ] = Precision.FLOAT32,
+        WeightPrecision, typer.Option(help="Precision of the transformer's files.")
+    ] = WeightPrecision.FLOAT32,
     width: Annotated[int, typer.Option(help="Pixels it was trained at.")] = 336,
     height: Annotated[int, typer.Option(help="Pixels it was trained at.")] = 192,
     num_frames: Annotated[int, typer.Option(help="Frames it was trained at.")] = 9,
@@ -86,7 +88,7 @@ def main_command(
 def _check_out(out: Path, wan: Path, trained: Path) -> None:
     for folder in (wan, trained):
         if not folder.is_dir():
-            raise InvalidCheckpoint(f"{folder} is not a folder; give the one that holds the files")
+            raise InvalidCheckpoint(f"{folder} is not a folder; give the folder of the files")
     if out.is_file() or (out.is_dir() and any(out.iterdir())):
         raise InvalidCheckpoint(f"{out} exists already; name a new folder with --out")
     if len(out.resolve().name) > 63:
@@ -97,9 +99,10 @@ def _check_out(out: Path, wan: Path, trained: Path) -> None:
 
 
 def _check_trained_at(released: "Released", width: int, height: int, num_frames: int) -> None:
-    from layert2v_model.sampling.shot import ShotFormat, check_format
+    from layert2v_model.sampling.shot_checks import check_format
+    from layert2v_model.shot import ShotFormat
 
-    shot = ShotFormat(width, height, num_frames, STEPS)
+    shot = ShotFormat(width, height, num_frames, 1, STEPS)
     check_format(shot, released.network, released.base.vae)
 
 

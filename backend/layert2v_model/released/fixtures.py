@@ -1,7 +1,8 @@
 """Check our classes against tensors computed by the authors' own modules.
 
-Exit status 0 where every output agrees to `TOLERANCE`, 1 where one does not, 2 where a file cannot
-be read or is of no known kind. The kinds are described in `tests/data/README.md`.
+The exit status is 0 where every output agrees to `TOLERANCE` and 1 where one does not. It is 2
+where a file cannot be read or is of no known kind. The kinds are described in
+`tests/data/README.md`.
 """
 
 import argparse

@@ -42,10 +42,10 @@ from layert2v_model.weights.weight_files import write_weights
 MASK_VAE_FILE = "mask_vae_lora.pt"
 
 OTHER_MASK_FILES = ("mask_vae_projects.pt", "mask_encoder.pt", "mask_decoder.pt", "mask_vae.pt")
-"""What the release's other ways to encode a matte write; none is supported."""
+"""Files of the release's other ways to encode a matte. None is supported."""
 
 SHIFT = 5.0
-"""Of the flow's timesteps.
+"""Shift of the flow's timesteps.
 
 Source: LayerT2V's release, `wan/layered_t2v.py`, default of sampling.
 """
@@ -62,7 +62,7 @@ class Released:
     network: LayerT2VTransformer3DModel
     """Ours, empty: on `meta`."""
     adapter: Adapter
-    """What training added to the transformer."""
+    """The parameters that training added to the transformer."""
     alpha_vae: AutoencoderKLWan
     """The decoder LoRA merged in; float32."""
     project_in: ProjectIn
@@ -70,7 +70,7 @@ class Released:
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """What was read otherwise than it stands in the files, a sentence each."""
+        """Changes made while reading the files, a sentence for each."""
         return (*self.base.notes, *self.adapter.notes)
 
 
@@ -198,14 +198,14 @@ def _check_fit(base: WanFolder, network: LayerT2VTransformer3DModel) -> None:
 
 
 def write_model(released: Released, card: Mapping[str, Any], out: Path, dtype: torch.dtype) -> None:
-    """Write a model folder that `load_pipeline` takes; it appears whole or not at all.
+    """Write a model folder that `load_pipeline` takes. It appears whole or not at all.
 
     Args:
-        released: What to write.
-        card: The content of `layert2v.json`; hashes are added.
+        released: Model to write.
+        card: The content of `layert2v.json`. Hashes are added.
         out: Must not exist, or be an empty folder.
-        dtype: Of the transformer's files; its norms, time and layer modulation stay float32, the
-            VAEs are float32, and the text encoder stays as it was.
+        dtype: Type of the transformer's files. Its norms, time and layer modulation stay float32,
+            the VAEs are float32, and the text encoder stays as it was.
 
     Raises:
         InvalidCheckpoint: The tokenizer cannot be read, or the folder cannot be written.
@@ -257,7 +257,7 @@ def _write_text_encoder(base: WanFolder, draft: Path) -> None:
 
 
 def _write_index(released: Released, draft: Path) -> None:
-    """Write what makes it a diffusers folder; networks are named, not written again."""
+    """Write what makes it a diffusers folder. Networks are named, not written again."""
     try:
         tokenizer = AutoTokenizer.from_pretrained(draft / "tokenizer", local_files_only=True)
     except (OSError, ValueError, KeyError, TypeError, ImportError) as error:

@@ -20,7 +20,7 @@ from layert2v_model.weights.checks import names_in_short
 Module = TypeVar("Module", bound=nn.Module)
 Value = TypeVar("Value")
 Names = Callable[[Iterable[str]], dict[str, str]]
-"""Renames all names of a state dict; raises KeyError at an unknown one."""
+"""Renames all names of a state dict. It raises KeyError at an unknown one."""
 
 
 def transformer_from_released(
@@ -49,7 +49,7 @@ def transformer_settings(state: Mapping[str, Tensor], config: Mapping[str, Any])
     """Read a released transformer's sizes off its config, and off its tensors what that lacks.
 
     Raises:
-        InvalidFixture: What tells a size is missing.
+        InvalidFixture: A tensor that tells a size is missing.
     """
     if "num_heads" not in config:
         raise InvalidFixture("the transformer's config lacks num_heads; use the released one")
@@ -154,7 +154,7 @@ def renamed(state: Mapping[str, Value], names: Names, what: str) -> dict[str, Va
     """Give a state dict our names.
 
     Raises:
-        InvalidFixture: Names are unknown; lists them.
+        InvalidFixture: Names are unknown. The message lists them.
     """
     ours, unknown = {}, []
     for name, value in state.items():

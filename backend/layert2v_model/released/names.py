@@ -1,4 +1,4 @@
-"""The authors' parameter names and ours, as data; nothing is loaded here.
+"""The authors' parameter names and ours, as data. Nothing is loaded here.
 
 Every name must be known: an unknown one is an error, never skipped.
 """
@@ -83,7 +83,7 @@ RESIDUAL_RULES: tuple[tuple[str, str], ...] = (
     (r"\.residual\.6\.", r".conv2."),
     (r"\.shortcut\.", r".conv_shortcut."),
 )
-"""Inside a residual block of the VAE or the projector; other names stay."""
+"""Inside a residual block of the VAE or the projector. Other names stay."""
 
 
 def decoder_stage_rules(num_stages: int, num_res_blocks: int) -> tuple[tuple[str, str], ...]:

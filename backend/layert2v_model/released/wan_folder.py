@@ -1,6 +1,6 @@
 """A Wan2.1 text-to-video folder, in its authors' layout or in diffusers'.
 
-Transformer and text encoder stay mapped files; only the VAE is built.
+Transformer and text encoder stay mapped files. Only the VAE is built.
 """
 
 from collections.abc import Iterable, Mapping
@@ -32,7 +32,8 @@ TOKENIZER_FOLDER = "google/umt5-xxl"
 WAN = {"patch_size": (1, 2, 2), "text_dim": 4096}
 """Source: Wan2.1, defaults of its `WanModel`."""
 
-_TIED_EMBEDDING = "encoder.embed_tokens.weight"
+TIED_EMBEDDING = "encoder.embed_tokens.weight"
+"""The text encoder's second name for `shared.weight`."""
 
 DIFFUSERS_SETTINGS = (
     "patch_size",
@@ -51,7 +52,7 @@ DIFFUSERS_SETTINGS = (
     "added_kv_proj_dim",
     "rope_max_seq_len",
 )
-"""What a `WanTransformer3DModel` has in common with ours."""
+"""Settings that a `WanTransformer3DModel` has in common with ours."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -59,7 +60,7 @@ class WanFolder:
     """A base model."""
 
     transformer: Mapping[str, Tensor]
-    """Mapped tensors under our names; there is no LayerAdaLN among them."""
+    """Mapped tensors under our names. There is no LayerAdaLN among them."""
     settings: Mapping[str, Any]
     """Arguments of `LayerT2VTransformer3DModel`."""
     vae: AutoencoderKLWan
@@ -71,7 +72,7 @@ class WanFolder:
     tokenizer: Path
     """A folder."""
     notes: tuple[str, ...] = ()
-    """What was read otherwise than it stands in the files, a sentence each."""
+    """Changes made while reading the files, a sentence for each."""
 
 
 def read_wan_folder(folder: Path) -> WanFolder:
@@ -140,7 +141,7 @@ def _read_diffusers(folder: Path) -> WanFolder:
     transformer, notes = _plain(state, transformer_place)
     check_tensors_are_of_t2v(transformer, transformer_place)
     text_encoder = read_safetensors(paths["text_encoder/model*.safetensors"])
-    tied = text_encoder.pop(_TIED_EMBEDDING, None)
+    tied = text_encoder.pop(TIED_EMBEDDING, None)
     if tied is not None:
         text_encoder.setdefault("shared.weight", tied)
     text_settings = read_json(folder / "text_encoder/config.json")
@@ -164,7 +165,7 @@ def _read_diffusers(folder: Path) -> WanFolder:
 
 
 def _present(folder: Path, patterns: Iterable[str], tokenizer: Path) -> dict[str, list[Path]]:
-    """Find files by pattern; every pattern must match, and the tokenizer must have words."""
+    """Find files by pattern. Every pattern must match, and the tokenizer must have words."""
     found = {pattern: sorted(folder.glob(pattern)) for pattern in patterns}
     missing = [pattern for pattern, paths in found.items() if not paths]
     if not any((tokenizer / name).is_file() for name in ("tokenizer.json", "spiece.model")):
@@ -187,7 +188,7 @@ def _pickled_state(path: Path) -> tuple[dict[str, Tensor], tuple[str, ...]]:
 
 
 def _plain(state: Mapping[str, Tensor], source: str) -> tuple[dict[str, Tensor], tuple[str, ...]]:
-    """Check the tensors' kinds and take wrappers off their names; tells what it took off."""
+    """Check the tensors' kinds and take wrappers off their names. Also tell what it took off."""
     check_kinds(state, source)
     names, notes = plain_names(state, source)
     return {plain: state[name] for name, plain in names.items()}, notes

@@ -1,4 +1,4 @@
-"""Which of the Wan models a folder holds: only Wan2.1's text-to-video one can be a base.
+"""The kind of Wan model in a folder. Only Wan2.1's text-to-video model can be a base.
 
 Source of the marks: the published folders of Wan-AI and their copies in diffusers' layout.
 """
@@ -31,7 +31,7 @@ _TYPES = {
 """`model_type` of the authors' config."""
 
 _CLASSES = ("WanTransformer3DModel", "LayerT2VTransformer3DModel")
-"""Diffusers' class, and ours, which says more than it; the tensors are compared in any case."""
+"""Diffusers' class, and ours, which says more than it. The tensors are compared in any case."""
 
 _EXTRA_TENSORS = {
     "vace_": "VACE, which also takes a video and masks",
@@ -47,7 +47,7 @@ def check_is_wan21_t2v(folder: Path) -> None:
     """Look at names of files and configs, before any weight is opened.
 
     Raises:
-        InvalidCheckpoint: The folder holds another model; says which.
+        InvalidCheckpoint: The folder holds another model. The message says which.
     """
     quantized = sorted([*folder.glob("*.gguf"), *folder.glob("transformer/*.gguf")])
     if quantized:

@@ -12,7 +12,7 @@ _COUNTS = (
     *("num_attention_heads", "attention_head_dim", "in_channels", "out_channels"),
     "rope_max_seq_len",
 )
-"""Of both layouts."""
+"""Counts in the configs of both layouts."""
 _MAX_LAYERS, _MAX_COUNT = 1000, 1 << 20
 """Far beyond any model (14B has 40 layers): more would only fill the memory."""
 
@@ -21,12 +21,12 @@ def check_settings(path: Path, config: Mapping[str, Any]) -> None:
     """Refuse a transformer's config whose numbers no transformer can have.
 
     Args:
-        path: Of the config, to name in a message.
-        config: Of the authors' layout or of diffusers'; what is left out is no error.
+        path: Path of the config, to name in a message.
+        config: Config of the authors' layout or of diffusers'. What is left out is no error.
 
     Raises:
         InvalidCheckpoint: A count is none, heads do not share a width evenly, or the patch's size
-            or eps is no number of its kind; names the first.
+            or eps is no number of its kind. The message names the first.
     """
     checks = {name: is_count(config[name]) for name in _COUNTS if name in config}
     if checks.get("num_layers"):

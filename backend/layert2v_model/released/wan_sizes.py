@@ -1,4 +1,4 @@
-"""How large a Wan2.1 folder's parts are, from its configs alone: no weights need to be there."""
+"""Sizes of a Wan2.1 folder's parts, from its configs alone, even without weights."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -31,7 +31,7 @@ UMT5_XXL = {
 """Source: Wan2.1, `umt5_xxl` of its `t5.py`; its authors' folder has no config of it."""
 
 _TEXT_BYTES = 2
-"""Of one number of the published text encoder, bfloat16."""
+"""Bytes of one number of the published text encoder, bfloat16."""
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,7 @@ class WanSizes:
     vae: Mapping[str, Any]
     """Its config."""
     text_bytes: int
-    """Of the text encoder, as stored."""
+    """Bytes of the text encoder, as stored."""
 
 
 def read_wan_sizes(folder: Path) -> WanSizes:
@@ -76,7 +76,7 @@ def read_wan_sizes(folder: Path) -> WanSizes:
 
 
 def _vae(folder: Path) -> dict[str, Any]:
-    """Read the VAE's config; what it does not say is Wan2.1's, as the library has it."""
+    """Read the VAE's config. What it does not say is Wan2.1's, as the library has it."""
     path = folder / "vae" / "config.json"
     config = read_json(path) if path.is_file() else {}
     with torch.device("meta"):

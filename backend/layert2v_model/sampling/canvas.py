@@ -16,7 +16,7 @@ from layert2v_model.streams import stream_names
 
 
 class Canvas:
-    """What is given stands on it from the start; what is made is drawn as it is decoded."""
+    """Given parts stand on it from the start. The others are drawn as they are decoded."""
 
     def __init__(
         self,
@@ -29,9 +29,9 @@ class Canvas:
         """Lay it out.
 
         Args:
-            plates: What is given, by stream.
+            plates: Given parts, by stream.
             grid: The shot's size.
-            num_foregrounds: From 1.
+            num_foregrounds: Number of foregrounds, from 1.
             fills_black: Whether foregrounds are decoded premultiplied on black.
         """
         self._plates = plates

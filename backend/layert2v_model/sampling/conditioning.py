@@ -1,4 +1,4 @@
-"""How given parts steer the others: clean at t = 0 by frames of tokens, clamped where smaller.
+"""Given parts that steer the others: clean at t = 0 by frames of tokens, clamped where smaller.
 
 Shape letters: B batch (1), S streams, C channels, T latent frames, H, W, F frames of tokens.
 """
@@ -20,13 +20,13 @@ class Conditioning:
     """The given latents of all streams, and where they are."""
 
     noise_BSCTHW: Tensor
-    """What denoising starts from; also what hides given latents."""
+    """The noise from which denoising starts, and which hides given latents."""
     clean_BSCTHW: Tensor
     """Given latents, elsewhere whatever is there."""
     is_given_BSCTHW: Tensor
-    """True on given latents; C is 1, and T, H, W are 1 where all streams are given whole or not."""
+    """True on given latents. C is 1, and T, H, W are 1 where all streams are given whole or not."""
     is_held_BSF: Tensor
-    """True on frames of tokens at t = 0; F is 1 where all streams are held whole or not at all."""
+    """True on frames of tokens at t = 0. F is 1 where all streams are held whole or not at all."""
     is_held_BSCTHW: Tensor
     """The same per latent, C, H, W (and T where F is 1) are 1."""
     is_clamped: bool
@@ -36,7 +36,7 @@ class Conditioning:
         """Put the given latents in: clean where held, elsewhere as noisy as the others.
 
         Args:
-            latents_BSCTHW: Of this step.
+            latents_BSCTHW: Latents of this step.
             sigma: Their noise level in [0, 1], a scalar on their device.
 
         Source:
@@ -72,7 +72,7 @@ def condition(
         noise: Per stream, in their order, (1, C, T, H, W).
         clean: Per given stream its latents, of the same shape.
         covered: Per given stream booleans (T, 1, H, W), true on latents that are given.
-        grid: Of the shot.
+        grid: Grid of the shot.
         can_hold: Whether the model takes a timestep per stream and frame of tokens; otherwise
             everything is clamped.
     """
@@ -104,13 +104,13 @@ def _narrow(flags_BS: Tensor) -> Tensor:
 
 
 def fill_unknown(frames_TCHW: Tensor, known_T1HW: Tensor) -> Tensor:
-    """Fill what is not known of a stream, so that encoding what is known is not disturbed.
+    """Fill the unknown pixels of a stream, so that they do not disturb the encoding of the others.
 
-    Beside a region its colours are extended smoothly; a frame of which nothing is known shows the
+    Beside a region its colours are extended smoothly. A frame of which nothing is known shows the
     nearest one that is known, the earlier of two.
 
     Args:
-        frames_TCHW: In [0, 1], on the CPU; read where known only.
+        frames_TCHW: Pixels in [0, 1], on the CPU; read where known only.
         known_T1HW: Booleans, at least one true; H and W may be 1.
     """
     known = known_T1HW.expand(-1, -1, *frames_TCHW.shape[2:])

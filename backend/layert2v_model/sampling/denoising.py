@@ -34,24 +34,24 @@ def denoise(
     guidance: StreamGuidance,
     looped: Sequence[int],
     num_steps: int,
-    report: OnProgress,
+    tell: OnProgress,
     refresh_given_every: int = 1,
 ) -> Tensor:
     """Integrate the flow.
 
     Args:
         transformer: Predicts noise - picture.
-        scheduler: Its state is set anew.
-        conditioning: What is given, and the noise.
+        scheduler: Its state is reset.
+        conditioning: Given parts, and the noise.
         text: Token states (B, S, N, D) and their mask, one B for each kind of entry that
             `guidance` asks for.
         guidance: Scales.
         looped: Indices of streams whose first and last latent frame stay equal.
-        num_steps: From 1.
-        report: Called before the first step and after each.
-        refresh_given_every: Steps from one that computes whole given streams to the next; 1 is
-            exact, and so is any other where it cannot be had: with guidance on what is given,
-            within a window, over several devices, with the step cache.
+        num_steps: Number of steps, from 1.
+        tell: Called before the first step and after each.
+        refresh_given_every: Steps from one that computes whole given streams to the next. 1 is
+            exact. Every step computes them with guidance on given parts, within a window, over
+            several devices, or with the step cache.
 
     Returns:
         Latents (1, S, C, T, H, W), the given ones as they were given.
@@ -68,7 +68,7 @@ def denoise(
     sigmas = np.linspace(1, 0, num_steps + 1)[:-1]
     scheduler.set_timesteps(sigmas=sigmas, device=latents_BSCTHW.device)
     scheduler.set_begin_index(0)  # or its first step looks the index up and waits for the device
-    report("denoising", 0, num_steps)
+    tell("denoising", 0, num_steps)
     for step, timestep in enumerate(scheduler.timesteps):
         latents_BSCTHW = conditioning.put(latents_BSCTHW, scheduler.sigmas[step])
         if held is not None:
@@ -81,7 +81,7 @@ def denoise(
         )
         if looped:
             latents_BSCTHW = tie_ends(latents_BSCTHW, looped)
-        report("denoising", step + 1, num_steps)
+        tell("denoising", step + 1, num_steps)
     return conditioning.put(latents_BSCTHW, scheduler.sigmas[-1])
 
 

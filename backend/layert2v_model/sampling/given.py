@@ -1,4 +1,4 @@
-"""What a shot is given: whole streams, some of their frames, or regions; checked once, then merged.
+"""Inputs of a shot: whole streams, some of their frames, or regions, checked once and merged.
 
 Shape letters: T frames, C channels, H, W. Pixels are display-referred sRGB in [0, 1], RGB
 straight. Nothing here computes with the model.
@@ -28,9 +28,9 @@ class Given:
     """Frame of the shot at which it begins, from 0."""
     region_T1HW: Tensor | None = None
     """Booleans per pixel, (T, 1, H, W) or one for all frames (1, 1, H, W), true where the frames
-    are given; what lies outside is made and never read. None: everywhere."""
+    are given. What lies outside is made and never read. None: everywhere."""
     latents_CTHW: Tensor | None = None
-    """What `LayerT2VPipeline.encode_stream` returns, whole latent frames of it, instead of frames.
+    """Whole latent frames from `LayerT2VPipeline.encode_stream`, instead of frames.
     They steer as frames do, and are decoded for the take."""
 
 
@@ -45,7 +45,7 @@ class Plate:
     parts: tuple[Given, ...]
     """1 or more, not overlapping."""
     known_T1HW: Tensor
-    """Booleans over the shot, true where a part gives the pixel; H and W are 1 without regions."""
+    """Booleans over the shot, true where a part gives the pixel. H and W are 1 without regions."""
     pinned_T1HW: Tensor
     """The same for parts given as frames: the pixels that the take shows bit for bit."""
 
@@ -107,9 +107,9 @@ def check_given(
     """Check what is given and merge the parts of each stream.
 
     Raises:
-        InvalidPlate: Names the stream, its value and the remedy: an unknown stream, wrong shapes
-            or ranges, values that are not finite or outside [0, 1], parts that overlap, or nothing
-            left to make.
+        InvalidPlate: A stream is unknown, has wrong shapes or ranges, or values that are not finite
+            or outside [0, 1]. Parts overlap, or nothing is left to make. The message names the
+            stream, its value and the remedy.
     """
     streams = {stream.name: stream for stream in stream_layout(num_foregrounds)}
     plates = {}
@@ -169,7 +169,7 @@ def _plate(name: str, value: StreamGiven, channels: int, grid: LatentGrid) -> Pl
 
 
 def _known(part: Given, grid: LatentGrid) -> Tensor:
-    """Say which pixels of the shot a part gives; H and W are 1 without a region."""
+    """Say which pixels of the shot a part gives. H and W are 1 without a region."""
     first, last = _span(part, grid)
     known_T1HW = torch.zeros(grid.num_frames, 1, 1, 1, dtype=torch.bool)
     if part.region_T1HW is not None:

@@ -1,4 +1,4 @@
-"""Where the pixels of a shot fall among latents and tokens.
+"""The place of a shot's pixels among latents and tokens.
 
 Shape letters: T frames (pixels or latents), C channels, H, W, F frames of tokens.
 """
@@ -25,9 +25,9 @@ class LatentGrid:
     width: int
     """Pixels."""
     channels: int
-    """Of a latent."""
+    """Channels of a latent."""
     temporal_factor: int
-    """Frames that a latent frame after the first stands for; the first stands for one."""
+    """Frames that a latent frame after the first stands for. The first stands for one."""
     spatial_factor: int
     """Pixels along one side of a latent."""
     frames_per_token: int
@@ -55,7 +55,7 @@ class LatentGrid:
         """Find the latents of which every pixel is known.
 
         Args:
-            known_T1HW: Booleans per pixel; H and W may be 1, for whole frames.
+            known_T1HW: Booleans per pixel. H and W may be 1, for whole frames.
 
         Returns:
             Booleans (T of latents, 1, H of latents, W of latents).

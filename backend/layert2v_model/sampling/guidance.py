@@ -20,7 +20,7 @@ class Guidance:
     scale: float
     """Guidance on the prompts, for streams not named in `layers`."""
     layers: Mapping[str, float] = field(default_factory=dict)
-    """Guidance on the prompts per stream; a foreground's is its alpha's too, unless named."""
+    """Guidance on the prompts per stream. A foreground's is its alpha's too, unless named."""
     given: float = 1.0
     """Guidance on what is given: away from the same shot with the givens hidden by noise."""
 

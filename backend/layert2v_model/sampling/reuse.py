@@ -1,9 +1,9 @@
-"""What a finished take gives to the next shot. No model is needed here.
+"""Parts of a finished take that the next shot is given. No model is needed here.
 
     decompose a video           given={"full": video}
     a subject on a plate        given={"background": plate}
     a plate behind a subject    given={"foreground_1": rgb, "alpha_1": alpha}
-    make one layer anew         given=kept_layers(take, anew=[1])
+    regenerate one layer        given=kept_layers(take, regenerated=[1])
     two takes as one            given=blended(first, last, layer=1, num_first=3, num_last=3)
     go on in time               given=opening(take, 3), then joined(take, next, 3)
     loop a layer                looped=["foreground_1"], an argument of the pipeline
@@ -28,20 +28,20 @@ def streams_of(take: Stack) -> dict[str, Tensor]:
     return streams
 
 
-def kept_layers(take: Stack, anew: Collection[int]) -> dict[str, Tensor]:
-    """Give all layers of a take but some, which are made anew, and with them the full video.
+def kept_layers(take: Stack, regenerated: Collection[int]) -> dict[str, Tensor]:
+    """Give all layers of a take but some, which are regenerated, and with them the full video.
 
     Args:
         take: Not modified.
-        anew: Indices of layers; 0 is the background.
+        regenerated: Indices of layers; 0 is the background.
 
     Raises:
         ValueError: There is no such layer.
     """
-    _check_layers(take, anew)
+    _check_layers(take, regenerated)
     streams = streams_of(take)
-    names = {f"{word}_{index}" for index in anew for word in ("foreground", "alpha")}
-    names |= {"full"} | ({"background"} if 0 in anew else set())
+    names = {f"{word}_{index}" for index in regenerated for word in ("foreground", "alpha")}
+    names |= {"full"} | ({"background"} if 0 in regenerated else set())
     return {name: frames for name, frames in streams.items() if name not in names}
 
 
@@ -63,7 +63,7 @@ def joined(take: Stack, continued: Stack, num_shared: int) -> Stack:
 
     Args:
         take: The beginning.
-        continued: Made with `opening(take, num_shared)`; those frames are left out.
+        continued: Made with `opening(take, num_shared)`. Those frames are left out.
         num_shared: Frames that both show.
 
     Raises:

@@ -77,7 +77,7 @@ class LowRankUpdate(nn.Module):
     """A weight's low-rank change, W + scale * up @ down; starts as no change.
 
     Equal to the release's parallel branch (a convolution to R channels, then 1x1x1 back), because
-    both are linear; so merging is exact and training costs one convolution instead of three.
+    both are linear. So merging is exact and training costs one convolution instead of three.
     """
 
     def __init__(self, weight_OIthw: Tensor, rank: int, alpha: float) -> None:
@@ -136,11 +136,6 @@ def encode_alpha(vae: AutoencoderKLWan, project_in: ProjectIn, alpha_B1THW: Tens
 def decode_alpha_raw(vae: AutoencoderKLWan, latents_BCTHW: Tensor) -> Tensor:
     """Decode to the mean of the channels around [-1, 1], not clamped: (B, 1, T, H, W)."""
     return codec.decode_raw(vae, latents_BCTHW).mean(dim=1, keepdim=True)
-
-
-def decode_alpha(vae: AutoencoderKLWan, latents_BCTHW: Tensor) -> Tensor:
-    """Decode normalised latents to alpha in [0, 1], float32, (B, 1, T, H, W)."""
-    return rgb_to_alpha(codec.decode_raw(vae, latents_BCTHW))
 
 
 def rgb_to_alpha(raw_BCTHW: Tensor) -> Tensor:

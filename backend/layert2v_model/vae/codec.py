@@ -45,7 +45,7 @@ def num_decode_steps(vae: AutoencoderKLWan, latents_BCTHW: Tensor) -> int:
 
 
 def _latents_per_chunk(vae: AutoencoderKLWan) -> int:
-    # Upsampling in time treats the first latent frame by itself; without it any chunk is exact,
+    # Upsampling in time treats the first latent frame by itself. Without it any chunk is exact,
     # and few large ones are four times as fast on a CPU as frames one by one.
     return FRAMES_PER_CHUNK if temporal_factor(vae) == 1 else 1
 
@@ -60,7 +60,7 @@ def encode(vae: AutoencoderKLWan, pixels_BCTHW: Tensor) -> Tensor:
     Returns:
         Latents (B, z_dim, `num_latent_frames`, H, W) over the VAE's factors, in its precision.
     """
-    # The library drops what follows the last whole chunk; convolutions are causal, so frames added
+    # The library drops what follows the last whole chunk. Convolutions are causal, so frames added
     # after the end change no latent before it.
     num_frames = pixels_BCTHW.shape[2]
     added = -(num_frames - 1) % FRAMES_PER_CHUNK
@@ -93,7 +93,7 @@ def _statistics(vae: AutoencoderKLWan, like: Tensor) -> tuple[Tensor, Tensor]:
 def decode_chunks(vae: AutoencoderKLWan, latents_BCTHW: Tensor) -> Iterator[Tensor]:
     """Decode normalised latents a few frames at a time.
 
-    The caller may stop between chunks; nothing is left behind in the VAE. Gradients flow.
+    The caller may stop between chunks. Nothing is left behind in the VAE. Gradients flow.
 
     Yields:
         Decoder outputs (B, 3, T of the chunk, H, W) around [-1, 1], **not clamped**.

@@ -10,42 +10,39 @@ import torch
 from diffusers import AutoencoderKLWan
 from torch import Tensor
 
+from layert2v_model.at_once import PIXELS_PER_DECODE
 from layert2v_model.vae import codec
 from layert2v_model.vae.alpha_vae import rgb_to_alpha
 from layert2v_model.vae.not_finite import check_streams
 
 OnProgress = Callable[[str, int, int], None]
-"""Called with the stage (encoding, denoising, decoding), steps done and steps in all; it may raise
+"""Called with the stage (encoding, denoising, decoding), steps done and steps in all. It may raise
 to stop."""
-
-PIXELS_PER_DECODE = 512 * 512
-"""Pixels of one frame, over all streams decoded together; what a small GPU holds at Wan's width."""
 
 
 def decode_frames(
     vae: AutoencoderKLWan,
     alpha_vae: AutoencoderKLWan,
     latents: Mapping[str, Tensor],
-    report: OnProgress,
+    tell: OnProgress,
     *,
     tile: bool = False,
 ) -> Iterator[tuple[slice, dict[str, Tensor]]]:
     """Decode streams together, a few frames at a time, so that others can work on them meanwhile.
 
-    Streams that do not fit into memory together are decoded batch after batch; the frames then
+    Streams that do not fit into memory together are decoded batch after batch. The frames then
     come with the last batch. Frames decoded together are the same whichever way they come.
 
     Args:
         vae: Decodes the colour streams.
         alpha_vae: Decodes the alpha streams.
         latents: Normalised latents (1, C, T, H, W) by stream name, at least one.
-        report: Called between chunks as stage `decoding`.
+        tell: Called between chunks as stage `decoding`.
         tile: Decode one batch after the other in tiles, all frames at once; the VAEs `can_tile`.
 
-    Yields:
-        The numbers of the next frames, and of every stream their pixels in [0, 1] as the network
-        made them (not made straight), float32 on the CPU: (T, 3, H, W), or (T, 1, H, W) for an
-        alpha.
+    Yields: The numbers of the next frames, and the pixels of every stream in these frames. Pixels
+    are in [0, 1] as the network made them (not made straight), float32 on the CPU: (T, 3, H, W), or
+    (T, 1, H, W) for an alpha.
 
     Raises:
         NotFinite: A stream's pixels are not.
@@ -53,7 +50,7 @@ def decode_frames(
     first, together = _batches(vae, latents, in_turns=not tile)
     lengths = [codec.num_decode_steps(vae, latents[names[0]]) for names in first + together]
     num_steps = len(lengths) if tile else sum(lengths)
-    report("decoding", 0, num_steps)
+    tell("decoding", 0, num_steps)
     steps = itertools.count(1)
 
     def decode(names: tuple[str, ...]) -> Iterator[dict[str, Tensor]]:
@@ -70,7 +67,7 @@ def decode_frames(
             check_streams(dict(zip(names, raw, strict=True)), "decoding")
             pixels_BCTHW = rgb_to_alpha(raw) if is_alpha else codec.to_unit(raw)
             frames_BTCHW = pixels_BCTHW.transpose(1, 2).cpu()
-            report("decoding", next(steps), num_steps)
+            tell("decoding", next(steps), num_steps)
             yield dict(zip(names, frames_BTCHW, strict=True))
 
     whole: dict[str, Tensor] = {}

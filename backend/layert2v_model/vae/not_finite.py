@@ -1,4 +1,4 @@
-"""Where numbers that are not finite stop: NaN would pass as black, and infinity as white."""
+"""Refusals of numbers that are not finite. NaN would pass as black, and infinity as white."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -18,11 +18,11 @@ _OF_A_MODEL = (
 
 
 def check_streams(streams: Mapping[str, Tensor], made_by: str) -> None:
-    """Refuse streams that are not finite; waits for the device once.
+    """Refuse streams that are not finite. It waits for the device once.
 
     Args:
-        streams: By name.
-        made_by: What made them, such as `denoising`.
+        streams: Streams by name.
+        made_by: Step that made them, such as `denoising`.
 
     Raises:
         NotFinite: Names all such streams.
@@ -40,7 +40,7 @@ def check_frame(name: str, frame: int, pixels: NDArray[Any]) -> None:
     """Refuse pixels that are not finite.
 
     Args:
-        name: Of the layer or stream, such as `foreground_1`.
+        name: Name of the layer or stream, such as `foreground_1`.
         frame: Its number, from 0.
         pixels: Any shape.
 

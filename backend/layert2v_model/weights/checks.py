@@ -1,4 +1,4 @@
-"""What must be true of tensors before they become a model: names, shapes, kinds and values."""
+"""Checks of tensors before they become a model: names, shapes, kinds and values."""
 
 from collections.abc import Iterable, Mapping
 
@@ -40,7 +40,7 @@ def check_names(found: Iterable[str], expected: Iterable[str], what: str) -> Non
 
 
 def check_weights(found: Mapping[str, Tensor], expected: Mapping[str, Tensor], what: str) -> None:
-    """Compare names and shapes with those of a network; its tensors may lie on `meta`.
+    """Compare names and shapes with those of a network. Its tensors may lie on `meta`.
 
     Raises:
         InvalidCheckpoint: Something is missing, unexpected or of another shape; lists it all.
@@ -61,7 +61,7 @@ def check_weights(found: Mapping[str, Tensor], expected: Mapping[str, Tensor], w
 
 
 def check_kinds(state: Mapping[str, Tensor], what: str) -> None:
-    """Refuse quantized weights; nothing but names and types is looked at.
+    """Refuse quantized weights. Nothing but names and types is looked at.
 
     Raises:
         InvalidCheckpoint: Some tensor is no floating-point number of 16 bits or more.
@@ -87,7 +87,7 @@ def check_finite(state: Mapping[str, Tensor], what: str) -> None:
     """Look at every value.
 
     Raises:
-        InvalidCheckpoint: A tensor holds NaN or infinity; names the first.
+        InvalidCheckpoint: A tensor holds NaN or infinity. The message names the first.
     """
     for name, value in state.items():
         if not is_finite(value):

@@ -1,4 +1,4 @@
-"""What a file is by its first bytes, for the refusal of one that is not what its name says."""
+"""The kind of a file by its first bytes, for the refusal of a file that its name belies."""
 
 from pathlib import Path
 
@@ -13,7 +13,7 @@ _HEADS = (
     (b"\x1f\x8b", "it is compressed by gzip"),
 )
 _MAX_WORDS = 200
-"""Characters of a library's own words; more is left out at the end of a word."""
+"""Characters of a library's own words. More is left out at the end of a word."""
 
 
 def what_it_is(path: Path) -> str:
@@ -34,7 +34,7 @@ def unreadable(path: Path, reason: object) -> InvalidCheckpoint:
 
     Args:
         path: The file.
-        reason: What was raised, or words; a library's words are cut at the end of one.
+        reason: Exception, or words. A library's words are cut at the end of one.
     """
     words = in_short(reason_of(reason, path))
     return InvalidCheckpoint(f"{path} cannot be read ({words}); fetch or copy it again")

@@ -23,7 +23,7 @@ _PLAIN_NUMBERS: list[Any] = [
     (_SCALAR, "numpy._core.multiarray.scalar"),
     *(type(number) for number in _NUMBERS),
 ]
-"""What single numbers of NumPy are made with; none of it runs what a file says."""
+"""Functions that make single numbers of NumPy. None of them runs code of a file."""
 
 _UNSAFE_NAME = re.compile(r"(?:GLOBAL|type) ([\w.]+)")
 
@@ -31,11 +31,11 @@ _DAMAGES = (
     *(RuntimeError, ValueError, KeyError, AttributeError, TypeError, IndexError, EOFError),
     *(struct.error, OverflowError, AssertionError, ImportError, MemoryError, RecursionError),
 )
-"""What PyTorch raises at bytes that are cut or changed."""
+"""Errors that PyTorch raises at bytes that are cut or changed."""
 
 
 def read_pickled(path: Path) -> Any:
-    """Map a file of `torch.save`; one of before PyTorch 1.6 is read into memory instead.
+    """Map a file of `torch.save`. One of before PyTorch 1.6 is read into memory instead.
 
     Single numbers of NumPy become Python's.
 

@@ -1,7 +1,7 @@
-"""Names of tensors without what trainers, loaders and compilers wrap around them.
+"""Names of tensors without the wrappers of trainers, loaders and compilers.
 
-A wrapper changes names and never values, so it is taken off where the rest of a name is known; the
-shapes are compared afterwards as ever. What was taken off is told.
+A wrapper changes names and never values, so it is taken off where the rest of a name is known. The
+shapes are compared afterwards as ever. Messages name the wrappers that were taken off.
 """
 
 import re
@@ -17,7 +17,7 @@ _BEFORE = (
     ("base_model.model.", "peft"),
     ("module.", "PyTorch's data parallel training"),
 )
-"""Prefixes of whole files; no tensor of Wan's networks begins so itself."""
+"""Prefixes of whole files. No tensor of Wan's networks begins so itself."""
 
 _INSIDE = (
     ("_orig_mod.", "torch.compile"),
@@ -37,7 +37,7 @@ _LORA_ENDS = (
 """Ends of LoRA's factors, and peft's own names for them."""
 
 _UNUSED = ".original_module."
-"""In memory peft keeps the untouched copy of a module that it trains; no file needs it."""
+"""In memory peft keeps the untouched copy of a module that it trains. No file needs it."""
 
 
 def plain_names(
@@ -47,12 +47,11 @@ def plain_names(
 
     Args:
         names: As they stand in the file.
-        source: What they are from, for messages.
+        source: Their origin, for messages.
         is_lora: Whether ends of LoRA's factors are made peft's.
 
-    Returns:
-        The plain name of each; and a sentence for each kind of wrapper that was taken off. Copies
-        that peft keeps in memory and no file needs are left out.
+    Returns: The plain name of each, and a sentence for each kind of wrapper that was taken off.
+    Copies that peft keeps in memory and no file needs are left out.
 
     Raises:
         InvalidCheckpoint: Two names become one.

@@ -16,11 +16,11 @@ from layert2v_model.weights.checks import fitted, names_in_short
 from layert2v_model.weights.file_heads import unreadable, what_it_is
 
 MAX_SHARD_BYTES = 2 * 2**30
-"""Of one file, whose tensors are merged and in memory together while it is written."""
+"""Bytes of one file, whose tensors are in memory together while it is written."""
 
 
 def read_safetensors(paths: Iterable[Path]) -> dict[str, Tensor]:
-    """Map the tensors of several files as one state dict; the system reads them when used.
+    """Map the tensors of several files as one state dict. The system reads them when used.
 
     Raises:
         InvalidCheckpoint: A file is missing or broken, or a tensor lies in two files.
@@ -99,10 +99,10 @@ def write_weights(
     Args:
         folder: Exists.
         stem: File name without `.safetensors`.
-        planned: Shape and dtype of each tensor in the files; may lie on `meta`.
-        read: Gives a tensor by name, called once for each, when its shard is written.
-        what: What the tensors are of, for messages.
-        max_shard_bytes: Of one file.
+        planned: Shape and dtype of each tensor in the files. It may lie on `meta`.
+        read: Function that gives a tensor by name, called once for each, when its shard is written.
+        what: Name of the tensors' owner, for messages.
+        max_shard_bytes: Most bytes of one file.
 
     Raises:
         InvalidCheckpoint: A tensor is not finite, or does not fit its planned type.

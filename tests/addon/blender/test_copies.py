@@ -125,14 +125,14 @@ def duplicate(bpy, *, channels, frames):
 
 
 def test_a_copy_that_stands_later_is_told_apart_too_and_a_moved_half_is_none(saved, backend):
-    from blender_addon.scene import strips
+    from blender_addon.scene import copies
 
     generate(saved, "a red ball")
     right = strip_named(saved, "Background").split(frame=5, split_method="SOFT")
     right.channel = 9
     duplicate(saved, channels=10, frames=100)
 
-    strips.separate_copies(saved.context.scene)
+    copies.separate_copies(saved.context.scene)
 
     shots = {s.name: s["layert2v"]["shot"] for s in strips_of(saved.context.scene)}
     assert shots["Background"] == shots[right.name] == shots["Foreground 1"]

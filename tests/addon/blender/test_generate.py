@@ -150,9 +150,9 @@ def test_generate_returns_before_the_backend_has_done_anything(saved, backend):
     ("background", "foregrounds", "sentence"),
     [
         ("", ("a ball",), "prompt of background is empty"),
-        ("a beach", (), "no foreground: add at least one"),
+        ("a beach", (), "no foreground. Add at least one"),
         ("a beach", ("",), "prompt of foreground 1 is empty"),
-        ("x" * 301, ("a ball",), "301 characters.*reads 300: shorten it"),
+        ("x" * 301, ("a ball",), "301 characters.*reads 300. Shorten it"),
     ],
 )
 def test_a_shot_that_cannot_be_made_is_refused_at_once(saved, background, foregrounds, sentence):
@@ -166,7 +166,7 @@ def test_a_size_the_model_does_not_make_is_refused_with_its_sizes(saved):
     fill_shot(saved, "a ball")
     saved.ops.layert2v.set_size(width=97, height=64)
 
-    with pytest.raises(RuntimeError, match="97 x 64: choose 96 x 64, 48 x 32"):
+    with pytest.raises(RuntimeError, match=r"97 x 64. Choose 96 x 64, 48 x 32"):
         saved.ops.layert2v.generate()
 
 

@@ -151,17 +151,17 @@ def test_a_layer_that_cannot_be_replaced_stays_as_it_was(saved, backend, monkeyp
 
 def test_a_take_on_disk_is_imported_without_the_backend(saved, backend, monkeypatch):
     from blender_addon.core.channels import NoFreeChannels
-    from blender_addon.scene import strips
+    from blender_addon.scene import new_strips
     from blender_addon.scene.runtime import runtime
 
-    place = strips.import_take
+    place = new_strips.import_take
 
     def no_room(*_):
-        raise NoFreeChannels("move some strips")
+        raise NoFreeChannels("Move some strips")
 
-    monkeypatch.setattr(strips, "import_take", no_room)
+    monkeypatch.setattr(new_strips, "import_take", no_room)
     generate(saved, "a red ball")
-    monkeypatch.setattr(strips, "import_take", place)
+    monkeypatch.setattr(new_strips, "import_take", place)
     backend.stop()
     runtime.session.probe()
     pump_until(lambda: runtime.board.is_up is False, "the lost link")
@@ -210,9 +210,9 @@ def test_a_cancel_that_is_not_heard_can_be_dismissed_and_is_still_sent(saved, ba
 
 
 def test_no_operator_that_sends_jobs_can_be_adjusted_afterwards(saved):
-    from blender_addon.ui import job_operators
+    from blender_addon.ui import job_operators, shot_operators
 
-    for operator in job_operators.CLASSES:
+    for operator in (*job_operators.CLASSES, *shot_operators.CLASSES):
         assert "REGISTER" not in operator.bl_options, operator.bl_idname
 
 
@@ -371,7 +371,7 @@ def test_trying_again_pays_only_where_the_backend_has_no_take(saved, backend, re
 
 def test_a_row_that_costs_a_new_job_says_so(saved, backend):
     from blender_addon.scene.runtime import runtime
-    from blender_addon.ui import panels
+    from blender_addon.ui import jobs_panel
     from layert2v.v1 import job_pb2
 
     backend.script.fail_with = job_pb2.JobError(reason="X", message="A fault.")
@@ -387,6 +387,6 @@ def test_a_row_that_costs_a_new_job_says_so(saved, backend):
             return call
 
     stand_in = type("Panel", (), {"layout": Layout()})()
-    panels.LAYERT2V_PT_jobs._draw_failed(stand_in, runtime.board.failed[0])
+    jobs_panel.LAYERT2V_PT_jobs._draw_failed(stand_in, runtime.board.failed[0])
 
     assert "Generate Again" in texts

@@ -173,7 +173,7 @@ def test_a_full_timeline_is_told_and_the_take_stays(saved, backend):
     generate(saved, "a blue ball")
 
     (view,) = runtime.board.failed
-    assert "move some strips" in view.record.error
+    assert "Move some strips" in view.record.error
     assert (Path(view.journal_folder) / view.record.take_folder / "take.json").is_file()
 
 

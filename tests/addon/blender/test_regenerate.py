@@ -97,7 +97,7 @@ def test_the_full_video_cannot_be_regenerated_by_itself(saved, backend):
     generate(saved, "a red ball")
     select(saved, strip_named(saved, "Full"))
 
-    with pytest.raises(RuntimeError, match="select one of its layers"):
+    with pytest.raises(RuntimeError, match="Select one of its layers"):
         saved.ops.layert2v.regenerate()
 
 

@@ -96,7 +96,7 @@ def test_a_backend_that_does_not_stop_is_killed_at_the_end(launcher, tmp_path):
 
 
 def test_a_command_that_cannot_run_says_so(launcher, tmp_path):
-    with pytest.raises(BackendNotFound, match="correct the backend command"):
+    with pytest.raises(BackendNotFound, match="Correct the backend command"):
         launcher.start(LaunchCommand((str(tmp_path / "none"),)), "127.0.0.1:1")
 
 

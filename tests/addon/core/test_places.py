@@ -54,7 +54,7 @@ def test_channels_below_are_used_when_nothing_is_left_above():
 def test_no_room_is_told_with_the_remedy():
     spans = [Span(channel, 0, 10) for channel in range(1, LAST_CHANNEL + 1, 3)]
 
-    with pytest.raises(NoFreeChannels, match=r"3 adjacent free channels.*move some strips"):
+    with pytest.raises(NoFreeChannels, match=r"3 adjacent free channels.*Move some strips"):
         first_free_channel(spans, 0, 10, 3)
 
 

@@ -34,15 +34,15 @@ def test_a_good_shot_passes_with_and_without_known_limits():
 @pytest.mark.parametrize(
     ("shot", "sentence"),
     [
-        (new_shot("a", ()), "no foreground: add"),
-        (new_shot(" ", ("b",)), "background is empty: say"),
-        (new_shot("a", ("b", "")), "foreground 2 is empty: say"),
-        (new_shot("a", ("b",), seed=-1), "seed -1 is not in 0 to 9223372036854775807: choose"),
-        (new_shot("a", ("b", "c", "d")), "3 foregrounds.*at most 2: remove"),
-        (new_shot("a", ("b" * 21,)), "foreground 1 has 21 characters.*reads 20: shorten"),
+        (new_shot("a", ()), "no foreground. Add"),
+        (new_shot(" ", ("b",)), "background is empty. Describe"),
+        (new_shot("a", ("b", "")), "foreground 2 is empty. Describe"),
+        (new_shot("a", ("b",), seed=-1), "seed -1 is not in 0 to 9223372036854775807. Choose"),
+        (new_shot("a", ("b", "c", "d")), "3 foregrounds.*at most 2. Remove"),
+        (new_shot("a", ("b" * 21,)), "foreground 1 has 21 characters.*reads 20. Shorten"),
         (new_shot("a", ("b",), prompt="c" * 21), "full picture has 21 characters"),
-        (new_shot("a", ("b",), width=97, height=64), "97 x 64: choose 96 x 64"),
-        (new_shot("a", ("b",), num_frames=10), "10 frames: choose 9"),
+        (new_shot("a", ("b",), width=97, height=64), "97 x 64. Choose 96 x 64"),
+        (new_shot("a", ("b",), num_frames=10), "10 frames. Choose 9"),
     ],
 )
 def test_a_bad_shot_is_told_with_value_limit_and_remedy(shot, sentence):

@@ -105,5 +105,5 @@ def test_values_that_a_newer_version_left_out_take_their_defaults(take):
     ],
 )
 def test_a_take_whose_frames_or_layers_are_not_understood_is_unreadable(take, change):
-    with pytest.raises(UnreadableTake, match=r"take.json cannot be read .*restore"):
+    with pytest.raises(UnreadableTake, match=r"take.json cannot be read .*Restore"):
         changed(take, change)

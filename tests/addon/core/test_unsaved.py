@@ -55,7 +55,7 @@ def test_a_copy_that_differs_is_not_kept(project, tmp_path, monkeypatch):
     monkeypatch.setattr(unsaved.os, "link", no_links)
     monkeypatch.setattr(unsaved, "_link_or_copy", damage)
 
-    with pytest.raises(unsaved.CopyFailed, match="differs from what the backend sent"):
+    with pytest.raises(unsaved.CopyFailed, match="differs from the file that the backend sent"):
         unsaved.copy_shot(project / "shot_1", tmp_path / "beside" / "shot_1")
 
     assert not list((tmp_path / "beside" / "shot_1").iterdir())

@@ -6,7 +6,7 @@ import torch
 from layert2v_model.cost.offload import enable_group_offload, enable_layerwise_casting, place
 from layert2v_model.cost.plan import Offload
 from layert2v_model.pipeline import LayerT2VPipeline
-from layert2v_model.sampling.shot import ShotPrompts
+from layert2v_model.shot import ShotPrompts
 from layert2v_model.stack import Stack
 from support.toy_inputs import toy_inputs
 from support.toy_model import make_toy_pipeline, make_toy_transformer

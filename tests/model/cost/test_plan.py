@@ -2,8 +2,10 @@ from dataclasses import replace
 
 import pytest
 
-from layert2v_model.cost.estimate import Device, ModelSize, ShotSize
+from layert2v_model.cost.device import Device
+from layert2v_model.cost.estimate import ModelSize
 from layert2v_model.cost.plan import plan
+from layert2v_model.shot import ShotFormat
 from support.wan_sizes import WAN, WAN_VAE
 
 GIB = 2**30
@@ -18,7 +20,7 @@ MODEL = ModelSize(
     },
     transformer_bytes=2,
 )
-SHOT = ShotSize(832, 480, 33, num_foregrounds=2, num_inference_steps=50)
+SHOT = ShotFormat(832, 480, 33, num_foregrounds=2, num_inference_steps=50)
 
 
 @pytest.mark.parametrize(("gib", "offload"), [(80, "none"), (24, "model"), (8, "group")])
@@ -57,7 +59,7 @@ def test_from_main_memory_nothing_can_be_offloaded() -> None:
 
 
 def test_a_vae_that_cannot_tile_is_not_asked_to() -> None:
-    large = ShotSize(1280, 720, 81, num_foregrounds=2, num_inference_steps=50)
+    large = ShotFormat(1280, 720, 81, num_foregrounds=2, num_inference_steps=50)
     patched = replace(MODEL, vae={**WAN_VAE, "patch_size": 2})
     gib = next(n for n in range(1, 99) if plan(large, MODEL, Device("a GPU", n * GIB)).fits)
     device = Device("a GPU", gib * GIB)

@@ -42,7 +42,7 @@ def other(pipeline: LayerT2VPipeline) -> Stack:
 
 
 def test_one_layer_of_several_is_made_anew(pipeline: LayerT2VPipeline, take: Stack) -> None:
-    again = pipeline(PROMPTS, **_shot(2), given=kept_layers(take, anew=[1]))
+    again = pipeline(PROMPTS, **_shot(2), given=kept_layers(take, regenerated=[1]))
 
     before, after = streams_of(take), streams_of(again)
     assert {name for name in before if after[name] is before[name]} == {
@@ -132,7 +132,7 @@ def test_a_region_of_a_plate_is_painted_anew(pipeline: LayerT2VPipeline) -> None
 @pytest.mark.parametrize(
     ("call", "sentence"),
     [
-        (lambda take: kept_layers(take, anew=[3]), "no layer 3; use 0 to 2"),
+        (lambda take: kept_layers(take, regenerated=[3]), "no layer 3; use 0 to 2"),
         (lambda take: blended(take, take, 0, 1, 1), "no layer 0; use 1 to 2"),
         (lambda take: blended(take, take, 1, 4, 5), "leave nothing to make of 9"),
         (lambda take: opening(take, 10), "10 frames cannot be shared by a take of 9"),

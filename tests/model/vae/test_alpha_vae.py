@@ -9,10 +9,10 @@ from layert2v_model.vae import codec
 from layert2v_model.vae.alpha_vae import (
     ProjectIn,
     add_decoder_lora,
-    decode_alpha,
     encode_alpha,
     load_project_in,
     merge_decoder_lora,
+    rgb_to_alpha,
     save_alpha_vae,
 )
 from support.toy_model import make_toy_project_in, make_toy_vae
@@ -107,7 +107,7 @@ def test_alpha_goes_through_latents_and_back_in_range() -> None:
 
     with torch.no_grad():
         latents = encode_alpha(vae, project_in, torch.rand(1, 1, 5, 16, 16))
-        alpha = decode_alpha(vae, latents)
+        alpha = rgb_to_alpha(codec.decode_raw(vae, latents))
 
     assert latents.shape == (1, 4, 2, 2, 2)
     assert alpha.shape == (1, 1, 5, 16, 16)

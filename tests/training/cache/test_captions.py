@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from layert2v_training.cache.captions import CaptionStates, TokenTable
-from layert2v_training.runs.export import text_encoder_folder
+from layert2v_training.runs.model_export import text_encoder_folder
 
 CAPTIONS = ["a fox", "a beach at night"]
 

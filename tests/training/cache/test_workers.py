@@ -15,7 +15,8 @@ from layert2v_training.cache.workers import make_in_workers
 from layert2v_training.codecs.linear_vae import LinearVaeSize, make_vae
 from layert2v_training.data.problems import BadClip, BadClips, mixed_rates
 from layert2v_training.data.sources import clips_from
-from layert2v_training.scenes.scenes import SceneRecipe, SceneSource
+from layert2v_training.scenes.composing import SceneSource
+from layert2v_training.scenes.scene_recipe import SceneRecipe
 from support import toy_clips
 from support.forked import forked
 from support.making import Doubler, compose

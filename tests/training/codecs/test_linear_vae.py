@@ -10,7 +10,7 @@ from layert2v_training.codecs.linear_vae import (
     set_linear,
 )
 from layert2v_training.codecs.pca_codec import fit_pca
-from layert2v_training.stages.vae import Decoder
+from layert2v_training.stages.vae_training import Decoder
 
 SIZE = LinearVaeSize(z_dim=12, encoder_dim=32, decoder_dim=32)
 

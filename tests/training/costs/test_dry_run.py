@@ -8,7 +8,7 @@ import pytest
 import torch
 from typer.testing import CliRunner
 
-from layert2v_model.cost.estimate import Device
+from layert2v_model.cost.device import Device
 from layert2v_training.cli import app
 from layert2v_training.costs import decoder_time, dry_run, network_time, timing
 from layert2v_training.costs.batches import Batch
@@ -16,9 +16,9 @@ from layert2v_training.costs.dry_run import describe, duration, needs_of
 from layert2v_training.costs.needs import DoesNotFit, Needs, Phase, parse_bytes
 from layert2v_training.costs.parts import StageParts
 from layert2v_training.runs.overrides import apply_overrides, read_overrides
-from layert2v_training.runs.precision import ELSEWHERE, in_precision
 from layert2v_training.runs.recipes import tiny, wan2_1_1_3b_long
 from layert2v_training.runs.run import Run
+from layert2v_training.runs.run_precision import ELSEWHERE, in_precision
 from support.released_files import write_diffusers_wan_folder, write_wan_folder
 
 GIB = 2**30

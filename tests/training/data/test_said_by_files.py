@@ -87,13 +87,13 @@ def test_premultiplied_colours_are_noted_and_divided_when_said(tmp_path: Path) -
                 "yuva444p10le")  # fmt: skip
     result = CliRunner().invoke(app, ["check", str(folder)])
     assert result.exit_code == 0
-    assert "ball.mov: no colour exceeds its alpha" in result.stdout
+    assert "ball.mov has no colour above its alpha" in result.stdout
 
     (folder / "clip.txt").unlink()
     said = "background: a field\nball: {caption: a ball, premultiplied: true}\n"
     (folder / "clip.yaml").write_text(said)
 
-    assert "no colour exceeds" not in CliRunner().invoke(app, ["check", str(folder)]).stdout
+    assert "no colour above" not in CliRunner().invoke(app, ["check", str(folder)]).stdout
     layer = clips_from(folder, (48, 32), 4).clip(0).foregrounds[0]
     is_soft = (layer.alpha_THW > 0.3) & (layer.alpha_THW < 0.9)
     assert np.abs(layer.rgb_THWC[is_soft] * 255 - (210, 60, 40)).max() < 10

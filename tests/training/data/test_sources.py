@@ -150,7 +150,7 @@ def test_pictures_without_a_rate_are_taken_a_frame_a_frame_and_said_to_be(
 
     steps = np.diff(clip.background_THWC[:, 0, 0, 0] * 255)
     np.testing.assert_allclose(steps, 10, atol=0.01)
-    assert "do not say their frame rate: they are taken a frame a frame" in caplog.text
+    assert "do not say their frame rate. They are used frame by frame" in caplog.text
     assert "add a line such as `fps: 24`" in caplog.text
 
 

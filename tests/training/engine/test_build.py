@@ -11,14 +11,14 @@ import pytest
 from typer.testing import CliRunner
 
 from layert2v_training.data.checking import check_source
+from layert2v_training.data.clip_footage import Footage, probe
 from layert2v_training.data.clips import Pixels
-from layert2v_training.data.footage import Footage, probe
 from layert2v_training.data.problems import BadClips
 from layert2v_training.data_cli import app
 from layert2v_training.engine import build
+from layert2v_training.engine.cuts import Codes
+from layert2v_training.engine.moving_subjects import Rectangle
 from layert2v_training.engine.recipe import EngineRecipe, Matter
-from layert2v_training.engine.shots import Codes
-from layert2v_training.engine.subjects import Box
 from support import toy_clips
 from support.waiting import HANG_S
 
@@ -30,7 +30,7 @@ class RednessMatter:
 
     asked = 0
 
-    def mattes(self, frames_THWC: Codes, boxes: list[Box | None]) -> Pixels:
+    def mattes(self, frames_THWC: Codes, boxes: list[Rectangle | None]) -> Pixels:
         RednessMatter.asked += 1
         return (frames_THWC[..., 0].astype(int) > frames_THWC[..., 1] + 60).astype(np.float32)
 
@@ -47,7 +47,7 @@ def write_street(folder: Path, fps: int = 24) -> Path:
 
 @pytest.fixture
 def matter(monkeypatch: pytest.MonkeyPatch) -> type[RednessMatter]:
-    monkeypatch.setattr(build, "check_stages", lambda recipe: None)
+    monkeypatch.setattr(build, "check_tools", lambda recipe: None)
     monkeypatch.setattr(build, "load_matter", lambda recipe: RednessMatter())
     return RednessMatter
 

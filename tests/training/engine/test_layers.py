@@ -9,11 +9,11 @@ from numpy.typing import NDArray
 from layert2v_training.data.clips import Pixels
 from layert2v_training.data.sources import clips_from
 from layert2v_training.engine import scale
+from layert2v_training.engine.cuts import CameraShot, Codes
 from layert2v_training.engine.layers import candidates, reasons_against
+from layert2v_training.engine.moving_subjects import Rectangle
 from layert2v_training.engine.reasons import ShotRejected
 from layert2v_training.engine.recipe import BOX_PROMPTED, EngineRecipe, Matter
-from layert2v_training.engine.shots import Codes, Shot
-from layert2v_training.engine.subjects import Box
 from layert2v_training.engine.templates import TemplateCaptioner
 from layert2v_training.engine.writing import write_clip
 
@@ -23,14 +23,14 @@ RECIPE = EngineRecipe(height=48, num_frames=9, most_clips=1)
 class KnownMatter:
     """Knows the mattes of `street`."""
 
-    def mattes(self, frames_THWC: Codes, boxes: list[Box | None]) -> Pixels:
+    def mattes(self, frames_THWC: Codes, boxes: list[Rectangle | None]) -> Pixels:
         return (frames_THWC[..., 0] > 180).astype(np.float32)
 
 
 class BlinkingMatter(KnownMatter):
     """Makes the subject half transparent in every third frame."""
 
-    def mattes(self, frames_THWC: Codes, boxes: list[Box | None]) -> Pixels:
+    def mattes(self, frames_THWC: Codes, boxes: list[Rectangle | None]) -> Pixels:
         alpha_THW = super().mattes(frames_THWC, boxes)
         alpha_THW[::3] *= 0.6
         return alpha_THW
@@ -39,7 +39,7 @@ class BlinkingMatter(KnownMatter):
 class FilledBoxes:
     """Takes all of a box for the subject, whatever it shows."""
 
-    def mattes(self, frames_THWC: Codes, boxes: list[Box | None]) -> Pixels:
+    def mattes(self, frames_THWC: Codes, boxes: list[Rectangle | None]) -> Pixels:
         alpha_THW = np.zeros(frames_THWC.shape[:3], np.float32)
         for alpha_HW, box in zip(alpha_THW, boxes, strict=True):
             if box is not None:
@@ -58,7 +58,9 @@ def street(num_frames: int = 18) -> Codes:
 
 def take_apart(frames: Codes, tmp_path: Path) -> list:  # type: ignore[type-arg]
     captioner = TemplateCaptioner(tmp_path / "street.avi")
-    return list(candidates(Shot("street", frames, Fraction(8)), RECIPE, KnownMatter(), captioner))
+    return list(
+        candidates(CameraShot("street", frames, Fraction(8)), RECIPE, KnownMatter(), captioner)
+    )
 
 
 def test_a_crossing_subject_gets_a_matte_and_a_plate_without_it(tmp_path: Path) -> None:
@@ -93,7 +95,9 @@ def test_plates_are_not_searched_by_what_finds_something_in_any_box(
     recipe = replace(RECIPE, mattes=matter)
     captioner = TemplateCaptioner(tmp_path / "street.avi")
 
-    (made,) = candidates(Shot("street", street(), Fraction(8)), recipe, FilledBoxes(), captioner)
+    (made,) = candidates(
+        CameraShot("street", street(), Fraction(8)), recipe, FilledBoxes(), captioner
+    )
 
     assert made.figures["in_plate"] == 0
 
@@ -111,7 +115,7 @@ def test_a_painter_makes_the_plate_of_every_frame_and_is_told_what_it_shows(tmp_
     captioner, painter = TemplateCaptioner(tmp_path / "street.avi"), GreyPainter()
 
     (made,) = candidates(
-        Shot("street", street(), Fraction(8)), RECIPE, KnownMatter(), captioner, painter
+        CameraShot("street", street(), Fraction(8)), RECIPE, KnownMatter(), captioner, painter
     )
 
     is_red = street()[:9, ..., 0] > 180
@@ -157,7 +161,9 @@ def test_a_part_in_which_nothing_moves_does_not_cost_the_rest_of_the_shot(tmp_pa
     captioner = TemplateCaptioner(tmp_path / "street.avi")
     recipe = replace(RECIPE, most_clips=3)
 
-    made = list(candidates(Shot("street", frames, Fraction(8)), recipe, KnownMatter(), captioner))
+    made = list(
+        candidates(CameraShot("street", frames, Fraction(8)), recipe, KnownMatter(), captioner)
+    )
 
     assert [candidate.name for candidate in made] == ["street-00", "street-02"]
 
@@ -185,7 +191,7 @@ def test_a_fast_subject_with_a_steady_matte_does_not_flicker(tmp_path: Path) -> 
 
 def test_a_matte_that_comes_and_goes_flickers(tmp_path: Path) -> None:
     captioner = TemplateCaptioner(tmp_path / "street.avi")
-    shot = Shot("street", street(), Fraction(8))
+    shot = CameraShot("street", street(), Fraction(8))
 
     (made,) = candidates(shot, RECIPE, BlinkingMatter(), captioner)
 

@@ -1,7 +1,7 @@
 import pytest
 
+from layert2v_training.engine.build_report import Outcome
 from layert2v_training.engine.redundancy import redundant, without_repeats
-from layert2v_training.engine.report import Outcome
 
 FOX, FRUIT = "a red fox running through snow", "an orange fruit on a table"
 AGAIN = "a red fox runs through the snow"

@@ -11,9 +11,9 @@ from diffusers import (
 )
 from transformers import AutoTokenizer, UMT5EncoderModel
 
-from layert2v_training.engine.protocols import StageUnavailable
+from layert2v_training.engine.protocols import ToolUnavailable
 from layert2v_training.engine.recipe import EngineRecipe, Plates
-from layert2v_training.engine.stages import load_painter
+from layert2v_training.engine.tools import load_painter
 from layert2v_training.engine.wan_vace import WanVacePlates
 from support.released_files import write_diffusers_wan_folder
 
@@ -82,6 +82,6 @@ def test_what_a_subject_shows_has_no_say_in_what_is_painted(painter: WanVacePlat
 def test_weights_are_asked_for(tmp_path: Path) -> None:
     recipe = EngineRecipe(plates=Plates.WAN_VACE, weights=(("wan-vace", str(tmp_path)),))
 
-    with pytest.raises(StageUnavailable, match="give --weights wan-vace=FOLDER"):
+    with pytest.raises(ToolUnavailable, match="give --weights wan-vace=FOLDER"):
         load_painter(recipe)
     assert load_painter(EngineRecipe()) is None

@@ -10,9 +10,9 @@ from PIL import Image
 from layert2v_model.cost import precision
 from layert2v_model.cost.precision import Hardware
 from layert2v_model.folders.model_folder import CARD_FILE
-from layert2v_training.evaluation import program
-from layert2v_training.evaluation.oracle import Oracle
-from layert2v_training.evaluation.studio import studio_precision
+from layert2v_training.evaluation.asked_model import evaluation_precision
+from layert2v_training.evaluation.measured_shots import Judges, Shot, measure_shots
+from layert2v_training.evaluation.metrics.oracle import Oracle
 from support.evaluating import LINE, evaluate, report_of, write_prompts, write_shots
 from support.layer_folders import write_stack
 from support.layered_scenes import faded, make_scene
@@ -30,7 +30,7 @@ def test_a_model_is_measured_on_prompts_beside_baselines(
         assert report["metrics"][name]["mean"] == pytest.approx(sum(values) / 2)
         assert report["metrics"][name]["worst"] == min(values)
     assert len(report["baselines"]) == 2
-    assert report["precision"] == studio_precision().name
+    assert report["precision"] == evaluation_precision().name
     assert report["metrics"]["regeneration_kept_change"]["worst"] == 0
     # Three steps; every call holds the prompt and its absence. One shot is made anew: not counted.
     assert report["speed"]["network_calls"] == 6
@@ -279,7 +279,7 @@ def test_no_layer_changes_while_it_is_measured(tmp_path: Path) -> None:
     scene = make_scene(1, 3)
     before = scene.background.rgb_TCHW.clone()
 
-    shot = program.Shot("a", scene, truth=scene)
-    program.measure_shots([shot], [], program.Judges(), lambda _: None)
+    shot = Shot("a", scene, truth=scene)
+    measure_shots([shot], [], Judges(), lambda _: None)
 
     assert torch.equal(scene.background.rgb_TCHW, before)

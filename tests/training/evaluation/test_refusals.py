@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from layert2v_training.evaluation import program
+from layert2v_training.evaluation import evaluate as evaluation
+from layert2v_training.evaluation.options import Options, check_evaluation
 from layert2v_training.evaluation.prompts import BadInput
-from layert2v_training.evaluation.request import Request, check_request
 from support.evaluating import LINE, refusal_of, write_prompts, write_shots
 from support.layer_folders import write_stack
 from support.layered_scenes import make_scene
@@ -97,7 +97,7 @@ def test_a_model_without_prompts_is_refused(model: Path, tmp_path: Path) -> None
 def test_more_foregrounds_than_the_model_makes_are_refused_before_any_shot(
     model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(program, "generate", lambda *_: pytest.fail("a shot was made"))
+    monkeypatch.setattr(evaluation, "generate", lambda *_: pytest.fail("a shot was made"))
     path = write_prompts(tmp_path, LINE, {**LINE, "foregrounds": ["a fox"] * 4})
 
     assert "shot 2: 4 foregrounds" in refusal_of(model, tmp_path / "out", "--prompts", path)
@@ -180,10 +180,10 @@ def test_a_folder_of_pictures_that_is_named_wrong_is_refused_and_not_filled(tmp_
     (tmp_path / "model").mkdir()
     (tmp_path / "model" / "layert2v.json").write_text("{}")
     typo = tmp_path / "typo"
-    request = Request(tmp_path / "model", tmp_path / "out", held_out=1, assets=typo)
+    options = Options(tmp_path / "model", tmp_path / "out", held_out=1, assets=typo)
 
     with pytest.raises(BadInput, match=r"holds no manifest.json: .* `layert2v-data assets .*typo`"):
-        check_request(request)
+        check_evaluation(options)
 
     assert not typo.exists()
     assert not (tmp_path / "out").exists()

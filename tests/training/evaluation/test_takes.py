@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from layert2v_model.alpha import light_of, premultiply
-from layert2v_model.sampling.shot import ShotPrompts
+from layert2v_model.shot import ShotPrompts
 from layert2v_model.stack import Layer, Role, Stack
 from layert2v_training.evaluation.prompts import BadInput
 from layert2v_training.evaluation.takes import TakeStore, take_key

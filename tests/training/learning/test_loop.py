@@ -14,7 +14,7 @@ from layert2v_training.learning.checkpoint import CHECKPOINT, CheckpointMismatch
 from layert2v_training.learning.loop import Losses, LossOf, train
 from layert2v_training.learning.non_finite import Diverged
 from layert2v_training.learning.optimizers import LoopRecipe, learning_rate_at
-from layert2v_training.learning.reports import Figures, Reports
+from layert2v_training.learning.run_log import Figures, RunLog
 from layert2v_training.learning.stopping import Stopped
 
 RECIPE = LoopRecipe(num_steps=12, learning_rate=1e-2, warmup_steps=3, autocast=None)
@@ -132,7 +132,7 @@ def test_a_short_run_logs_ten_means(tmp_path: Path, capsys: pytest.CaptureFixtur
 def test_a_long_run_logs_every_twenty_steps_and_says_ten_lines(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    reports = Reports(tmp_path, 0, 600, is_main=True)
+    reports = RunLog(tmp_path, 0, 600, is_main=True)
 
     for step in reports.steps():
         reports.scalars(step, {"loss": float(step)}, {})
@@ -147,7 +147,7 @@ def test_a_long_run_logs_every_twenty_steps_and_says_ten_lines(
 
 
 def test_a_step_that_is_not_finite_is_not_part_of_a_mean(tmp_path: Path) -> None:
-    reports = Reports(tmp_path, 0, 20, is_main=True)
+    reports = RunLog(tmp_path, 0, 20, is_main=True)
 
     for step in reports.steps():
         loss = torch.tensor(float("nan") if step == 3 else 2.0)

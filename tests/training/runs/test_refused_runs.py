@@ -9,7 +9,7 @@ from typer.testing import CliRunner
 from layert2v_model.files.durable import replacing_folder
 from layert2v_training.cli import app
 from layert2v_training.refusals import is_full_disk
-from layert2v_training.runs import run as stages
+from layert2v_training.runs import programs
 from layert2v_training.runs.run import Run
 from support.toy_model import make_toy_transformer
 
@@ -86,7 +86,7 @@ def test_a_full_disk_is_said_in_one_sentence(
         with (tmp_path / "shard").open("wb") as file:
             torch.save(torch.zeros(10**6), file)
 
-    monkeypatch.setattr(stages, "run_vae", full)
+    monkeypatch.setattr(programs, "run_vae", full)
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, limits[1]))
     try:

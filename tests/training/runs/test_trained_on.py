@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from layert2v_training.runs.export import Training, model_card
+from layert2v_training.runs.model_export import Training, model_card
 from layert2v_training.runs.recipes import debug, wan2_1_1_3b
 from layert2v_training.runs.run_binding import bind
 from layert2v_training.runs.trained_on import trained_in, trained_on

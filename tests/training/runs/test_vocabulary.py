@@ -7,7 +7,7 @@ import pytest
 from layert2v_training.runs.recipes import RECIPES, debug, tiny, tiny_gpu, wan2_1_1_3b
 from layert2v_training.runs.run_binding import RunDiffers, bind, values_of
 from layert2v_training.runs.vocabulary import vocabulary_entry, vocabulary_of
-from layert2v_training.scenes.scenes import SceneSource
+from layert2v_training.scenes.composing import SceneSource
 from layert2v_training.scenes.subjects import HELD_OUT_BACKGROUNDS, SUBJECTS, Variety
 from layert2v_words import find_unknown_words
 

@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 
 from layert2v_training.runs.recipes import tiny
+from layert2v_training.scenes.composing import SceneSource
 from layert2v_training.scenes.effects import LayerEffects, SceneEffects, passing_x, side_by_side
-from layert2v_training.scenes.scenes import SceneRecipe, SceneSource
+from layert2v_training.scenes.scene_recipe import SceneRecipe
 
 SMALL = SceneRecipe(48, 32, 5, (2,), seed=4)
 

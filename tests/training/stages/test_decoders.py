@@ -11,10 +11,10 @@ from layert2v_training.cache.captions import CaptionStates
 from layert2v_training.codecs.linear_vae import LinearVaeSize, encode_pixels, make_vae, set_linear
 from layert2v_training.data.clips import LayeredClip
 from layert2v_training.learning.optimizers import LoopRecipe
-from layert2v_training.runs.export import text_encoder_folder
+from layert2v_training.runs.model_export import text_encoder_folder
 from layert2v_training.runs.recipes import debug
+from layert2v_training.scenes.composing import SceneSource
 from layert2v_training.scenes.effects import SOFT_MATTES
-from layert2v_training.scenes.scenes import SceneSource
 from layert2v_training.stages.decoders import (
     DecodersRecipe,
     FrameMaker,

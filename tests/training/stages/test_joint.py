@@ -5,13 +5,23 @@ import pytest
 import torch
 
 from layert2v_model.streams import batch_stream_text
-from layert2v_training.cache.captions import TokenTable
+from layert2v_training.cache.captions import CaptionStates, TokenTable
+from layert2v_training.cache.latents import LatentClip
 from layert2v_training.cli import RecipeName
 from layert2v_training.learning.checkpoint import CHECKPOINT, CheckpointMismatch
-from layert2v_training.runs.network import load_average
+from layert2v_training.learning.optimizers import LoopRecipe
+from layert2v_training.runs.model_export import text_encoder_folder
 from layert2v_training.runs.recipes import RECIPES
-from layert2v_training.stages.alpha_vae import AlphaModel, AlphaVaeRecipe, matte_sheet
-from layert2v_training.stages.joint import JointLoss, pad_text, train_joint
+from layert2v_training.runs.stage_network import load_average
+from layert2v_training.stages.alpha_vae_training import AlphaModel, AlphaVaeRecipe, matte_sheet
+from layert2v_training.stages.joint import (
+    TINY_TRANSFORMER,
+    JointLoss,
+    JointRecipe,
+    make_transformer,
+    pad_text,
+    train_joint,
+)
 from layert2v_training.stages.lora import LoraRecipe, add_lora
 from support.toy_model import make_toy_transformer, make_toy_vae
 from support.toy_run import ToyCaptions, toy_clips, toy_recipe, toy_transformer
@@ -101,3 +111,48 @@ def test_a_sheet_of_mattes_shows_each_as_drawn_and_below_it_as_decoded() -> None
 
     assert sheet.shape == (3, 4 * 2 * 2, 3 * 3)
     assert torch.equal(sheet[0, :, 0], torch.tensor([0.0, 0, 1, 1]).repeat(4))
+
+
+def test_a_windowed_step_sees_one_frame_of_tokens_of_a_batch_of_its_own_size() -> None:
+    model = make_transformer({**TINY_TRANSFORMER, "num_layers": 0, "ffn_dim": 8})
+    recipe = JointRecipe(LoopRecipe(num_steps=1, learning_rate=1e-3), 2, windowed_batch_size=6)
+    clip = LatentClip(torch.zeros(4, 48, 9, 2, 2), "a beach", ("a fox",))
+    shapes: list[torch.Size] = []
+    model.register_forward_pre_hook(lambda _, inputs: shapes.append(inputs[0].shape))
+
+    for share in (0.0, 1.0):
+        loss = JointLoss(
+            model,
+            [clip],
+            CaptionStates.read(text_encoder_folder()),
+            replace(recipe, windowed_share=share),
+        )
+        loss(model, 0)
+
+    assert shapes == [(2, 4, 48, 9, 2, 2), (6, 4, 48, 1, 2, 2)]
+
+
+def _batches(batch_size: int, *clips: tuple[int, int, int]) -> set[torch.Size]:
+    """Shapes of the batches that twenty steps draw of clips of latents (T, H, W)."""
+    model = make_transformer({**TINY_TRANSFORMER, "num_layers": 0, "ffn_dim": 8})
+    recipe = JointRecipe(LoopRecipe(num_steps=1, learning_rate=1e-3), batch_size=batch_size)
+    latents = [LatentClip(torch.zeros(4, 48, *shape), "a beach", ("a fox",)) for shape in clips]
+    shapes: set[torch.Size] = set()
+    model.register_forward_pre_hook(lambda _, inputs: shapes.add(inputs[0].shape))
+    loss = JointLoss(model, latents, CaptionStates.read(text_encoder_folder()), recipe)
+    for step in range(20):
+        torch.manual_seed(step)
+        loss(model, step)
+    return shapes
+
+
+def test_clips_of_several_sizes_come_in_batches_of_one_size_and_about_as_many_pixels() -> None:
+    shapes = _batches(2, (2, 4, 6), (2, 2, 4))
+
+    assert shapes == {(2, 4, 48, 2, 4, 6), (6, 4, 48, 2, 2, 4)}
+
+
+def test_longer_clips_come_in_smaller_batches_of_as_many_tokens() -> None:
+    shapes = _batches(4, (2, 4, 6), (2, 4, 6), (4, 4, 6))
+
+    assert shapes == {(4, 4, 48, 2, 4, 6), (2, 4, 48, 4, 4, 6)}

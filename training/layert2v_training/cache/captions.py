@@ -35,7 +35,7 @@ class StateStore:
         return found
 
     def write(self, states: Mapping[str, Tensor]) -> None:
-        """Keep states; processes that write the same do not disturb each other."""
+        """Keep states. Processes that write the same do not disturb each other."""
         self._folder.mkdir(parents=True, exist_ok=True)
         path = self._folder / f"{self._key}-{_digest(json.dumps(sorted(states)).encode())}.pt"
         partial = path.with_suffix(f".{os.getpid()}.part")
@@ -74,11 +74,11 @@ class CaptionStates:
         """Take over what is known.
 
         Args:
-            tokenizer: Of the encoder.
+            tokenizer: Tokenizer of the encoder.
             encoder: Moved to `device` while there is something to encode, and back: umT5 takes
                 11 GB there.
-            folder: Where states are kept; None: only here.
-            device: On which to encode; None: where the encoder is.
+            folder: Folder of kept states; None: they stay in memory.
+            device: Device to encode on; None: the encoder's.
         """
         self.tokenizer, self.encoder, self._device = tokenizer, encoder, device
         self._store = StateStore(folder, tokenizer, encoder) if folder else None
@@ -94,7 +94,7 @@ class CaptionStates:
         return cls(tokenizer, encoder, folder, device)
 
     def encode(self, captions: Iterable[str], batch_size: int = 128) -> None:
-        """Encode those captions that are not known yet; the empty caption always is."""
+        """Encode those captions that are not known yet. The empty caption always is."""
         unknown = sorted({"", *captions} - self._states.keys(), key=lambda text: (len(text), text))
         if unknown and self._device is not None:
             self.encoder.to(self._device)
@@ -139,9 +139,9 @@ class TokenTable:
 
         Args:
             states: Has encoded the captions.
-            captions: To look up.
-            device: Where the table goes, if `home_of` says so of it.
-            dtype: In which it is kept.
+            captions: Captions to look up.
+            device: Device of the table, if `home_of` chooses it.
+            dtype: Type in which it is kept.
         """
         known = sorted({"", *captions})
         # Row 0 is what padding reads.

@@ -1,7 +1,7 @@
 """Latents of clips, encoded once and kept on disk in shards.
 
-A shard's file name holds a digest of everything that decides its content (source, sizes, encoder
-weights), so that a change of any of them makes new shards instead of wrong ones.
+A shard's file name holds a digest of everything that decides its content: source, sizes, encoder
+weights. A change of any of them makes new shards instead of wrong ones.
 
 Shape letters: S streams in the joint order, C channels, T latent frames, H, W.
 """
@@ -118,13 +118,13 @@ def load_latents(
     memory of what is mapped. `at_home` puts it where it is read faster.
 
     Args:
-        folder: Where shards are kept.
+        folder: Folder of the shards.
         vae: Its encoder is used, where it is.
-        source: Of the clips.
-        num_clips: How many.
+        source: Source of the clips.
+        num_clips: Number of clips.
         num_workers: Processes that encode; 0: this one.
         fill: As in `videos_of`.
-        project_in: What alphas go through, kept in shards of their own; None: nothing.
+        project_in: Projector of alphas, kept in shards of their own; None: alphas stay as they are.
     """
     shards = write_latents(folder, vae, source, num_clips, num_workers, fill)
     clips = [
@@ -201,7 +201,7 @@ def _make_missing(
 
 
 def _save(stored: list[Any], path: Path) -> None:
-    """Write a shard whole or not at all; programs that write the same do not disturb each other."""
+    """Write a shard whole or not at all. Programs that write the same do not disturb each other."""
     partial = path.with_suffix(f".{os.getpid()}.part")
     torch.save(stored, partial)
     publish_file(partial, path)
@@ -231,7 +231,7 @@ def write_latents(
 
 
 def _shard_path(folder: Path, key: str, first: int, num_clips: int) -> Path:
-    """Name a shard; a last one that is not full has a name of its own."""
+    """Name a shard. A last one that is not full has a name of its own."""
     count = min(SHARD_CLIPS, num_clips - first)
     size = "" if count == SHARD_CLIPS else f"-{count}"
     return folder / f"{key}-{first // SHARD_CLIPS:04d}{size}.pt"

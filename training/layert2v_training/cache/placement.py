@@ -1,4 +1,4 @@
-"""Where what every step reads is kept: on the device, or in host memory if that is too small."""
+"""Keep the data of every step on the device, or in host memory if the device is too small."""
 
 import logging
 from collections.abc import Iterable
@@ -9,7 +9,7 @@ from torch import Tensor, nn
 log = logging.getLogger(__name__)
 
 FREE_SHARE = 0.5
-"""Share of a device's free memory that data may take; the rest is for a step's own tensors."""
+"""Share of a device's free memory that data may take. The rest is for a step's own tensors."""
 COPIES_OF_TRAINED = 5
 """Parameters that learn, their gradients, two moments and the average, each as large."""
 
@@ -18,9 +18,9 @@ def home_of(num_bytes: int, device: torch.device, expected_bytes: int = 0) -> to
     """Choose once for all data of one kind, so that it is never on two devices.
 
     Args:
-        num_bytes: Of the data.
-        device: That computes.
-        expected_bytes: What will come to the device besides, before the first step.
+        num_bytes: Bytes of the data.
+        device: Device that computes.
+        expected_bytes: Bytes that will come to the device besides, before the first step.
 
     Returns:
         `device`, if the data takes less than half of what is free on it, else the CPU.
@@ -40,7 +40,7 @@ def num_bytes_of(tensors: Iterable[Tensor]) -> int:
 
 
 def expected_bytes_of(model: nn.Module, device: torch.device) -> int:
-    """Say what training a model takes on a device, less what is there already."""
+    """Return the bytes that training a model takes on a device, beyond those it has already."""
     parameters = list(model.parameters())
     there = num_bytes_of(p for p in parameters if p.device.type == device.type)
     learning = num_bytes_of(p for p in parameters if p.requires_grad)

@@ -17,7 +17,7 @@ from layert2v_training.learning.stopping import SIGNALS
 Made = TypeVar("Made")
 
 _made_by: Callable[[int], Any] | None = None
-"""What a worker was started with, so that it travels once and not with every number."""
+"""The function a worker was started with, so that it travels once and not with every number."""
 
 
 def make_in_workers(
@@ -28,7 +28,7 @@ def make_in_workers(
     Args:
         make: Must pickle small, for workers start one after another until each has read it; its
             result depends on nothing but the number.
-        numbers: Of clips, say.
+        numbers: Numbers, such as those of clips.
         num_workers: Processes beside this one, one thread each; 0: in this one.
 
     Raises:

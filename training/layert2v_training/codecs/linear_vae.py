@@ -1,10 +1,10 @@
 """A Wan-type VAE that starts as the best linear codec of its rate, in closed form.
 
 Trained from scratch on a CPU, a small VAE stays below the principal components of its own rate for
-hours (`docs/log.md`). So the VAE of the shipped model starts *as* those components, written into
-the weights of an ordinary `AutoencoderKLWan` whose only resampling is its patch size (8x8 pixels of
-a frame to `z_dim` numbers). The encoder stays there, so that latents never change and the
-transformer can be trained at once; the decoder learns what a linear map cannot do.
+hours (`docs/log.md`). So the VAE of the shipped model starts *as* those components. They are
+written into the weights of an ordinary `AutoencoderKLWan` whose only resampling is its patch size
+(8x8 pixels of a frame to `z_dim` numbers). The encoder stays there, so that latents never change
+and the transformer can be trained at once. The decoder learns what a linear map cannot do.
 
 Residual branches begin at zero, so both trunks are linear. Two facts make the heads linear too:
 `silu(a) - silu(-a) = a`, and an RMS norm whose input has one large constant channel divides by a
@@ -22,7 +22,7 @@ from einops import rearrange
 from torch import Tensor, nn
 
 from layert2v_model.vae import codec
-from layert2v_training.limits import Count
+from layert2v_training.number_kinds import Count
 
 CONSTANT = 300.0
 """The constant channel: the squares of 48 latents of unit variance are 0.05 % of its own."""
@@ -70,8 +70,8 @@ def _principal(rows_ND: Tensor, count: int) -> tuple[Tensor, Tensor]:
 def _gain(std_K: Tensor) -> Tensor:
     """Scale that leaves each latent with a standard deviation proportional to its square root.
 
-    Half-way between raw components, whose last are lost in the noise of diffusion, and whitened
-    ones, whose last are noise that the transformer would have to learn.
+    This is half-way between raw and whitened components. The last raw ones are lost in the noise of
+    diffusion, and the last whitened ones are noise that the transformer would have to learn.
     """
     return std_K.rsqrt() / std_K.mean().sqrt()
 
@@ -163,7 +163,7 @@ def encode_linear(vae: AutoencoderKLWan, pixels_BCTHW: Tensor) -> Tensor:
 
 
 def is_linear(vae: AutoencoderKLWan) -> bool:
-    """Say whether a VAE is one of `make_vae`: nothing but its patches resamples."""
+    """Tell whether `make_vae` made a VAE, in which only patches resample."""
     return len(vae.config.dim_mult) == 1 and vae.config.patch_size is not None
 
 
@@ -178,8 +178,8 @@ def channel_weights(vae: AutoencoderKLWan) -> Tensor:
     """Weigh latent channels between all alike and by their share in the pixels' squared error.
 
     The components are orthogonal, so an error e of a channel whose encoder's row has the norm g
-    makes a squared error (e / g)^2 in the pixels. The weights are the square root of that share:
-    the first components are learned first, and the last still count.
+    makes a squared error (e / g)^2 in the pixels. The weights are the square root of that share, so
+    that the first components are learned first, and the last still count.
 
     Returns:
         (z_dim,), float32, 1 in the mean.

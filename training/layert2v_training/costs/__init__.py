@@ -1,1 +1,1 @@
-"""What a stage of training costs, before it starts: memory, disk and time."""
+"""The cost of a stage of training, before it starts: memory, disk and time."""

@@ -1,4 +1,4 @@
-"""How large the batches of stages 2 and 3 are, for a dry run.
+"""Sizes of the batches of stages 2 and 3, for a dry run.
 
 Shape letters: S streams, T latent frames, H, W of latents.
 """
@@ -8,7 +8,8 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from layert2v_model.cost.estimate import ModelSize, ShotSize, is_windowed, step_flops
+from layert2v_model.cost.estimate import ModelSize, is_windowed, step_flops
+from layert2v_model.shot import ShotFormat
 from layert2v_training.stages.joint import TEXT_PER_STREAM, JointRecipe
 
 
@@ -39,7 +40,7 @@ class Batch:
 
     def flops(self, size: ModelSize) -> float:
         """Count the forward pass."""
-        return self.num_clips * step_flops(self._shot(size), size)
+        return self.num_clips * step_flops(self._shot(size), size, self.num_text_tokens)
 
     def self_attention_flops(self, size: ModelSize) -> float:
         """Count what of it multiplies queries, keys and values of visual tokens."""
@@ -51,15 +52,14 @@ class Batch:
         tokens = self.num_clips * self.num_streams * frames * per_frame
         return float(4 * size.dim * size.transformer["num_layers"] * tokens * seen * per_frame)
 
-    def _shot(self, size: ModelSize) -> ShotSize:
+    def _shot(self, size: ModelSize) -> ShotFormat:
         frames, height, width = self.latent_THW
-        return ShotSize(
+        return ShotFormat(
             width * size.spatial_factor,
             height * size.spatial_factor,
             1 + (frames - 1) * size.temporal_factor,
             self.num_foregrounds,
             1,
-            num_text_tokens=self.num_text_tokens,
         )
 
 
@@ -82,9 +82,9 @@ def batches(
     """List the batches that a stage draws, and how often, as `joint.JointLoss` draws them.
 
     Args:
-        recipe: Of the stage.
-        size: Of network and VAE.
-        clips_per_shape: How many clips there are of each width, height and number of frames.
+        recipe: Recipe of the stage.
+        size: Sizes of network and VAE.
+        clips_per_shape: Number of clips of each width, height and number of frames.
         foregrounds: Numbers of foregrounds of the clips, each as often as it comes.
 
     Yields:

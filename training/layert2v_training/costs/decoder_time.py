@@ -1,4 +1,4 @@
-"""How long a step of the small VAE or of stage 1 takes here: one video is timed, and multiplied."""
+"""The time of a step of the small VAE or of stage 1. One video is timed, and multiplied."""
 
 import math
 from collections.abc import Callable
@@ -6,7 +6,8 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
-from layert2v_model.cost.estimate import ModelSize, ShotSize, decode_flops
+from layert2v_model.cost.estimate import ModelSize, decode_flops
+from layert2v_model.shot import ShotFormat
 from layert2v_training.costs.parts import StageParts
 from layert2v_training.costs.passes import Shape, latents_of, random_videos
 from layert2v_training.costs.timing import (
@@ -19,8 +20,8 @@ from layert2v_training.costs.timing import (
 )
 from layert2v_training.learning.loop import Losses, autocast
 from layert2v_training.learning.optimizers import LoopRecipe
-from layert2v_training.stages.alpha_vae import AlphaModel, alpha_loss, render_loss
-from layert2v_training.stages.vae import Decoder, reconstruction_losses
+from layert2v_training.stages.alpha_vae_training import AlphaModel, alpha_loss, render_loss
+from layert2v_training.stages.vae_training import Decoder, reconstruction_losses
 
 
 def time_vae(parts: StageParts, device: torch.device) -> Timing:
@@ -95,6 +96,6 @@ def _smaller(parts: StageParts, shape: Shape, most_flops: float) -> Shape:
 
 def _flops(parts: StageParts, shape: Shape) -> float:
     """Count decoding a video."""
-    shot = ShotSize(*shape, 1, 1)
+    shot = ShotFormat(*shape, 1, 1)
     size = ModelSize({"patch_size": (1, 1, 1)}, parts.vae_config, {})
     return decode_flops(shot, size) / shot.num_streams

@@ -1,4 +1,4 @@
-"""What a stage would take, before it starts: parameters, tokens, memory, disk, steps per second.
+"""The needs of a stage before it starts: parameters, tokens, memory, disk, steps per second.
 
 No picture is read, no weight is loaded and no step is made. The user's clips are opened, as the
 stage would open them. The device need not be there: its memory can be said instead.
@@ -13,7 +13,7 @@ import psutil
 import torch
 from accelerate import PartialState
 
-from layert2v_model.cost.estimate import Device
+from layert2v_model.cost.device import Device
 from layert2v_training.costs.decoder_time import time_alpha_vae, time_vae
 from layert2v_training.costs.joint_needs import joint_needs
 from layert2v_training.costs.needs import DoesNotFit, Needs, gib
@@ -21,11 +21,11 @@ from layert2v_training.costs.network_time import time_joint
 from layert2v_training.costs.parts import StageParts, bytes_of
 from layert2v_training.costs.timing import Timing
 from layert2v_training.costs.vae_needs import alpha_vae_needs, vae_needs
-from layert2v_training.runs.precision import loops_of
 from layert2v_training.runs.run import Run
+from layert2v_training.runs.run_precision import loops_of
 
 _TIMED_COPIES = 4
-"""Of one block's weights, that timing it takes: themselves, gradients and moments."""
+"""Copies of one block's weights that timing needs: themselves, gradients and moments."""
 
 
 @dataclass(frozen=True)
@@ -37,10 +37,10 @@ class _Answer:
 
 
 def describe(run: Run, stages: str | Sequence[str], device_memory: int | None = None) -> str:
-    """Say what stages take.
+    """Describe the needs of stages.
 
     Args:
-        run: Of the recipe.
+        run: Run of the recipe.
         stages: One, or several of a run, whose sums are said too.
         device_memory: Bytes of a GPU that is not here; None: the device is the run's own.
 
@@ -87,7 +87,7 @@ def _device(memory_bytes: int | None) -> Device:
 
 
 def needs_of(parts: StageParts, stage: str) -> Needs:
-    """Say what a stage takes.
+    """Describe the needs of a stage.
 
     Raises:
         BadClips: The user's clips cannot be used.
@@ -118,7 +118,7 @@ def _answer(
 
 
 def _timing(parts: StageParts, stage: str, device: Device) -> Timing | str:
-    """Time a step, or say why not."""
+    """Time a step, or say why it cannot be timed."""
     if stage in ("joint", "multi-foreground"):
         with torch.device("meta"):
             block = bytes_of(parts.make_transformer(parts.run.stage(stage), 1))
@@ -175,7 +175,7 @@ _REMEDIES = {
     "fitting the encoder": "set fewer vae_clips",
     "drawing mattes": "set fewer alpha_vae.num_clips",
 }
-"""What helps, by phase."""
+"""Remedies, by phase."""
 
 
 def _refusals(

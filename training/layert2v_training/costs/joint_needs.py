@@ -1,4 +1,4 @@
-"""What stages 2 and 3 need: steps are simulated, the rest is counted."""
+"""The needs of stages 2 and 3. Steps are simulated, the rest is counted."""
 
 import math
 from collections.abc import Mapping
@@ -6,15 +6,15 @@ from dataclasses import replace
 
 from torch import nn
 
-from layert2v_model.cost.estimate import ModelSize, ShotSize, decode_bytes, denoise_bytes
+from layert2v_model.cost.estimate import FLOAT32_BYTES, ModelSize, decode_bytes, denoise_bytes
 from layert2v_model.cost.precision import default_device
+from layert2v_model.shot import ShotFormat
 from layert2v_training.costs.batches import batches, latent_shape
 from layert2v_training.costs.needs import Needs, Phase
 from layert2v_training.costs.parts import StageParts, bytes_in, bytes_of, trained_of
 from layert2v_training.costs.passes import Shape, encoding_peak, joint_peaks
 from layert2v_training.costs.simulated import on_meta
 from layert2v_training.costs.state import (
-    FLOAT32_BYTES,
     checkpoint_bytes_of,
     count_of,
     state_bytes_of,
@@ -126,7 +126,7 @@ def _has_sheets(recipe: JointRecipe) -> bool:
 
 def _sampling(parts: StageParts, stage: str, size: ModelSize) -> int:
     recipe, scene = parts.run.recipe, parts.run.scene(stage)
-    shot = ShotSize(
+    shot = ShotFormat(
         scene.width,
         scene.height,
         scene.num_frames,

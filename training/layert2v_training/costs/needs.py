@@ -1,15 +1,15 @@
-"""What a stage needs of a device, of main memory and of a disk, and how that is said."""
+"""The needs of a stage for a device, main memory and a disk, in numbers and in words."""
 
 import re
 from dataclasses import dataclass
 
-from layert2v_model.cost.estimate import Device
+from layert2v_model.cost.device import Device
 from layert2v_training.cache.placement import FREE_SHARE
 from layert2v_training.runs.overrides import InvalidRecipe
 
 
 class DoesNotFit(Exception):
-    """Raised when a stage needs more memory or disk than there is; names both and the remedy."""
+    """Raised when a stage needs more memory or disk than there is. It names both and the remedy."""
 
 
 @dataclass(frozen=True)
@@ -17,35 +17,35 @@ class Phase:
     """A part of a stage, and the most that is alive in it, without what is stored."""
 
     name: str
-    """As in "needs N GiB for NAME"."""
+    """Name of the phase, as in "needs N GiB for NAME"."""
     device_bytes: int
     """On the device that computes."""
     host_bytes: int = 0
-    """In main memory, in each process; the same memory where the processor computes."""
+    """Bytes in main memory, in each process. Where the processor computes it is the same memory."""
     has_stored: bool = True
     """Whether what is stored is in memory already."""
 
 
 @dataclass(frozen=True)
 class Needs:
-    """What a stage takes."""
+    """The needs of a stage."""
 
     num_parameters: int
     num_trained: int
     num_tokens: int
-    """Of the longest clip; 0 where there are none."""
+    """Tokens of the longest clip, or 0 where there are none."""
     phases: tuple[Phase, ...]
-    """In their order."""
+    """Phases in their order."""
     stored_bytes: int
     """Data that every step reads: on the device where it takes less than half of what the model
     leaves free there, else in main memory."""
     disk_bytes: int
     """Cached latents that are missing, and two checkpoints while one replaces the other."""
     model_bytes: int = 0
-    """What the model and its training state take of the device before data comes to it."""
+    """Bytes that the model and its training state take of the device before data comes to it."""
 
     def is_stored_on(self, device: Device) -> bool:
-        """Say whether stored data goes to the device; as `home.home_of` chooses."""
+        """Say whether stored data goes to the device, as `placement.home_of` chooses."""
         free = device.memory_bytes - self.model_bytes
         return device.is_host or self.stored_bytes < FREE_SHARE * free
 
@@ -107,7 +107,7 @@ _UNITS = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40}
 
 
 def parse_bytes(text: str) -> int:
-    """Read a size such as `24GiB`, `24G` or a number of bytes; GB are taken for GiB.
+    """Read a size such as `24GiB`, `24G` or a number of bytes. GB are taken for GiB.
 
     Raises:
         InvalidRecipe: It is none.

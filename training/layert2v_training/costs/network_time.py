@@ -1,7 +1,8 @@
-"""How long a step of stages 2 and 3 takes here: one block is timed, and multiplied.
+"""The time of a step of stages 2 and 3 on this machine. One block is timed, and multiplied.
 
-In the run's precision, forward and backward, on as many clips and frames as take about a second;
-what is left out is added by its multiplications. Decoded losses and the optimizer are timed too.
+The block runs forward and backward in the run's precision, on as many clips and frames as take
+about a second. The rest of the batch is added by its multiplications. Decoded losses and the
+optimizer are timed too.
 """
 
 import math
@@ -13,8 +14,9 @@ from torch import Tensor
 from torch.nn.functional import scaled_dot_product_attention
 from torch.utils.checkpoint import checkpoint
 
-from layert2v_model.cost.estimate import ModelSize, ShotSize, decode_flops
+from layert2v_model.cost.estimate import ModelSize, decode_flops
 from layert2v_model.network.transformer import LayerT2VTransformer3DModel
+from layert2v_model.shot import ShotFormat
 from layert2v_training.costs.batches import Batch, batches
 from layert2v_training.costs.parts import StageParts, trained_of
 from layert2v_training.costs.passes import joint_losses
@@ -67,11 +69,11 @@ class _Times:
 
     batch: Batch
     network: float
-    """Of one block, and all that is outside of blocks."""
+    """Seconds of one block and of everything outside of blocks."""
     block: float
-    """Of the block alone."""
+    """Seconds of the block alone."""
     attention: float
-    """Of its self-attention alone: it grows with the square of the tokens, all else with them."""
+    """Seconds of its self-attention alone, which grows with the square of the tokens."""
 
     def of(self, batch: Batch, num_layers: int, size: ModelSize) -> float:
         """Say what another batch takes in a network of so many blocks; `size` is of one block."""
@@ -167,7 +169,7 @@ def _time_attention(
 
 
 def _leaf(argument: Any) -> Any:
-    """Cut what a block was given off the graph; in the middle of a network its tokens learn."""
+    """Cut what a block was given off the graph. In the middle of a network its tokens learn."""
     if isinstance(argument, tuple):
         return tuple(map(_leaf, argument))
     if not isinstance(argument, Tensor):
@@ -194,7 +196,7 @@ def _time_decoded(
     def flops(rows: int, columns: int) -> float:
         factor = size.spatial_factor
         length = 1 + (frames - 1) * size.temporal_factor
-        shot = ShotSize(columns * factor, rows * factor, length, batch.num_foregrounds, 1)
+        shot = ShotFormat(columns * factor, rows * factor, length, batch.num_foregrounds, 1)
         return decode_flops(shot, size)
 
     rows, columns = height, width

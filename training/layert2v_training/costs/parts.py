@@ -16,17 +16,17 @@ from layert2v_model.network.transformer import LayerT2VTransformer3DModel
 from layert2v_model.released.wan_sizes import WanSizes, read_wan_sizes
 from layert2v_training.codecs.linear_vae import make_vae
 from layert2v_training.data.sources import FileClips
-from layert2v_training.runs.export import text_encoder_folder
-from layert2v_training.runs.network import check_init
+from layert2v_training.runs.model_export import text_encoder_folder
 from layert2v_training.runs.overrides import InvalidRecipe
 from layert2v_training.runs.run import MissingPart, Run
+from layert2v_training.runs.stage_network import check_init
 from layert2v_training.stages.joint import JointRecipe
 from layert2v_training.stages.lora import add_lora
 
 
 @dataclass(frozen=True)
 class StageParts:
-    """What a run's stages are made of."""
+    """The parts of a run's stages."""
 
     run: Run
 
@@ -101,8 +101,8 @@ class StageParts:
         """Make a stage's network with random weights, on the device of the context.
 
         Args:
-            stage: Says whether adapters learn or everything.
-            num_layers: Of its blocks; None: all.
+            stage: Recipe of the stage, in which adapters learn or everything.
+            num_layers: Number of its blocks; None: all.
 
         Raises:
             InvalidRecipe: Adapters have nothing to adapt, or `init` has another size.

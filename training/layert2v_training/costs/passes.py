@@ -20,11 +20,16 @@ from layert2v_training.costs.parts import StageParts
 from layert2v_training.costs.simulated import LiveBytes, fake, on_meta, simulated
 from layert2v_training.learning.loop import Losses
 from layert2v_training.learning.optimizers import LoopRecipe
-from layert2v_training.stages.alpha_vae import AlphaModel, AlphaVaeRecipe, alpha_loss, render_loss
+from layert2v_training.stages.alpha_vae_training import (
+    AlphaModel,
+    AlphaVaeRecipe,
+    alpha_loss,
+    render_loss,
+)
 from layert2v_training.stages.decoded import DecodedLosses, picture_of
 from layert2v_training.stages.joint import JointRecipe
 from layert2v_training.stages.losses import add_noise, flow_matching_loss
-from layert2v_training.stages.vae import Decoder, reconstruction_losses, signed
+from layert2v_training.stages.vae_training import Decoder, reconstruction_losses, signed
 
 Shape = tuple[int, int, int]
 """Width, height and frames of a video."""
@@ -43,14 +48,14 @@ class Peaks:
     """While gradients are alive, and little else."""
 
     def beyond_parameters(self, gradient_bytes: int, accumulation: int) -> int:
-        """Return the peak; under accumulation the gradients of other parts are there early."""
+        """Return the peak. Under accumulation the gradients of other parts are there early."""
         return max(self.early + (gradient_bytes if accumulation > 1 else 0), self.late)
 
 
 def joint_peaks(parts: StageParts, stage: JointRecipe, batch: Batch) -> Peaks:
     """Simulate a batch of stage 2 or 3, decoded losses included.
 
-    Networks of one and of two blocks are simulated; the others are like the second.
+    Networks of one and of two blocks are simulated. The others are like the second.
     """
     num_layers = parts.num_layers
     first = _joint_peaks(parts, stage, batch, 1)
@@ -96,7 +101,7 @@ def _joint_peaks(parts: StageParts, stage: JointRecipe, batch: Batch, depth: int
 
         # What comes after the gradient of the last block's input is late.
         model.blocks[-1].register_forward_pre_hook(mark)
-        with autocast(stage.loop):
+        with simulated_autocast(stage.loop):
             losses = joint_losses(model, batch, decoded)
             total = torch.stack(list(losses.values())).sum()
         total.backward()
@@ -138,7 +143,7 @@ def vae_peaks(parts: StageParts, loop: LoopRecipe, batch_size: int, shape: Shape
         parameters = live.restart_at_now()
         target = random_videos(batch_size, shape)
         latents = latents_of(vae, target)
-        with autocast(loop):
+        with simulated_autocast(loop):
             losses = reconstruction_losses(decoder(latents).float() - target)
         return _backward(live, losses, parameters)
 
@@ -167,7 +172,7 @@ def _alpha_vae_peaks(parts: StageParts, stage: AlphaVaeRecipe, shape: Shape) -> 
         parameters = live.restart_at_now()
         target = random_videos(stage.batch_size, shape)[:, :1].clone()
         latents = latents_of(model.vae, target)
-        with autocast(stage.loop):
+        with simulated_autocast(stage.loop):
             decoded = model(latents)
             losses = alpha_loss(decoded, target)
             if stage.render_weight:
@@ -195,7 +200,7 @@ def fitting_peak(parts: StageParts, num_clips: int, shape: Shape) -> int:
         return live.restart() - begin
 
 
-def autocast(loop: LoopRecipe) -> torch.autocast:
+def simulated_autocast(loop: LoopRecipe) -> torch.autocast:
     """Simulate the precision of a loop."""
     is_half = loop.compute_dtype(default_device()) is torch.bfloat16
     return torch.autocast("cpu", dtype=torch.bfloat16, enabled=is_half)

@@ -1,8 +1,8 @@
-"""Peak memory of a computation that is not made: tensors have shapes and no numbers.
+"""Peak memory of a computation that is only simulated: tensors have shapes and no numbers.
 
 The program's own code runs on PyTorch's fake tensors, and what is alive is added up. That follows
-every change of the code by itself, needs no device, and takes seconds at any size. What kernels
-take for themselves is not seen.
+every change of the code by itself, needs no device, and takes seconds at any size. Memory that
+kernels take for themselves is not seen.
 """
 
 import weakref

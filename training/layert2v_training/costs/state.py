@@ -1,15 +1,15 @@
-"""What training keeps of parameters: themselves, gradients, moments, an average, checkpoints."""
+"""The state of training: parameters, gradients, moments, an average, checkpoints."""
 
 from torch import nn
 
+from layert2v_model.cost.estimate import FLOAT32_BYTES
 from layert2v_training.costs.needs import Phase
 from layert2v_training.costs.parts import trained_of
 from layert2v_training.costs.passes import Peaks
 from layert2v_training.learning.optimizers import LoopRecipe
 
-FLOAT32_BYTES = 4
 OWN_BYTES = 96 << 20
-"""What kernels and libraries keep beside tensors in a step. Source: eight runs on a processor,
+"""Bytes of kernels and libraries beside tensors in a step. Source: eight runs on a processor,
 `docs/training_costs.md`: between 50 and 200 MiB."""
 
 

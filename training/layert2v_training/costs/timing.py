@@ -1,4 +1,4 @@
-"""How parts of a training step are timed."""
+"""Timing of parts of a training step."""
 
 import time
 from collections.abc import Callable
@@ -7,14 +7,14 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
-from layert2v_model.cost.estimate import measure_device
+from layert2v_model.cost.device import measure_device
 from layert2v_training.learning.loop import Losses
 from layert2v_training.learning.optimizers import LoopRecipe, make_optimizers
 
 BUDGET_S = 0.5
 """Seconds that one pass may take, by the device's rate on matrices."""
 REPEATS = 2
-"""Passes after a first one, which is not counted; the fastest counts."""
+"""Passes after a first one, which is not counted. The fastest counts."""
 LONG_S = 1.5
 """Seconds after which a measurement is not repeated."""
 PASSES = 3
@@ -25,11 +25,11 @@ SMALLEST = 8
 
 @dataclass(frozen=True)
 class Timing:
-    """Of a step of one process."""
+    """Timing of a step of one process."""
 
     seconds: float
     words: str
-    """What was timed."""
+    """The part that was timed."""
 
 
 def affordable_flops(device: torch.device, loop: LoopRecipe) -> float:

@@ -1,4 +1,4 @@
-"""Look at every frame of every clip of a source, and say what is wrong where."""
+"""Look at every frame of every clip of a source, and name the faults with their place."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -6,8 +6,7 @@ from fractions import Fraction
 from pathlib import Path
 
 from layert2v_training.data.clip_files import ClipFiles
-from layert2v_training.data.finding import find_clips
-from layert2v_training.data.footage import (
+from layert2v_training.data.clip_footage import (
     AlphaForm,
     Footage,
     FootageFacts,
@@ -15,6 +14,7 @@ from layert2v_training.data.footage import (
     stream,
     stream_mattes,
 )
+from layert2v_training.data.finding import find_clips
 from layert2v_training.data.multiplied import LooksMultiplied
 from layert2v_training.data.problems import BadClip, mixed_rates
 from layert2v_training.data.sources import ClipFormat, probe_clip
@@ -29,18 +29,18 @@ class CheckedClip:
     """None for a bad clip."""
     problem: BadClip | None = None
     clip: ClipFiles | None = None
-    """Where the layers of a good clip are."""
+    """The files of a good clip."""
     notes: tuple[str, ...] = ()
-    """What is no fault, but may not be as it was meant."""
+    """Notes on what may not be as it was meant, though it is no fault."""
 
 
 def check_source(
     source: Path, target: ClipFormat | None = None, fps: Fraction | None = None
 ) -> Iterator[CheckedClip]:
-    """Decode all of a source, clip by clip; bad ones come with their problem.
+    """Decode all of a source, clip by clip. Bad ones come with their problem.
 
     Clips of several frame rates are `MixedRates`, a problem of the source, reported last, unless
-    `fps` is chosen: without it one recipe would show the same motion at several speeds.
+    `fps` is chosen. Without it one recipe would show the same motion at several speeds.
     """
     clips, bad = find_clips(source)
     yield from (CheckedClip(problem.path, None, problem) for problem in bad)
@@ -80,8 +80,8 @@ def check_clip(
                 multiplied.look(frame)
         if multiplied.so and not footage.is_premultiplied and not _says_form(footage):
             notes.append(
-                f"{footage.label}: no colour exceeds its alpha, as where colours are multiplied "
-                f"by it; it is read as straight: if that is wrong, write `premultiplied: true` "
+                f"{footage.label} has no colour above its alpha, as if colours were multiplied by "
+                f"it. It is read as straight. If that is wrong, write `premultiplied: true` "
                 f"beside its caption (clip.yaml)"
             )
     return facts, tuple(notes)
@@ -95,8 +95,8 @@ def lossy_fit(facts: FootageFacts, target: ClipFormat | None, fps: Fraction | No
     """Say where training has to make up pixels or frames of a good clip; empty: nowhere.
 
     Args:
-        facts: Of the clip.
-        target: What it is made to; None: its own size.
+        facts: Facts of the clip.
+        target: Format that it is made to; None: its own size.
         fps: Frames per second that it is made to; None: its own.
     """
     said = []

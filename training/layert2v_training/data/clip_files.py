@@ -1,15 +1,15 @@
-"""Where the layers of a clip are, whatever kind of folder they came in."""
+"""The files of a clip's layers, from any kind of folder."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
 
-from layert2v_training.data.footage import Footage
+from layert2v_training.data.clip_footage import Footage
 
 
 @dataclass(frozen=True)
-class LayerFiles:
+class ClipLayer:
     """Footage of a foreground."""
 
     caption: str
@@ -26,16 +26,16 @@ class ClipFiles:
     """Footage of a clip, and its captions."""
 
     path: Path
-    """What to name in a message: the clip's folder, or its line."""
+    """The clip's folder, or its line, for messages."""
     background: Footage
     background_caption: str
-    layers: tuple[LayerFiles, ...]
+    layers: tuple[ClipLayer, ...]
     """Back to front."""
     full: Footage | None = None
     """None: the layers flattened."""
     full_caption: str = ""
     fps: Fraction | None = None
-    """Rate of pictures, which do not say; a movie's own rate wins."""
+    """Rate of pictures, which do not say. A movie's own rate wins."""
 
     def footage(self) -> Iterator[Footage]:
         """Give everything there is to read."""

@@ -1,4 +1,4 @@
-"""One training example, whatever it came from.
+"""One training example, from any source.
 
 Shape letters: T frames, H, W. Pixels are float32, display-referred sRGB in [0, 1], RGB straight.
 """
@@ -23,7 +23,7 @@ class ClipForeground:
     alpha_THW: Pixels
     """Coverage (T, H, W) in [0, 1]."""
     caption: str
-    """What it shows and does."""
+    """Caption of the foreground and its motion."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -35,15 +35,15 @@ class LayeredClip:
     background_THWC: Pixels
     """(T, H, W, 3), complete behind the foregrounds."""
     background_caption: str
-    """What the background shows and how the camera moves."""
+    """Caption of the background and of the camera's motion."""
     foregrounds: tuple[ClipForeground, ...]
     """1 or more, back to front."""
     full_caption: str = ""
-    """What the whole picture shows; empty: made of the layers' captions."""
+    """Caption of the whole picture. Empty: it is made of the layers' captions."""
 
 
 class ClipSource(Protocol):
-    """Where training clips come from."""
+    """A source of training clips."""
 
     @property
     def key(self) -> str:

@@ -15,15 +15,15 @@ def read_text(path: Path) -> str:
     """Read a text that lies beside footage.
 
     Raises:
-        BadClip: It cannot be read, is too long, or is no UTF-8; says what it seems to be.
+        BadClip: It cannot be read, is too long, or is no UTF-8. It says what it seems to be.
     """
     content = _bytes_of(path, _MAX_TEXT)
     _check_wide(path, content, "is no text: it holds null bytes; name a text file")
-    return decoded(path, content)
+    return decoded_text(path, content)
 
 
 def read_list(path: Path) -> bytes:
-    """Read a list of clips as UTF-8 without its mark; lines are decoded one by one (`decoded`).
+    """Read a list of clips as UTF-8 without its mark. `decoded_text` decodes each line.
 
     Raises:
         BadClip: It cannot be read, is too long, is UTF-16 or no text.
@@ -33,11 +33,11 @@ def read_list(path: Path) -> bytes:
     return content.removeprefix(BOM_UTF8)
 
 
-def decoded(path: Path, content: bytes) -> str:
+def decoded_text(path: Path, content: bytes) -> str:
     """Decode a text or a line.
 
     Args:
-        path: To name in a message.
+        path: File to name in a message.
         content: Its bytes.
 
     Raises:

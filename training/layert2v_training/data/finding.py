@@ -6,17 +6,17 @@ from pathlib import Path
 from layert2v_media.kinds import is_movie, is_picture, listed
 from layert2v_training.data import renders, vidlayer
 from layert2v_training.data.clip_files import ClipFiles
-from layert2v_training.data.encodings import decoded, read_list
+from layert2v_training.data.encodings import decoded_text, read_list
 from layert2v_training.data.named import holds_named_layers
 from layert2v_training.data.problems import MISSING, BadClip, reading, shortened
 from layert2v_training.data.texts import parse_json
 
 LIST = "clips.jsonl"
-"""What `layert2v-data build` calls the list of the clips that it accepted."""
+"""The name that `layert2v-data build` gives to the list of accepted clips."""
 
 
 def find_clips(source: Path) -> tuple[list[ClipFiles], list[BadClip]]:
-    """Find the clips of a source, and what looks like one but cannot be read.
+    """Find the clips of a source, and those that cannot be read.
 
     Args:
         source: A clip's folder, a folder of such folders, a `.jsonl` file whose lines are
@@ -102,7 +102,7 @@ def _clip_of_folder(folder: Path) -> ClipFiles:
 
 
 def _clip_of_line(where: Path, line: bytes) -> ClipFiles:
-    text = decoded(where, line)
+    text = decoded_text(where, line)
     try:
         read = parse_json(text)
     except RecursionError as failure:

@@ -1,8 +1,8 @@
 """The rules by which footage becomes a recipe's size and frame count.
 
-Size: scale until the target is covered, crop the middle; nothing is squeezed, nothing is padded.
-Time: the frame nearest to each instant of the target rate, from a start drawn for the index; a clip
-that is too short is refused, never looped or held.
+Footage is scaled until it covers the target, and its middle is cropped. Nothing is squeezed,
+nothing is padded. The frame nearest to each instant of the target rate is taken, from a start drawn
+for the index. A clip that is too short is refused, never looped or held.
 Shape letters: T frames, H, W, C channels.
 """
 
@@ -19,12 +19,12 @@ from layert2v_training.data.clips import Pixels
 
 
 @dataclass(frozen=True)
-class Timing:
-    """When the frames of footage are shown."""
+class FrameTimes:
+    """The times at which the frames of footage are shown."""
 
     num_frames: int
     fps: Fraction | None
-    """None: it does not say, and is taken a frame a frame."""
+    """None where footage does not say. It is then used frame by frame."""
     times: Sequence[Fraction] | None = None
     """Seconds of each frame, where the rate varies; `fps` is then their mean."""
 
@@ -43,9 +43,9 @@ def frames_needed(num_frames: int, fps: Fraction | None, target_fps: Fraction | 
 
 
 def choose_frames(
-    rng: Generator, timing: Timing, num_frames: int, target_fps: Fraction | None
+    rng: Generator, timing: FrameTimes, num_frames: int, target_fps: Fraction | None
 ) -> list[int]:
-    """Draw a start and give the indices of `num_frames` frames; footage is long enough."""
+    """Draw a start and give the indices of `num_frames` frames. Footage is long enough."""
     num_starts = timing.num_starts(num_frames, target_fps)
     assert num_starts > 0, f"{timing.num_frames} frames cannot hold {num_frames}"
     start = int(rng.integers(0, num_starts))

@@ -18,7 +18,7 @@ _MOST_SPREAD = 0.05
 def straight_over_fill(colour_THWC: Pixels, alpha_THW: Pixels) -> Pixels:
     """Take the flat colour around a subject out of its edges: straight (T, H, W, 3).
 
-    F = a C + (1 - a) K is solved for C; K is the median where alpha is 0. Colours around which
+    F = a C + (1 - a) K is solved for C. K is the median where alpha is 0. Colours around which
     there is a picture, or nothing, are straight already and come back as they are.
 
     Args:

@@ -10,7 +10,7 @@ from layert2v_media.transfer import Pixels
 _SOFT = (0.05, 0.95)
 """Alpha between which a pixel tells: straight colours stay bright there."""
 _SLACK = 3 / 255
-"""How far compression lifts a colour above its alpha."""
+"""Most that compression lifts a colour above its alpha."""
 _LEAST_SOFT = 16
 """Soft pixels below which nothing is said."""
 _MOST_BRIGHTER = 0.01

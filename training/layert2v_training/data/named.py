@@ -14,7 +14,7 @@ _FOREGROUND = re.compile(r"foreground(_\d+)?")
 
 
 def find_footage(folder: Path, name: str) -> Path | None:
-    """Find a layer's folder of pictures, or its movie, by name; any case will do.
+    """Find a layer's folder of pictures, or its movie, by name. Any case will do.
 
     Raises:
         BadClip: There are two of that name.

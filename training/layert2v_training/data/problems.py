@@ -1,4 +1,4 @@
-"""What can be wrong with a clip's files.
+"""Faults of a clip's files.
 
 BadClip      one clip, with the file and the reason
 MixedRates   clips of a source that would show one motion at several speeds
@@ -14,16 +14,16 @@ from pathlib import Path
 from layert2v_media.errors import UnreadableMedia
 
 MISSING = "is missing; name a folder of clips or a .jsonl file"
-"""What is wrong with a source that is not there."""
+"""The words for a source that is missing."""
 
 
 def shortened(text: str, most: int = 60) -> str:
-    """Cut a text between words for a message; a word that is too long is left out."""
+    """Cut a text between words for a message. A word that is too long is left out."""
     return textwrap.shorten(text, most, placeholder=" ...")
 
 
 class BadClip(ValueError):
-    """Raised when a clip cannot be used; says which file, why, and what to do."""
+    """Raised when a clip cannot be used. The message says which file, why, and what to do."""
 
     def __init__(self, path: Path, reason: str) -> None:
         super().__init__(path, reason)  # as they are: a worker's error is made again from them

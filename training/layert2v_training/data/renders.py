@@ -22,8 +22,8 @@ from typing import Any
 from pydantic import BaseModel, model_validator
 
 from layert2v_media.kinds import IMAGE_SUFFIXES, MOVIE_SUFFIXES, is_movie, listed, said_of_others
-from layert2v_training.data.clip_files import ClipFiles, LayerFiles
-from layert2v_training.data.footage import Footage
+from layert2v_training.data.clip_files import ClipFiles, ClipLayer
+from layert2v_training.data.clip_footage import Footage
 from layert2v_training.data.named import find_footage, find_matte, is_foreground, number_of
 from layert2v_training.data.problems import BadClip, reading, shortened
 from layert2v_training.data.texts import read_mapping, validated
@@ -35,7 +35,7 @@ DESCRIPTIONS = ("clip.yaml", "clip.yml", "clip.json", "clip.txt")
 
 
 class _Layer(BaseModel, extra="forbid"):
-    """What a description says of a layer: a caption, or a mapping."""
+    """A description's entry for a layer: a caption, or a mapping."""
 
     caption: str | None = None
     file: str | None = None
@@ -88,8 +88,8 @@ def from_mapping(
     """Find the layers of a description already read; relative paths start at `folder`.
 
     Args:
-        where: What to call the clip in a message.
-        folder: Where relative paths start.
+        where: Name of the clip in a message.
+        folder: Folder at which relative paths start.
         described: The description.
         text: The file it was in; None: `where`.
 
@@ -149,7 +149,7 @@ def _rate(where: Path, value: object) -> Fraction:
     return rate
 
 
-def _layer(where: Path, folder: Path, name: str, said: _Layer) -> LayerFiles:
+def _layer(where: Path, folder: Path, name: str, said: _Layer) -> ClipLayer:
     caption = (said.caption or "").strip()
     if not caption:
         raise BadClip(where, f"layer {name} has no caption; write one after its name")
@@ -158,7 +158,7 @@ def _layer(where: Path, folder: Path, name: str, said: _Layer) -> LayerFiles:
         matte = find_matte(folder, name)
     colour = _footage(where, folder, name, said, has_matte=matte is not None)
     is_over_fill = is_foreground(name) and matte is not None and colour is not None
-    return LayerFiles(caption, colour, Footage(matte) if matte else None, is_over_fill)
+    return ClipLayer(caption, colour, Footage(matte) if matte else None, is_over_fill)
 
 
 def _footage(

@@ -1,7 +1,7 @@
 """Clips from files at a recipe's size and frame count.
 
 Deterministic for (seed, index). Index i takes clip i modulo their number, at a start in time drawn
-for i; so a source gives as many clips as are asked for.
+for i. So a source gives as many clips as are asked for.
 """
 
 import hashlib
@@ -15,12 +15,12 @@ from pathlib import Path
 import numpy as np
 
 from layert2v_media.kinds import listed
-from layert2v_training.data.clip_files import ClipFiles, LayerFiles
+from layert2v_training.data.clip_files import ClipFiles, ClipLayer
+from layert2v_training.data.clip_footage import Footage, FootageFacts, probe, read, read_matte
 from layert2v_training.data.clips import ClipForeground, LayeredClip, Pixels, flatten, straight
 from layert2v_training.data.finding import find_clips
-from layert2v_training.data.fit import Timing, choose_frames, cover, frames_needed
+from layert2v_training.data.fit import FrameTimes, choose_frames, cover, frames_needed
 from layert2v_training.data.flat_fill import straight_over_fill
-from layert2v_training.data.footage import Footage, FootageFacts, probe, read, read_matte
 from layert2v_training.data.problems import MISSING, BadClip, BadClips, mixed_rates, reading
 
 _LOGGER = logging.getLogger(__name__)
@@ -29,14 +29,14 @@ _NEXT = "`layert2v-data check` decodes all clips and names the bad, --skip-bad l
 
 @dataclass(frozen=True)
 class ClipFormat:
-    """What clips are made to."""
+    """The size, length and rate to which clips are made."""
 
     width: int
     height: int
     """Pixels."""
     num_frames: int
     fps: Fraction | None = None
-    """Frames per second; None: each clip's own rate. Clips that say none give a frame a frame."""
+    """Frames per second; None: each clip's own rate. Clips without one are used frame by frame."""
 
 
 class FileClips:
@@ -61,7 +61,7 @@ class FileClips:
         return hashlib.sha256("\n".join(lines).encode()).hexdigest()
 
     def clip(self, index: int) -> LayeredClip:
-        """Read clip `index`, any integer from 0; a bad one gives way to the next if so chosen.
+        """Read clip `index`, any integer from 0. A bad one gives way to the next if so chosen.
 
         Raises:
             BadClip: It cannot be read, and bad clips are not skipped, or all are bad.
@@ -88,22 +88,22 @@ def clips_from(
 ) -> FileClips:
     """Open a folder or JSONL file of clips for training.
 
-    Sizes, lengths and rates of all clips are checked here; pixels when they are read, for which
-    `checking.check_source` would need as long again as the reading: bad ones are left out, or
-    refused with the file's name, then.
+    Sizes, lengths and rates of all clips are checked here. Pixels are checked when they are read,
+    because checking them here would take as long as reading them. Bad clips are then left out, or
+    refused with the file's name.
 
     Args:
         source: As `finding.find_clips` takes it.
         size: Width and height in pixels.
         num_frames: Frames of each clip.
         fps: Rate to choose frames at; None: each clip's own, which must be one. Clips that do not
-            say their rate are taken as they are, a frame a frame, with a warning.
-        seed: Of the starts in time.
+            say their rate are used frame by frame, with a warning.
+        seed: Seed of the starts in time.
         skip_bad: Leave bad clips out, with a warning, instead of refusing the source.
 
     Raises:
         BadClip: The source is missing.
-        BadClips: Clips are bad and may not be skipped, or none is good; rates differ without `fps`.
+        BadClips: Clips are bad and may not be skipped, or none is good. Rates differ without `fps`.
     """
     target = ClipFormat(*size, num_frames, fps)
     if not source.exists():
@@ -137,8 +137,8 @@ def _check_rates(
 @cache  # a run opens its clips once for each shape
 def _tell_silent(source: Path, count: int, first: str, fps: Fraction) -> None:
     _LOGGER.warning(
-        "%d of the clips in %s, such as %s, do not say their frame rate: they are taken a frame a "
-        "frame, at %.5g fps; where that is wrong, add a line such as `fps: 24` to their text",
+        "%d of the clips in %s, such as %s, do not say their frame rate. They are used frame by "
+        "frame, at %.5g fps. If that is wrong, add a line such as `fps: 24` to their text",
         count, source, first, float(fps),
     )  # fmt: skip
 
@@ -167,12 +167,12 @@ def probe_clip(clip: ClipFiles, target: ClipFormat | None = None) -> FootageFact
         raise BadClip(clip.path, f"its layers have several frame rates: {said}")
     fps = next((found.fps for _, found in facts if found.times), next(iter(rates), clip.fps))
     if target is not None:
-        _check_length(clip, Timing(agreed.num_frames, fps, times), target)
+        _check_length(clip, FrameTimes(agreed.num_frames, fps, times), target)
     return FootageFacts(agreed.width, agreed.height, agreed.num_frames, fps, times)
 
 
 def _agreed_times(facts: Sequence[tuple[Footage, FootageFacts]]) -> tuple[Fraction, ...] | None:
-    """Give the times of a clip whose rate varies; its movies show each frame at about one time.
+    """Give the times of a clip whose rate varies. Its movies show each frame at about one time.
 
     Raises:
         BadClip: One shows a frame at another time, by over half the mean distance of frames.
@@ -197,7 +197,7 @@ def _agreed_times(facts: Sequence[tuple[Footage, FootageFacts]]) -> tuple[Fracti
     return first.times
 
 
-def _check_length(clip: ClipFiles, timing: Timing, target: ClipFormat) -> None:
+def _check_length(clip: ClipFiles, timing: FrameTimes, target: ClipFormat) -> None:
     if timing.num_starts(target.num_frames, target.fps) > 0:
         return
     found, fps = timing.num_frames, timing.fps
@@ -221,7 +221,7 @@ def read_clip(clip: ClipFiles, target: ClipFormat, seed: tuple[int, ...]) -> Lay
     """
     facts = probe_clip(clip, target)
     rng = np.random.default_rng(seed)
-    timing = Timing(facts.num_frames, facts.fps, facts.times)
+    timing = FrameTimes(facts.num_frames, facts.fps, facts.times)
     indices = choose_frames(rng, timing, target.num_frames, target.fps)
     return read_frames(clip, indices, (target.width, target.height))
 
@@ -253,7 +253,7 @@ def _rgb(footage: Footage, indices: Sequence[int]) -> Pixels:
 
 
 def _colour_and_matte(
-    files: LayerFiles, full: Pixels | None, indices: Sequence[int]
+    files: ClipLayer, full: Pixels | None, indices: Sequence[int]
 ) -> tuple[Pixels, Pixels]:
     """Colour (T, H, W, 3), straight, and alpha (T, H, W) of a foreground at its own size."""
     colour = full if files.colour is None else read(files.colour, indices)

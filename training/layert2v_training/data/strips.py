@@ -11,8 +11,8 @@ from PIL import Image, ImageDraw, ImageFont, UnidentifiedImageError
 from PIL.PngImagePlugin import PngInfo
 
 from layert2v_training.data.clip_files import ClipFiles
+from layert2v_training.data.clip_footage import FootageFacts
 from layert2v_training.data.clips import LayeredClip, Pixels
-from layert2v_training.data.footage import FootageFacts
 from layert2v_training.data.sources import ClipFormat, read_frames
 
 GREY = 0.5
@@ -43,9 +43,9 @@ def draw_rows(clip: LayeredClip, moments: Sequence[int], under_HW1: Pixels | flo
     """Draw full, background, and each foreground and its matte: (rows x H, columns x W, 3).
 
     Args:
-        clip: What to draw.
+        clip: Clip to draw.
         moments: Frames, a row each.
-        under_HW1: What shows through foregrounds.
+        under_HW1: Pixels that show through foregrounds.
     """
     rows = []
     for t in moments:
@@ -71,8 +71,8 @@ def write_preview(
 
     Args:
         path: A PNG; its folder exists.
-        clip: Where the layers are.
-        facts: What checking found.
+        clip: Files of the layers.
+        facts: Findings of the check.
         target: Shows frames as training will crop them; None: whole frames.
 
     Raises:
@@ -153,7 +153,7 @@ def _labelled(
 def _wrapped(
     text: str, font: ImageFont.FreeTypeFont | ImageFont.ImageFont, width: int
 ) -> list[str]:
-    """Break a text into lines that fit a width; a word that is too long stands alone."""
+    """Break a text into lines that fit a width. A word that is too long stands alone."""
     lines = [""]
     for word in text.split():
         longer = f"{lines[-1]} {word}".strip()

@@ -1,4 +1,4 @@
-"""Texts beside clips: whatever is wrong with one becomes a `BadClip` with its file and field."""
+"""Texts beside clips. Every fault of one becomes a `BadClip` with its file and field."""
 
 import json
 import reprlib
@@ -49,7 +49,7 @@ def read_mapping(description: Path) -> dict[str, Any]:
 
 
 def _said(failure: Exception) -> str:
-    """What a parser says, without its excerpts of the text."""
+    """Take a parser's words without its excerpts of the text."""
     if isinstance(failure, yaml.MarkedYAMLError) and failure.problem_mark is not None:
         return f"{failure.problem} in line {failure.problem_mark.line + 1}"
     return shortened(str(failure), 200)

@@ -10,8 +10,8 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from layert2v_training.data.clip_files import ClipFiles, LayerFiles
-from layert2v_training.data.footage import Footage
+from layert2v_training.data.clip_files import ClipFiles, ClipLayer
+from layert2v_training.data.clip_footage import Footage
 from layert2v_training.data.named import find_footage
 from layert2v_training.data.problems import BadClip
 from layert2v_training.data.texts import read_mapping, validated
@@ -57,7 +57,7 @@ _NAMES = {
     "mask_video": ("mask", "matte"),
     "foreground_video": ("foreground",),
 }
-"""Key of `paths` in metadata.json to the usual name, and that on the authors' page; each is a movie
+"""Key of `paths` in metadata.json to the usual name, and that on the authors' page. Each is a movie
 or a folder of pictures."""
 _SURE = ("metadata.json", "full_video.mp4", "background.mp4", "mask.mp4", "foreground.mp4")
 
@@ -118,7 +118,7 @@ def _clip(where: Path, folder: Path, paths: _Paths, captions: _Captions) -> Clip
             raise BadClip(where, f"has no {name} caption; write one")
     own = Footage(folder / paths.foreground_video) if paths.foreground_video else None
     caption = captions.foreground or ""
-    foreground = LayerFiles(caption, own, Footage(folder / matte), is_over_fill=own is not None)
+    foreground = ClipLayer(caption, own, Footage(folder / matte), is_over_fill=own is not None)
     return ClipFiles(
         where,
         Footage(folder / background),

@@ -1,8 +1,8 @@
-"""Raw video to a folder of clips, `clips.jsonl` and `report.html`; goes on where it stopped.
+"""Raw video to a folder of clips, `clips.jsonl` and `report.html`. It goes on where it stopped.
 
-A shot's outcome is kept in `shots/`, under a digest of the video and the recipe; a shot that has
+A shot's outcome is kept in `shots/`, under a digest of the video and the recipe. A shot that has
 one is not worked on again. Clips of other videos, built by earlier calls, stay. Redundancy is
-judged at the end, over all; repeats go to `repeats/`.
+judged at the end, over all. Repeats go to `repeats/`.
 """
 
 import glob
@@ -22,6 +22,8 @@ from tqdm import tqdm
 
 from layert2v_model.files.durable import publish_file
 from layert2v_training.data.problems import BadClip, BadClips
+from layert2v_training.engine.build_report import Outcome, write_report, write_strip
+from layert2v_training.engine.cuts import CameraShot, name_of, read_camera_shots
 from layert2v_training.engine.earlier import (
     digest_of,
     order_of,
@@ -30,31 +32,29 @@ from layert2v_training.engine.earlier import (
     video_of,
 )
 from layert2v_training.engine.layers import candidates, reasons_against
-from layert2v_training.engine.movies import find_videos, reason_against
 from layert2v_training.engine.reasons import Reason, ShotRejected
 from layert2v_training.engine.recipe import EngineRecipe
 from layert2v_training.engine.redundancy import REPEATS, without_repeats
-from layert2v_training.engine.report import Outcome, write_report, write_strip
-from layert2v_training.engine.shots import Shot, name_of, read_shots
 from layert2v_training.engine.sidecars import read_sidecar
-from layert2v_training.engine.stages import (
-    check_stages,
+from layert2v_training.engine.tools import (
+    check_tools,
     load_captioner,
     load_matter,
     load_painter,
 )
+from layert2v_training.engine.videos import find_videos, reason_against
 from layert2v_training.engine.writing import write_clip
 
 
 @dataclass(frozen=True)
 class BuildResult:
-    """What a build came to."""
+    """The result of a build."""
 
     num_accepted: int
     num_rejected: int
     report: Path
     reasons: dict[str, int]
-    """How many were rejected for each kind of reason; one may have several."""
+    """How many were rejected for each kind of reason. One may have several."""
 
 
 def build_clips(
@@ -70,17 +70,17 @@ def build_clips(
     Args:
         places: Movies and folders of movies.
         out: Folder to fill. Clips of earlier calls stay, and are not made again.
-        recipe: What to make.
-        processes: How many work.
-        skip_bad: Leave movies out that cannot be used; the report names them.
+        recipe: Recipe of the clips.
+        processes: Number of processes that work.
+        skip_bad: Leave movies out that cannot be used. The report names them.
 
     Raises:
         FileNotFoundError: A place holds no movie; whatever `skip_bad` says.
         BadClips: Movies are cut short or damaged, and may not be left out or are all there are.
-        StageUnavailable, AssetsUnavailable: A chosen stage cannot be loaded.
+        ToolUnavailable, AssetsUnavailable: A chosen tool cannot be loaded.
     """
     videos = find_videos(places)
-    check_stages(recipe)
+    check_tools(recipe)
     with _workers(processes) as workers:
         bad = _check(videos, workers, skip_bad=skip_bad)
         outcomes = [
@@ -123,14 +123,14 @@ def _check(videos: list[Path], workers: Executor | None, *, skip_bad: bool) -> d
     return bad
 
 
-def _shots_of(videos: list[Path], recipe: EngineRecipe) -> Iterator[tuple[Path, Shot]]:
+def _shots_of(videos: list[Path], recipe: EngineRecipe) -> Iterator[tuple[Path, CameraShot]]:
     for video in tqdm(videos, desc="videos", mininterval=5, ascii=True):
-        for shot in read_shots(video, recipe.fps, recipe.height, recipe.most_frames):
+        for shot in read_camera_shots(video, recipe.fps, recipe.height, recipe.most_frames):
             yield video, shot
 
 
 def _build_shots(
-    shots: Iterator[tuple[Path, Shot]],
+    shots: Iterator[tuple[Path, CameraShot]],
     out: Path,
     recipe: EngineRecipe,
     workers: Executor | None,
@@ -151,7 +151,7 @@ def _build_shots(
     return [outcome for future in futures for outcome in future.result()]
 
 
-def _outcomes(shot: Shot, video: Path, out: Path, recipe: EngineRecipe) -> list[Outcome]:
+def _outcomes(shot: CameraShot, video: Path, out: Path, recipe: EngineRecipe) -> list[Outcome]:
     """Give a shot's outcomes, from disk where they are there."""
     path = out / "shots" / f"{shot.name}-{_digest(video, recipe)}.json"
     if path.is_file():
@@ -222,7 +222,7 @@ def _put_repeats_aside(out: Path, outcomes: list[Outcome]) -> None:
             there.replace(right)
 
 
-def _work(shot: Shot, video: Path, out: Path, recipe: EngineRecipe) -> list[Outcome]:
+def _work(shot: CameraShot, video: Path, out: Path, recipe: EngineRecipe) -> list[Outcome]:
     cv2.setNumThreads(1)
     outcomes = []
     try:

@@ -3,12 +3,12 @@
 import numpy as np
 
 from layert2v_training.data.clips import Pixels
+from layert2v_training.engine.cuts import Codes
+from layert2v_training.engine.moving_subjects import Rectangle
 from layert2v_training.engine.onnx_mattes import OnnxMatter
-from layert2v_training.engine.shots import Codes
-from layert2v_training.engine.subjects import Box
 
 _MARGIN = 0.3
-"""Of the box, on each side: a salient subject needs surroundings to stand out from."""
+"""Share of the box added on each side. A salient subject needs surroundings."""
 
 
 class CropMatter:
@@ -17,8 +17,8 @@ class CropMatter:
     def __init__(self, model: OnnxMatter) -> None:
         self._model = model
 
-    def mattes(self, frames_THWC: Codes, boxes: list[Box | None]) -> Pixels:
-        """Give alpha (T, H, W) in [0, 1]; frames are independent of each other."""
+    def mattes(self, frames_THWC: Codes, boxes: list[Rectangle | None]) -> Pixels:
+        """Give alpha (T, H, W) in [0, 1]. Frames are independent of each other."""
         alpha_THW = np.zeros(frames_THWC.shape[:3], np.float32)
         for frame, alpha, box in zip(frames_THWC, alpha_THW, boxes, strict=True):
             if box is not None:
@@ -27,7 +27,7 @@ class CropMatter:
         return alpha_THW
 
 
-def _padded(box: Box, height: int, width: int) -> tuple[slice, slice]:
+def _padded(box: Rectangle, height: int, width: int) -> tuple[slice, slice]:
     left, top, right, bottom = box
     x, y = round(_MARGIN * (right - left)) + 4, round(_MARGIN * (bottom - top)) + 4
     return (

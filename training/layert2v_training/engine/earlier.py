@@ -1,4 +1,4 @@
-"""What earlier calls built in a folder: the order of its videos, and the outcomes of their shots.
+"""The order of a folder's videos and the outcomes of their shots, as earlier calls left them.
 
 `shots/` holds a file for each shot, named VIDEO-SHOT-DIGEST; `videos.json` lists the videos in the
 order in which they came. The first of two repeats stays, so the order must not change from call to
@@ -10,14 +10,14 @@ from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
+from layert2v_training.engine.build_report import Outcome
 from layert2v_training.engine.reasons import Reason
-from layert2v_training.engine.report import Outcome
 
 _ORDER = "videos.json"
 
 
 def video_of(shot: Path) -> str:
-    """Name the video of a shot's file, as `shots.name_of` does."""
+    """Name the video of a shot's file, as `cuts.name_of` does."""
     return shot.stem.rsplit("-", 2)[0]
 
 
@@ -46,7 +46,7 @@ def order_of(out: Path, videos: Collection[str]) -> list[str]:
 
     Args:
         out: Folder of the build.
-        videos: Names of this call's videos; new ones come last.
+        videos: Names of this call's videos. New ones come last.
     """
     path = out / _ORDER
     known: list[str] = json.loads(path.read_text()) if path.is_file() else []

@@ -12,20 +12,20 @@ from numpy.typing import NDArray
 
 from layert2v_training.data.clips import ClipForeground, LayeredClip, Pixels, flatten, straight
 from layert2v_training.engine import scale
+from layert2v_training.engine.cuts import CameraShot, Codes, camera_motion
+from layert2v_training.engine.moving_subjects import Rectangle, Subject, follow, moving_regions
 from layert2v_training.engine.plates import clean_plate, median_plate
 from layert2v_training.engine.protocols import ClipCaptioner, PlatePainter, SubjectMatter
 from layert2v_training.engine.reasons import Reason, ShotRejected
 from layert2v_training.engine.recipe import BOX_PROMPTED, EngineRecipe
-from layert2v_training.engine.shots import Codes, Shot, camera_motion
-from layert2v_training.engine.subjects import Box, Subject, follow, moving_regions
-from layert2v_training.evaluation.steadiness import matte_area_flicker, matte_core_flicker
+from layert2v_training.evaluation.metrics.steadiness import matte_area_flicker, matte_core_flicker
 
 _FLOOR = 0.05
 """Alpha below which a matte is noise."""
 _AGREEMENT = 0.4
 """Overlap (IoU) of matte and moving region below which the region itself becomes the matte."""
 _LOOKS = 3
-"""How many plates are looked at for each subject."""
+"""Number of plates that are looked at for each subject."""
 _REACH = 9
 """Pixels beyond a moving region in which its matte is believed, at `scale.LINES`."""
 
@@ -40,15 +40,15 @@ class Candidate:
 
 
 def candidates(
-    shot: Shot,
+    shot: CameraShot,
     recipe: EngineRecipe,
     matter: SubjectMatter,
     captioner: ClipCaptioner,
     painter: PlatePainter | None = None,
 ) -> Iterator[Candidate]:
-    """Take a shot apart into clips; without a painter their plate is the median over time.
+    """Take a shot apart into clips. Without a painter their plate is the median over time.
 
-    A part of the shot in which nothing moves gives no clip; the others still do.
+    A part of the shot in which nothing moves gives no clip. The others still do.
 
     Raises:
         ShotRejected: It is too short, its camera moves, or nothing moves in any part of it.
@@ -120,7 +120,7 @@ def _clip(
         alpha_THW = np.zeros(full.shape[:3], np.float32)
         words = []
         for subject in group:
-            boxes: list[Box | None] = [subject.boxes.get(t) for t in range(len(frames))]
+            boxes: list[Rectangle | None] = [subject.boxes.get(t) for t in range(len(frames))]
             mattes_THW = matter.mattes(frames, boxes)
             own, share = _believed(mattes_THW, near_THW, boxes)
             if can_miss:
@@ -143,7 +143,7 @@ def _clip(
 
 
 def _found_in_plates(
-    plates_THWC: Codes, mattes_THW: Pixels, boxes: list[Box | None], matter: SubjectMatter
+    plates_THWC: Codes, mattes_THW: Pixels, boxes: list[Rectangle | None], matter: SubjectMatter
 ) -> tuple[float, float]:
     """Look for a subject where it should be gone: areas found in frame and plate, and in either."""
     seen = [t for t, box in enumerate(boxes) if box is not None]
@@ -155,9 +155,9 @@ def _found_in_plates(
 
 
 def _believed(
-    alpha_THW: Pixels, near_THW: NDArray[np.bool_], boxes: list[Box | None]
+    alpha_THW: Pixels, near_THW: NDArray[np.bool_], boxes: list[Rectangle | None]
 ) -> tuple[Pixels, float]:
-    """Keep a matte near what moves; where it disagrees, take what moves. And how often that was."""
+    """Keep a matte near what moves. Where it disagrees, take what moves. Count such frames."""
     believed, replaced = np.zeros_like(alpha_THW), []
     height = alpha_THW.shape[1]
     margin, feather = round(scale.pixels(_REACH, height)), scale.pixels(1, height)
@@ -212,7 +212,7 @@ def _flicker(clip: LayeredClip) -> dict[str, float]:
 
 
 def reasons_against(figures: dict[str, float], recipe: EngineRecipe) -> list[Reason]:
-    """Say why a candidate must not be trained on; nothing: it may."""
+    """Say why a candidate must not be trained on, or nothing if it may."""
     least, most = recipe.cover
     checks = {
         "recomposition": (recipe.least_recomposition, np.inf),

@@ -1,6 +1,6 @@
 """MatAnyone of its own package: soft edges, followed through the shot from one first matte.
 
-The package and its weights are under the S-Lab License 1.0, for non-commercial use; neither comes
+The package and its weights are under the S-Lab License 1.0, for non-commercial use. Neither comes
 with this project.
 
 Shape letters: T frames, C channels, H, W.
@@ -16,9 +16,9 @@ from omegaconf import OmegaConf
 from torch import Tensor
 
 from layert2v_training.data.clips import Pixels
+from layert2v_training.engine.cuts import Codes
+from layert2v_training.engine.moving_subjects import Rectangle, first_seen, unseen
 from layert2v_training.engine.protocols import SubjectMatter
-from layert2v_training.engine.shots import Codes
-from layert2v_training.engine.subjects import Box, first_seen, unseen
 
 _WARM_UP = 10
 """Times that the first frame is looked at. Source: MatAnyone's inference script, its default."""
@@ -38,7 +38,7 @@ class MatAnyoneMatter:
         self._network = MatAnyone.from_pretrained(str(weights), cfg=OmegaConf.create(settings))
 
     @torch.inference_mode()
-    def mattes(self, frames_THWC: Codes, boxes: list[Box | None]) -> Pixels:
+    def mattes(self, frames_THWC: Codes, boxes: list[Rectangle | None]) -> Pixels:
         """Give alpha (T, H, W) in [0, 1]."""
         alpha_THW = np.zeros(frames_THWC.shape[:3], np.float32)
         begin = first_seen(boxes)

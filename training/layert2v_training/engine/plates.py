@@ -7,7 +7,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from layert2v_training.engine.shots import Codes
+from layert2v_training.engine.cuts import Codes
 
 _SAMPLES = 60
 """Frames that vote: 35 MB of them as floats at 256 x 192."""
@@ -20,7 +20,7 @@ def median_plate(frames_THWC: Codes) -> Codes:
 
 
 def clean_plate(frames_THWC: Codes, covered_THW: NDArray[np.bool_]) -> tuple[Codes, float]:
-    """Take the median of uncovered moments; inpaint what is covered always.
+    """Take the median of uncovered moments. Inpaint what is covered always.
 
     Returns:
         The plate (H, W, 3), and the share of it that no frame shows.

@@ -1,4 +1,4 @@
-"""What the stages of the engine do, whichever model does it."""
+"""Protocols of the engine's tools, which different models fulfil."""
 
 from collections.abc import Sequence
 from typing import Protocol
@@ -7,19 +7,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from layert2v_training.data.clips import Pixels
+from layert2v_training.engine.cuts import Codes
+from layert2v_training.engine.moving_subjects import Rectangle
 from layert2v_training.engine.redundancy import Telling
-from layert2v_training.engine.shots import Codes
-from layert2v_training.engine.subjects import Box
 
 
-class StageUnavailable(RuntimeError):
-    """Raised when a stage's package or weights are not there; says what to give."""
+class ToolUnavailable(RuntimeError):
+    """Raised when a tool's package or weights are not there. The message says what to give."""
 
 
 class SubjectMatter(Protocol):
     """Cuts a subject out of a shot."""
 
-    def mattes(self, frames_THWC: Codes, boxes: list[Box | None]) -> Pixels:
+    def mattes(self, frames_THWC: Codes, boxes: list[Rectangle | None]) -> Pixels:
         """Give alpha (T, H, W) in [0, 1] of the subject in a box per frame; 0 without a box."""
 
 
@@ -36,7 +36,7 @@ class ClipCaptioner(Protocol):
     def background(self, plate_HWC: Codes) -> str:
         """Caption a clean plate."""
 
-    def subject(self, frames_THWC: Codes, boxes: list[Box | None]) -> str:
+    def subject(self, frames_THWC: Codes, boxes: list[Rectangle | None]) -> str:
         """Caption what is in the boxes, and how it moves."""
 
     def telling(self, captions: Sequence[str]) -> Telling:

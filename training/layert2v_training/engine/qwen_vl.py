@@ -8,9 +8,9 @@ import torch
 from PIL import Image
 from transformers import AutoModelForImageTextToText, AutoProcessor
 
+from layert2v_training.engine.cuts import Codes
+from layert2v_training.engine.moving_subjects import Rectangle
 from layert2v_training.engine.redundancy import Telling
-from layert2v_training.engine.shots import Codes
-from layert2v_training.engine.subjects import Box
 
 _BACKGROUND = "Describe this place in one short sentence. Name no people and no vehicles."
 _SUBJECT = "These are frames of one video. In one short phrase: what is shown and how does it move?"
@@ -32,7 +32,7 @@ class QwenVlCaptioner:
         """Caption a clean plate."""
         return self._ask([plate_HWC], _BACKGROUND)
 
-    def subject(self, frames_THWC: Codes, boxes: list[Box | None]) -> str:
+    def subject(self, frames_THWC: Codes, boxes: list[Rectangle | None]) -> str:
         """Caption close-ups of a subject, evenly spaced in time."""
         seen = [(frame, box) for frame, box in zip(frames_THWC, boxes, strict=True) if box]
         chosen = np.unique(np.linspace(0, len(seen) - 1, _PICTURES).astype(int))

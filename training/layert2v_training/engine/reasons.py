@@ -16,7 +16,7 @@ class Reason:
 
 
 class ShotRejected(ValueError):
-    """Raised when a shot gives no clip; says why."""
+    """Raised when a shot gives no clip. The message says why."""
 
     def __init__(self, kind: str, said: str) -> None:
         super().__init__(said)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 
 class Matter(StrEnum):
-    """What cuts subjects out."""
+    """The tools that cut subjects out."""
 
     U2NETP = "u2netp"
     """Any object; small ONNX model."""
@@ -16,7 +16,7 @@ class Matter(StrEnum):
     SAM2 = "sam2"
     """SAM 2 of transformers, started from boxes around what moves; hard edges."""
     SAM3 = "sam3"
-    """The tracker of SAM 3, likewise."""
+    """The tracker of SAM 3, started as SAM 2."""
     MATANYONE = "matanyone"
     """MatAnyone, soft edges, from u2netp's first matte; its own package, non-commercial."""
 
@@ -26,7 +26,7 @@ BOX_PROMPTED = (Matter.SAM2, Matter.SAM3)
 
 
 class Plates(StrEnum):
-    """What shows the background without subjects."""
+    """The tools that show the background without subjects."""
 
     MEDIAN = "median"
     """Median over time of what is not covered, inpainted where no frame looks."""
@@ -35,10 +35,10 @@ class Plates(StrEnum):
 
 
 class Captioner(StrEnum):
-    """What writes captions."""
+    """The tools that write captions."""
 
     TEMPLATE = "template"
-    """Words for size, motion and light; a text beside the video names the subject."""
+    """Words for size, motion and light. A text beside the video names the subject."""
     QWEN_VL = "qwen-vl"
     """Qwen-VL of transformers."""
 
@@ -50,20 +50,20 @@ ADAPTERS = (
     Plates.WAN_VACE.value,
     Captioner.QWEN_VL.value,
 )
-"""Stages whose weights the user gives."""
+"""Tools whose weights the user gives."""
 
 
 @dataclass(frozen=True)
 class EngineRecipe:
-    """What to build from raw video."""
+    """A recipe for building clips from raw video."""
 
     height: int = 192
-    """Lines of the clips; the width follows the video's shape, even."""
+    """Lines of the clips. The width follows the video's shape, even."""
     num_frames: int = 33
     fps: Fraction = Fraction(8)
-    """At which frames are chosen; a slower video keeps its own rate, and its clips say so."""
+    """Rate at which frames are chosen. A slower video keeps its own, and its clips state it."""
     most_clips: int = 4
-    """At most so many clips from one shot."""
+    """Most clips from one shot."""
     most_frames: int = 240
     """Frames of a shot that are looked at: bounds memory."""
     most_layers: int = 2
@@ -72,7 +72,7 @@ class EngineRecipe:
     plates: Plates = Plates.MEDIAN
     captions: Captioner = Captioner.TEMPLATE
     weights: tuple[tuple[str, str], ...] = ()
-    """Stage and the folder of its weights, for adapters."""
+    """Tool and the folder of its weights, for adapters."""
     most_similar: float | None = 0.85
     """Cosine of captions from which a clip is redundant; None: repeats are kept. Templates are not
     judged. Source: VidLayer, `decisions.md` 3."""
@@ -94,13 +94,13 @@ class EngineRecipe:
     cover: tuple[float, float] = (0.003, 0.6)
     """Least and most of the picture that subjects cover."""
     cache: Path = Path("cache")
-    """Where fetched models are kept."""
+    """Folder of fetched models."""
 
     def __post_init__(self) -> None:
         """Refuse what no build could keep.
 
         Raises:
-            ValueError: A field is out of its limits; names the field, the value and the limit.
+            ValueError: A field is out of its limits. It names the field, the value and the limit.
         """
         least = {"height": 16, "num_frames": 2, "most_clips": 1, "most_layers": 1}
         for name, bound in least.items():
@@ -116,9 +116,9 @@ class EngineRecipe:
         low, high = self.cover
         if not 0 <= low <= high <= 1:
             raise ValueError(f"cover is {low:g} to {high:g}; give two ascending shares in 0 to 1")
-        for stage, folder in self.weights:
-            if stage not in ADAPTERS or not folder:
+        for tool, folder in self.weights:
+            if tool not in ADAPTERS or not folder:
                 raise ValueError(
-                    f"weights name {stage}={folder}; say NAME=FOLDER, NAME one of "
+                    f"weights name {tool}={folder}; write NAME=FOLDER, NAME one of "
                     f"{', '.join(ADAPTERS)}"
                 )

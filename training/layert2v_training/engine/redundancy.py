@@ -1,15 +1,15 @@
-"""Which clips say what another says already, by the cosine of their texts' MiniLM vectors.
+"""Clips whose text repeats another's, by the cosine of their MiniLM vectors.
 
-Only text that says something is judged. Templates say the same of every clip: two of twenty
-clips without names were kept when they were judged too.
+Only text with content is judged. Templates say the same of every clip: two of twenty clips without
+names were kept when they were judged too.
 """
 
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
+from layert2v_training.engine.build_report import Outcome
 from layert2v_training.engine.reasons import Reason
-from layert2v_training.engine.report import Outcome
 
 REPEATS = "repeats another"
 """Kind of the reason against a repeat."""
@@ -17,7 +17,7 @@ REPEATS = "repeats another"
 
 @dataclass(frozen=True)
 class Telling:
-    """What of a clip's captions tells it from others."""
+    """The part of a clip's captions that tells it from others."""
 
     text: str = ""
     """Empty: nothing does."""
@@ -31,7 +31,7 @@ def without_repeats(
     """Reject accepted clips whose text repeats an earlier one's.
 
     Args:
-        outcomes: In order: the first of its kind stays.
+        outcomes: Outcomes in order: the first of its kind stays.
         most_similar: Cosine from which a text is redundant; None: nothing is judged.
 
     Returns:
@@ -43,7 +43,7 @@ def without_repeats(
         return judged, [f"{len(accepted)} clips: all repeats are kept, as asked"] * bool(accepted)
     telling = [index for index in accepted if outcomes[index].told]
     units: dict[tuple[str, str], int] = {}
-    """What is judged as one, to the first clip of it."""
+    """Texts judged as one, to the first clip of each."""
     for index in telling:
         units.setdefault(_unit(outcomes[index]), index)
     firsts = list(units.values())
@@ -66,12 +66,12 @@ def redundant(captions: Sequence[str], most_similar: float) -> dict[int, tuple[i
     """Map each redundant caption to the earlier kept one it repeats, and their cosine.
 
     Captions are looked at in order: the first of its kind stays. A caption is redundant from
-    `most_similar` on; at 1 only exact repeats are.
+    `most_similar` on. At 1 only exact repeats are.
     """
     import torch  # no worker needs what is imported here
 
     from layert2v_training.cache.captions import CaptionStates
-    from layert2v_training.runs.export import text_encoder_folder
+    from layert2v_training.runs.model_export import text_encoder_folder
 
     states = CaptionStates.read(text_encoder_folder())
     states.encode(captions)

@@ -12,14 +12,14 @@ from transformers import (
 )
 
 from layert2v_training.data.clips import Pixels
-from layert2v_training.engine.shots import Codes
-from layert2v_training.engine.subjects import Box, first_seen, unseen
+from layert2v_training.engine.cuts import Codes
+from layert2v_training.engine.moving_subjects import Rectangle, first_seen, unseen
 
 _PARTS = {
     "sam2": (Sam2VideoModel, Sam2VideoProcessor),
     "sam3": (Sam3TrackerVideoModel, Sam3TrackerVideoProcessor),
 }
-"""Model and processor by version; SAM 3's tracker takes boxes as SAM 2 does."""
+"""Model and processor by version. SAM 3's tracker takes boxes as SAM 2 does."""
 
 
 class SamMatter:
@@ -34,7 +34,7 @@ class SamMatter:
         self._processor = processor.from_pretrained(weights, local_files_only=True)
 
     @torch.inference_mode()
-    def mattes(self, frames_THWC: Codes, boxes: list[Box | None]) -> Pixels:
+    def mattes(self, frames_THWC: Codes, boxes: list[Rectangle | None]) -> Pixels:
         """Give alpha (T, H, W), 0 or 1."""
         alpha_THW = np.zeros(frames_THWC.shape[:3], np.float32)
         first = first_seen(boxes)

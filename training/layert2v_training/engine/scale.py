@@ -8,9 +8,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 LINES = 288
-"""Height at which the engine's sizes were chosen, by looking at vtest.avi. Taken as those of 192
-and made larger there, u2netp was overruled in .79 of the frames instead of .49 (medians, November
-2026): no pedestrian agrees with a region half as wide again."""
+"""Height at which the engine's sizes were chosen, by looking at vtest.avi. Had they been taken as
+sizes at 192 lines, they would have grown here, and u2netp would have been overruled in .79 of the
+frames instead of .49 (medians, November 2026). No pedestrian agrees with a region half as wide
+again."""
 
 
 def pixels(at_lines: float, height: int) -> float:
@@ -19,7 +20,7 @@ def pixels(at_lines: float, height: int) -> float:
 
 
 def square(at_lines: int, height: int, columns_at_lines: int | None = None) -> NDArray[np.uint8]:
-    """Give a kernel of ones (rows, columns), odd, at least 1; without columns it is square."""
+    """Give a kernel of ones (rows, columns), odd, at least 1. Without columns it is square."""
     rows, columns = at_lines, columns_at_lines or at_lines
     return np.ones((_odd(rows, height), _odd(columns, height)), np.uint8)
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from layert2v_training.data.encodings import decoded, read_list, read_text
+from layert2v_training.data.encodings import decoded_text, read_list, read_text
 from layert2v_training.data.problems import BadClip
 from layert2v_training.data.texts import parse_json, read_mapping
 
@@ -19,16 +19,16 @@ _LIST = "metadata.jsonl"
 
 @dataclass(frozen=True)
 class Sidecar:
-    """What a text says; empty where it says nothing."""
+    """The content of a text. Fields that it lacks are empty."""
 
     background: str = ""
     subject: str = ""
     caption: str = ""
-    """Of the whole video, as other trainers write it: a text without names."""
+    """Caption of the whole video, a text without names, as other trainers write it."""
 
 
 def sidecar(video: Path) -> Path:
-    """Give the text that may lie beside a video; its suffix may be of any case."""
+    """Give the text that may lie beside a video. Its suffix may be of any case."""
     plain = video.with_suffix(".txt")
     if plain.is_file() or not video.parent.is_dir():
         return plain
@@ -66,7 +66,7 @@ def _listed(video: Path) -> str:
     for number, line in enumerate(read_list(path).splitlines(), start=1):
         where = path.with_name(f"{_LIST}:{number}")
         try:
-            read = parse_json(decoded(where, line)) if line.strip() else {}
+            read = parse_json(decoded_text(where, line)) if line.strip() else {}
         except (ValueError, RecursionError) as failure:
             if isinstance(failure, BadClip):
                 raise

@@ -7,10 +7,10 @@ or with one plain caption of the whole video.
 from collections.abc import Sequence
 from pathlib import Path
 
+from layert2v_training.engine.cuts import Codes
+from layert2v_training.engine.moving_subjects import Rectangle
 from layert2v_training.engine.redundancy import Telling
-from layert2v_training.engine.shots import Codes
 from layert2v_training.engine.sidecars import read_sidecar
-from layert2v_training.engine.subjects import Box
 
 _SMALL, _MOVED = 0.25, 0.08
 """Share of the picture's height below which a subject is small, and of its width or height that it
@@ -35,7 +35,7 @@ class TemplateCaptioner:
         light = "bright" if plate_HWC.mean() > 110 else "dark"
         return f"{self._background or f'a {light} place'}, the camera stands still"
 
-    def subject(self, frames_THWC: Codes, boxes: list[Box | None]) -> str:
+    def subject(self, frames_THWC: Codes, boxes: list[Rectangle | None]) -> str:
         """Caption a subject by its name, size and motion."""
         height, width = frames_THWC.shape[1:3]
         seen = [box for box in boxes if box is not None]

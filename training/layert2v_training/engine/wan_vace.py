@@ -1,4 +1,4 @@
-"""Wan2.1-VACE of diffusers: paints what is behind subjects anew, a plate for every frame.
+"""Wan2.1-VACE of diffusers, which paints the background behind subjects in every frame.
 
 Shape letters: T frames, C channels, H, W. Codes are uint8 sRGB.
 """
@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from layert2v_model.cost.precision import decide_precision
-from layert2v_training.engine.shots import Codes
+from layert2v_training.engine.cuts import Codes
 
 _STEPS, _GUIDANCE = 30, 5.0
 """Source: the library's example of `WanVACEPipeline`."""
@@ -25,11 +25,11 @@ _MARGIN = 7
 _SOFTNESS = 2.0
 """Standard deviation, in pixels, of the seam between what is painted and what was filmed."""
 _GREY = 128
-"""What hides a subject from the network. Source: as above."""
+"""The grey that hides a subject from the network. Source: as above."""
 
 
 class WanVacePlates:
-    """Removes subjects; what is not covered stays as filmed, to the bit."""
+    """Removes subjects. What is not covered stays as filmed, to the bit."""
 
     def __init__(self, weights: Path) -> None:
         """Load the pipeline from a folder of diffusers, in the precision of the hardware."""
@@ -46,8 +46,8 @@ class WanVacePlates:
 
         Args:
             frames_THWC: A clip.
-            covered_THW: Where subjects are.
-            words: What the plate shows.
+            covered_THW: Pixels that subjects cover.
+            words: Prompt of the plate.
 
         Returns:
             A plate per frame (T, H, W, 3).
@@ -57,12 +57,12 @@ class WanVacePlates:
         painted = self._painted(frames_THWC, hidden, words)
         height, width = frames_THWC.shape[1:3]
         plates = []
-        for filmed, anew, mask in zip(frames_THWC, painted, hidden, strict=True):
-            anew = cv2.resize(anew, (width, height), interpolation=cv2.INTER_CUBIC)
+        for filmed, shown, mask in zip(frames_THWC, painted, hidden, strict=True):
+            shown = cv2.resize(shown, (width, height), interpolation=cv2.INTER_CUBIC)
             soft = cv2.GaussianBlur(mask.astype(np.float32), (0, 0), _SOFTNESS)
-            # The blur reaches both ways; pixels of the subject itself are never let through.
+            # The blur reaches both ways. Pixels of the subject itself are never let through.
             share = np.where(mask > 0, np.minimum(2 * soft, 1), 0)[..., None]
-            plates.append(share * 255 * np.clip(anew, 0, 1) + (1 - share) * filmed)
+            plates.append(share * 255 * np.clip(shown, 0, 1) + (1 - share) * filmed)
         return np.asarray(np.round(plates), np.uint8)
 
     def _painted(

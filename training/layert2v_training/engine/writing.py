@@ -16,7 +16,7 @@ from layert2v_training.data.clips import LayeredClip
 def write_clip(folder: Path, clip: LayeredClip, fps: Fraction) -> None:
     """Write a clip; the folder appears complete or not at all, in place of an earlier one.
 
-    Movies are FFV1, 8-bit sRGB; a foreground's alpha is its fourth channel, its colour straight.
+    Movies are FFV1, 8-bit sRGB. A foreground's alpha is its fourth channel, its colour straight.
 
     Raises:
         OSError: It cannot be written.

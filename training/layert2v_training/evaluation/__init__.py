@@ -1,1 +1,1 @@
-"""How good layered video is: metrics, baselines, report and page (`docs/evaluation.md`)."""
+"""Evaluation of layered video: metrics, baselines, report and page (`docs/evaluation.md`)."""

@@ -11,22 +11,22 @@ from layert2v_model.stack import Layer, Role, Stack
 from layert2v_training.data.clips import ClipForeground, LayeredClip, Pixels
 from layert2v_training.evaluation.prompts import ShotLine
 from layert2v_training.runs.recipes import tiny
-from layert2v_training.scenes.scenes import SceneSource
+from layert2v_training.scenes.composing import SceneSource
 
 SEED = 2611
-"""Of the held-out scenes; training uses others."""
+"""Seed of the held-out scenes. Training uses others."""
 
 
 def held_out_clips(
     assets: Path, width: int, height: int, num_frames: int, count: int
 ) -> list[LayeredClip]:
-    """Compose scenes with one foreground; equal arguments give equal scenes.
+    """Compose scenes with one foreground. Equal arguments give equal scenes.
 
     Args:
         assets: Folder that `fetch_assets` filled.
         width: Pixels.
         height: Pixels.
-        num_frames: Of each scene.
+        num_frames: Number of each scene.
         count: Scenes; a longer list begins with the shorter one.
     """
     recipe = replace(
@@ -48,7 +48,7 @@ def line_of(clip: LayeredClip, seed: int) -> ShotLine:
     return ShotLine(background=clip.background_caption, foregrounds=captions, seed=seed)
 
 
-def stack_of(clip: LayeredClip) -> Stack:
+def stack_of_clip(clip: LayeredClip) -> Stack:
     """Give a scene's exact layers, with the light they would have if stored on black."""
     background_TCHW = tensor_of(clip.background_THWC)
     layers = [_layer_of(layer) for layer in clip.foregrounds]

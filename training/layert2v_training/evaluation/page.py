@@ -10,7 +10,7 @@ from typing import Any
 from jinja2 import Environment, StrictUndefined
 from PIL import Image
 
-from layert2v_training.evaluation.catalogue import METRICS
+from layert2v_training.evaluation.metrics.catalogue import METRICS
 
 WORST = 3
 """Shots shown for each metric, the worst first."""
@@ -23,7 +23,7 @@ def draw_page(report: Mapping[str, Any], pictures: Mapping[str, Image.Image]) ->
 
     Args:
         report: As `report.json` holds it.
-        pictures: Of shots, by name; drawn twice as large.
+        pictures: Pictures of shots, by name; drawn twice as large.
     """
     template = Environment(autoescape=True, undefined=StrictUndefined).from_string(
         resources.files(__package__).joinpath("page.html").read_text(encoding="utf-8")

@@ -1,4 +1,4 @@
-"""What shots ask for: one JSON object a line, checked as a whole before anything is made."""
+"""Prompts of shots: one JSON object in each line, checked as a whole before anything is made."""
 
 from pathlib import Path
 from typing import Annotated
@@ -8,8 +8,8 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints, Validation
 from layert2v_model.errors import reason_of
 from layert2v_model.pipeline import ShotPrompts
 
-_NAMED = 5
-"""Bad lines that a refusal names; the rest are counted."""
+NAMED = 5
+"""Bad lines, or bad shots, that a refusal names. The rest are counted."""
 
 Words = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1)]
 
@@ -29,7 +29,7 @@ class ShotLine(BaseModel):
     foregrounds: tuple[Words, ...] = Field(min_length=1)
     """Back to front."""
     seed: int = Field(default=0, ge=0, lt=2**63)
-    """Of every stream; each draws noise of its own from it."""
+    """Seed of every stream. Each draws noise of its own from it."""
 
     def prompts(self) -> ShotPrompts:
         """Give the words to the pipeline."""
@@ -40,7 +40,7 @@ def read_prompts(path: Path) -> list[ShotLine]:
     """Read a prompts file; blank lines are skipped.
 
     Raises:
-        BadInput: It cannot be read, holds no shot, or lines are wrong; names them by number.
+        BadInput: It cannot be read, holds no shot, or lines are wrong. It names them by number.
     """
     try:
         lines = path.read_text(encoding="utf-8").splitlines()
@@ -57,9 +57,9 @@ def read_prompts(path: Path) -> list[ShotLine]:
             except ValidationError as error:
                 problems.append(f"line {number} {_reason(error)}")
     if problems:
-        more = f" and {len(problems) - _NAMED} more" if len(problems) > _NAMED else ""
+        more = f" and {len(problems) - NAMED} more" if len(problems) > NAMED else ""
         raise BadInput(
-            f"{path}: {'; '.join(problems[:_NAMED])}{more}: a line is "
+            f"{path}: {'; '.join(problems[:NAMED])}{more}: a line is "
             f'{{"prompt": "...", "background": "...", "foregrounds": ["..."], "seed": 1}}'
         )
     if not shots:

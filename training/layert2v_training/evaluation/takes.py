@@ -13,7 +13,7 @@ from torch import Tensor
 
 from layert2v_model.errors import reason_of
 from layert2v_model.files.durable import publish_file
-from layert2v_model.sampling.shot import ShotPrompts
+from layert2v_model.shot import ShotPrompts
 from layert2v_model.stack import Layer, Role, Stack
 from layert2v_training.evaluation.prompts import BadInput
 
@@ -25,7 +25,7 @@ def take_key(prompts: ShotPrompts, given: Mapping[str, Tensor] | None, **asked: 
 
     Args:
         prompts: The shot's words.
-        given: Whole streams, by name; their pixels count.
+        given: Whole streams, by name. Their pixels count.
         asked: Whatever else decides about it, as JSON can hold it: model, seed, size, steps.
     """
     pixels = {

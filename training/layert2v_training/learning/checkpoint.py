@@ -1,7 +1,7 @@
-"""A run's checkpoint: one file with everything to resume, whole or not there at all.
+"""A run's checkpoint, one file with everything to resume. It is whole, or it is not there.
 
-Parameters, optimizers' state and averages are stored as whole tensors by name, however they are
-split over processes, so a run may go on with another number of them.
+Parameters, optimizers' state and averages are stored as whole tensors by name, even where processes
+split them. So a run may go on with another number of processes.
 """
 
 import os
@@ -24,7 +24,7 @@ CHECKPOINT = "checkpoint.pt"
 
 
 class CheckpointNotSaved(OSError):
-    """Raised when a checkpoint cannot be written; the last one is untouched."""
+    """Raised when a checkpoint cannot be written. The last one is untouched."""
 
 
 class CheckpointMismatch(ValueError):
@@ -33,10 +33,10 @@ class CheckpointMismatch(ValueError):
 
 @dataclass(frozen=True, eq=False)
 class Trained:
-    """What a run changes."""
+    """The state that a run changes."""
 
     model: nn.Module
-    """As the program made it, its parameters whole or split."""
+    """The model as the program made it, its parameters whole or split."""
     optimizers: list[torch.optim.Optimizer]
     ema: Ema
 
@@ -51,14 +51,14 @@ def save(folder: Path, step: int, trained: Trained, *, is_writer: bool = True) -
     Every process calls it, because split tensors are joined by all.
 
     Args:
-        folder: Of the run.
+        folder: Folder of the run.
         step: The next to be made.
         trained: Its state.
-        is_writer: Whether this process writes; one does.
+        is_writer: Whether this process writes. One does.
 
     Raises:
         CheckpointNotSaved: The disk is full or the folder cannot be written.
-        Diverged: Something in it is not finite, in every process; nothing is written.
+        Diverged: Something in it is not finite, in every process. Nothing is written.
     """
     state = {
         "step": step,

@@ -1,4 +1,4 @@
-"""Which ways to launch a run the loop can keep its promises on."""
+"""Ways to launch a run on which the loop can keep its promises."""
 
 import torch
 from accelerate import Accelerator
@@ -16,7 +16,7 @@ def check_launch(accelerator: Accelerator, dtype: torch.dtype = torch.bfloat16) 
 
     Args:
         accelerator: As it was launched.
-        dtype: In which the run computes.
+        dtype: Precision in which the run computes.
 
     Raises:
         UnsupportedLaunch: FSDP of version 1, another library's splitting, scaled gradients, or

@@ -1,11 +1,12 @@
 """The training loop that all programs share: step, average, log, checkpoint, resume.
 
-It runs through `accelerate`: on the CPU, one device or several, parameters whole or split (FSDP),
-as `accelerate launch` is told. A step consists of parts, one batch each, numbered over processes
-and accumulation; everything random in a part is drawn from `torch.manual_seed(seed_of(seed, step,
-part))`, and the learning rate is a function of the step. So parameters, optimizers and average are
-all the state there is, a resumed run equals an uninterrupted one bit for bit, and two processes
-learn from what one process with twice the accumulation learns from.
+It runs through `accelerate` on the CPU, one device or several, with parameters whole or split
+(FSDP), as `accelerate launch` is told. A step consists of parts, one batch each, numbered over
+processes and accumulation. Everything random in a part is drawn from
+`torch.manual_seed(seed_of(seed, step, part))`, and the learning rate is a function of the step. So
+parameters, optimizers and average are the whole state, and a resumed run equals an uninterrupted
+one bit for bit. Two processes learn from the same batches as one process with twice the
+accumulation.
 """
 
 import logging
@@ -31,14 +32,14 @@ from layert2v_training.learning.optimizers import (
     make_optimizers,
     set_learning_rate,
 )
-from layert2v_training.learning.reports import Figures, Reports
+from layert2v_training.learning.run_log import Figures, RunLog
 from layert2v_training.learning.stopping import Stopped, collecting_signals, stopping_at_once
 
 log = logging.getLogger(__name__)
 
 Losses = dict[str, Tensor]
 LossOf = Callable[[nn.Module, int], Losses]
-"""From the model, as it must be called, and a step to losses by name; their sum is minimised. Draws
+"""From the model, as it must be called, and a step to losses by name. Their sum is minimised. Draws
 its batch from PyTorch's generator, which is seeded for the part of the step."""
 
 
@@ -60,21 +61,22 @@ def train(
     """Train the parameters of `model` that require gradients, resuming what `folder` holds.
 
     Args:
-        folder: Of this run: `checkpoint.pt`, TensorBoard events.
+        folder: Folder of this run: `checkpoint.pt`, TensorBoard events.
         model: Trained in place, on the accelerator's device, and left there.
-        loss_of: What is minimised.
+        loss_of: Losses to minimise.
         recipe: Length, speed, precision.
-        evaluate: Called with the step on averaged parameters; its figures are logged.
-        evaluate_every: In steps.
-        accelerator: Where to run; None: as `accelerate launch` says, else on the first device.
+        evaluate: Called with the step on averaged parameters. Its figures are logged.
+        evaluate_every: Steps between evaluations.
+        accelerator: Accelerator to run on; None: as `accelerate launch` says, else the first
+            device.
 
     Returns:
         The averaged parameters. `model` holds the last ones.
 
     Raises:
         Stopped: SIGTERM or SIGINT came; a checkpoint was saved.
-        Diverged: Nothing is finite any more; the last checkpoint is whole.
-        CheckpointNotSaved: The disk is full; the last checkpoint is whole.
+        Diverged: Nothing is finite any more. The last checkpoint is whole.
+        CheckpointNotSaved: The disk is full. The last checkpoint is whole.
         CheckpointMismatch: `folder` holds another model's run.
         UnsupportedLaunch: `accelerate` splits parameters in a way that cannot be saved whole.
     """
@@ -89,7 +91,7 @@ def train(
     first_step, is_writer = resume(folder, trained), accelerator.is_main_process
 
     # --- steps ---
-    reports = Reports(folder, first_step, recipe.num_steps, is_main=is_writer)
+    reports = RunLog(folder, first_step, recipe.num_steps, is_main=is_writer)
     skipped = SkippedSteps(folder, recipe)
     saved = time.monotonic()
     with collecting_signals() as caught:
@@ -153,9 +155,9 @@ def _update(
     accelerator: Accelerator,
     skipped: SkippedSteps,
 ) -> float:
-    """Move parameters and their average, if all gradients are finite; return the gradients' norm.
+    """Move parameters and their average, if all gradients are finite. Return the gradients' norm.
 
-    A step that is left out changes nothing; the next one has its own number, data and rate.
+    A step that is left out changes nothing. The next one has its own number, data and rate.
     """
     norm = accelerator.clip_grad_norm_(list(trained.parameters().values()), recipe.max_grad_norm)
     length = float(norm.full_tensor() if isinstance(norm, DTensor) else norm)
@@ -188,7 +190,7 @@ def _agreed(accelerator: Accelerator, flag: bool) -> bool:
 def _on_average(
     step: int, trained: Trained, evaluate: Callable[[int], Figures], caught: list[int]
 ) -> Figures:
-    """Evaluate with averaged parameters and put the others back; a signal ends it, without figures.
+    """Evaluate with averaged parameters and put the others back. A signal ends it, without figures.
 
     A sheet of a large model takes longer than schedulers wait between SIGTERM and SIGKILL.
     """

@@ -1,4 +1,4 @@
-"""What is done about numbers that are not finite: steps are left out, and no state is saved."""
+"""Numbers that are not finite: their steps are left out, and no state is saved."""
 
 import logging
 from pathlib import Path
@@ -12,7 +12,7 @@ MAX_SKIPPED = 10
 
 
 class Diverged(ArithmeticError):
-    """Raised when a run has no finite numbers any more; its last checkpoint is whole."""
+    """Raised when a run has no finite numbers any more. Its last checkpoint is whole."""
 
 
 class SkippedSteps:

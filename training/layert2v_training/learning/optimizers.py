@@ -1,4 +1,4 @@
-"""How parameters learn: the schedule of the rate, AdamW and Muon, and the average of parameters."""
+"""Learning of parameters: the schedule of the rate, AdamW and Muon, and their average."""
 
 import math
 from dataclasses import dataclass
@@ -9,25 +9,25 @@ from torch import Tensor, nn
 
 from layert2v_model.cost.precision import Choice, decide_precision
 from layert2v_training.learning.muon import Float32Muon
-from layert2v_training.limits import Count, Decay, NotNegative, Positive, WholeNumber
+from layert2v_training.number_kinds import Count, Decay, NotNegative, Positive, WholeNumber
 
 
 @dataclass(frozen=True)
 class LoopRecipe:
-    """How long and how fast to train."""
+    """The length and speed of a training run."""
 
     num_steps: Count
     learning_rate: Positive
     """Peak of the schedule: linear warm-up, then cosine to 5 %."""
     muon_scale: NotNegative = 0.0
-    """Where above 0, matrices of repeated blocks learn by Muon at this multiple of the rate, the
+    """If above 0, matrices of repeated blocks learn by Muon at this multiple of the rate, and the
     rest by AdamW. Source: Jordan et al., "Muon", 2024; scaled as in Liu et al., "Muon is scalable
     for LLM training", 2025, so that the rates of both are comparable."""
     warmup_steps: WholeNumber = 100
     weight_decay: NotNegative = 0.0
     adamw_betas: tuple[Decay, Decay] = (0.9, 0.99)
     """Decay of AdamW's moments. The second is .999 in the paper, which averages over a thousand
-    steps: for small networks' runs of a few hundred to a few thousand that is most of the run."""
+    steps. That is most of a small network's run of a few hundred to a few thousand steps."""
     max_grad_norm: Positive = 1.0
     ema_decay: Decay = 0.999
     """Decay of the averaged parameters; ramps up as (1 + step) / (10 + step)."""
@@ -69,12 +69,12 @@ def set_learning_rate(optimizers: list[torch.optim.Optimizer], rate: float) -> N
 def make_optimizers(
     model: nn.Module, recipe: LoopRecipe, dtype: torch.dtype = torch.bfloat16
 ) -> list[torch.optim.Optimizer]:
-    """Make the optimizers of a run; each group says its multiple of the rate as `lr_scale`.
+    """Make the optimizers of a run. Each group says its multiple of the rate as `lr_scale`.
 
     Args:
         model: Its parameters that require gradients learn.
         recipe: Rates and decays.
-        dtype: In which the run multiplies matrices, Muon's among them.
+        dtype: Precision in which the run multiplies matrices, Muon's among them.
     """
     trained = {name: p for name, p in model.named_parameters() if p.requires_grad}
     matrices = [

@@ -1,10 +1,10 @@
-"""How programs end when they are asked to: by SIGTERM (schedulers) or SIGINT (Ctrl-C).
+"""Ends of programs on demand, by SIGTERM (schedulers) or SIGINT (Ctrl-C).
 
 Outside the training loop they end at once, for everything made there is written whole or not at
-all; inside it they save first. Either way with 143 or 130, that is 128 + the signal, and not with
-0: to Slurm (`afterok`), Kubeflow (`ExitCode`) and a shell's `&&`, 0 means that the run is done and
-the next may begin on half of it, while 128 and more means stopped by a signal, to be started again,
-and 1 means broken.
+all. Inside it they save first. Either way they end with 143 or 130, that is 128 + the signal. To
+Slurm (`afterok`), Kubeflow (`ExitCode`) and a shell's `&&`, 0 means that the run is done and the
+next may begin, which would then begin on half of it. 128 and more means stopped by a signal, to be
+started again, and 1 means broken.
 """
 
 import signal
@@ -17,7 +17,7 @@ SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
 
 class Stopped(SystemExit):
-    """Raised when a signal, `number`, asks the program to end; what is to be resumed was saved."""
+    """Raised when a signal, `number`, asks the program to end. What is to be resumed was saved."""
 
     def __init__(self, number: int) -> None:
         super().__init__(128 + number)

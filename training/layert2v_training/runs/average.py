@@ -41,8 +41,8 @@ def average(model: Path, other: Path, out: Path, share: float = 0.5) -> None:
     Args:
         model: Model folder.
         other: Model folder whose latents mean the same: of the same encoders.
-        out: Model folder to write; must not exist.
-        share: Of `other`, in [0, 1].
+        out: Model folder to write. It must not exist.
+        share: Share of `other`, in [0, 1].
 
     Raises:
         CannotAverage: Says what differs, or that `out` exists.

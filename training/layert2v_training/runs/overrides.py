@@ -1,6 +1,6 @@
 """Changes of a recipe by name, from YAML files and `--set NAME=VALUE`, checked before training.
 
-Names are fields joined by dots, such as `joint.loop.learning_rate`; values are YAML.
+Names are fields joined by dots, such as `joint.loop.learning_rate`. Values are YAML.
 """
 
 import dataclasses
@@ -18,11 +18,11 @@ Changed = TypeVar("Changed")
 
 
 class InvalidRecipe(ValueError):
-    """Raised when a recipe has an unknown, wrong or conflicting field; names it."""
+    """Raised when a recipe has an unknown, wrong or conflicting field. The message names it."""
 
 
 def read_overrides(files: Sequence[Path], assignments: Sequence[str]) -> dict[str, Any]:
-    """Collect changes as a nested mapping; later files win, and assignments win over files.
+    """Collect changes as a nested mapping. Later files win, and assignments win over files.
 
     Args:
         files: YAML, mappings of fields.

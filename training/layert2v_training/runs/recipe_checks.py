@@ -1,6 +1,6 @@
-"""What fields of a recipe must agree on, and what its network takes, checked before training.
+"""Checks before training that a recipe's fields agree, and that they suit its network.
 
-The limits of single fields are their types (`limits.py`), kept where values are read.
+The limits of single fields are their types (`number_kinds.py`), kept where values are read.
 """
 
 import math
@@ -12,14 +12,12 @@ import torch
 from pydantic import TypeAdapter, ValidationError
 
 from layert2v_model.network.transformer import LayerT2VTransformer3DModel
+from layert2v_training.number_kinds import TOKEN_PIXELS
 from layert2v_training.runs.overrides import InvalidRecipe
 from layert2v_training.runs.recipes import Recipe
-from layert2v_training.scenes.scenes import MOTIONS, SceneRecipe
+from layert2v_training.scenes.scene_recipe import MOTIONS, SceneRecipe
 from layert2v_training.scenes.subjects import SUBJECTS
 from layert2v_training.stages.joint import JointRecipe
-
-WAN_TOKEN_PIXELS = 16
-"""Side of a token of Wan2.1: two latents of eight pixels."""
 
 
 def check_recipe(recipe: Recipe) -> None:
@@ -105,9 +103,9 @@ def max_foregrounds(recipe: Recipe) -> int:
 
 
 def token_pixels(recipe: Recipe) -> int:
-    """Return the side of a token in pixels; widths and heights are multiples of it."""
+    """Return the side of a token in pixels. Widths and heights are multiples of it."""
     if recipe.base == "wan":
-        return WAN_TOKEN_PIXELS
+        return TOKEN_PIXELS
     patch = recipe.transformer.get("patch_size", (1, 2, 2))
     return recipe.vae_size.patch_size * math.lcm(*patch[1:])
 

@@ -9,11 +9,18 @@ from typing import Any, Literal
 
 from layert2v_training.codecs.linear_vae import LinearVaeSize
 from layert2v_training.learning.optimizers import LoopRecipe
-from layert2v_training.limits import Count, FrameRate, NotNegative, Positive, Side, WholeNumber
+from layert2v_training.number_kinds import (
+    Count,
+    FrameRate,
+    NotNegative,
+    Positive,
+    Side,
+    WholeNumber,
+)
 from layert2v_training.scenes.effects import SceneEffects
-from layert2v_training.scenes.scenes import SceneRecipe
+from layert2v_training.scenes.scene_recipe import SceneRecipe
 from layert2v_training.scenes.subjects import Variety
-from layert2v_training.stages.alpha_vae import AlphaVaeRecipe
+from layert2v_training.stages.alpha_vae_training import AlphaVaeRecipe
 from layert2v_training.stages.decoded import DecodedRecipe
 from layert2v_training.stages.decoders import DecodersRecipe
 from layert2v_training.stages.joint import TINY_TRANSFORMER, JointRecipe
@@ -41,19 +48,19 @@ class Recipe:
     extra_sizes: tuple[tuple[Side, Side], ...] = ()
     """Further widths and heights, in pixels, that stages 2 and 3 see and the model then offers."""
     extra_num_frames: tuple[Count, ...] = ()
-    """Further numbers of frames, of each size, likewise."""
+    """Further numbers of frames, of each size, with as many clips."""
     num_composed_clips: WholeNumber = 0
-    """Composed clips that stages 2 and 3 see beside the user's own, so that a model keeps what it
-    knows: their share of the steps is their share of all clips."""
+    """Composed clips that stages 2 and 3 see beside the user's own, so that a model keeps its
+    knowledge. Their share of the steps is their share of all clips."""
     starts_per_clip: Count = 1
-    """How often each of one's own clips is taken, each time from a start drawn in time: above 1 for
-    footage that is longer than the recipe's frames."""
+    """How often each of the user's own clips is taken, each time from a start drawn in time. Use
+    more than 1 for footage that is longer than the recipe's frames."""
     decoders: DecodersRecipe = field(default_factory=DecodersRecipe)
-    """What both decoders learn after stage 3; of recipes without a base."""
+    """The training of both decoders after stage 3, in recipes without a base."""
     vae_clips: Count = 1200
     vae_batch_size: Count = 8
     vae_size: LinearVaeSize = field(default_factory=LinearVaeSize)
-    """Of recipes without a base."""
+    """Size of the VAE in recipes without a base."""
     transformer: dict[str, Any] = field(default_factory=lambda: dict(TINY_TRANSFORMER))
     sampling_shift: Positive = 2.0
     """Shift of the exported sampler; equals the noise mixtures' shift."""
@@ -62,7 +69,7 @@ class Recipe:
     export: Literal["float16", "bfloat16"] = "float16"
     """Precision of the exported transformer. umT5 and Wan overflow in float16."""
     num_inference_steps: Count = 24
-    """Of the exported model, unless a shot says otherwise."""
+    """Steps of the exported model, unless a shot says otherwise."""
     guidance_scale: NotNegative = 3.0
     """As above."""
     fps: FrameRate = 8.0
@@ -81,7 +88,7 @@ STAGE_3 = NoiseMixture(
     given_regions=0.05,
     independent_frames=0.05,
 )
-"""How stage 3 of the recipes without a base mixes what is given; they add a shift."""
+"""Shares of given streams in stage 3 of recipes without a base, which add a shift."""
 
 
 def tiny() -> Recipe:
@@ -165,7 +172,7 @@ def tiny_gpu() -> Recipe:
 
 
 def debug() -> Recipe:
-    """All stages in well under a minute; the result shows nothing, but serves."""
+    """All stages in well under a minute. The result shows nothing, but serves."""
     recipe = tiny()
     short = LoopRecipe(num_steps=4, learning_rate=1e-3, warmup_steps=1, autocast=None)
     network = {**TINY_TRANSFORMER, "num_attention_heads": 1, "num_layers": 1, "ffn_dim": 128}
@@ -197,7 +204,7 @@ WAN_TRANSFORMER = {
     "foreground_fill": "black",
     "per_stream_timesteps": True,
 }
-"""What a run adds to the config that a Wan2.1 folder brings."""
+"""Settings that a run adds to the config of a Wan2.1 folder."""
 
 
 def wan2_1_1_3b() -> Recipe:
@@ -248,7 +255,7 @@ def wan2_1_1_3b() -> Recipe:
         vae=loop,
         alpha_vae=AlphaVaeRecipe(
             replace(loop, num_steps=10000), rank=128, lora_alpha=128.0, hidden_channels=64,
-            # As much as the reconstruction: both measure pixels; no published weight is known.
+            # As much as the reconstruction: both measure pixels. No published weight is known.
             batch_size=1, num_clips=2000, render_weight=1.0,
         ),
         joint=joint,
@@ -266,8 +273,8 @@ def wan2_1_1_3b() -> Recipe:
 def wan2_1_1_3b_long() -> Recipe:
     """The same at 672x384 and 41 frames, to go on with from the short one by `--init`.
 
-    Clips come in a half and a quarter of the batch, twice and four times as often: 61
-    and 65 GiB by the dry run, for a GPU of 80 GB.
+    Batches are a half and a quarter as large, twice and four times as often. By the dry run they
+    take 61 and 65 GiB, for a GPU of 80 GB.
     """
     recipe = wan2_1_1_3b()
 

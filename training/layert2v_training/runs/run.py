@@ -1,4 +1,4 @@
-"""What the stages of a run share: where its parts come from, and each stage from them.
+"""A run: its recipe, its folders, and the sources of its parts, which its stages share.
 
 A run's folder holds `vae`, `alpha_vae`, `latents` and a folder for each stage's checkpoint and log.
 """
@@ -13,40 +13,26 @@ import torch
 from accelerate import PartialState
 from diffusers import AutoencoderKLWan
 
-from layert2v_model.files.durable import replacing_folder
 from layert2v_model.folders.model_folder import read_card, read_text_encoder
 from layert2v_model.released.wan_folder import WanFolder, read_wan_folder
-from layert2v_model.vae.alpha_vae import load_project_in, save_alpha_vae
 from layert2v_training.cache.captions import CaptionStates
-from layert2v_training.cache.latents import LatentClip, load_latents, write_latents
-from layert2v_training.codecs.linear_vae import channel_weights, is_linear
 from layert2v_training.data.clips import ClipSource
-from layert2v_training.data.crowded import leave_crowded_out
+from layert2v_training.data.foreground_limit import limit_foregrounds
 from layert2v_training.data.sources import FileClips, clips_from
-from layert2v_training.learning.checkpoint import CHECKPOINT
-from layert2v_training.runs.export import (
-    Training,
-    check_out,
-    export,
+from layert2v_training.runs.model_export import (
     text_encoder_folder,
 )
-from layert2v_training.runs.network import check_init, stage_transformer
 from layert2v_training.runs.overrides import InvalidRecipe
 from layert2v_training.runs.recipe_checks import max_foregrounds
 from layert2v_training.runs.recipes import Recipe
-from layert2v_training.runs.run_binding import bind, check_export, short_digest, values_of
-from layert2v_training.runs.sheets import SampleSheet
-from layert2v_training.runs.trained_on import trained_in, trained_on
+from layert2v_training.runs.run_binding import bind, short_digest, values_of
+from layert2v_training.runs.stage_network import check_init
 from layert2v_training.runs.wan import wan_text_encoder
 from layert2v_training.scenes.assets import fetch_assets
+from layert2v_training.scenes.composing import SceneSource
 from layert2v_training.scenes.effects import SOFT_MATTES
-from layert2v_training.scenes.scenes import SceneRecipe, SceneSource
-from layert2v_training.stages.alpha_vae import train_alpha_vae
-from layert2v_training.stages.decoded import DecodedLosses
-from layert2v_training.stages.decoders import FrameMaker, join_frames, train_decoder
-from layert2v_training.stages.joint import JointRecipe, train_joint
-from layert2v_training.stages.lora import merge_lora
-from layert2v_training.stages.vae import train_vae
+from layert2v_training.scenes.scene_recipe import SceneRecipe
+from layert2v_training.stages.joint import JointRecipe
 
 EXTRA_DIVISOR = 5
 """Of a further size or length there are a fifth as many clips as of the main one."""
@@ -62,7 +48,7 @@ JOINT_RUN, MULTI_FOREGROUND_RUN = "run-joint", "run-multi-foreground"
 
 
 class MissingPart(Exception):
-    """Raised when a stage needs what an earlier one or the user has to give; says how."""
+    """Raised when a stage needs what an earlier one or the user has to give. It says how."""
 
 
 @dataclass(frozen=True)
@@ -73,7 +59,7 @@ class Run:
     assets: Path
     """Pictures of the composed scenes; fetched when empty."""
     out: Path
-    """Of the run."""
+    """The run's folder."""
     base: Path | None = None
     """Wan2.1's folder, for recipes that begin with it."""
     init: Path | None = None
@@ -89,7 +75,7 @@ class Run:
 
     @cached_property
     def wan(self) -> WanFolder | None:
-        """The base model; its big tensors stay mapped.
+        """The base model. Its big tensors stay mapped.
 
         Raises:
             MissingPart: The recipe needs one and none is named.
@@ -112,7 +98,7 @@ class Run:
 
     @cached_property
     def num_clips(self) -> int:
-        """How many clips stages 2 and 3 see of the main shape: the user's own, or as many composed.
+        """Number of clips of the main shape in stages 2 and 3: the user's own, or as many composed.
 
         Raises:
             BadClips: The user's own cannot be used.
@@ -121,7 +107,7 @@ class Run:
 
     @cached_property
     def num_alpha_clips(self) -> int:
-        """How many clips stage 1 takes mattes from, likewise.
+        """Number of clips from which stage 1 takes mattes.
 
         Raises:
             BadClips: The user's own cannot be used.
@@ -137,7 +123,7 @@ class Run:
 
     @property
     def clips_per_shape(self) -> dict[tuple[int, int, int], int]:
-        """How many clips stages 2 and 3 see of each width, height and number of frames.
+        """Number of clips in stages 2 and 3 of each width, height and number of frames.
 
         Raises:
             BadClips: The user's own cannot be used.
@@ -151,7 +137,7 @@ class Run:
 
     @property
     def fill(self) -> str:
-        """What foregrounds hold beyond their matte."""
+        """The filling of foregrounds beyond their matte: `black` or `bleed`."""
         return str(self.recipe.transformer.get("foreground_fill", "black"))
 
     def stage(self, stage: str) -> JointRecipe:
@@ -162,7 +148,7 @@ class Run:
         """Return the path of a part of the run.
 
         Raises:
-            MissingPart: It is not there; names the command that makes it.
+            MissingPart: It is not there. The message names the command that makes it.
         """
         path = self.out / part
         if not path.exists():
@@ -173,8 +159,8 @@ class Run:
         """Bind a stage's folder to what decides it, or refuse to go on with another's run.
 
         Args:
-            name: Of the folder.
-            stage: Whose clips it sees.
+            name: Name of the folder.
+            stage: Stage whose clips it sees.
             before: Checkpoint of the stage before.
 
         Raises:
@@ -211,7 +197,7 @@ class Run:
         """Copy the VAEs of `init`, or the base's VAE, to a run that has none yet.
 
         Raises:
-            InvalidRecipe: `init` is of another size than the recipe; nothing was copied.
+            InvalidRecipe: `init` is of another size than the recipe. Nothing was copied.
             MissingPart: `init` has no VAE.
         """
         if self.init is not None:
@@ -257,7 +243,7 @@ class Run:
             seed=self.scene(stage).seed,
             skip_bad=self.skip_bad,
         )
-        leave_crowded_out(clips, max_foregrounds(self.recipe))
+        limit_foregrounds(clips, max_foregrounds(self.recipe))
         return clips
 
     def composed(self, stage: str, shape: tuple[int, int, int]) -> SceneSource:
@@ -268,7 +254,7 @@ class Run:
 
     @property
     def num_composed_clips(self) -> int:
-        """How many composed clips stages 2 and 3 see beside the user's own, of the main shape.
+        """Number of composed clips of the main shape beside the user's own, in stages 2 and 3.
 
         Raises:
             InvalidRecipe: There are none of the user's own, so that all are composed.
@@ -302,157 +288,3 @@ class Run:
             return CaptionStates(*wan_text_encoder(self.wan), folder, device)
         assert self.init is not None
         return CaptionStates(*read_text_encoder(self.init, read_card(self.init)), folder, device)
-
-
-def run_vae(run: Run) -> None:
-    """Make the small VAE of recipes that have no base: `OUT/vae`.
-
-    Raises:
-        MissingPart: The recipe has a base, whose VAE is used.
-    """
-    if run.recipe.base != "none":
-        raise MissingPart(f"{run.recipe.name} uses its base's VAE; begin with alpha-vae")
-    recipe = run.recipe
-    run.bind("run-vae", "alpha-vae")
-    train_vae(
-        run.pictures(),
-        run.out,
-        recipe.scene,
-        recipe.vae,
-        recipe.vae_size,
-        num_clips=recipe.vae_clips,
-        batch_size=recipe.vae_batch_size,
-        num_workers=run.workers,
-    )
-
-
-def run_alpha_vae(run: Run) -> None:
-    """Adapt the VAE to mattes: `OUT/alpha_vae`."""
-    if run.recipe.base == "none" and run.init is None:
-        run.needs("vae", "vae")
-    run.bind("run-alpha-vae", "alpha-vae")
-    with PartialState().main_process_first():
-        run.adopt_vaes()
-    vae = run.vae().to(PartialState().device)
-    recipe = replace(run.recipe.alpha_vae, num_clips=run.num_alpha_clips)
-    train_alpha_vae(run.clips("alpha-vae"), run.out, vae, recipe, run.workers)
-
-
-def run_latents(run: Run, stage: str) -> None:
-    """Encode the clips of a stage ahead of it, while another trains, say."""
-    sources = run.sources(stage)
-    with PartialState().main_process_first():
-        run.adopt_vaes()
-    vae = run.vae()
-    for source, num_clips in sources:
-        write_latents(run.out / "latents", vae, source, num_clips, run.workers, run.fill)
-
-
-def run_joint(run: Run, stage: str, *, is_compiled: bool = False) -> None:
-    """Train stage `joint` or `multi-foreground`; the latter goes on from the former or `init`."""
-    recipe, is_first = run.stage(stage), stage == "joint"
-    name = JOINT_RUN if is_first else MULTI_FOREGROUND_RUN
-    before = None
-    if not is_first and run.init is None:
-        before = run.needs(f"{JOINT_RUN}/{CHECKPOINT}", "joint")
-    run.bind(name, stage, before)
-    with PartialState().main_process_first():
-        run.adopt_vaes()
-    device = PartialState().device
-    vae, alpha_vae = run.vae().to(device), run.vae("alpha_vae")
-    model = stage_transformer(run.recipe, recipe, base=run.wan, init=run.init, checkpoint=before)
-    clips, project_in = list[LatentClip](), load_project_in(run.out / "alpha_vae")
-    for source, num_clips in run.sources(stage):
-        clips += load_latents(
-            run.out / "latents", vae, source, num_clips, run.workers, run.fill, project_in
-        )
-    captions = run.captions()
-    decoded = None
-    if recipe.decoded.is_used:
-        is_premultiplied = model.config.foreground_fill == "black"
-        decoded = DecodedLosses(vae, alpha_vae, recipe.decoded, is_premultiplied=is_premultiplied)
-    if is_compiled:
-        # Sizes and numbers of foregrounds are many; clips and windows still get one each.
-        model.compile_repeated_blocks(dynamic=True)
-    train_joint(
-        run.out,
-        model,
-        clips,
-        captions,
-        recipe,
-        name,
-        channel_weights(vae) if is_linear(vae) else None,
-        decoded,
-        SampleSheet(model, (vae, alpha_vae), captions, clips[0], run.recipe, recipe.loop),
-    )
-
-
-def run_decoders(run: Run) -> None:
-    """Teach both decoders stage 3's own latents: `OUT/vae` and `OUT/alpha_vae`, in place.
-
-    Raises:
-        MissingPart: Stage 3 was not run, or the recipe has a base, whose frames are not encoded
-            alone.
-        BadClips: The user's own cannot be used.
-    """
-    if run.recipe.base != "none":
-        raise MissingPart(f"{run.recipe.name} uses its base's VAE, whose decoder stays as it is")
-    device, recipe = PartialState().device, run.recipe.decoders
-    checkpoint = run.needs(f"{MULTI_FOREGROUND_RUN}/{CHECKPOINT}", "multi-foreground")
-    run.bind("run-decoder", "decoders", checkpoint)
-    run.bind("run-alpha-decoder", "decoders", checkpoint)
-    model = stage_transformer(
-        run.recipe, run.recipe.multi_foreground, init=run.init, checkpoint=checkpoint
-    )
-    captions = run.captions()
-    vae, alpha_vae = run.vae().to(device), run.vae("alpha_vae").to(device)
-    project_in = load_project_in(run.out / "alpha_vae").to(device)
-    torch.manual_seed(recipe.loop.seed)
-    maker = FrameMaker(model.to(device), vae, project_in, captions, recipe)
-    colours, mattes = maker.frames(run.clips("decoders"), recipe.num_clips, run.workers)
-    if run.data is None and recipe.num_soft_clips:
-        source = run.clips("soft-decoders")
-        soft = maker.frames(source, recipe.num_soft_clips, run.workers, are_made_again=False)
-        # The last are held out; they stay those that were made.
-        colours, mattes = join_frames([soft[0], colours]), join_frames([soft[1], mattes])
-    train_decoder(run.out / "run-decoder", vae, colours, recipe)
-    train_decoder(run.out / "run-alpha-decoder", alpha_vae, mattes, recipe, is_matte=True)
-    if PartialState().is_main_process:
-        vae.cpu().save_pretrained(run.out / "vae")
-        save_alpha_vae(alpha_vae.cpu(), project_in.cpu(), run.out / "alpha_vae")
-
-
-def run_export(
-    run: Run, folder: Path, name: str = MULTI_FOREGROUND_RUN, *, overwrite: bool = False
-) -> None:
-    """Write a model folder from the averages of one of the run's stages.
-
-    Args:
-        run: Of the recipe that it was trained with.
-        folder: Of the model.
-        name: Of the stage's run.
-        overwrite: Replace a model that the folder holds.
-
-    Raises:
-        MissingPart: The stage was not run.
-        InvalidOut: The folder holds something.
-        RunDiffers: The run was begun with another recipe.
-    """
-    check_out(folder, overwrite=overwrite)
-    stage = name.removeprefix("run-")
-    recipe = run.stage(stage)
-    checkpoint = run.needs(f"{name}/{CHECKPOINT}", stage)
-    check_export(run.out / name, name, run.recipe, base=run.base, init=run.init)
-    # Adapters need the weights of `init`; whole transformers take its sizes.
-    model = stage_transformer(
-        run.recipe, recipe, base=run.wan, init=run.init, checkpoint=checkpoint
-    )
-    if recipe.lora:
-        merge_lora(model)
-    captions = run.captions() if run.recipe.base != "none" else None
-    training = Training(
-        trained_on(run.out / name, run.out / JOINT_RUN),
-        trained_in(run.out / name, run.out / JOINT_RUN),
-    )
-    with replacing_folder(folder) as draft:
-        export(run.out, draft, run.recipe, model, captions, training)

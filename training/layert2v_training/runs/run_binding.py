@@ -1,8 +1,8 @@
-"""Binds the folder of a stage's run to what decides it: recipe, base, init, data, stage before.
+"""A stage's run bound to the values that decide it: recipe, base, init, data, stage before.
 
 `run.json` beside the checkpoint holds these values by name, their digest, and in which precisions
-the run has computed. A run is gone on with by the same values only, or by those that the user says
-are to change.
+the run has computed. A run goes on with the same values only, or with changes that the user has
+accepted.
 """
 
 import hashlib
@@ -26,7 +26,7 @@ log = logging.getLogger(__name__)
 BINDING = "run.json"
 
 Values = dict[str, Any]
-"""What decides a run: names of fields joined by dots, or of options, and their values in JSON."""
+"""Values that decide a run, in JSON, by names of fields joined by dots, or of options."""
 
 _CLIPS = ("base", "transformer", "joint_scene", "num_clips", "extra_sizes", "extra_num_frames")
 PARTS = {
@@ -52,7 +52,7 @@ _EDGE_BYTES = 1 << 20
 
 
 class RunDiffers(ValueError):
-    """Raised when a folder's run was begun with other values; names them and the remedy."""
+    """Raised when a folder's run was begun with other values. It names them and the remedy."""
 
 
 def bind(folder: Path, values: Values, *, accepts_changes: bool = False) -> None:
@@ -61,7 +61,7 @@ def bind(folder: Path, values: Values, *, accepts_changes: bool = False) -> None
     More steps are always fine. Where there is no checkpoint yet, new values replace the old.
 
     Args:
-        folder: Of the run; made if need be.
+        folder: Folder of the run. It is made if need be.
         values: As `values_of` gives them.
         accepts_changes: Go on with other values, where parameters and optimizers stay the same.
 
@@ -75,7 +75,7 @@ def bind(folder: Path, values: Values, *, accepts_changes: bool = False) -> None
             _compare(folder, read_values(path), values, accepts_changes=accepts_changes)
             precisions = precisions_of(folder)
         else:
-            log.warning("%s does not say what it was begun with; taken as these values", folder)
+            log.warning("%s does not record its first values; it goes on with these", folder)
     precisions += [each for each in _precisions_in(values) if each not in precisions[-1:]]
     folder.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f"{path.name}.part")
@@ -118,8 +118,8 @@ def check_export(
     """Compare what an export depends on with what a run was begun with.
 
     Args:
-        folder: Of the run.
-        name: Of its folder, a key of `PARTS`.
+        folder: Folder of the run.
+        name: Name of its folder, a key of `PARTS`.
         recipe: As the export is told it.
         base: Wan's folder.
         init: Model folder that adapters are put on.
@@ -158,8 +158,8 @@ def values_of(
     """Collect what decides a run.
 
     Args:
-        name: Of its folder, a key of `PARTS`.
-        recipe: Of the run.
+        name: Name of its folder, a key of `PARTS`.
+        recipe: Recipe of the run.
         base: Wan's folder.
         init: Model folder it goes on from.
         data: Names the user's clips and changes with them; None: composed scenes.

@@ -1,4 +1,4 @@
-"""Sheets of what a run's averaged parameters make of one fixed prompt.
+"""Sheets of the takes that a run's averaged parameters make of one fixed prompt.
 
 Shape letters: T frames, C channels, H, W. Pixels are display-referred sRGB in [0, 1].
 """
@@ -14,7 +14,7 @@ from torch.distributed.tensor import DTensor
 from layert2v_model.network.transformer import LayerT2VTransformer3DModel
 from layert2v_model.pipeline import LayerT2VPipeline, ShotPrompts
 from layert2v_model.stack import Stack
-from layert2v_model.streams import stream_names, stream_seed
+from layert2v_model.streams import noise_seed, stream_names
 from layert2v_training.cache.captions import CaptionStates
 from layert2v_training.cache.latents import LatentClip
 from layert2v_training.learning.loop import autocast
@@ -24,7 +24,7 @@ from layert2v_training.runs.recipes import Recipe
 log = logging.getLogger(__name__)
 
 NUM_STEPS = 12
-"""Of sampling: a glance, at half the time of the shipped model's default."""
+"""Steps of sampling for a glance, half as many as the shipped model's default."""
 NUM_FRAMES = 3
 """Frames shown of each layer: first, middle, last."""
 
@@ -79,7 +79,7 @@ class SampleSheet:
             num_frames=scene.num_frames,
             num_inference_steps=NUM_STEPS,
             guidance_scale=self.recipe.guidance_scale,
-            stream_seeds={name: stream_seed(0, name) for name in names},
+            stream_seeds={name: noise_seed(0, name) for name in names},
         )
 
 

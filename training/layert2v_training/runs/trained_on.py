@@ -1,4 +1,4 @@
-"""What a model was trained on and in, in words for its card, from what its runs are bound to."""
+"""Data and precision of a model's training, in words for its card, from its runs' bindings."""
 
 import re
 from itertools import groupby
@@ -13,8 +13,8 @@ def trained_on(folder: Path, before: Path) -> str:
     """Say what a folder's run learned from, such as `48 clips from 'crabs', starting from tiny`.
 
     Args:
-        folder: Of the run.
-        before: Folder of the stage before; named if the run went on from it.
+        folder: Folder of the run.
+        before: Folder of the stage before. It is named if the run went on from it.
 
     Returns:
         Words to follow `trained on`; empty where no run says.
@@ -35,8 +35,8 @@ def trained_in(folder: Path, before: Path) -> str:
     """Say in which precision a folder's run computed: `bfloat16`, or `float32, then bfloat16`.
 
     Args:
-        folder: Of the run.
-        before: Folder of the stage before; counted if the run went on from it.
+        folder: Folder of the run.
+        before: Folder of the stage before. It is counted if the run went on from it.
 
     Returns:
         Empty where no run says.

@@ -1,4 +1,4 @@
-"""Which fields of a recipe each command reads, so that a change of another is refused by name.
+"""Fields of a recipe that each command reads, so that a change of another is refused by name.
 
 `--set` speaks to one command and must be of a field that it reads. A `--recipe-file` describes a
 whole run, which has several commands, so there a field is refused only if none of them reads it.
@@ -48,10 +48,10 @@ _WITHOUT_DATA = ("vae", "export")
 
 @dataclass(frozen=True)
 class Situation:
-    """What decides which fields are read, beside the command."""
+    """The facts that decide which fields are read, beside the command."""
 
     base: str = "none"
-    """As the recipe says."""
+    """Base, as the recipe says."""
     has_data: bool = False
     has_composed: bool = False
     """Whether composed clips stand beside the user's own."""
@@ -92,10 +92,10 @@ def check_read(
     """Refuse changes of fields that would not be read.
 
     Args:
-        command: Of `layert2v-train`.
+        command: Command of `layert2v-train`.
         said: Changes by `--set`, nested.
         filed: Changes by files, nested.
-        situation: Of this call.
+        situation: Situation of this call.
 
     Raises:
         InvalidRecipe: Names the field, and who reads it.

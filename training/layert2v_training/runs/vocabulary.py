@@ -7,7 +7,7 @@ from typing import Any
 from layert2v_training.runs.recipes import Recipe
 from layert2v_training.runs.run_binding import BINDING, read_values
 from layert2v_training.scenes.effects import PASSING_WORDS
-from layert2v_training.scenes.scenes import CAMERAS, MOTIONS, SceneRecipe, words_of
+from layert2v_training.scenes.scene_recipe import CAMERAS, MOTIONS, SceneRecipe, words_of
 from layert2v_words import Vocabulary, alphabetical
 
 _RUNS = ("run-joint", "run-multi-foreground")
@@ -30,8 +30,8 @@ def vocabulary_of(scene: SceneRecipe) -> Vocabulary:
 def vocabulary_entry(recipe: Recipe, out: Path) -> dict[str, Any]:
     """Give the card's `vocabulary`, or nothing where the words are not known.
 
-    They are not where the model knew others before, as Wan2.1 does, nor where a stage learned from
-    the user's own clips, of which nobody can say what has stuck.
+    They are not known where the model knew others before, as Wan2.1 does. Nor are they where a
+    stage learned from the user's own clips.
 
     Raises:
         RunDiffers: A stage's `run.json` cannot be read.

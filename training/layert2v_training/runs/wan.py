@@ -7,13 +7,11 @@ import torch
 from transformers import AutoTokenizer, UMT5EncoderModel
 
 from layert2v_model.network.transformer import LayerT2VTransformer3DModel
-from layert2v_model.released.wan_folder import WanFolder
+from layert2v_model.released.wan_folder import TIED_EMBEDDING, WanFolder
 from layert2v_training.runs.overrides import InvalidRecipe
 
 _OWN = ("layer_adaln.layer_modulation", "layer_adaln.foreground_modulation")
-"""Parameters that Wan does not have; they start at 0, where the model is Wan on every stream."""
-
-_TIED = "encoder.embed_tokens.weight"
+"""Parameters that Wan does not have. They start at 0, where the model is Wan on every stream."""
 
 
 def wan_transformer(base: WanFolder, own_settings: Mapping[str, Any]) -> LayerT2VTransformer3DModel:
@@ -21,7 +19,7 @@ def wan_transformer(base: WanFolder, own_settings: Mapping[str, Any]) -> LayerT2
 
     Args:
         base: Read by `read_wan_folder`.
-        own_settings: What Wan's config does not say; sizes that it says must be its own.
+        own_settings: Settings that Wan's config lacks. Sizes that it has must be its own.
 
     Raises:
         InvalidRecipe: The recipe has another size than the folder.
@@ -53,6 +51,6 @@ def wan_text_encoder(base: WanFolder) -> tuple[Any, UMT5EncoderModel]:
     tokenizer = AutoTokenizer.from_pretrained(base.tokenizer, local_files_only=True)
     with torch.device("meta"):
         encoder = UMT5EncoderModel(base.text_config)
-    state = {**base.text_encoder, _TIED: base.text_encoder["shared.weight"]}
+    state = {**base.text_encoder, TIED_EMBEDDING: base.text_encoder["shared.weight"]}
     encoder.load_state_dict(state, strict=True, assign=True)
     return tokenizer, encoder.eval().requires_grad_(False)

@@ -1,7 +1,7 @@
-"""Fetch the packages whose pictures the shipped model learns from, and unpack what is used.
+"""Fetch the packages whose pictures the shipped model learns from, and unpack those pictures.
 
-No picture is committed. Packages come by name and version from npm and Debian, are checked against
-the hashes below, and leave `sprites/*.png`, `photographs/*.png`, `panoramas/*.png` and
+No picture is committed. Packages come by name and version from npm and Debian, and are checked
+against the hashes below. They leave `sprites/*.png`, `photographs/*.png`, `panoramas/*.png` and
 `manifest.json` (package, version, path, licence, SHA-256) in a cache folder outside git.
 """
 
@@ -38,7 +38,7 @@ class AssetsUnavailable(RuntimeError):
 
 
 class _Entry(BaseModel):
-    """What the manifest says of a file, as far as it is checked."""
+    """The manifest's entry of a file, as far as it is checked."""
 
     file: str
     sha256: str
@@ -100,7 +100,7 @@ def fetch_assets(cache: Path, sources: Sources | None = None) -> Path:
 
     Args:
         cache: Folder to fill, or filled before: then every file is checked (`verify_assets`).
-        sources: What to fetch; None: `SOURCES`.
+        sources: Sources to fetch; None: `SOURCES`.
 
     Raises:
         AssetsUnavailable: A package manager is missing, the version is gone, or a hash differs.
@@ -117,14 +117,14 @@ def fetch_assets(cache: Path, sources: Sources | None = None) -> Path:
 
 
 def verify_assets(cache: Path) -> int:
-    """Compare every file with the SHA-256 that the manifest has of it; give their number.
+    """Compare every file with the SHA-256 that the manifest has of it. Give their number.
 
     Raises:
         AssetsUnavailable: There is no manifest, it cannot be read, or files are missing or
             changed: names each, and says how to fetch them again.
     """
     manifest = cache / MANIFEST
-    again = f"remove {manifest} and run `layert2v-data assets {cache}`, which fetches all anew"
+    again = f"remove {manifest} and run `layert2v-data assets {cache}`, which fetches all again"
     try:
         entries = _ENTRIES.validate_json(manifest.read_bytes())
     except FileNotFoundError as error:
@@ -197,7 +197,7 @@ def _fetch(package: Package, scratch: Path) -> Path:
 
 
 def extract_files(archive: Path, folder: Path) -> None:
-    """Extract the regular files of a tar archive; links, devices and modes are left out.
+    """Extract the regular files of a tar archive. Links, devices and modes are left out.
 
     `tarfile` has filters since Python 3.11.4 only, and Debian 12 has 3.11.2.
 

@@ -1,4 +1,4 @@
-"""What makes composed scenes harder: shadows, soft and see-through layers, blur, entrances, pairs.
+"""Effects that make composed scenes harder: shadows, soft and clear layers, blur, entrances, pairs.
 
 Everything is off by default. Choices come from a generator of their own, so that switching one on
 changes nothing else of a scene.
@@ -14,7 +14,7 @@ import numpy as np
 from numpy.random import Generator
 
 from layert2v_training.data.clips import Pixels
-from layert2v_training.limits import NotNegative, Share
+from layert2v_training.number_kinds import NotNegative, Share
 
 Draw = Callable[[float], Pixels]
 """Draws a layer (H, W, 4) at a phase from -0.5 to 0.5 of the clip."""
@@ -28,7 +28,7 @@ _SHADOW_SHEAR = 0.5
 
 @dataclass(frozen=True)
 class SceneEffects:
-    """How often a scene has what; shares of layers, or of scenes where said."""
+    """Frequencies of effects, as shares of layers, or of scenes where said."""
 
     shadow: Share = 0.0
     """The subject casts a shadow, which is part of its layer."""
@@ -45,16 +45,16 @@ class SceneEffects:
     occlusion: Share = 0.0
     """Share of scenes whose foregrounds overlap."""
     pan: NotNegative = 1.0
-    """How much farther than usual the camera pans and zooms."""
+    """Factor by which the camera pans and zooms farther than usual."""
 
 
 SOFT_MATTES = SceneEffects(shadow=0.5, soft_edge=0.5, see_through=0.5, motion_blur=0.5)
-"""What makes mattes soft, often."""
+"""Effects that make mattes soft, often."""
 
 
 @dataclass(frozen=True)
 class LayerEffects:
-    """What was drawn for one layer; all 0 and opacity 1: nothing."""
+    """Effects drawn for one layer. By default there are none."""
 
     sigma: float = 0.0
     """Blur in pixels."""
@@ -68,7 +68,7 @@ class LayerEffects:
     has_companion: bool = False
 
     def frame(self, draw: Draw, phase: float, step: float) -> Pixels:
-        """Draw a layer at a phase; frames are `step` apart."""
+        """Draw a layer at a phase. Frames are `step` apart."""
         picture = draw(phase)
         if self.shutter:
             phases = phase + self.shutter * step * np.linspace(-0.5, 0.5, _EXPOSURES)
@@ -112,7 +112,7 @@ PASSING_WORDS = {
     ("leaves", "right"): "leaving to the right",
     ("leaves", "left"): "leaving to the left",
 }
-"""What a caption says about a passage and its direction."""
+"""Words of a caption about a passage and its direction."""
 
 
 def side_by_side(left_HWC: Pixels, right_HWC: Pixels) -> Pixels:

@@ -1,6 +1,6 @@
-"""What the shipped model learns to draw: subjects by code point, backgrounds by file, as data.
+"""Subjects by code point and backgrounds by file, which the shipped model learns to draw.
 
-Sprites are static Fluent 3D emoji (MIT); backgrounds are public-domain and CC0 photographs of
+Sprites are static Fluent 3D emoji (MIT). Backgrounds are public-domain and CC0 photographs of
 GCompris and CC0 panoramas of pmndrs and Blender. `assets.py` fetches and checks them.
 """
 
@@ -147,7 +147,7 @@ PANORAMAS: dict[str, str] = {
 """Package and panorama name to caption; all CC0."""
 
 HELD_OUT_BACKGROUNDS = ("a Roman aqueduct", "a castle over a river", "a temple carved in rock")
-"""Photographs no training clip shows; the VAE is judged on them."""
+"""Photographs no training clip shows. The VAE is judged on them."""
 
 
 def is_held_out(subject: str, background: str) -> bool:
@@ -166,7 +166,7 @@ CORE_BACKGROUNDS = (
     "a windmill under a blue sky", "a green meadow", "clouds over a calm sea", "a pine forest",
     "a rocky desert at dawn", "a waterfront at sunset",
 )  # fmt: skip
-"""What a model learns in two hours of two CPU cores."""
+"""Subjects and backgrounds that a model learns in two hours of two CPU cores."""
 
 WIDER_SUBJECTS = (
     *CORE_SUBJECTS, "a dog", "a zebra", "a giraffe", "a horse", "a bear", "a monkey", "a duck",
@@ -179,11 +179,11 @@ WIDER_BACKGROUNDS = (
     "a ballroom", "a warehouse", "a forest path", "a meadow at sunrise",
     "a temple with columns at night", "a photo studio",
 )  # fmt: skip
-"""Twice as many, for a large GPU; all of them are for hours of one."""
+"""Twice as many, for a large GPU. All of them are for hours of one."""
 
 
 class Variety(StrEnum):
-    """Which subjects and backgrounds scenes are made of."""
+    """Choices of subjects and backgrounds."""
 
     CORE = "core"
     WIDER = "wider"

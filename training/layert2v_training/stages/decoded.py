@@ -1,6 +1,6 @@
-"""Losses of what the transformer's latents decode to: mattes, and layers that add up.
+"""Losses of pixels decoded from the transformer's latents: mattes, and layers that add up.
 
-Compositing is linear in pixels and not in latents, where an empty layer is not zero: a loss there
+Compositing is linear in pixels and not in latents, where an empty layer is not zero. A loss there
 pulls background and foreground away from the truth. So it is computed here, from the decoders.
 
 Shape letters: B batch, S streams, C channels, T frames of latents, F frames of pixels, H, W.
@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from layert2v_model.alpha import flatten
 from layert2v_model.vae import codec
 from layert2v_training.learning.loop import Losses
-from layert2v_training.limits import Count, NotNegative
+from layert2v_training.number_kinds import Count, NotNegative
 
 
 @dataclass(frozen=True)
@@ -66,11 +66,11 @@ class DecodedLosses:
     def __call__(self, estimate_BSCTHW: Tensor, truth_BSCTHW: Tensor, t_BST: Tensor) -> Losses:
         """Compare estimates of the pictures with the pictures.
 
-        Both losses are weighed by (1 - t)^2 of the noisiest stream in them: where much is unknown
+        Both losses are weighed by (1 - t)^2 of the noisiest stream in them. Where much is unknown
         an estimate is a mean of pictures, and means of layers do not composite to the mean.
 
         Args:
-            estimate_BSCTHW: What `picture_of` says, normalised latents.
+            estimate_BSCTHW: Result of `picture_of`, normalised latents.
             truth_BSCTHW: The clip's latents.
             t_BST: Noise levels per latent frame.
         """

@@ -2,12 +2,12 @@
 
     layert2v-train decoders --assets cache/assets --out runs/tiny
 
-A decoder that knows only the encoder's latents shows whatever the transformer does wrong: seams
-between tokens, specks. So single frames of clips are noised part of the way and made again by the
-trained transformer; they still show the clip, and carry the transformer's errors. Encoders and
+A decoder that knows only the encoder's latents shows every fault of the transformer, such as seams
+between tokens and specks. So single frames of clips are noised part of the way and made again by
+the trained transformer. They still show the clip, and carry the transformer's errors. Encoders and
 `project_in` stay as they are, and with them every latent. For the small VAE, whose frames are
-encoded alone; its decoders then decode them alone too. Soft mattes, which the transformer was never
-shown and would harden, are learned from the encoder's latents.
+encoded alone; its decoders then decode them alone too. The transformer never saw soft mattes and
+would harden them, so they are learned from the encoder's latents.
 
 Shape letters: B batch, M videos, S streams, C channels, H, W; one frame everywhere.
 """
@@ -35,26 +35,26 @@ from layert2v_training.codecs.linear_vae import encode_pixels
 from layert2v_training.data.clips import ClipSource, Pixels
 from layert2v_training.learning.loop import Losses, autocast, train
 from layert2v_training.learning.optimizers import LoopRecipe
-from layert2v_training.limits import Count, Share, WholeNumber
-from layert2v_training.stages.alpha_vae import alpha_loss
+from layert2v_training.number_kinds import Count, Share, WholeNumber
+from layert2v_training.stages.alpha_vae_training import alpha_loss
 from layert2v_training.stages.joint import clip_text, full_caption, pad_text
 from layert2v_training.stages.losses import add_noise
-from layert2v_training.stages.vae import Decoder, reconstruction_losses
+from layert2v_training.stages.vae_training import Decoder, reconstruction_losses
 
 HELD_OUT = 64
 """Frames that are measured and not learned."""
 HEADROOM = 0.25
-"""How far beyond black and white a decoder may go, of pixels in [-1, 1]."""
+"""Distance beyond black and white that a decoder may go, of pixels in [-1, 1]."""
 
 
 @dataclass(frozen=True)
 class DecodersRecipe:
-    """What the decoders learn from."""
+    """A recipe of the decoders' training."""
 
     loop: LoopRecipe = field(
         default_factory=lambda: LoopRecipe(num_steps=1000, learning_rate=1.5e-3, ema_decay=0.98)
     )
-    """Of each of the two."""
+    """Length and speed of the training of each of the two decoders."""
     batch_size: Count = 24
     """Frames of one stream."""
     num_clips: Count = 500
@@ -62,7 +62,7 @@ class DecodersRecipe:
     """Composed clips with soft mattes, which are not made again."""
     frames_per_clip: Count = 3
     levels: tuple[Share, Share] = (0.2, 0.7)
-    """How far frames are noised: t from there to there, evenly."""
+    """Lowest and highest t to which frames are noised, evenly."""
     num_inference_steps: Count = 4
     """Steps in which they are made again."""
     exact_share: Share = 0.25
@@ -131,13 +131,13 @@ class FrameMaker:
         *,
         are_made_again: bool = True,
     ) -> tuple[Frames, Frames]:
-        """Take a source's first clips; return frames of colour and of mattes.
+        """Take a source's first clips. Return frames of colour and of mattes.
 
         Draws levels and noise from PyTorch's generator.
 
         Args:
-            source: Where clips come from.
-            num_clips: How many.
+            source: Source of clips.
+            num_clips: Number of clips.
             num_workers: Processes that draw them; 0: this one.
             are_made_again: False: `made_MCHW` holds the encoder's latents too.
 
@@ -230,7 +230,7 @@ def forget_past(decoder: nn.Module) -> None:
 
 
 class FrameLoss:
-    """What a decoder minimises on frames, with batches drawn from PyTorch's generator."""
+    """The loss of a decoder on frames, with batches drawn from PyTorch's generator."""
 
     def __init__(
         self, frames: Frames, recipe: DecodersRecipe, patch_size: int, *, is_matte: bool
@@ -263,10 +263,10 @@ def shown_error(decoded: Tensor, target: Tensor) -> Tensor:
     """Measure an error as a picture shows it: a little beyond black or white there is none.
 
     What is decoded is clamped when it is shown. A decoder that is held to black itself errs to
-    both sides of it, and the half above is haze; one that may go beyond leaves none.
+    both sides of it, and the half above is haze. One that may go beyond leaves none.
 
     Args:
-        decoded: Of any shape, around [-1, 1], not clamped.
+        decoded: Pixels of any shape, around [-1, 1], not clamped.
         target: The same shape, in [-1, 1].
     """
     error = decoded - target
@@ -297,12 +297,12 @@ def train_decoder(
     *,
     is_matte: bool = False,
 ) -> None:
-    """Train the decoder of `vae` in place; the last frames are kept out and measured.
+    """Train the decoder of `vae` in place. The last frames are kept out and measured.
 
     Args:
-        folder: Of this run: checkpoint, TensorBoard events.
+        folder: Folder of this run: checkpoint, TensorBoard events.
         vae: Its encoder stays.
-        frames: What it learns.
+        frames: Frames to learn.
         recipe: Length, speed, batch.
         is_matte: Whether the VAE is the one of mattes.
     """

@@ -4,8 +4,8 @@
     layert2v-train multi-foreground --assets cache/assets --out runs/tiny
 
 Stage 2 learns layers with one foreground at one noise level. Stage 3 goes on from it with one and
-several foregrounds, given layers, and a noise level per layer; it is the same loop with another
-recipe (`multi_foreground.py`).
+several foregrounds, given layers, and a noise level per layer. It is the same loop with another
+recipe.
 
 Shape letters: B batch, S streams, C channels, T latent frames, H, W, N text tokens.
 """
@@ -23,21 +23,15 @@ from accelerate import PartialState
 from torch import Tensor, nn
 
 from layert2v_model.network.transformer import LayerT2VTransformer3DModel
-from layert2v_model.streams import (
-    batch_stream_text,
-    compose_full_prompt,
-    num_foregrounds_of,
-    stream_layout,
-    stream_text,
-)
-from layert2v_model.vae.alpha_vae import ProjectIn
+from layert2v_model.shot import compose_full_prompt
+from layert2v_model.streams import batch_stream_text, num_foregrounds_of, stream_layout, stream_text
 from layert2v_training.cache.captions import CaptionStates, TokenTable
 from layert2v_training.cache.latents import LatentClip, at_home
 from layert2v_training.cache.placement import expected_bytes_of, onto
 from layert2v_training.learning.loop import Losses, train
 from layert2v_training.learning.optimizers import Ema, LoopRecipe
-from layert2v_training.learning.reports import Figures
-from layert2v_training.limits import Count, Share, WholeNumber
+from layert2v_training.learning.run_log import Figures
+from layert2v_training.number_kinds import Count, Share, WholeNumber
 from layert2v_training.stages.decoded import DecodedLosses, DecodedRecipe, picture_of
 from layert2v_training.stages.lora import LoraRecipe
 from layert2v_training.stages.losses import add_noise, flow_matching_loss
@@ -46,13 +40,13 @@ from layert2v_training.stages.noise import Grid, NoiseMixture, draw_timesteps
 
 @dataclass(frozen=True)
 class JointRecipe:
-    """What the transformer learns from one clip."""
+    """A recipe of stage 2 or 3."""
 
     loop: LoopRecipe
     batch_size: Count = 8
     windowed_share: Share = 0.0
-    """Share of steps that see one frame of tokens of each clip instead of all: what layers look
-    like shows in one, and subjects and scenes come by more often."""
+    """Share of steps that see one frame of tokens of each clip instead of all. One frame shows the
+    look of layers, and more subjects and scenes pass by."""
     windowed_batch_size: Count = 32
     """Clips in such a step."""
     caption_dropout: Share = 0.1
@@ -61,9 +55,9 @@ class JointRecipe:
     decoded: DecodedRecipe = field(default_factory=DecodedRecipe)
     """Losses of pixels; none by default."""
     lora: LoraRecipe | None = None
-    """Adapters to train instead of all parameters; the model must start from another."""
+    """Adapters to train instead of all parameters. The model must start from another."""
     sheet_every: WholeNumber = 500
-    """Steps between sheets of what the averaged parameters make; 0: none."""
+    """Steps between sheets of takes by the averaged parameters; 0: none."""
     gradient_checkpointing: bool = False
     """Whether to forget what is inside blocks and compute it again: about a third slower, and
     memory for one block instead of all."""
@@ -94,15 +88,6 @@ def make_transformer(config: Mapping[str, Any]) -> LayerT2VTransformer3DModel:
     nn.init.zeros_(model.proj_out.weight)
     nn.init.zeros_(model.proj_out.bias)
     return model
-
-
-@torch.no_grad()
-def project_alphas(clips: Sequence[LatentClip], project_in: ProjectIn) -> None:
-    """Put the alphas of clips in memory through stage 1's `project_in`, in place."""
-    for clip in clips:
-        project_in = project_in.to(clip.latents_SCTHW.device)
-        alphas = clip.latents_SCTHW[3::2]
-        clip.latents_SCTHW[3::2] = project_in(alphas.float()).to(alphas.dtype)
 
 
 class JointLoss:
@@ -160,8 +145,8 @@ class JointLoss:
     def _draw(self) -> tuple[list[LatentClip], Tensor]:
         """Draw clips of one shape, and their latents or a window of them.
 
-        Smaller or shorter clips come as many more at once as they have less to them than the size
-        and length that most have, and larger or longer ones as many fewer.
+        The size and length of most clips decide the work of a batch. Batches of smaller or shorter
+        clips have more of them, and batches of larger or longer clips have fewer.
         """
         shapes = sorted(self.groups)
         weights = torch.tensor([float(len(self.groups[shape])) for shape in shapes])
@@ -189,11 +174,12 @@ class JointLoss:
 
 TEXT_PER_STREAM = 14
 """Text is padded to multiples of this for each stream, so that a compiled network sees one length
-for each number of foregrounds: scenes' captions have up to 50, 65 and 84 tokens for 4, 6 and 8."""
+for each number of foregrounds. Scenes' captions have up to 50, 65 and 84 tokens for 4, 6 and 8
+streams."""
 
 
 def pad_text(text_BSND: Tensor, mask_BSN: Tensor | None) -> tuple[Tensor, Tensor]:
-    """Pad text (B, S, N, D) to a multiple of `TEXT_PER_STREAM` S; make its mask explicit."""
+    """Pad text (B, S, N, D) to a multiple of `TEXT_PER_STREAM` S. Make its mask explicit."""
     if mask_BSN is None:
         mask_BSN = torch.ones(text_BSND.shape[:3], dtype=torch.bool)
     missing = -text_BSND.shape[2] % (TEXT_PER_STREAM * text_BSND.shape[1])
@@ -203,7 +189,7 @@ def pad_text(text_BSND: Tensor, mask_BSN: Tensor | None) -> tuple[Tensor, Tensor
 
 
 def full_caption(clip: LatentClip) -> str:
-    """Say the whole picture: in the clip's words, or made of its layers' captions."""
+    """Caption the whole picture in the clip's words, or from its layers' captions."""
     return clip.full_caption or compose_full_prompt(
         clip.background_caption, clip.foreground_captions
     )
@@ -235,7 +221,7 @@ def train_joint(
     decoded: DecodedLosses | None = None,
     sheet: Callable[[int], Figures] | None = None,
 ) -> Ema:
-    """Train `model` in place on `clips`; the run's folder is `out/run`, `sheet` makes pictures."""
+    """Train `model` in place on `clips`. The run's folder is `out/run`, `sheet` makes pictures."""
     if recipe.gradient_checkpointing:
         model.enable_gradient_checkpointing()
     device = PartialState().device

@@ -8,12 +8,12 @@ from peft import LoraConfig
 from torch import nn
 
 from layert2v_model.network.transformer import LayerT2VTransformer3DModel
-from layert2v_training.limits import Count, Decay, Positive
+from layert2v_training.number_kinds import Count, Decay, Positive
 
 
 @dataclass(frozen=True)
 class LoraRecipe:
-    """What of the transformer learns, if not all of it."""
+    """Adapters of the transformer that learn in place of all of it."""
 
     rank: Count = 128
     """Source: LayerT2V's release, `vae_lora.yaml`, as is `alpha`."""

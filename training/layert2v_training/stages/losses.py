@@ -1,4 +1,4 @@
-"""What the transformer minimises.
+"""Losses of the transformer.
 
 Shape letters: B batch, S streams, C channels, T latent frames, H, W.
 """
@@ -29,8 +29,8 @@ def flow_matching_loss(
         velocity_BSCTHW: The model's.
         latents_BSCTHW: Pictures, x0.
         noise_BSCTHW: eps.
-        given_BSTHW: True where something is given and counts for nothing; T, H, W may be 1.
-        channel_weights_C: How much each latent channel counts, 1 in the mean; None: alike. They
+        given_BSTHW: True where something is given and counts for nothing. T, H, W may be 1.
+        channel_weights_C: Weight of each latent channel, 1 in the mean; None: alike. They
             move no optimum, only what a small network learns first.
     """
     error_BSCTHW = (velocity_BSCTHW.float() - (noise_BSCTHW - latents_BSCTHW)).square()

@@ -1,9 +1,8 @@
 """Noise levels of flow matching: t in [0, 1], 1 is noise and 0 the picture.
 
-What is given in training has the forms it has in a shot
-(`layert2v_model.sampling.conditioning`): whole streams and whole frames of tokens sit clean at
-t = 0; a region is as noisy as what is made, for a frame of tokens has one timestep; and guidance
-that leads away from the givens hides them at t = 1.
+Given parts have the same forms in training as in a shot (`layert2v_model.sampling.conditioning`).
+Whole streams and whole frames of tokens sit clean at t = 0. A region is as noisy as the rest, for a
+frame of tokens has one timestep. Guidance that leads away from given parts hides them at t = 1.
 """
 
 from dataclasses import dataclass, fields, replace
@@ -13,10 +12,15 @@ import torch
 from torch import Tensor
 
 from layert2v_model.streams import Stream, StreamRole
-from layert2v_training.stages.given import draw_layers, draw_range, draw_region, streams_of
+from layert2v_training.stages.given_draws import (
+    draw_layers,
+    draw_range,
+    draw_region,
+    streams_of_layers,
+)
 
 DETAIL_SHIFT = 1.5
-"""A third of its levels lie below one half; of those of shift 3 a seventh do."""
+"""A third of its levels lie below one half, against a seventh with shift 3."""
 
 
 FULL_ALONE, ANY_STREAMS = 0.3, 0.2
@@ -26,10 +30,10 @@ was the second, when whole layers were given instead."""
 
 @dataclass(frozen=True)
 class NoiseMixture:
-    """Shares of the ways to draw noise levels; what is left of 1 draws a level for each layer."""
+    """Shares of the ways to draw noise levels. What is left of 1 draws a level for each layer."""
 
     shift: float = 3.0
-    """Shift of the sampler's schedule; training draws from the same: t -> s t / (1 + (s - 1) t)."""
+    """Shift of the sampler's schedule. Training draws from the same: t -> s t / (1 + (s - 1) t)."""
     synchronous: float = 1.0
     """All streams at one level, as released."""
     given_layers: float = 0.0
@@ -37,13 +41,13 @@ class NoiseMixture:
     given_frames: float = 0.0
     """Some frames of tokens of some or all layers given, the other layers given or not."""
     given_regions: float = 0.0
-    """A rectangle of some layers given, or all around it. At the level of the rest, as when a shot
-    is made; only the loss knows."""
+    """A rectangle of some layers given, or all around it. It is at the level of the rest, as when a
+    shot is made, and only the loss knows."""
     independent_frames: float = 0.0
     """A level for each stream and frame of tokens."""
     hidden: float = 0.0
-    """Of the clips that are given layers or frames, the share whose givens are pure noise at level
-    1: what guidance compares with."""
+    """Share, of the clips with given layers or frames, whose given parts are pure noise at level 1.
+    Guidance compares with such shots."""
     detail: float = 0.0
     """Share of the clips whose levels are drawn with `DETAIL_SHIFT` instead: more of the low ones,
     where edges are decided."""
@@ -81,12 +85,12 @@ class Grid(NamedTuple):
 
 
 class Levels(NamedTuple):
-    """What a batch is noised by."""
+    """The noise levels of a batch."""
 
     t_BSF: Tensor
     """Noise levels in [0, 1] per stream and frame of tokens."""
     given_BSTHW: Tensor
-    """Booleans per latent, true where given, so that it counts for nothing; T, H and W are 1 where
+    """Booleans per latent, true where given, so that it counts for nothing. T, H and W are 1 where
     every stream of the batch is given whole or not at all."""
 
 
@@ -142,7 +146,7 @@ def _draw_clip(
         given_ST11 = _given_at_zero(t_SF, given_SF, mixture)
         return given_ST11.repeat_interleave(grid.frames_per_token, dim=1)
     if way == 3:
-        chosen_S = streams_of(draw_layers(layout), layout)
+        chosen_S = streams_of_layers(draw_layers(layout), layout)
         return chosen_S[:, None, None, None] & draw_region(grid.height, grid.width)
     if way == 4:
         t_SF.copy_(draw_levels(t_SF.numel(), mixture.shift).view_as(t_SF))
@@ -153,7 +157,7 @@ def _draw_clip(
 
 
 def _given_at_zero(t_SF: Tensor, given_SF: Tensor, mixture: NoiseMixture) -> Tensor:
-    """Put what is given at level 0, or at 1 where it is hidden; return it as (S, F or 1, 1, 1)."""
+    """Put what is given at level 0, or at 1 where it is hidden. Return it as (S, F or 1, 1, 1)."""
     is_hidden = mixture.hidden > 0 and float(torch.rand(())) < mixture.hidden
     t_SF[given_SF.expand_as(t_SF)] = 1.0 if is_hidden else 0.0
     return given_SF[:, :, None, None]
@@ -189,12 +193,12 @@ def _some(count: int) -> Tensor:
 def draw_given_frames(layout: tuple[Stream, ...], num_frames: int) -> Tensor:
     """Choose frames of tokens to give: booleans (S, F), some true and some false.
 
-    Half the time a whole take goes on from its given frames; else some layers do, beside others
+    Half the time a whole take goes on from its given frames. Else some layers do, beside others
     that are given whole or are made with them.
     """
     extended_S = torch.ones(len(layout), dtype=torch.bool)
     if float(torch.rand(())) < 0.5:
-        extended_S = streams_of(draw_layers(layout), layout)
+        extended_S = streams_of_layers(draw_layers(layout), layout)
     others_S = ~extended_S & (torch.rand(()) < 0.5)
     return others_S[:, None] | (extended_S[:, None] & draw_range(num_frames))
 
