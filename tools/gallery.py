@@ -85,7 +85,8 @@ def _page(asked_model: AskedModel, arguments: argparse.Namespace, uses: Sequence
         f"    python tools/gallery.py --model {arguments.model.as_posix()} "
         f"--out {arguments.out.as_posix()} --scenes {arguments.scenes}\n",
         _paragraph(
-            f"The shots have {asked_model.width}x{asked_model.height}, {asked_model.num_frames} frames, "
+            f"The shots have {asked_model.width}x{asked_model.height}, "
+            f"{asked_model.num_frames} frames, "
             f"{asked_model.num_inference_steps} steps and guidance {asked_model.guidance_scale:g}. "
             f"The first seeds are shown, so nothing is chosen. "
             f"Foregrounds stand over a checkerboard. Time runs to the right."

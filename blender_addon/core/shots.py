@@ -7,9 +7,8 @@ from dataclasses import asdict, fields, replace
 from typing import Any
 
 from layert2v_client import KeptLayer, LayerRole, LayerSpec, Model, Shot
+from layert2v_domain.shot import MAX_SEED
 
-LARGEST_SEED = 2**63 - 1
-"""Seeds go from 0 to this. Source: `Shot.seed` in layert2v/v1/shot.proto."""
 NUM_RANDOM_SEEDS = 2**31
 """Random seeds are drawn below this, so that they are short enough to write down."""
 
@@ -32,8 +31,8 @@ def check_shot(shot: Shot, model: Model | None) -> None:
             raise ShotProblem(
                 f"The prompt of {layer_name(index)} is empty. Describe what the layer shows."
             )
-    if not 0 <= shot.seed <= LARGEST_SEED:
-        raise ShotProblem(f"The seed {shot.seed} is not in 0 to {LARGEST_SEED}. Choose another.")
+    if not 0 <= shot.seed <= MAX_SEED:
+        raise ShotProblem(f"The seed {shot.seed} is not in 0 to {MAX_SEED}. Choose another.")
     if model is not None:
         _check_limits(shot, model)
 
@@ -74,7 +73,7 @@ def parse_seed(text: str) -> int:
     """Read a seed that the artist wrote. For an empty text, draw a new one.
 
     Raises:
-        ShotProblem: It is no whole number from 0 to `LARGEST_SEED`.
+        ShotProblem: It is no whole number from 0 to `MAX_SEED`.
     """
     text = text.strip()
     if not text:
@@ -88,11 +87,11 @@ def parse_seed(text: str) -> int:
 def seed_problem(text: str) -> str:
     """Say in a sentence why a text is no seed. Empty for a seed and for an empty text."""
     text = text.strip()
-    is_number = text.isascii() and text.isdecimal() and len(text) <= len(str(LARGEST_SEED))
-    if not text or (is_number and int(text) <= LARGEST_SEED):
+    is_number = text.isascii() and text.isdecimal() and len(text) <= len(str(MAX_SEED))
+    if not text or (is_number and int(text) <= MAX_SEED):
         return ""
     return (
-        f"The seed '{text[:80]}' is no whole number from 0 to {LARGEST_SEED}. Write one, or leave "
+        f"The seed '{text[:80]}' is no whole number from 0 to {MAX_SEED}. Write one, or leave "
         "it empty."
     )
 

@@ -14,7 +14,6 @@ from grpclib.const import Status
 from grpclib.exceptions import ProtocolError, StreamTerminatedError
 from hypothesis import given
 from hypothesis import strategies as st
-from layert2v_client.convert import event_from_proto
 
 import layert2v_client
 from build_addon import OWN_PACKAGES
@@ -31,6 +30,7 @@ from layert2v_client import (
 )
 from layert2v_client import address as address_module
 from layert2v_client import crc32c as crc32c_module
+from layert2v_client.convert import event_from_proto
 from layert2v_client.crc32c import crc32c_numpy
 from layert2v_client.errors import REMEDIES, translated
 from layert2v_client.status import StatusDetails, Violation, pack_details, parse_details
