@@ -11,6 +11,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import tomllib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -27,14 +28,6 @@ from google.protobuf.descriptor_pb2 import (
 ROOT = Path(__file__).resolve().parents[1]
 FOLDER = ROOT / "docs" / "reference"
 PROTOS = ROOT / "proto" / "layert2v" / "v1"
-PROGRAMS = {
-    "layert2v-backend": "layert2v_backend.cli",
-    "layert2v-finish": "layert2v_model.finishing.cli",
-    "layert2v-import": "layert2v_model.released.cli",
-    "layert2v-data": "layert2v_training.data_cli",
-    "layert2v-train": "layert2v_training.cli",
-    "layert2v-evaluate": "layert2v_training.evaluation.cli",
-}
 COPIES = {"changes.md": "CHANGELOG.md", "tiny.md": "backend/layert2v_model/tiny/README.md"}
 """Pages that lie beside what they are about, and are copied as they are."""
 COMPLETION = {"--install-completion", "--show-completion"}
@@ -67,8 +60,9 @@ def commands() -> str:
     import typer.main
 
     parts = ["# Commands\n\nThe programs lie in `.venv/bin`. Each answers `--help`.\n"]
-    for program, module in PROGRAMS.items():
-        command = typer.main.get_command(importlib.import_module(module).app)
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    for program, place in project["scripts"].items():
+        command = typer.main.get_command(importlib.import_module(place.split(":")[0]).app)
         parts += _command(program, command, level=2)
     return "\n".join(parts)
 
