@@ -188,7 +188,7 @@ def test_what_goes_wrong_while_finishing_is_raised_where_its_end_is_awaited(
     def fail(shot: object, frame: int) -> None:
         raise MemoryError(f"frame {frame}")
 
-    monkeypatch.setattr("layert2v_model.finishing.finish._correct_colours", fail)
+    monkeypatch.setattr("layert2v_model.finishing.finish.correct_colours", fail)
     shot = replace(SHOT, num_frames=3)
 
     with TakeWriter(task_of(store, shot), store) as writer, Assembly(shot, writer) as assembly:
