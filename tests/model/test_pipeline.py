@@ -6,50 +6,16 @@ import pytest
 import torch
 from torch import Tensor
 
-from layert2v_model.errors import InvalidPlate, InvalidShot, NotFinite
+from layert2v_model.errors import NotFinite
 from layert2v_model.finishing.report import measure
-from layert2v_model.loading import load_pipeline
 from layert2v_model.pipeline import LayerT2VPipeline, ShotPrompts
 from layert2v_model.stack import Stack
 from layert2v_model.vae import decoding
 from layert2v_model.vae.decoding import decode_frames
 from support.reference import reference_latents
 from support.spying import spy_on_network
-from support.toy_model import make_toy_model_folder, make_toy_pipeline
-
-PROMPTS = ShotPrompts("", "a beach", ("a red fox", "a blue ball"))
-SEEDS = {"full": 1, "background": 1, "foreground_1": 1, "foreground_2": 1}
-FORMAT: dict[str, Any] = {
-    "width": 32,
-    "height": 32,
-    "num_frames": 5,
-    "num_inference_steps": 2,
-    "guidance_scale": 2.0,
-    "stream_seeds": SEEDS,
-}
-
-
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return make_toy_model_folder(tmp_path_factory.mktemp("toy"))
-
-
-@pytest.fixture(scope="module")
-def pipeline(folder: Path) -> LayerT2VPipeline:
-    return load_pipeline(folder)
-
-
-@pytest.fixture(scope="module")
-def take(pipeline: LayerT2VPipeline) -> Stack:
-    return pipeline(PROMPTS, **FORMAT)
-
-
-def _streams(stack: Stack) -> dict[str, Tensor]:
-    streams = {"full": stack.full_TCHW, "background": stack.background.rgb_TCHW}
-    for number, layer in enumerate(stack.foregrounds, start=1):
-        streams[f"foreground_{number}"] = layer.rgb_TCHW
-        streams[f"alpha_{number}"] = layer.alpha_T1HW
-    return streams
+from support.toy_model import make_toy_pipeline
+from support.toy_shot import FORMAT, PROMPTS, SEEDS, streams_of
 
 
 def _nothing(stage: str, step: int, num_steps: int) -> None:
@@ -57,13 +23,13 @@ def _nothing(stage: str, step: int, num_steps: int) -> None:
 
 
 def _same(left: Stack, right: Stack) -> bool:
-    pairs = zip(_streams(left).values(), _streams(right).values(), strict=True)
+    pairs = zip(streams_of(left).values(), streams_of(right).values(), strict=True)
     return all(torch.equal(a, b) for a, b in pairs)
 
 
 def test_a_take_has_all_layers_in_range(take: Stack) -> None:
     assert len(take.layers) == 3
-    for name, frames in _streams(take).items():
+    for name, frames in streams_of(take).items():
         assert frames.dtype == torch.float32
         assert frames.shape == (5, 1 if name.startswith("alpha") else 3, 32, 32)
         assert 0 <= frames.min() <= frames.max() <= 1
@@ -80,7 +46,7 @@ def test_a_take_of_which_nothing_is_given_is_that_of_the_plain_loop_bit_for_bit(
     ]
     expected = {name: torch.cat([chunk[name] for chunk in chunks]) for name in latents}
 
-    assert all(torch.equal(frames, expected[name]) for name, frames in _streams(take).items())
+    assert all(torch.equal(frames, expected[name]) for name, frames in streams_of(take).items())
 
 
 def test_frames_are_told_in_order_as_soon_as_they_are_whole(
@@ -89,12 +55,12 @@ def test_frames_are_told_in_order_as_soon_as_they_are_whole(
     told: list[tuple[slice, dict[str, Tensor]]] = []
 
     def note(stack: Stack, frames: slice) -> None:
-        told.append((frames, {k: v[frames].clone() for k, v in _streams(stack).items()}))
+        told.append((frames, {k: v[frames].clone() for k, v in streams_of(stack).items()}))
 
     pipeline(PROMPTS, **FORMAT, on_frames=note)
 
     assert [(frames.start, frames.stop) for frames, _ in told] == [(0, 1), (1, 5)]
-    for name, frames_TCHW in _streams(take).items():
+    for name, frames_TCHW in streams_of(take).items():
         assert torch.equal(torch.cat([seen[name] for _, seen in told]), frames_TCHW)
 
 
@@ -111,8 +77,8 @@ def test_streams_too_large_to_decode_together_come_with_the_last_one(
     apart = pipeline(PROMPTS, **FORMAT, on_progress=note)
 
     assert steps == [(step, 12) for step in range(13)]
-    for name, frames_TCHW in _streams(take).items():
-        torch.testing.assert_close(_streams(apart)[name], frames_TCHW, atol=1e-5, rtol=0)
+    for name, frames_TCHW in streams_of(take).items():
+        torch.testing.assert_close(streams_of(apart)[name], frames_TCHW, atol=1e-5, rtol=0)
 
 
 def test_the_same_shot_gives_the_same_take(pipeline: LayerT2VPipeline, take: Stack) -> None:
@@ -136,12 +102,12 @@ def test_an_alpha_shares_its_foregrounds_seed_unless_it_has_its_own(
 
 
 def test_given_streams_come_back_as_they_went_in(pipeline: LayerT2VPipeline, take: Stack) -> None:
-    kept = {k: v for k, v in _streams(take).items() if not k.endswith(("_1", "full"))}
+    kept = {k: v for k, v in streams_of(take).items() if not k.endswith(("_1", "full"))}
     copies = {name: frames.clone() for name, frames in kept.items()}
 
     again = pipeline(PROMPTS, **{**FORMAT, "given": kept})
 
-    streams = _streams(again)
+    streams = streams_of(again)
     for name, frames in copies.items():
         assert streams[name] is kept[name]
         assert torch.equal(streams[name], frames)
@@ -256,8 +222,8 @@ def test_large_streams_are_decoded_one_by_one_to_the_same_pixels(
     alone = pipeline(PROMPTS, **FORMAT, on_progress=lambda _, step, of: steps.append(of))
 
     assert steps[-1] == 12
-    for name, frames in _streams(alone).items():
-        torch.testing.assert_close(frames, _streams(take)[name], atol=1e-5, rtol=0)
+    for name, frames in streams_of(alone).items():
+        torch.testing.assert_close(frames, streams_of(take)[name], atol=1e-5, rtol=0)
 
 
 def test_black_filled_foregrounds_come_out_straight(tmp_path: Path) -> None:
@@ -321,106 +287,13 @@ def test_a_given_foregrounds_colour_is_extended_for_a_model_of_the_other_fill(
     torch.testing.assert_close(seen[-1][0][:, 2], seen[0][0][:, 2])
 
 
-@pytest.mark.parametrize(
-    ("change", "sentence"),
-    [
-        ({"width": 40}, "width 40 is not a multiple of 16 pixels; use 32"),
-        ({"height": 0}, "height 0 is not a multiple of 16 pixels; use 16"),
-        ({"num_frames": 8}, "8 frames cannot be made"),
-        ({"num_frames": 0}, "use 1"),
-        ({"num_inference_steps": 0}, "use at least 1"),
-        ({"guidance_scale": 0.5}, "guidance 0.5"),
-        ({"guidance_scale": float("nan")}, "guidance nan"),
-        ({"stream_seeds": {"full": 1}}, "no seed for background, foreground_1, alpha_1"),
-    ],
-)
-def test_a_shot_the_model_cannot_make_is_refused_first(
-    change: dict[str, Any], sentence: str, pipeline: LayerT2VPipeline
-) -> None:
-    with pytest.raises(InvalidShot, match=sentence):
-        pipeline(PROMPTS, **{**FORMAT, **change}, on_progress=_never)
-
-
-@pytest.mark.parametrize(
-    ("prompts", "sentence"),
-    [
-        (ShotPrompts("x", "a beach", ()), "0 foregrounds are asked for, the model makes 1 to 3"),
-        (ShotPrompts("x", "a beach", ("a",) * 4), "4 foregrounds"),
-        (ShotPrompts("x", " ", ("a fox",)), "the prompt of background is empty"),
-        (ShotPrompts("x", "a", ("a", "")), "the prompt of foreground_2 is empty"),
-    ],
-)
-def test_prompts_that_do_not_fit_are_refused_first(
-    prompts: ShotPrompts, sentence: str, pipeline: LayerT2VPipeline
-) -> None:
-    with pytest.raises(InvalidShot, match=sentence):
-        pipeline(prompts, **FORMAT, on_progress=_never)
-
-
-@pytest.mark.parametrize(
-    ("given", "sentence"),
-    [
-        ({"sky": torch.rand(5, 3, 32, 32)}, "sky is no stream"),
-        ({"background": torch.rand(5, 3, 16, 32)}, "resize or trim"),
-        ({"alpha_1": torch.rand(5, 3, 32, 32)}, "the shot needs"),
-        ({"alpha_1": torch.full((5, 1, 32, 32), 1.5)}, "to 1.5, allowed is 0 to 1"),
-        ({"full": torch.full((5, 3, 32, 32), torch.nan)}, "not numbers"),
-        ({"full": torch.ones(5, 3, 32, 32, dtype=torch.uint8)}, "floating point"),
-    ],
-)
-def test_plates_that_do_not_fit_are_refused_first(
-    given: dict[str, Tensor], sentence: str, pipeline: LayerT2VPipeline
-) -> None:
-    with pytest.raises(InvalidPlate, match=sentence):
-        pipeline(PROMPTS, **FORMAT, given=given, on_progress=_never)
-
-
-def test_a_shot_with_everything_given_is_refused(pipeline: LayerT2VPipeline, take: Stack) -> None:
-    with pytest.raises(InvalidPlate, match="nothing is left"):
-        pipeline(PROMPTS, **FORMAT, given=_streams(take))
-
-
-def test_a_given_layer_needs_no_prompt(pipeline: LayerT2VPipeline) -> None:
-    plate = torch.rand(5, 3, 32, 32)
-
-    take = pipeline(ShotPrompts("", "", ("a fox",)), **FORMAT, given={"background": plate})
-
-    assert take.background.rgb_TCHW is plate
-
-
-def test_more_words_than_the_text_encoder_takes_are_refused(pipeline: LayerT2VPipeline) -> None:
-    with pytest.raises(InvalidShot, match="the text encoder takes 64; shorten it"):
-        pipeline(ShotPrompts("", "red " * 100, ("a fox",)), **FORMAT)
-
-
-def test_a_model_without_project_in_takes_no_alpha(tmp_path: Path) -> None:
-    pipeline = make_toy_pipeline(tmp_path)
-    pipeline.project_in = None
-
-    with pytest.raises(InvalidShot, match="project_in"):
-        pipeline(PROMPTS, **FORMAT, given={"alpha_1": torch.rand(5, 1, 32, 32)})
-
-
-def _never(stage: str, step: int, num_steps: int) -> None:
-    raise AssertionError("work began before the shot was checked")
-
-
 def test_pictures_smaller_than_a_tile_are_the_same_in_tiles(
     pipeline: LayerT2VPipeline, take: Stack
 ) -> None:
     tiled = pipeline(PROMPTS, **FORMAT, tile_decode=True)
 
-    for name, frames_TCHW in _streams(take).items():
-        torch.testing.assert_close(_streams(tiled)[name], frames_TCHW, atol=1e-5, rtol=0)
-
-
-def test_a_model_whose_vae_has_no_levels_refuses_tiles(
-    pipeline: LayerT2VPipeline, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("layert2v_model.vae.codec.can_tile", lambda vae: False)
-
-    with pytest.raises(InvalidShot, match="leave tile_decode off"):
-        pipeline(PROMPTS, **FORMAT, tile_decode=True)
+    for name, frames_TCHW in streams_of(take).items():
+        torch.testing.assert_close(streams_of(tiled)[name], frames_TCHW, atol=1e-5, rtol=0)
 
 
 @torch.no_grad()
