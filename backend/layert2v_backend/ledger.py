@@ -84,6 +84,16 @@ class Ledger:
                     self._make_room()
                 await asyncio.sleep(_DISK_RETRY_S)
 
+    async def insist_after_promises(
+        self, call: Callable[P, R], *args: P.args, **kwargs: P.kwargs
+    ) -> R:
+        """Insist on a call after everything that is promised until then, also while it waits.
+
+        Raises:
+            StorageFault: The backend is stopping.
+        """
+        return await self.insist(lambda: self.promises.kept_before(call, *args, **kwargs))
+
     async def read_events(self, job_id: str, after: int, limit: int) -> list[JobEvent]:
         """Read events of a job; see `Journal.events`."""
         return await self.call(self.journal.events, job_id, after, limit)

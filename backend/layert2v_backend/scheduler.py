@@ -12,7 +12,7 @@ from layert2v_backend.admission import check_memory, find_device
 from layert2v_backend.artifacts import ArtifactStore, free_bytes
 from layert2v_backend.attempts import Attempts
 from layert2v_backend.engine import Engine
-from layert2v_backend.errors import DiskFull, QueueFull, StaleAttempt, StorageFault
+from layert2v_backend.errors import DataLoss, DiskFull, QueueFull, StaleAttempt, StorageFault
 from layert2v_backend.jobs import Job
 from layert2v_backend.journal import Journal
 from layert2v_backend.ledger import Ledger
@@ -175,7 +175,9 @@ class Scheduler(Queries):
 
     async def _work_on_next(self) -> None:
         self._wake.clear()
-        job = await self._ledger.insist(self._ledger.promises.begin_next)
+        job = await self._ledger.insist_after_promises(
+            lambda: self._journal.begin_next(time.time())
+        )
         if job is None:
             await self._wake.wait()
             return
@@ -185,4 +187,6 @@ class Scheduler(Queries):
             await self._attempts.run(job)
         except StaleAttempt as stale:
             log.warning("message_refused", job=job.id, why=str(stale))
+        except DataLoss as damaged:
+            await self._ledger.insist(self._journal.bury, job.id, damaged, time.time())
         self._ledger.ring(job.id)
