@@ -42,7 +42,7 @@ def test_a_cancel_that_is_not_heard_is_sent_until_it_is(session, journal, backen
     session.submit(make_record(session), journal)
     board = follow(session, state_is(RecordState.RUNNING))
     backend.script.refusals["CancelJob"].extend(
-        [GRPCError(Status.INTERNAL, "a fault"), GRPCError(Status.UNAVAILABLE, "gone")]
+        [GRPCError(Status.INTERNAL, "a fault")] * 2 + [GRPCError(Status.UNAVAILABLE, "gone")]
     )
 
     session.cancel(board.jobs["one"].record, journal)
