@@ -92,7 +92,11 @@ class Ledger:
         Raises:
             StorageFault: The backend is stopping.
         """
-        return await self.insist(lambda: self.promises.kept_before(call, *args, **kwargs))
+
+        def kept_before() -> R:
+            return self.promises.kept_before(call, *args, **kwargs)
+
+        return await self.insist(kept_before)
 
     async def read_events(self, job_id: str, after: int, limit: int) -> list[JobEvent]:
         """Read events of a job; see `Journal.events`."""
