@@ -49,7 +49,6 @@ class Scheduler(Queries):
         self._attempts = Attempts(ledger, store, catalogue, engine, lost)
         self._device = find_device(settings.memory_bytes)
         self._wake = asyncio.Event()
-        self._working: asyncio.Task[None] | None = None
 
     async def start(self) -> asyncio.Task[None]:
         """Recover what a former backend left, then begin to work.
@@ -64,19 +63,21 @@ class Scheduler(Queries):
             await self._ledger.call(self._ledger.promises.keep)
         except StorageFault as fault:
             log.warning("recovery_waits", why=fault.message)
-        self._working = asyncio.create_task(self._work())
+        self._working: asyncio.Task[None] = asyncio.create_task(self._work())
         return self._working
 
     async def drain(self) -> None:
-        """Refuse new jobs, put the running one back, end all watching; reading goes on."""
+        """Refuse new jobs, put the running one back, end all watching; reading goes on.
+
+        To be called after `start`.
+        """
         self._ledger.is_draining = True
         self._wake.set()
         self._ledger.watched.wake_all()
         await self._engine.close()
-        if self._working:
-            (failure,) = await asyncio.gather(self._working, return_exceptions=True)
-            if failure:
-                log.error("work_failed", why=repr(failure))
+        (failure,) = await asyncio.gather(self._working, return_exceptions=True)
+        if failure:
+            log.error("work_failed", why=repr(failure))
 
     async def close(self) -> None:
         """Close the journal; to be called after `drain`, when nobody reads any more."""
