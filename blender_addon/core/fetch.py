@@ -47,7 +47,8 @@ async def fetch_take(
     told the share of bytes, 0 to 1.
 
     Raises:
-        ClientError: The backend cannot be read. The part folder stays for the next attempt.
+        ClientError: The backend cannot be read, or names files that cannot be written safely. The
+            part folder stays for the next attempt.
         OSError: The folder cannot be written.
     """
     earlier = takes_of_shot(shot_folder)

@@ -49,7 +49,11 @@ def test_a_path_that_leaves_the_folder_fails_and_writes_nothing_outside(
 
     board = follow(session, state_is(RecordState.FAILED))
 
-    assert "cannot be written safely" in board.failed[0].record.error
+    failed = board.failed[0].record
+    assert failed.error == (
+        "The backend names a file '../../../evil.json', which cannot be written safely."
+    )
+    assert failed.remedy == "Install the same version of the add-on and the backend."
     assert not list(tmp_path.parent.glob("evil.json"))
 
 
