@@ -124,7 +124,7 @@ class Scheduler(Queries):
         if is_new:
             log.info("job_created", job=job.id, model=shot.model, num_layers=len(shot.layers))
             self._wake.set()
-        return job
+        return self._ledger.promises.as_asked(job)
 
     def _create_within_limit(
         self,
