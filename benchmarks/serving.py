@@ -178,7 +178,9 @@ def _publish(state: Path, num_bytes: int) -> tuple[str, Artifact]:
 
 
 def _as_client_has_it(name: str, artifact: Artifact) -> ClientArtifact:
-    return convert.artifact_from_proto(artifact_to_proto(name.split("/")[1], artifact))
+    read = convert.artifact_from_proto(artifact_to_proto(name.split("/")[1], artifact))
+    assert read is not None
+    return read
 
 
 def _drain(messages: Any) -> None:

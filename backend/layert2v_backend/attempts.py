@@ -69,6 +69,7 @@ class Attempts:
         Raises:
             StaleAttempt: The job has another attempt by now.
             StorageFault: The backend is stopping and the end is not written.
+            DataLoss: The job's row is damaged, so its end cannot be written.
         """
         try:
             last = await self._follow(await self._task(job))
@@ -84,30 +85,31 @@ class Attempts:
         # The border where a job meets its owner: whatever the system or a bug raises is this job's
         # failure, and the door goes on.
         except Exception as failure:  # noqa: BLE001
-            last = Failed(_error_of(failure))
-            frames = traceback.format_tb(failure.__traceback__)[-8:]
-            log.error("attempt_failed", job=job.id, kind=type(failure).__name__, frames=frames)
+            last = _failed_by(job, failure)
         if isinstance(last, Stopped):
             current = await self._ledger.insist(self._journal.get, job.id)
             if current.state is JobState.RUNNING:
                 await self._lose(job, WorkerLost("the worker stopped without being asked"))
                 return
-        ended = await self._write_end(job, last)
+        try:
+            ended = await self._write_end(job, last)
+        except (StaleAttempt, StorageFault):
+            raise
+        # The same border: a take that the journal does not take is this job's failure.
+        except Exception as failure:  # noqa: BLE001
+            ended = await self._write_end(job, _failed_by(job, failure))
         log.info("attempt_ended", job=job.id, attempt=job.attempt, state=ended.state.value)
 
     async def _write_end(self, job: Job, last: WorkerMessage) -> Job:
-        await self._ledger.insist(self._ledger.promises.keep)
-        now = time.time()
+        now, write = time.time(), self._ledger.insist_after_promises
         if isinstance(last, Finished):
-            ended = await self._ledger.insist(self._journal.succeed, job.id, job.attempt, last, now)
+            ended = await write(self._journal.succeed, job.id, job.attempt, last, now)
             if ended.state is JobState.SUCCEEDED:
                 await self._settle(job)
             return ended
         if isinstance(last, Failed):
-            return await self._ledger.insist(
-                self._journal.fail, job.id, job.attempt, last.error, now
-            )
-        return await self._ledger.insist(self._journal.stop, job.id, job.attempt, now)
+            return await write(self._journal.fail, job.id, job.attempt, last.error, now)
+        return await write(self._journal.stop, job.id, job.attempt, now)
 
     async def _settle(self, job: Job) -> None:
         """Let the store count the take that the journal has just published."""
@@ -118,18 +120,14 @@ class Attempts:
             log.warning("store_not_counted", job=job.id, why=str(failure))
 
     async def _lose(self, job: Job, lost: WorkerLost) -> None:
-        await self._ledger.insist(self._ledger.promises.keep)
+        write = self._ledger.insist_after_promises
         if self._ledger.is_draining:
-            await self._ledger.call(
-                lambda: self._journal.put_back(self._journal.get(job.id), time.time())
-            )
+            await write(lambda: self._journal.put_back(self._journal.get(job.id), time.time()))
             return
         log.warning("attempt_lost", job=job.id, attempt=job.attempt, why=str(lost))
         with suppress(OSError):
             await asyncio.to_thread(self._store.drop_drafts)
-        await self._ledger.insist(
-            self._journal.lose, job.id, job.attempt, str(lost), self._max_lost, time.time()
-        )
+        await write(self._journal.lose, job.id, job.attempt, str(lost), self._max_lost, time.time())
 
     async def _follow(self, task: Task) -> WorkerMessage:
         """Run a task, journal its progress, and return its last message."""
@@ -187,12 +185,14 @@ class Attempts:
         )
 
 
-def _error_of(failure: Exception) -> JobError:
-    """Word a failure of the front door itself, without Python's text or a path."""
+def _failed_by(job: Job, failure: Exception) -> Failed:
+    """Word a failure of the front door itself, without Python's text or a path, and log it."""
+    frames = traceback.format_tb(failure.__traceback__)[-8:]
+    log.error("attempt_failed", job=job.id, kind=type(failure).__name__, frames=frames)
     why = "a fault of its own, see its log"
     if isinstance(failure, OSError):
         why = words_of(failure)
-    return JobError("INTERNAL", f"the backend could not run the job ({why}): try again")
+    return Failed(JobError("INTERNAL", f"the backend could not run the job ({why}): try again"))
 
 
 def _carried_over(artifact: Artifact, layer_index: int) -> Artifact:

@@ -101,11 +101,15 @@ class Journal(JournalReader):
             try:
                 return self.get(job_id)
             except DataLoss as damaged:
-                self._bury(job_id, damaged, now)
+                self.bury(job_id, damaged, now)
         return None
 
-    def _bury(self, job_id: str, damaged: DataLoss, now: float) -> None:
-        """End a job whose row cannot be read: its id and state can."""
+    def bury(self, job_id: str, damaged: DataLoss, now: float) -> None:
+        """End a job as FAILED whose row cannot be read: its id and state can.
+
+        Raises:
+            StorageFault: Nothing was stored.
+        """
         with self._transaction():
             self._db.execute(
                 "UPDATE job SET error = ?, state = ? WHERE id = ?",
@@ -141,6 +145,8 @@ class Journal(JournalReader):
         Raises:
             StaleAttempt: The job has ended or has another attempt.
             StorageFault: Nothing was stored.
+            DataLoss: It could not be read back. Nothing was stored.
+            sqlite3.IntegrityError: Two artifacts have one path. Nothing was stored.
         """
         job = self._live(job_id, attempt)
         if job.state is JobState.CANCELLING:
@@ -162,7 +168,8 @@ class Journal(JournalReader):
             self._db.execute("UPDATE pair SET counter = counter + 1")
             self._end_attempt(job_id, attempt, "succeeded", now)
             self._enter(job, JobState.SUCCEEDED, attempt, now)
-        return self.get(job_id)
+            self.artifacts(job_id)
+            return self.get(job_id)
 
     def fail(self, job_id: str, attempt: int, error: JobError, now: float) -> Job:
         """End a job as FAILED; one that is being cancelled becomes CANCELLED.
@@ -250,7 +257,7 @@ class Journal(JournalReader):
             try:
                 job = self._job(row)
             except DataLoss as damaged:
-                self._bury(row[0], damaged, now)
+                self.bury(row[0], damaged, now)
             else:
                 self.lose(job.id, job.attempt, "the backend died while it ran", max_lost, now)
         return [row[0] for row in rows]

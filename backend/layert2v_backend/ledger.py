@@ -84,6 +84,20 @@ class Ledger:
                     self._make_room()
                 await asyncio.sleep(_DISK_RETRY_S)
 
+    async def insist_after_promises(
+        self, call: Callable[P, R], *args: P.args, **kwargs: P.kwargs
+    ) -> R:
+        """Insist on a call after everything that is promised until then, also while it waits.
+
+        Raises:
+            StorageFault: The backend is stopping.
+        """
+
+        def kept_before() -> R:
+            return self.promises.kept_before(call, *args, **kwargs)
+
+        return await self.insist(kept_before)
+
     async def read_events(self, job_id: str, after: int, limit: int) -> list[JobEvent]:
         """Read events of a job; see `Journal.events`."""
         return await self.call(self.journal.events, job_id, after, limit)

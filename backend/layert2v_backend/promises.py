@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
+from typing import ParamSpec, TypeVar
 
 import structlog
 
@@ -14,6 +15,9 @@ from layert2v_backend.errors import DataLoss, UnknownJob
 from layert2v_backend.jobs import Job
 from layert2v_backend.journal import Journal
 from layert2v_domain.job import JobState
+
+P = ParamSpec("P")
+R = TypeVar("R")
 
 log = structlog.get_logger()
 
@@ -60,7 +64,11 @@ class Promises:
             self._cancels.discard(job_id)
             self._on_kept(job_id)
 
-    def begin_next(self) -> Job | None:
-        """Begin an attempt, after everything that is promised; see `Journal.begin_next`."""
+    def kept_before(self, call: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
+        """Write everything that is promised, then call the journal, in one go on its thread.
+
+        Raises:
+            StorageFault: Some of it could not be written; call it again.
+        """
         self.keep()
-        return self._journal.begin_next(time.time())
+        return call(*args, **kwargs)

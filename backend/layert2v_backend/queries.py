@@ -20,7 +20,8 @@ class Queries:
 
     async def find_request(self, request_id: str, request_sha256: str) -> Job | None:
         """Find the job that a request has made before; see `Journal.find_request`."""
-        return await self._ledger.call(self._journal.find_request, request_id, request_sha256)
+        found = await self._ledger.call(self._journal.find_request, request_id, request_sha256)
+        return found and self._ledger.promises.as_asked(found)
 
     async def get(self, job_id: str) -> Job:
         """Read one job; raises UnknownJob."""

@@ -12,7 +12,7 @@ from layert2v_backend.admission import check_memory, find_device
 from layert2v_backend.artifacts import ArtifactStore, free_bytes
 from layert2v_backend.attempts import Attempts
 from layert2v_backend.engine import Engine
-from layert2v_backend.errors import DiskFull, QueueFull, StaleAttempt, StorageFault
+from layert2v_backend.errors import DataLoss, DiskFull, QueueFull, StaleAttempt, StorageFault
 from layert2v_backend.jobs import Job
 from layert2v_backend.journal import Journal
 from layert2v_backend.ledger import Ledger
@@ -49,7 +49,6 @@ class Scheduler(Queries):
         self._attempts = Attempts(ledger, store, catalogue, engine, lost)
         self._device = find_device(settings.memory_bytes)
         self._wake = asyncio.Event()
-        self._working: asyncio.Task[None] | None = None
 
     async def start(self) -> asyncio.Task[None]:
         """Recover what a former backend left, then begin to work.
@@ -64,19 +63,21 @@ class Scheduler(Queries):
             await self._ledger.call(self._ledger.promises.keep)
         except StorageFault as fault:
             log.warning("recovery_waits", why=fault.message)
-        self._working = asyncio.create_task(self._work())
+        self._working: asyncio.Task[None] = asyncio.create_task(self._work())
         return self._working
 
     async def drain(self) -> None:
-        """Refuse new jobs, put the running one back, end all watching; reading goes on."""
+        """Refuse new jobs, put the running one back, end all watching; reading goes on.
+
+        To be called after `start`.
+        """
         self._ledger.is_draining = True
         self._wake.set()
         self._ledger.watched.wake_all()
         await self._engine.close()
-        if self._working:
-            (failure,) = await asyncio.gather(self._working, return_exceptions=True)
-            if failure:
-                log.error("work_failed", why=repr(failure))
+        (failure,) = await asyncio.gather(self._working, return_exceptions=True)
+        if failure:
+            log.error("work_failed", why=repr(failure))
 
     async def close(self) -> None:
         """Close the journal; to be called after `drain`, when nobody reads any more."""
@@ -123,7 +124,7 @@ class Scheduler(Queries):
         if is_new:
             log.info("job_created", job=job.id, model=shot.model, num_layers=len(shot.layers))
             self._wake.set()
-        return job
+        return self._ledger.promises.as_asked(job)
 
     def _create_within_limit(
         self,
@@ -175,7 +176,9 @@ class Scheduler(Queries):
 
     async def _work_on_next(self) -> None:
         self._wake.clear()
-        job = await self._ledger.insist(self._ledger.promises.begin_next)
+        job = await self._ledger.insist_after_promises(
+            lambda: self._journal.begin_next(time.time())
+        )
         if job is None:
             await self._wake.wait()
             return
@@ -185,4 +188,6 @@ class Scheduler(Queries):
             await self._attempts.run(job)
         except StaleAttempt as stale:
             log.warning("message_refused", job=job.id, why=str(stale))
+        except DataLoss as damaged:
+            await self._ledger.insist(self._journal.bury, job.id, damaged, time.time())
         self._ledger.ring(job.id)

@@ -62,6 +62,7 @@ class Client:
     """Talks to one backend. Make it with `Client.connect` inside a running event loop.
 
     Every method raises a `ClientError` of `layert2v_client.errors` and nothing of the transport.
+    `VersionMismatch` stands for an answer that this version cannot read.
     """
 
     def __init__(self, address: str, channel: Channel, token: str = ""):
@@ -204,6 +205,8 @@ class Client:
     async def list_artifacts(self, job: str) -> tuple[Artifact, ...]:
         """List the files of a job's take in path order, over as many pages as there are.
 
+        Files of a kind or format that only a newer version knows are left out.
+
         Raises:
             JobNotFound: The backend does not know the job.
         """
@@ -212,7 +215,7 @@ class Client:
         while True:
             message = artifact_pb2.ListArtifactsRequest(parent=job, page_token=token)
             reply = await self._unary(self._artifacts.ListArtifacts, message, JOB_CALL)
-            artifacts += [convert.artifact_from_proto(item) for item in reply.artifacts]
+            artifacts += filter(None, map(convert.artifact_from_proto, reply.artifacts))
             token = reply.next_page_token
             if not token:
                 return tuple(artifacts)

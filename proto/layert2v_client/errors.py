@@ -3,6 +3,7 @@
 ClientError
     BackendUnreachable      UNAVAILABLE, refused or lost connections
         BackendBusy             RESOURCE_EXHAUSTED for a reason that passes by itself
+        CallCancelled           CANCELLED, as by a backend that stops
     BackendTimeout          DEADLINE_EXCEEDED
     NotAuthorised           UNAUTHENTICATED, PERMISSION_DENIED
     InvalidRequest          INVALID_ARGUMENT
@@ -14,7 +15,6 @@ ClientError
     BackendFull             RESOURCE_EXHAUSTED
     DamagedArtifact         DATA_LOSS, OUT_OF_RANGE, checksums that differ
     VersionMismatch         UNIMPLEMENTED
-    CallCancelled           CANCELLED
     BackendFailed           INTERNAL, UNKNOWN, ABORTED
     LocalDiskFull           no space where a download is written
     BadAddress              an address that cannot be understood
@@ -64,6 +64,12 @@ class BackendBusy(BackendUnreachable):
     """Raised when the backend has no room for the call just now; nothing was done: repeat it."""
 
     default_remedy = "Try again in a moment."
+
+
+class CallCancelled(BackendUnreachable):
+    """Raised when the backend ended the call without an answer, as one that stops does: repeat."""
+
+    default_remedy = "Wait until the backend has started again."
 
 
 class BackendTimeout(ClientError):
@@ -132,10 +138,6 @@ class VersionMismatch(ClientError):
     """Raised when the backend does not know a call that this client makes."""
 
     default_remedy = "Install the same version of the add-on and the backend."
-
-
-class CallCancelled(ClientError):
-    """Raised when the call was cancelled."""
 
 
 class BackendFailed(ClientError):

@@ -1,5 +1,6 @@
 """What a job says of itself to protobuf and back: its state, progress, error and report."""
 
+import math
 from datetime import UTC, datetime
 
 from google.protobuf.timestamp_pb2 import Timestamp
@@ -43,7 +44,7 @@ def progress_from_proto(message: job_pb2.JobProgress) -> Progress:
         step=message.step,
         num_steps=message.num_steps,
         fraction=message.fraction,
-        eta_s=message.eta_s if message.eta_s >= 0 else None,
+        eta_s=message.eta_s if 0 <= message.eta_s < math.inf else None,
     )
 
 
@@ -114,5 +115,9 @@ def time_to_proto(unix_s: float) -> Timestamp:
 
 
 def time_from_proto(message: Timestamp) -> datetime | None:
-    """Read a timestamp, UTC; None where it is not said."""
+    """Read a timestamp, UTC; None where it is not said.
+
+    Raises:
+        OverflowError, ValueError: No calendar holds it.
+    """
     return message.ToDatetime(UTC) if message.seconds else None

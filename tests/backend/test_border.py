@@ -136,7 +136,7 @@ def count_calls(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     call_journal = Ledger.call
 
     async def counted(self: Ledger, call: Any, *args: Any, **kwargs: Any) -> Any:
-        if call.__name__ not in ("referenced", "begin_next", "close"):
+        if call.__name__ not in ("referenced", "kept_before", "close"):
             asked.append(call.__name__)
         return await call_journal(self, call, *args, **kwargs)
 
