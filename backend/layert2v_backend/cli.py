@@ -201,10 +201,10 @@ def models(models_dir: ModelsDirs = None) -> None:
 def estimate(
     model: Annotated[str, typer.Option(help="The model, as `models` lists it.")] = DEFAULT_MODEL,
     width: Annotated[
-        int, typer.Option(help="Width or height in pixels. 0 means the model's first size.")
+        int, typer.Option(help="Width in pixels. 0 means the model's first size.")
     ] = 0,
     height: Annotated[
-        int, typer.Option(help="Width or height in pixels. 0 means the model's first size.")
+        int, typer.Option(help="Height in pixels. 0 means the model's first size.")
     ] = 0,
     frames: Annotated[
         int, typer.Option(help="Number of frames. 0 means the model's first length.")

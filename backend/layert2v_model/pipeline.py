@@ -266,7 +266,7 @@ class LayerT2VPipeline(DiffusionPipeline):
             )
         if clamped := self._clamped(plates, grid):
             logger.warning(
-                "given parts of %s are clamped, which is worse than being trained for: %s",
+                "given parts of %s are clamped, which is worse than training for them: %s",
                 ", ".join(clamped),
                 "the model has no timestep per stream" if self.clamps_given
                 else "they do not fill frames of tokens",

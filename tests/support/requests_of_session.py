@@ -14,7 +14,7 @@ SHOT = new_shot("a beach", ("a red ball", "a blue ball"), num_frames=2)
 
 
 def make_record(session: Session, request_id: str = "one", **others: Any) -> JobRecord:
-    """Ask for `SHOT`, or for what `others` say."""
+    """Ask for `SHOT`, or with the fields of `others`."""
     values = {
         "project_uid": "project",
         "scene_name": "Scene",
@@ -29,7 +29,7 @@ def make_record(session: Session, request_id: str = "one", **others: Any) -> Job
 
 
 def follow(session: Session, is_done: Callable[[Board], bool], board: Board | None = None) -> Board:
-    """Drain events into a board until something is so."""
+    """Drain events into a board until a condition holds."""
     board = board or Board()
     while not is_done(board):
         board.apply(session.events.get(timeout=HANG_S))

@@ -208,7 +208,7 @@ def distilled(tmp_path_factory: pytest.TempPathFactory) -> LayerT2VPipeline:
 def test_a_distilled_model_refuses_guidance(
     change: dict[str, Any], distilled: LayerT2VPipeline
 ) -> None:
-    with pytest.raises(InvalidShot, match="2, a distilled model runs without any; use 1"):
+    with pytest.raises(InvalidShot, match="2, but a distilled model runs without guidance; use 1"):
         distilled(PROMPTS, **{**FORMAT, **change}, on_progress=_never)
 
 

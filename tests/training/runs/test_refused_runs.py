@@ -35,7 +35,7 @@ def test_an_unknown_field_ends_the_command_before_anything_is_made(tmp_path: Pat
     result = CliRunner().invoke(app, ["joint", "--out", str(out), "--set", "joint.lop.seed=1"])
 
     assert result.exit_code == 2
-    assert "joint.lop is no field; did you mean loop?" in result.output
+    assert "joint.lop is not a field; did you mean loop?" in result.output
     assert not out.exists()
 
 
@@ -113,7 +113,7 @@ def test_composed_clips_beside_none_of_the_users_own_are_refused(
     result = CliRunner().invoke(app, [*command, *options, "--set", "num_composed_clips=9"])
 
     assert result.exit_code == 2
-    assert "num_composed_clips is 9 and there is no --data" in result.output
+    assert "num_composed_clips is 9 but --data is missing" in result.output
     assert "set num_clips" in result.output
     assert not (tmp_path / "run").exists()
 
@@ -136,7 +136,7 @@ def test_composed_clips_beside_none_of_the_users_own_are_refused(
         ),
         (
             ("joint", "--data", "clips", "--set", "num_clips=48"),
-            "num_clips is of composed clips, and --data takes your own instead; each of your clips "
+            "num_clips is for composed clips, but --data takes your own instead; each of your clips "
             "counts once, or starts_per_clip times; leave out --set num_clips",
         ),
         (

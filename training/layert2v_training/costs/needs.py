@@ -114,7 +114,7 @@ def parse_bytes(text: str) -> int:
     """
     found = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([KMGT]?)(?:i?B)?\s*", text, re.IGNORECASE)
     if found is None or float(found[1]) <= 0:
-        raise InvalidRecipe(f"--device-memory {text} is no size; write 24GiB, for example")
+        raise InvalidRecipe(f"--device-memory {text} is not a size; write 24GiB, for example")
     return int(float(found[1]) * _UNITS[found[2].upper()])
 
 
