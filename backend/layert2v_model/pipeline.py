@@ -152,7 +152,7 @@ class LayerT2VPipeline(DiffusionPipeline):
         on_progress: OnProgress | None = None,
         on_frames: OnFrames | None = None,
     ) -> Stack:
-        """Make a take.
+        """Generate a take.
 
         Args:
             prompts: The words; a blank full prompt is composed from the layers'.

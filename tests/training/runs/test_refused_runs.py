@@ -136,8 +136,8 @@ def test_composed_clips_beside_none_of_the_users_own_are_refused(
         ),
         (
             ("joint", "--data", "clips", "--set", "num_clips=48"),
-            "num_clips is for composed clips, but --data takes your own instead; each of your clips "
-            "counts once, or starts_per_clip times; leave out --set num_clips",
+            "num_clips is for composed clips, but --data takes your own instead; each of your "
+            "clips counts once, or starts_per_clip times; leave out --set num_clips",
         ),
         (
             ("joint", "--data", "clips", "--set", "joint_scene.panorama_yaw=1"),

@@ -107,7 +107,7 @@ _UNITS = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40}
 
 
 def parse_bytes(text: str) -> int:
-    """Read a size such as `24GiB`, `24G` or a number of bytes. GB are taken for GiB.
+    """Read a size such as `24GiB`, `24G` or a number of bytes. GB count as GiB.
 
     Raises:
         InvalidRecipe: It is none.
