@@ -1,8 +1,9 @@
 """`make demo`: one shot from prompts to strips in headless Blender, and a new foreground.
 
-Starts the local backend through the add-on, generates a shot with two foregrounds through the
-add-on's operators, renders the strips with Blender, regenerates foreground 1 with a new prompt and
-renders again. Leaves `shot.blend`, `contact_sheet.png` and `report.json` in the output folder.
+It starts the local backend through the add-on and generates a shot with two foregrounds through the
+add-on's operators. It renders the strips with Blender, regenerates foreground 1 with a new prompt
+and renders again. It leaves `shot.blend`, `contact_sheet.png` and `report.json` in the output
+folder.
 """
 
 import argparse

@@ -61,7 +61,7 @@ class FieldViolation:
 
 
 class Refused(Exception):
-    """Raised when a request cannot be served; the caller sees the message."""
+    """Raised when a request cannot be served. The caller sees the message."""
 
     code: ClassVar[grpc.StatusCode]
     reason: ClassVar[str]

@@ -96,7 +96,7 @@ def fault_of_sqlite(failure: sqlite3.Error, path: Path) -> StorageFault | None:
     if name.startswith(("SQLITE_CORRUPT", "SQLITE_NOTADB")):
         return JournalDamaged(
             "the backend's journal is damaged: stop the backend, and its next start says what is "
-            "safe to do; no take's file is removed"
+            "safe to do. No take's file is removed"
         )
     if name.startswith(_UNCLEAR):
         return fault_of(refusal_of(path) or OSError(errno.EIO, ""))
@@ -124,7 +124,7 @@ def refusal_of(path: Path) -> OSError | None:
 def damaged_journal(path: Path, failure: Exception) -> str:
     """Say that the journal is damaged, and how to go on without losing a take."""
     return (
-        f"the journal {path} is damaged ({failure}); the files of all takes are still in "
+        f"the journal {path} is damaged ({failure}). The files of all takes are still in "
         f"{path.parent / 'artifacts'}. Either restore {path.name} and {path.name}-wal together "
         f"from a backup, or move both to another folder and begin with an empty journal. Neither "
         f"removes a take's files, but an empty journal does not list the old takes"

@@ -105,7 +105,7 @@ class JournalReader:
                 self._told.add(row[0])
                 log.error("job_unreadable", job=row[0], why=str(failure))
             raise DataLoss(
-                f"the entry of jobs/{row[0]} is damaged: generate the shot again; all other jobs "
+                f"the entry of jobs/{row[0]} is damaged: generate the shot again. All other jobs "
                 f"are unaffected"
             ) from failure
 
