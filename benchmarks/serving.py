@@ -3,7 +3,7 @@
 Prints ratios of one run, in pairs that take turns:
 - ReadArtifact against a plain grpc.aio server that only sends the same file
 - the client's download against a bare grpclib client that only receives, with the compiled CRC and,
-    as inside Blender, without
+  as inside Blender, without
 - the delay of events for many watchers of one job
 """
 

@@ -1,8 +1,7 @@
 """Train small networks that differ in one choice each, and measure them alike.
 
     python tools/ablations.py --out runs/ablations                       all, one after another
-    python tools/ablations.py --out runs/ablations --only chosen bleed   some, to run several
-    programs at once
+    python tools/ablations.py --out runs/ablations --only chosen bleed   some, beside others
 
 All see the same clips (96x64, 9 frames, one or two foregrounds) in the same order, begin with the
 same weights and learn for as many steps. Each is measured on held-out scenes by the error of its
