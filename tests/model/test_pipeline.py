@@ -363,7 +363,7 @@ def test_prompts_that_do_not_fit_are_refused_first(
 @pytest.mark.parametrize(
     ("given", "sentence"),
     [
-        ({"sky": torch.rand(5, 3, 32, 32)}, "sky is no stream"),
+        ({"sky": torch.rand(5, 3, 32, 32)}, "sky is not a stream"),
         ({"background": torch.rand(5, 3, 16, 32)}, "resize or trim"),
         ({"alpha_1": torch.rand(5, 3, 32, 32)}, "the shot needs"),
         ({"alpha_1": torch.full((5, 1, 32, 32), 1.5)}, "to 1.5, allowed is 0 to 1"),

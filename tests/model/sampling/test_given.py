@@ -259,7 +259,7 @@ def test_stopping_amid_given_parts_leaves_the_pipeline_ready(
     [
         (Given(), "must hold either frames or latents"),
         (Given(_video(9), latents_CTHW=torch.zeros(4, 3, 4, 4)), "either frames or latents"),
-        ([], "no part"),
+        ([], "without a part"),
         (Given(_video(5), first_frame=6), "frame 6 to 10, the shot has frames 0 to 8; trim"),
         (Given(_video(12)), "frame 0 to 11, the shot has frames 0 to 8"),
         (Given(_video(2), first_frame=-1), "from frame -1"),

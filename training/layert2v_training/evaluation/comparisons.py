@@ -48,7 +48,9 @@ def read_comparisons(words: Sequence[str]) -> tuple[Comparison, ...]:
         if not name or not place:
             raise BadInput(f"--beside {option} is not NAME=FOLDER: name what the folder holds")
         if name in taken:
-            raise BadInput(f"--beside {option}: the name {name} is used already, choose another")
+            raise BadInput(
+                f"--beside {option}: the name {name} is used already: choose another name"
+            )
         if not Path(place).is_dir():
             raise BadInput(f"--beside {option}: {place} is not a folder: name a model or shots")
         taken.append(name)
