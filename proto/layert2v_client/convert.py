@@ -1,4 +1,4 @@
-"""Messages of the wire to the client's values. Protobuf never leaves here and `layert2v_wire`.
+"""Converts messages to the client's values. Protobuf stays here and in `layert2v_wire`.
 
 A value that this version does not know raises `VersionMismatch`.
 """
@@ -119,7 +119,7 @@ def _vocabulary_from_proto(message: system_pb2.Vocabulary) -> Vocabulary:
 
 
 def server_info_from_proto(message: system_pb2.GetServerInfoResponse) -> ServerInfo:
-    """Read what a backend is from the wire."""
+    """Read a backend's description from the wire."""
     return ServerInfo(
         version=message.version,
         api_version=message.api_version,

@@ -1,4 +1,4 @@
-"""What a job says of itself to protobuf and back: its state, progress, error and report."""
+"""Converts a job's state, progress, error and report to protobuf and back."""
 
 import math
 from datetime import UTC, datetime
@@ -21,7 +21,7 @@ def state_from_proto(number: job_pb2.JobState.ValueType) -> JobState:
     """Read a state from the wire.
 
     Raises:
-        ValueError: No version that we know has it.
+        ValueError: No known version has it.
     """
     return JobState(job_pb2.JobState.Name(number).removeprefix("JOB_STATE_").lower())
 
@@ -38,7 +38,7 @@ def progress_to_proto(progress: Progress) -> job_pb2.JobProgress:
 
 
 def progress_from_proto(message: job_pb2.JobProgress) -> Progress:
-    """Read progress from the wire; a stage of another version becomes `JobStage.UNKNOWN`."""
+    """Read progress from the wire. A stage of another version becomes `JobStage.UNKNOWN`."""
     return Progress(
         stage=_stage_from_proto(message.stage),
         step=message.step,
@@ -71,7 +71,7 @@ def error_from_proto(message: job_pb2.JobError) -> JobError:
 
 
 def report_to_proto(report: FinishingReport) -> job_pb2.FinishingReport:
-    """Write a report for the wire; both have the same fields."""
+    """Write a report for the wire, which has the same fields."""
     return job_pb2.FinishingReport(**vars(report))
 
 
@@ -93,12 +93,12 @@ def report_from_proto(message: job_pb2.FinishingReport) -> FinishingReport:
 
 
 def unknown_words_to_proto(unknown: UnknownWords) -> job_pb2.UnknownWords:
-    """Write what a model was not taught for the wire; both have the same fields."""
+    """Write unknown words for the wire, which has the same fields."""
     return job_pb2.UnknownWords(**vars(unknown))
 
 
 def unknown_words_from_proto(message: job_pb2.UnknownWords) -> UnknownWords:
-    """Read what a model was not taught from the wire."""
+    """Read unknown words from the wire."""
     return UnknownWords(
         layer_index=message.layer_index,
         words=message.words,
@@ -115,7 +115,7 @@ def time_to_proto(unix_s: float) -> Timestamp:
 
 
 def time_from_proto(message: Timestamp) -> datetime | None:
-    """Read a timestamp, UTC; None where it is not said.
+    """Read a timestamp, UTC, or give None if it is absent.
 
     Raises:
         OverflowError, ValueError: No calendar holds it.

@@ -34,7 +34,7 @@ def recorded(request_id: str = "one", **others: Any) -> JobRecord:
 
 
 def follow(session: Session, is_done: Callable[[Board], bool], board: Board | None = None) -> Board:
-    """Drain events into a board until something is so."""
+    """Drain events into a board until a condition holds."""
     board = board or Board()
     while not is_done(board):
         board.apply(session.events.get(timeout=HANG_S))

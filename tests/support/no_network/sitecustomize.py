@@ -1,4 +1,4 @@
-"""Tests reach no network: each Python that they start has this folder in its PYTHONPATH.
+"""Keeps tests off the network. Each Python that they start has this folder in its PYTHONPATH.
 
 An address outside the loopback interface raises before anything is sent or looked up.
 """
@@ -11,7 +11,7 @@ _HERE = {"localhost", "localhost.localdomain", "", None, socket.gethostname()}
 
 
 class NetworkForbidden(RuntimeError):
-    """Raised where a test would reach beyond this machine."""
+    """Raised if a test would reach beyond this machine."""
 
 
 def _is_here(host: object) -> bool:
