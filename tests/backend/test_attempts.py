@@ -145,7 +145,7 @@ def test_an_engine_that_ends_without_a_last_word_costs_an_attempt(settings: Sett
         told = [event.message for event in client.events(job.name) if event.message]
 
     assert (job.state, job.attempt) == (job_pb2.JOB_STATE_SUCCEEDED, 2)
-    assert told == ["Attempt 1 was lost: the engine ended without a last word."]
+    assert told == ["Attempt 1 was lost: the engine ended without a last message."]
 
 
 def test_a_take_is_published_although_the_store_cannot_count_it(
