@@ -89,7 +89,7 @@ def _page(asked_model: AskedModel, arguments: argparse.Namespace, uses: Sequence
     parts = [
         "# Gallery\n",
         "This page shows every use of the layered model. This command made it:\n",
-        f"    python tools/gallery.py --model {arguments.model.as_posix()} "
+        f"    .venv/bin/python tools/gallery.py --model {arguments.model.as_posix()} "
         f"--out {arguments.out.as_posix()} --scenes {arguments.scenes}\n",
         _paragraph(
             f"The shots have {asked_model.width}x{asked_model.height}, "

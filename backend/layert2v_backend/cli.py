@@ -192,7 +192,7 @@ def models(models_dir: ModelsDirs = None) -> None:
         print(f"    sizes {sizes}; frames {lengths}; up to {limits.max_foregrounds} foregrounds")
         print(f"    {model.folder}")
     for fault in catalogue.faults:
-        print(f"damaged: {fault}")
+        print(f"not used: {fault}")
     if not catalogue.models:
         _refuse("no model is usable: install layert2v again or name one with --models-dir")
 

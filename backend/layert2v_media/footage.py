@@ -54,8 +54,8 @@ class Footage:
     layer: str | None = None
     """Layer of each picture, where they are EXR with several."""
     is_premultiplied: bool = False
-    """Colours of a movie or of PNG are multiplied by their alpha, as people say of them. EXR and
-    TIFF say it themselves."""
+    """Whether the user says that colours of a movie or of PNG are multiplied by their alpha. EXR
+    and TIFF say it themselves."""
 
     @property
     def label(self) -> str:
@@ -69,7 +69,7 @@ class FootageFacts:
 
     width: int
     height: int
-    """Pixels, as people see it."""
+    """Pixels, upright and square, as people see the picture."""
     num_frames: int
     fps: Fraction | None
     """None for pictures, which do not say; the mean where the rate varies."""

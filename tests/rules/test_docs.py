@@ -160,6 +160,16 @@ def test_every_command_and_option_that_is_named_exists(page: Path) -> None:
     assert not lost, "\n".join(lost)
 
 
+@pages(but=LONG)
+def test_commands_are_printed_as_a_checkout_runs_them(page: Path) -> None:
+    code = "\n".join(prose_and_code(page)[1])
+
+    bare = [line for line in code.splitlines() if re.match(r"layert2v-[a-z]+ ", line)]
+    bare += [line for line in code_of(page) if re.match(r"python[\d.]* ", line)]
+
+    assert not bare, "begin with .venv/bin/, because nothing else finds the programs"
+
+
 @cache
 def file_names() -> frozenset[str]:
     """Names of the source files, wherever they are."""

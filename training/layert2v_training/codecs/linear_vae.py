@@ -175,7 +175,7 @@ def encode_pixels(vae: AutoencoderKLWan, pixels_BCTHW: Tensor) -> Tensor:
 
 @torch.no_grad()
 def channel_weights(vae: AutoencoderKLWan) -> Tensor:
-    """Weigh latent channels between all alike and by their share in the pixels' squared error.
+    """Weigh latent channels half-way between equal weights and their share in the pixels' error.
 
     The components are orthogonal, so an error e of a channel whose encoder's row has the norm g
     makes a squared error (e / g)^2 in the pixels. The weights are the square root of that share, so

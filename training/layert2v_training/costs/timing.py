@@ -18,7 +18,7 @@ REPEATS = 2
 LONG_S = 1.5
 """Seconds after which a measurement is not repeated."""
 PASSES = 3
-"""A forward and a backward pass, in forward passes."""
+"""The cost of a forward and a backward pass, in forward passes."""
 SMALLEST = 8
 """Least rows and columns of latents that are timed."""
 
@@ -33,9 +33,9 @@ class Timing:
 
 
 def affordable_flops(device: torch.device, loop: LoopRecipe) -> float:
-    """Say of how many multiplications and additions a timed forward pass may be, at a loop's rate.
+    """Say how many multiplications and additions a timed forward pass may have.
 
-    A backward pass comes with it.
+    A backward pass is timed with it, both in the loop's precision.
     """
     is_half = loop.compute_dtype(device) is torch.bfloat16
     rate = measure_device(str(device), is_half=is_half, size=1024).flops_per_s
@@ -43,12 +43,12 @@ def affordable_flops(device: torch.device, loop: LoopRecipe) -> float:
 
 
 def backward(losses: Losses) -> None:
-    """Go back from the sum of losses."""
+    """Add the gradients of the sum of losses to the parameters'."""
     torch.stack(list(losses.values())).sum().backward()
 
 
 def time_update(model: nn.Module, loop: LoopRecipe, device: torch.device) -> float:
-    """Time the optimizers, on gradients that are there."""
+    """Time the optimizers on the gradients that the parameters hold."""
     optimizers = make_optimizers(model, loop, loop.compute_dtype(device))
 
     def work() -> None:

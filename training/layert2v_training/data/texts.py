@@ -106,7 +106,7 @@ class _Loader(yaml.SafeLoader):
 
 
 def validated(kind: type[Text], where: Path, read: object) -> Text:
-    """Check what a text says against a model.
+    """Make a text's values an object of `kind`, a pydantic model.
 
     Raises:
         BadClip: Names `where`, and each field that is wrong with its value and what is needed.

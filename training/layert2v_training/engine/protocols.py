@@ -13,7 +13,7 @@ from layert2v_training.engine.redundancy import Telling
 
 
 class ToolUnavailable(RuntimeError):
-    """Raised when a tool's package or weights are not there. The message says what to give."""
+    """Raised when a tool's package or weights are missing. The message says how to give them."""
 
 
 class SubjectMatter(Protocol):
@@ -27,17 +27,17 @@ class PlatePainter(Protocol):
     """Removes subjects from a clip."""
 
     def plates(self, frames_THWC: Codes, covered_THW: NDArray[np.bool_], words: str) -> Codes:
-        """Paint what is covered: a plate per frame (T, H, W, 3) that shows `words`."""
+        """Fill the covered pixels: a plate per frame (T, H, W, 3) that shows `words`."""
 
 
 class ClipCaptioner(Protocol):
-    """Writes what a picture shows."""
+    """Describes a picture in words."""
 
     def background(self, plate_HWC: Codes) -> str:
         """Caption a clean plate."""
 
     def subject(self, frames_THWC: Codes, boxes: list[Rectangle | None]) -> str:
-        """Caption what is in the boxes, and how it moves."""
+        """Caption the subject in the boxes, and its motion."""
 
     def telling(self, captions: Sequence[str]) -> Telling:
-        """Give what of a clip's captions tells it from others."""
+        """Give the part of a clip's captions that tells it from other clips."""
