@@ -32,7 +32,12 @@ def main_command(
             ".tif). A foreground with alpha needs no matte."
         ),
     ],
-    out: Annotated[Path, typer.Option(help="Folder to write. It must be empty or missing.")],
+    out: Annotated[
+        Path,
+        typer.Option(
+            help="Folder to write. It must be empty or missing, unless --overwrite is given."
+        ),
+    ],
     foreground: Annotated[
         Form, typer.Option(help="Form of foreground colours: premultiplied on black, or straight.")
     ] = Form.AUTO,
