@@ -30,7 +30,7 @@ def fill_kept_layer(
 
     Args:
         kept: Where it comes from.
-        role: Of the layer in this shot.
+        role: Of the layer in this shot; an unknown one is left to who checks roles.
         size: Of this shot.
         sources: The jobs of `kept_job_ids` that exist, by id.
         field: The layer's path from the request.
@@ -57,7 +57,7 @@ def fill_kept_layer(
         found.add(f"{field}.kept.layer_index", f"{layer_index} is not a layer: {limit}")
         return None
     layer = source.layers[layer_index]
-    if layer.role is not role:
+    if role is not LayerRole.UNKNOWN and layer.role is not role:
         description = (
             f"layer {layer_index} of {name} is a {layer.role}, this layer is a {role}: "
             f"choose another"
