@@ -44,8 +44,9 @@ check: $(VENV)/installed  ## Lint, format, types, import contracts, wire
 test-bpy: .venv-bpy-5.0/installed build/wheels/fetched  ## Run the add-on's tests in two versions of Blender
 	$(RUN)/python tests/addon/run_matrix.py $(RUN)/python .venv-bpy-5.0/bin/python
 
-COVERED := tests/addon/core tests/client tests/backend tests/attack tests/words tests/model/test_alpha.py
-coverage: $(VENV)/installed  ## Measure branches of core, client, alpha, journal and scheduler; all are tested or excused
+COVERED := tests/addon/core tests/client tests/domain tests/wire tests/backend tests/attack tests/words \
+  tests/model/test_alpha.py
+coverage: $(VENV)/installed  ## Measure branches of core, client, wire, alpha and the queue; all are tested or excused
 	rm -f .coverage*
 	$(RUN)/python -m coverage run -m pytest -q $(COVERED)
 	$(RUN)/python -m coverage combine -q

@@ -1,8 +1,8 @@
 """Builds the extension: `python build_addon.py` writes dist/layert2v-<version>.zip.
 
-One zip for every Blender from 4.2 and every platform: its wheels are pure Python. The same
-sources give the same bytes. Needs a Python with pip and the bpy module, whose extension tool
-validates the result.
+One zip serves every Blender from 4.2 and every platform, because its wheels are pure Python. The
+same sources give the same bytes. This needs a Python with pip and the bpy module, whose extension
+tool validates the result.
 """
 
 import argparse
@@ -22,9 +22,9 @@ SOURCE = ROOT / "blender_addon"
 WHEEL_CACHE = ROOT / "build" / "wheels"
 STAGE = ROOT / "build" / "addon"
 LARGEST_ZIP_BYTES = 1_000_000
-"""Kept small enough for a repository of extensions and a slow line; it was 450 KB in 2026."""
+"""Limit for a repository of extensions and a slow line. The zip had 450 KB in 2026."""
 EPOCH = (1980, 1, 1, 0, 0, 0)
-"""Time stamp of every file in the archives: the earliest that zip knows."""
+"""Time stamp of every file in the archives, the earliest of the zip format."""
 PINS: Mapping[str, str] = {
     "grpclib": "0.4.9",
     "h2": "4.4.1",
@@ -33,7 +33,7 @@ PINS: Mapping[str, str] = {
     "multidict": "7.2.1",
     "protobuf": "7.36.2",
 }
-"""What the client needs, each with a py3-none-any wheel on PyPI."""
+"""Packages of the client, each with a py3-none-any wheel on PyPI."""
 OWN_PACKAGES = (
     "layert2v",
     "layert2v_client",
@@ -41,22 +41,24 @@ OWN_PACKAGES = (
     "layert2v_wire",
     "layert2v_words",
 )
-"""What of `proto` goes into the client's wheel."""
+"""Packages of `proto` in the client's wheel."""
 VALID_TAGS = frozenset({"Sequencer", "Import-Export", "Compositing", "Pipeline", "Video"})
-"""Tags of add-ons that we may use. Source: extensions.blender.org, tags of add-ons, 2026;
-Blender's own validation accepts any."""
+"""Tags allowed for add-ons. Source: extensions.blender.org, tags of add-ons, 2026. Blender's own
+validation accepts any."""
 
 
 class BuildFailed(Exception):
-    """Raised when no valid zip can be made; says why and the remedy."""
+    """Raised when no valid zip can be made. Says why and names the remedy."""
 
 
 def main() -> int:
-    """Build, check and name the zip; 0 when it can be installed, 2 when not."""
+    """Build, check and name the zip. Give 0 if it can be installed, else 2."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--out", type=Path, default=ROOT / "dist", help="folder for the zip")
     parser.add_argument(
-        "--fetch", action="store_true", help="only fetch the wheels: later builds need no network"
+        "--fetch",
+        action="store_true",
+        help="only fetch the wheels, so that later builds need no network",
     )
     asked = parser.parse_args()
     try:
@@ -75,7 +77,7 @@ def build(out: Path) -> Path:
     """Build the zip into `out` and give its path.
 
     Raises:
-        BuildFailed: A wheel cannot be had, or the result breaks a rule.
+        BuildFailed: A wheel cannot be fetched, or the result breaks a rule.
     """
     manifest = tomllib.loads((SOURCE / "blender_manifest.toml").read_text())
     version = manifest["version"]
@@ -122,7 +124,7 @@ def _download(requirement: str) -> None:
 
 
 def _own_wheel(version: str) -> Path:
-    """Pack the client and what it needs of ours; the stubs for grpcio servers stay out."""
+    """Pack the client and our packages that it needs, without the stubs for grpcio servers."""
     files: dict[str, bytes] = {}
     for package in OWN_PACKAGES:
         found = _files_under(ROOT / "proto" / package)
@@ -179,7 +181,9 @@ def _stage(wheels: Iterable[Path]) -> None:
 def _check(path: Path, manifest: Mapping[str, object], wheels: Iterable[Path]) -> None:
     size = path.stat().st_size
     if size >= LARGEST_ZIP_BYTES:
-        raise BuildFailed(f"{path} has {size} bytes, {LARGEST_ZIP_BYTES} are allowed: drop a wheel")
+        raise BuildFailed(
+            f"{path} has {size} bytes, and the limit is {LARGEST_ZIP_BYTES}: drop a wheel"
+        )
     for wheel in wheels:
         if not wheel.name.endswith("-py3-none-any.whl"):
             raise BuildFailed(f"{wheel.name} is not pure Python: choose another version")
@@ -187,9 +191,9 @@ def _check(path: Path, manifest: Mapping[str, object], wheels: Iterable[Path]) -
     assert isinstance(tags, list)
     assert isinstance(licences, list)
     if not VALID_TAGS.issuperset(tags):
-        raise BuildFailed(f"{tags} holds a tag that is not among {sorted(VALID_TAGS)}")
+        raise BuildFailed(f"{tags} holds an unknown tag: use only {sorted(VALID_TAGS)}")
     if licences != ["SPDX:GPL-3.0-or-later"]:
-        raise BuildFailed(f"the licence is {licences}, it must be ['SPDX:GPL-3.0-or-later']")
+        raise BuildFailed(f"the licence is {licences}: use ['SPDX:GPL-3.0-or-later']")
     _validate(path)
 
 
@@ -197,11 +201,11 @@ def extension_tool() -> Path:
     """Find Blender's extension tool inside the bpy module.
 
     Raises:
-        BuildFailed: There is no bpy module in this Python.
+        BuildFailed: This Python has no bpy module.
     """
     spec = importlib.util.find_spec("bpy")
     if spec is None or spec.origin is None:
-        raise BuildFailed("this Python has no bpy module to validate with: pip install bpy==4.5.15")
+        raise BuildFailed("this Python has no bpy module for validation: pip install bpy==4.5.15")
     pattern = "*/scripts/addons_core/bl_pkg/cli/blender_ext.py"
     for path in Path(spec.origin).parent.glob(pattern):
         return path

@@ -22,7 +22,7 @@ Row = tuple[str, list[Picture]]
 
 
 def draw_contact_sheet(takes: Sequence[tuple[Take, list[Picture]]]) -> Image.Image:
-    """Draw takes, each with Blender's render of it, as columns of rows."""
+    """Draw each take and Blender's render of it as a column."""
     columns = [_rows(take, rendered) for take, rendered in takes]
     blocks = [_draw_take(f"take {take.number}", rows) for (take, _), rows
               in zip(takes, columns, strict=True)]  # fmt: skip

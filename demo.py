@@ -1,8 +1,9 @@
-"""`make demo`: one shot from prompts to strips in headless Blender, then one foreground again.
+"""`make demo`: one shot from prompts to strips in headless Blender, and a new foreground.
 
-Starts the local backend through the add-on, generates a shot with two foregrounds through the
-add-on's operators, renders the strips with Blender, regenerates foreground 1 with a new prompt and
-renders again. Leaves `shot.blend`, `contact_sheet.png` and `report.json` in the output folder.
+It starts the local backend through the add-on and generates a shot with two foregrounds through the
+add-on's operators. It renders the strips with Blender, regenerates foreground 1 with a new prompt
+and renders again. It leaves `shot.blend`, `contact_sheet.png` and `report.json` in the output
+folder.
 """
 
 import argparse
@@ -33,18 +34,18 @@ from contact_sheet import draw_contact_sheet
 from layert2v_client import ArtifactFormat, ArtifactKind, Client, Job
 
 MODEL_STAGES = ("encoding", "denoising", "decoding")
-"""Stages that are the model's own compute."""
+"""Stages in which the model computes."""
 DEADLINE_S = 600.0
 
 Picture = NDArray[np.uint8]
 
 
 class DemoFailed(Exception):
-    """Raised when a step does not come to its end; says why."""
+    """Raised when a step does not end well. Says why."""
 
 
 def pump_until(is_done: Callable[[], bool], what: str) -> None:
-    """Do what Blender's timer would, which never fires without a window."""
+    """Pump as Blender's timer would, which never fires without a window."""
     deadline = time.monotonic() + DEADLINE_S
     while not is_done():
         failed = runtime.board.failed
@@ -59,7 +60,7 @@ def pump_until(is_done: Callable[[], bool], what: str) -> None:
 
 
 def start_backend(out: Path, socket_folder: str) -> tuple[float, float]:
-    """Start the backend through the add-on; seconds until it answers, and until it is loaded."""
+    """Start the backend through the add-on. Give seconds until it answers and has loaded."""
     begun = time.monotonic()
     command = Path(sys.executable).parent
     address = f"unix:{socket_folder}/backend.sock"
@@ -85,7 +86,7 @@ def fill_shot(arguments: argparse.Namespace) -> None:
 
 
 def until_imported(press: Callable[[], set[str]]) -> float:
-    """Press a button and pump until its take stands on the timeline; seconds."""
+    """Press a button and pump until its take is on the timeline. Give the seconds."""
     begun, num_jobs = time.monotonic(), len(runtime.board.jobs)
     if press() != {"FINISHED"}:
         raise DemoFailed("the operator was refused")
@@ -123,13 +124,13 @@ def pictures_of(take: Take, kind: ArtifactKind, layer_index: int = -1) -> list[P
 
 
 def largest_difference(rendered: list[Picture], full: list[Picture]) -> int:
-    """Largest difference of two videos, in 1/255."""
+    """Give the largest difference of two videos, in 1/255."""
     pairs = zip(rendered, full, strict=True)
     return max(int(np.abs(a[..., :3].astype(int) - b[..., :3].astype(int)).max()) for a, b in pairs)
 
 
 def layer_hashes(take: Take, layer_index: int) -> str:
-    """One SHA-256 over all files of a layer, in path order, read from disk."""
+    """Give one SHA-256 over all files of a layer, in path order, read from disk."""
     digest = hashlib.sha256()
     for file in take.files:
         if file.layer_index == layer_index:
@@ -148,7 +149,7 @@ def fetch_job(address: str, name: str) -> Job:
 
 
 def describe_take(take: Take, seconds: float, rendered: list[Picture], address: str) -> Any:
-    """What the report says of one take."""
+    """Give the report's entry for one take."""
     job = fetch_job(address, take.job)
     full = pictures_of(take, ArtifactKind.FULL)
     model_seconds = sum(job.seconds.get(stage, 0.0) for stage in MODEL_STAGES)
@@ -183,7 +184,7 @@ def parse_arguments() -> argparse.Namespace:
 
 
 def run(arguments: argparse.Namespace, socket_folder: str) -> dict[str, Any]:
-    """Do all of it; the report."""
+    """Run all steps and give the report."""
     begun, out = time.monotonic(), arguments.out.resolve()
     shutil.rmtree(out, ignore_errors=True)
     (out / "render").mkdir(parents=True)
@@ -232,7 +233,7 @@ def run(arguments: argparse.Namespace, socket_folder: str) -> dict[str, Any]:
 
 
 def main() -> None:
-    """Run the demo; exit 1 with one sentence where it fails."""
+    """Run the demo, and exit with 1 and one sentence if it fails."""
     arguments = parse_arguments()
     bpy.ops.wm.read_factory_settings(use_empty=True)
     blender_addon.register()

@@ -1,6 +1,6 @@
 """Run benchmarks, each in a process of its own: `python -m benchmarks [name ...] [--toy]`.
 
-Prints the table; writes it beside a JSON copy into --out, and with --page into a page of docs.
+Prints the table. Writes it with a JSON copy into --out, and with --page into a page of docs.
 """
 
 import argparse
@@ -22,16 +22,18 @@ NAMES = (
 
 
 def main() -> None:
-    """Run what the command line names."""
+    """Run the benchmarks that the command line names."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     parser.add_argument("names", nargs="*", metavar="name", help=", ".join(NAMES))
-    parser.add_argument("--toy", action="store_true", help="toy sizes: only that they run")
+    parser.add_argument(
+        "--toy", action="store_true", help="use toy sizes, which only check that they run"
+    )
     parser.add_argument("--out", type=Path, default=Path("build"), help="folder for the table")
-    parser.add_argument("--page", type=Path, help="page whose tables are replaced by these")
+    parser.add_argument("--page", type=Path, help="page in which these tables replace the old ones")
     parser.add_argument("--child", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if unknown := set(arguments.names) - set(NAMES):
-        parser.error(f"{', '.join(sorted(unknown))}: use {', '.join(NAMES)}")
+        parser.error(f"unknown benchmark {', '.join(sorted(unknown))}: use {', '.join(NAMES)}")
     if arguments.toy and arguments.page:
         parser.error("--toy measures nothing: leave out --page")
     if arguments.child:
@@ -40,7 +42,7 @@ def main() -> None:
         return
     measured: dict[str, Measured] = {}
     try:
-        # The page is written after each: whoever stops it keeps what is measured.
+        # The page is written after each benchmark, so that a stop keeps the figures so far.
         for name in arguments.names or NAMES:
             if arguments.page:
                 update_page(arguments.page, measured)
@@ -62,7 +64,7 @@ def _run(name: str, *, toy: bool) -> tuple[Row, ...]:
 
 
 def _write(measured: dict[str, Measured], folder: Path, *, toy: bool) -> None:
-    heading = "Toy sizes: these figures mean nothing.\n\n" if toy else ""
+    heading = "These figures of toy sizes mean nothing.\n\n" if toy else ""
     text = f"{heading}{tables(measured)}\n"
     print(text)
     write_measured(folder / "benchmarks.json", measured, toy=toy)

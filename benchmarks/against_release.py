@@ -16,10 +16,10 @@ from layert2v_model.streams import batch_stream_text, stream_text
 
 GUIDANCE_SCALE = 5.0
 PROMPT_TOKENS = (70, 40, 30)
-"""Of the full prompt, the background and the foreground, as long captions have."""
+"""Tokens of the full prompt, the background and the foreground, as in long captions."""
 
 NEGATIVE_TOKENS = 126
-"""Source: Wan's negative prompt has about as many tokens in umT5."""
+"""Tokens of the negative prompt. Source: Wan's has about as many in umT5."""
 
 
 @torch.inference_mode()
@@ -29,7 +29,7 @@ def rows(*, toy: bool) -> list[Row]:
     ours.layer_adaln.layer_modulation.normal_(std=0.3)
     release = ReleasedApproach(ours)
     calls = _calls(ours, release, frames=2, height=2, width=3)
-    # The target is 1e-4 of a velocity; guidance multiplies what rounding leaves by its scale.
+    # The target is 1e-4 of a velocity, and guidance multiplies the rounding error by its scale.
     torch.testing.assert_close(
         calls["ours"](), calls["release"](), atol=GUIDANCE_SCALE * 1e-4, rtol=1e-4
     )
@@ -58,7 +58,7 @@ def _calls(
     prompts = [torch.randn(n, ours.config.text_dim) for n in PROMPT_TOKENS]
     negative = torch.randn(NEGATIVE_TOKENS, ours.config.text_dim)
     by_name = dict(zip(("full", "background", "foreground_1"), prompts, strict=True))
-    # Once per job, so no part of a step.
+    # This runs once per job, so it is no part of a step.
     read = ours.read_text(
         *batch_stream_text([stream_text(by_name, "released", 1), (negative,) * 4])
     )

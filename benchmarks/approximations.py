@@ -1,7 +1,7 @@
-"""What each approximation saves and what it costs, on the shipped model.
+"""The saving and the error of each approximation, on the shipped model.
 
-The cost is how far a take is from the exact one, against how far a take of other seeds is: 0 is the
-same take, 1 another one.
+The error is a take's distance from the exact take, against the distance of a take with other seeds.
+0 is the same take, 1 a different one.
 """
 
 from collections.abc import Callable
@@ -24,10 +24,10 @@ from layert2v_model.stack import Stack
 Make = Callable[[], Stack]
 STEPS = 12
 FEW = (8, 4)
-"""Steps of shorter takes. Distilled checkpoints are made for 4 and 8; this one is not distilled."""
+"""Steps of shorter takes. Distilled checkpoints need 4 and 8, but this one is not distilled."""
 OTHER_SEEDS = {"full": 11, "background": 12, "foreground_1": 13, "foreground_2": 14}
 THRESHOLD = 0.1
-"""Of the step cache."""
+"""Threshold of the step cache."""
 
 
 def rows(*, toy: bool) -> list[Row]:
@@ -77,7 +77,7 @@ def _cached(pipeline: LayerT2VPipeline, steps: int) -> Make:
 def _rows(
     exact: Make, ways: dict[str, Make], other: Stack, num_pairs: int, precision: str
 ) -> list[Row]:
-    """Time each beside the exact way, and compare what they make."""
+    """Time each way beside the exact way, and compare their takes."""
     seconds = alternate_seconds({"exact": exact, **ways}, num_pairs)
     name, take, found = "approximations", exact(), list[Row]()
     for case, make in ways.items():
@@ -99,5 +99,5 @@ def _mattes(take: Stack) -> Tensor:
 
 
 def _distance(a: Tensor, b: Tensor) -> float:
-    """Root of the mean squared difference of pictures in [0, 1]."""
+    """Give the root of the mean squared difference of pictures in [0, 1]."""
     return float((a.float() - b.float()).square().mean().sqrt())

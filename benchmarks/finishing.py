@@ -1,7 +1,7 @@
-"""Finishing at 1280x720, report included, against the seconds that a frame may take.
+"""Finishing at 1280x720, with its report, against the seconds allowed for a frame.
 
-Those are absolute, so a neighbour on the machine shows in them; what a second foreground costs is
-a ratio of pairs.
+Seconds are absolute, so a neighbour on the machine shows in them. The cost of a second foreground
+is a ratio of pairs.
 """
 
 from torch import Tensor
@@ -14,7 +14,7 @@ from layert2v_model.finishing.finish import finish
 from layert2v_model.stack import Layer, Stack
 
 WANTED_S = 0.15
-"""A frame, on two cores."""
+"""Seconds for a frame on two cores."""
 WIDTH, HEIGHT = 1280, 720
 
 
@@ -38,7 +38,7 @@ def rows(*, toy: bool) -> list[Row]:
 
 
 def _enlarged(take: Stack, num_foregrounds: int, width: int, height: int) -> Stack:
-    """Enlarge a take's background and first foregrounds; its full video may then show more."""
+    """Enlarge a take's background and first foregrounds. Its full video may then show more."""
 
     def enlarged(frames_TCHW: Tensor) -> Tensor:
         frames = functional.interpolate(frames_TCHW.float(), (height, width), mode="bilinear")

@@ -1,7 +1,7 @@
-"""A window's attention by PyTorch's flex attention: a rival of `layert2v_model.network.window`.
+"""A window's attention by PyTorch's flex attention, a rival of `layert2v_model.network.window`.
 
-One kernel, compiled, that skips blocks of tokens that are not seen. Whole frames of tokens see the
-same, so that the blocks follow from a small matrix over frames and no mask over tokens is built.
+One compiled kernel skips blocks of tokens that are not seen. All tokens of a frame see the same. So
+the blocks follow from a small matrix over frames, and no mask over tokens is built.
 
 Shape letters: N cells (frames of all streams), Q and K blocks of queries and of keys, B batch,
 S streams, F frames of tokens, P tokens of one frame, A heads, E width of a head.
@@ -16,22 +16,22 @@ from torch import Tensor
 from torch.nn.attention.flex_attention import BlockMask, flex_attention
 
 BLOCK = 128
-"""Tokens of a block on accelerators, whose kernels' tiles divide it; PyTorch's own default."""
+"""Tokens of a block on accelerators. Tiles of their kernels divide it. It is PyTorch's default."""
 
 
 def window_mask(
     num_streams: int, num_frames: int, tokens_per_frame: int, reach: int, device: torch.device
 ) -> BlockMask:
-    """Say which blocks of tokens see which, for tokens in the order stream, frame, place.
+    """Give the blocks that each block of tokens sees, for tokens by stream, frame and place.
 
     Args:
-        num_streams: S.
-        num_frames: F.
-        tokens_per_frame: P.
+        num_streams: Number of streams S.
+        num_frames: Number of frames F.
+        tokens_per_frame: Number of tokens P.
         reach: Frames seen to either side in the other streams, from 0.
-        device: Of the tokens.
+        device: The device of the tokens.
     """
-    # A CPU's kernel takes blocks of any size; those of a frame are seen whole or not at all.
+    # A CPU's kernel takes blocks of any size. A block of one frame is seen whole or not at all.
     size = tokens_per_frame if device.type == "cpu" else BLOCK
     num_tokens = num_streams * num_frames * tokens_per_frame
     frame_N = torch.arange(num_frames).repeat(num_streams)
@@ -55,14 +55,14 @@ def window_mask(
 
 @cache
 def _kernel() -> Callable[..., Tensor]:
-    # Of PyTorch 2.13's kernels that for CPUs takes no symbolic shapes.
+    # In PyTorch 2.13 the kernel for CPUs takes no symbolic shapes.
     return torch.compile(flex_attention, dynamic=False)
 
 
 def attend_flex(
     query_BSFPAE: Tensor, key_BSFPAE: Tensor, value_BSFPAE: Tensor, mask: BlockMask
 ) -> Tensor:
-    """Attend where the mask says: (B, S, F, P, A, E). Compiles once for every shape."""
+    """Attend within the mask: (B, S, F, P, A, E). Compiles once for every shape."""
     streams, frames = query_BSFPAE.shape[1:3]
     heads_first = (
         rearrange(x, "b s f p a e -> b a (s f p) e")
@@ -73,7 +73,7 @@ def attend_flex(
 
 
 def _blocks_seen(is_seen_NN: Tensor, tokens_per_cell: int, size: int) -> tuple[Tensor, Tensor]:
-    """Say of every pair of blocks whether some, and whether all of it is seen: (Q, K) each.
+    """Say of every pair of blocks whether some of it is seen, and whether all: (Q, K) each.
 
     Sums over rectangles of cells come from a table of running sums.
     """
@@ -94,7 +94,7 @@ def _blocks_seen(is_seen_NN: Tensor, tokens_per_cell: int, size: int) -> tuple[T
 
 
 def _ordered(is_listed_QK: Tensor) -> tuple[Tensor, Tensor]:
-    """List each row's blocks of keys, those meant first: (1, 1, Q) counts, (1, 1, Q, K) numbers."""
+    """List each row's blocks of keys, seen ones first: (1, 1, Q) counts, (1, 1, Q, K) numbers."""
     count_Q = is_listed_QK.sum(1, dtype=torch.int32)
     order_QK = (~is_listed_QK).int().argsort(dim=1, stable=True).int()
     return count_Q[None, None], order_QK[None, None].contiguous()

@@ -1,11 +1,11 @@
 """Steps of Wan2.1-1.3B's size on one GPU, random weights in bfloat16: `python benchmarks/gpu.py`.
 
-Seconds, share of the card's own matrix rate and peak memory, for one to three foregrounds at 33 and
-81 frames of 832x480 as memory allows: ours against plain Wan on as many tokens, against the
-release's approach re-created, within a window (also by flex attention), and compiled. `--blocks 10`
-measures a third of the network (ratios stay), `--seconds` begins no case after so long. `--toy`
-only checks on a CPU that it runs. Prints the table and writes build/benchmarks_gpu.json after every
-case.
+It measures seconds, the share of the card's own matrix rate, and peak memory. The sizes are one to
+three foregrounds at 33 and 81 frames of 832x480, as memory allows. It compares ours with plain Wan
+on as many tokens and with the release's approach. It also measures a window (by flex attention too)
+and compiled blocks. `--blocks 10` measures a third of the network (ratios stay), and `--seconds`
+begins no case after that time. `--toy` only checks on a CPU that it runs. Prints the table and
+writes build/benchmarks_gpu.json after every case.
 """
 
 import argparse
@@ -17,7 +17,7 @@ from pathlib import Path
 
 import torch
 
-# As a script its own folder is on the path, not the one above.
+# A script has its own folder on the path, but not the folder above.
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from benchmarks.flex_window import attend_flex, window_mask
@@ -33,9 +33,10 @@ from layert2v_model.network.window import FrameWindow, attend_windowed
 from layert2v_model.shot import ShotFormat
 from layert2v_model.streams import batch_stream_text, stream_text
 
-NEEDS = """This benchmark needs a GPU that torch can use: torch built for CUDA 12 or later, bfloat16
-(Ampere or newer), and about 24 GiB of free memory for all cases; smaller cards skip what does not
-fit. Run it there as: python benchmarks/gpu.py. `--toy` checks on a CPU that it runs."""
+NEEDS = """This benchmark needs a GPU that torch can use: torch built for CUDA 12 or later, and
+bfloat16 (Ampere or newer). All cases need about 24 GiB of free memory, and smaller cards skip the
+cases that do not fit. Run it there as: python benchmarks/gpu.py. `--toy` checks on a CPU that it
+runs."""
 
 WAN_VAE = {
     "base_dim": 96,
@@ -45,13 +46,13 @@ WAN_VAE = {
 }
 PRECISION = "bfloat16"
 PROMPT_TOKENS, NEGATIVE_TOKENS, GUIDANCE_SCALE = (70, 40, 30), 126, 5.0
-"""As in `against_release`."""
+"""Tokens of each prompt, as in `against_release`."""
 NUM_TEXT_TOKENS = sum(PROMPT_TOKENS)
-"""That every stream reads."""
+"""Tokens of text that every stream reads."""
 
 
 class Bench:
-    """One model on one device, and what was measured with it."""
+    """One model on one device, with its measured rows."""
 
     def __init__(self, device: str, *, toy: bool, num_blocks: int, num_pairs: int) -> None:
         self.device, self.toy, self.num_pairs = device, toy, num_pairs
@@ -85,13 +86,13 @@ class Bench:
         pairs = Pairs(achieved, tuple(seconds["card"]))
         self.rows.append(Row.paired("gpu", share, "TFLOP/s", PRECISION, pairs))
         self._window(name, calls["ours"])
-        if not self.toy or num_foregrounds == 1:  # a CPU compiles for seconds
+        if not self.toy or num_foregrounds == 1:  # A CPU compiles for seconds.
             self._flex(name, shot.num_streams, frames, height // 16 * (width // 16))
         if num_foregrounds == 1:
             self._release(name, latents, timestep)
 
     def _window(self, name: str, step: Callable[[], object]) -> None:
-        """Within a window of 1, against full attention."""
+        """Compare a window of 1 with full attention."""
 
         def within(window: int | None) -> object:
             self.ours.register_to_config(cross_stream_window=window)
@@ -103,7 +104,7 @@ class Bench:
         self._add(f"{name}, window 1 against full", seconds, peaks, "near", "full", (None, None))
 
     def _flex(self, name: str, streams: int, frames: int, tokens: int) -> None:
-        """Attend within a window of 1 by flex attention, against joining three attentions."""
+        """Compare flex attention within a window of 1 with three joined attentions."""
         window = FrameWindow(frames, 1)
         query, key, value = (self._random(1, streams, frames, tokens, 12, 128) for _ in range(3))
         mask = window_mask(streams, frames, tokens, 1, query.device)
@@ -116,7 +117,7 @@ class Bench:
         self._add(case, seconds, peaks, "flex", "joined", (None, None))
 
     def _release(self, name: str, latents: torch.Tensor, timestep: torch.Tensor) -> None:
-        """With guidance, against the release's approach."""
+        """Compare a step with guidance with the release's approach."""
         release = ReleasedApproach(self.ours, half_time=True)
         dim = self.ours.config.text_dim
         prompts = [self._random(n, dim) for n in PROMPT_TOKENS]
@@ -141,7 +142,7 @@ class Bench:
 
     @torch.inference_mode()
     def compiled(self) -> None:
-        """With blocks compiled, against not, for one foreground at 33 frames; kept compiled."""
+        """Compare compiled blocks with plain ones, for one foreground at 33 frames."""
         shape = (1, 4, 16, 3, 4, 8) if self.toy else (1, 4, 16, 9, 60, 104)
         latents, timestep = self._random(*shape), torch.tensor([500.0], device=self.device)
         read = self.ours.read_text(self._random(1, 4, NUM_TEXT_TOKENS, self.ours.config.text_dim))
@@ -151,7 +152,7 @@ class Bench:
                 return self.ours(latents, timestep, read, return_dict=False)
 
         self.ours.compile_repeated_blocks(fullgraph=True)
-        # The compiled blocks run as they are written where the stance says so.
+        # With this stance compiled blocks run uncompiled.
         calls = {"eager": partial(step, "force_eager"), "fast": partial(step, "default")}
         seconds, peaks = self._measured(calls)
         self._add("S = 4, 33 frames, compiled", seconds, peaks, "fast", "eager", (None, None))
@@ -174,8 +175,8 @@ class Bench:
         """Measure calls in turn, and other values in the same rounds.
 
         Returns:
-            Seconds, or the other values, by name and round; and by name of each call the peak of
-            GiB beyond what was allocated.
+            Seconds, or the other values, by name and round. By name of each call, also the peak in
+            GiB beyond the memory allocated before.
         """
         peaks = {name: self._peak(call) for name, call in calls.items()}
         contestants = {name: timed(partial(self._waited, call)) for name, call in calls.items()}
@@ -183,7 +184,7 @@ class Bench:
         return alternate({**contestants, **(others or {})}, rounds, num_warm_ups=0), peaks
 
     def _card_rate(self) -> float:
-        """Measure what the card does on square matrices now, in TFLOP/s."""
+        """Measure the card's present rate on square matrices, in TFLOP/s."""
         size = 64 if self.toy else 8192
         return measure_device(self.device, is_half=True, size=size).flops_per_s / 1e12
 
@@ -227,12 +228,16 @@ class Bench:
 
 
 def main() -> None:
-    """Measure, or say what is needed."""
+    """Measure, or say what hardware is needed."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--toy", action="store_true", help="toy sizes on the CPU")
-    parser.add_argument("--blocks", type=int, default=30, help="blocks of the network, 30 in all")
+    parser.add_argument("--toy", action="store_true", help="use toy sizes on the CPU")
+    parser.add_argument(
+        "--blocks", type=int, default=30, help="blocks of the network, which has 30"
+    )
     parser.add_argument("--pairs", type=int, default=NUM_PAIRS, help="timed rounds of each case")
-    parser.add_argument("--seconds", type=float, default=1e9, help="begin no case after so long")
+    parser.add_argument(
+        "--seconds", type=float, default=1e9, help="begin no case after this many seconds"
+    )
     asked = parser.parse_args()
     if not asked.toy and not torch.cuda.is_available():
         sys.exit(NEEDS)
@@ -249,17 +254,17 @@ def main() -> None:
     cases["compiled blocks"] = bench.compiled
     for name, case in cases.items():
         if time.monotonic() - begun > asked.seconds:
-            print("the time is up: the cases left are skipped")
+            print("the time is up, so the other cases are skipped")
             break
         try:
             case()
         except torch.OutOfMemoryError:
-            print(f"{name}: does not fit, skipped")
+            print(f"{name}: does not fit and is skipped")
         _report(bench, asked)
 
 
 def _report(bench: Bench, asked: argparse.Namespace) -> None:
-    """Print what is measured so far and write it."""
+    """Print the rows so far and write them."""
     card = "" if asked.toy else torch.cuda.get_device_name()
     measured = {"gpu": Measured(Machine.here(card=card), tuple(bench.rows))}
     print(f"{tables(measured)}\n\n{asked.blocks} blocks of the network", flush=True)

@@ -1,10 +1,10 @@
-"""Growth with the number of foregrounds: attention within a window of 1 against full attention.
+"""Growth of time with the number of foregrounds, within a window of 1 and in full attention.
 
-Scaled down from Wan2.1-1.3B at 832x480: 96 tokens a frame instead of 1 560, one block, and a
-quarter of the width, which gives attention about the share of a step that it has at full size
-(86 % of the operations at 10 streams and 81 frames; 96 % at full size). Two more cases at 10
-streams and 81 frames: frames of twice as many tokens, where attention has 92 %, and full width,
-where it has 60 % and no window can reach 0.4.
+The sizes are scaled down from Wan2.1-1.3B at 832x480. A frame has 96 tokens instead of 1 560, the
+network has one block, and its width is a quarter. Attention then has about its share of a full
+step: 86 % of the operations at 10 streams and 81 frames, and 96 % at full size. Two more cases have
+10 streams and 81 frames. With twice as many tokens in a frame attention has 92 %. At full width it
+has 60 %, and no window can reach 0.4.
 """
 
 from collections.abc import Callable
@@ -30,7 +30,7 @@ SIZE: Size = (8, 12)
 LARGER: Size = (12, 16)
 
 LATENT_FRAMES = {33: 9, 81: 21}
-"""Of Wan's VAE, by frames."""
+"""Latent frames of Wan's VAE, by frames."""
 
 
 @dataclass(frozen=True)
@@ -40,9 +40,9 @@ class Case:
     ours: LayerT2VTransformer3DModel
     foregrounds: int
     num_frames: int
-    """Of pixels."""
+    """Number of frames of pixels."""
     frames: int
-    """Of tokens."""
+    """Number of frames of tokens."""
     size: Size = SIZE
 
     @property
@@ -52,12 +52,12 @@ class Case:
 
     @property
     def tokens(self) -> int:
-        """Of all streams."""
+        """Number of tokens of all streams."""
         return self.streams * self.frames * self.size[0] * self.size[1]
 
     @property
     def name(self) -> str:
-        """What the table calls it."""
+        """Its name in the table."""
         dim = self.ours.config.num_attention_heads * self.ours.config.attention_head_dim
         return (
             f"S = {self.streams}, {self.num_frames} frames, {self.tokens} tokens, D = {dim}, "
@@ -77,7 +77,7 @@ def rows(*, toy: bool) -> list[Row]:
     ]
     cases.append(Case(ours, 4, 81, 3 if toy else 21, SIZE if toy else LARGER))
     cases.append(Case(wide, 4, 81, 3 if toy else 21))
-    # All times before the first peak, which slows down what follows it.
+    # All times are measured before the first peak, which slows down the steps after it.
     steps = [alternate_seconds(_calls(case), 1 if toy else NUM_PAIRS) for case in cases]
     return [row for case, step in zip(cases, steps, strict=True) for row in _rows(case, step)]
 

@@ -1,7 +1,7 @@
-"""The price of layers: a step of ours against the unmodified library on as many tokens.
+"""The price of layers: a step of ours against one of the library on as many tokens.
 
-Same weights, same tokens, one prompt. The library's model sees the streams as one long video and
-one text. Ours reads its text once per job, as the pipeline does.
+Both have the same weights, tokens and prompt. The library's model sees the streams as one long
+video and one text. Ours reads its text once per job, as the pipeline does.
 """
 
 import math
@@ -29,7 +29,7 @@ def rows(*, toy: bool) -> list[Row]:
     """Compare at two numbers of tokens, for one, two and three foregrounds."""
     ours = make_ours(TOY if toy else WAN_1_3B, num_blocks=2)
     plain = plain_twin(ours)
-    # Frames of tokens over all streams, and rows and columns of tokens.
+    # These are frames of tokens over all streams, and rows and columns of tokens.
     small, large = ((24, 1, 2), (48, 1, 3)) if toy else ((24, 9, 14), (48, 14, 18))
     calls = {grid: compared_calls(ours, plain, grid) for grid in (small, large)}
     _check_equal(calls[small])
@@ -45,9 +45,10 @@ def compared_calls(
     """Return a step of the library's model, and of ours at several numbers of streams, by name.
 
     Args:
-        ours: Its weights are both models'.
-        plain: `plain_twin` of ours.
-        grid: Frames of tokens over all streams, and rows and columns of tokens; equal for all.
+        ours: Our model. Both models share its weights.
+        plain: The `plain_twin` of ours.
+        grid: Frames of tokens over all streams, and rows and columns of tokens. It is equal for
+            all.
     """
     frames, height, width = grid
     latents = torch.randn(1, 16, frames, 2 * height, 2 * width)
@@ -86,7 +87,7 @@ def _step(
 
 
 def _check_equal(calls: dict[str, Callable[[], Tensor]]) -> None:
-    """Check that what is compared makes the same; it also warms everything up."""
+    """Check that both models give the same. This also warms them up."""
     plain, *layered = (call() for call in calls.values())
     for velocity in layered:
         torch.testing.assert_close(velocity, plain, atol=1e-4, rtol=1e-4)

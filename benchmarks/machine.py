@@ -1,4 +1,4 @@
-"""The machine that absolute times belong to."""
+"""The machine of absolute times."""
 
 import os
 import platform
@@ -14,27 +14,27 @@ from torch import nn
 
 @dataclass(frozen=True)
 class Machine:
-    """What absolute times depend on, apart from each row's precision."""
+    """The machine and software behind absolute times. Each row has its own precision."""
 
     processor: str
-    """As the operating system or the driver names it."""
+    """The processor's name by the operating system or the driver."""
     cores: int
-    """That this process may use."""
+    """Cores that this process may use."""
     threads: int
-    """That torch computes with."""
+    """Threads of torch."""
     torch: str
-    """Its version."""
+    """Version of torch."""
     date: str
-    """Of the measurement, as YYYY-MM-DD."""
+    """Date of the measurement, as YYYY-MM-DD."""
     card: str = ""
-    """GPU that computed, by its driver's name; empty: the processor did."""
+    """Name of the GPU that computed, by its driver. Empty if the processor did."""
 
     @classmethod
     def here(cls, *, card: str = "") -> "Machine":
         """Describe the machine that this process runs on.
 
         Args:
-            card: The GPU, where one computes.
+            card: The GPU, if one computes.
         """
         cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else None
         return cls(
@@ -44,7 +44,7 @@ class Machine:
 
     @property
     def name(self) -> str:
-        """Say it in a few words, for a table's header."""
+        """Describe it in a few words, for a table's header."""
         if self.card:
             return self.card
         cores = "1 core" if self.cores == 1 else f"{self.cores} cores"
@@ -57,7 +57,7 @@ class Machine:
 
 
 def precision_of(module: nn.Module) -> str:
-    """Name the precision of most of a network's weights: some stay float32 whatever it runs in."""
+    """Name the precision of most of a network's weights. Some always stay float32."""
     counts: Counter[torch.dtype] = Counter()
     for parameter in module.parameters():
         counts[parameter.dtype] += parameter.numel()

@@ -1,4 +1,4 @@
-"""Peak memory of one call, by the process's high-water mark, which Linux lets a process reset."""
+"""Peak memory of one call, by the process's high-water mark. Linux lets a process reset it."""
 
 import ctypes
 import gc
@@ -6,17 +6,17 @@ from collections.abc import Callable
 from pathlib import Path
 
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3
-"""Source: glibc's malloc.h."""
+"""Number of the option. Source: glibc's malloc.h."""
 
 MAPPED_BYTES = 256 * 1024
 """Tensors of this size and more are mapped by themselves while a peak is measured."""
 
 
 def extra_peak_bytes(call: Callable[[], object]) -> int:
-    """Return how far resident memory rose above what it was while `call` ran (VmHWM - VmRSS).
+    """Return the rise of resident memory while `call` ran (VmHWM - VmRSS).
 
-    From then on the process gives freed memory back at once: what the allocator keeps would hide
-    peaks. That costs page faults, so measure times before peaks.
+    From then on the process gives freed memory back at once, because memory that the allocator
+    keeps would hide peaks. That costs page faults, so measure times before peaks.
     """
     gc.collect()
     libc = ctypes.CDLL(None)

@@ -19,7 +19,7 @@ WAN_1_3B: dict[str, Any] = {
     "ffn_dim": 8960,
     "text_dim": 4096,
 }
-"""Source: Wan2.1-T2V-1.3B; the number of blocks is each benchmark's."""
+"""Sizes of Wan2.1-T2V-1.3B. Each benchmark sets its own number of blocks."""
 
 TOY: dict[str, Any] = {
     "num_attention_heads": 2,
@@ -27,13 +27,13 @@ TOY: dict[str, Any] = {
     "ffn_dim": 64,
     "text_dim": 32,
 }
-"""Checks that a benchmark runs; its figures mean nothing."""
+"""Toy sizes, which only check that a benchmark runs. Their figures mean nothing."""
 
 
 def make_ours(
     sizes: dict[str, Any], num_blocks: int, **settings: Any
 ) -> LayerT2VTransformer3DModel:
-    """Build ours with random weights; its layer tables are zero, so the library's equals it."""
+    """Build ours with random weights. Its layer tables are zero, so the library's equals it."""
     torch.manual_seed(0)
     return LayerT2VTransformer3DModel(
         **sizes, num_layers=num_blocks, per_stream_timesteps=True, **settings
@@ -41,7 +41,7 @@ def make_ours(
 
 
 def halve(ours: LayerT2VTransformer3DModel) -> LayerT2VTransformer3DModel:
-    """Turn weights to bfloat16 in place, as loading does: modulation and norms stay float32."""
+    """Turn weights to bfloat16 in place, as loading does. Modulation and norms stay float32."""
     kept = set(ours._keep_in_fp32_modules)
     for name, parameter in ours.named_parameters():
         if not kept & set(name.split(".")):
@@ -55,15 +55,16 @@ def plain_twin(
     """Return the library's unmodified model on the very same weights, shared and not copied.
 
     Args:
-        ours: The weights.
-        half_time: Copy the time projection in bfloat16: the library's does not keep it float32.
+        ours: The model with the weights.
+        half_time: Whether the time projection is copied in bfloat16. The library does not keep it
+            in float32.
     """
     names = inspect.signature(WanTransformer3DModel.__init__).parameters
     with torch.device("meta"):
         plain = WanTransformer3DModel(**{k: v for k, v in ours.config.items() if k in names})
     state = {k: v for k, v in ours.state_dict().items() if not k.startswith("layer_adaln.")}
     plain.load_state_dict(state, assign=True)
-    # The library's tables of positions are no part of the state.
+    # The library's tables of positions are not part of the state.
     plain.rope = type(plain.rope)(
         ours.config.attention_head_dim, ours.config.patch_size, ours.config.rope_max_seq_len
     ).to(ours.device)

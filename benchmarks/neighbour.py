@@ -1,9 +1,9 @@
-"""What a neighbour on the machine does to a ratio: in turn, and one contestant after the other.
+"""The effect of a neighbour on a ratio, in turns and one contestant after the other.
 
-A step of ours against plain Wan on as many tokens, as in `layers_price` at its smallest, whose
-ratio is about 1. First alone; then while another process keeps one core busy from the middle of one
-pair to the middle of another; then with all steps of the baseline before all of ours, and the other
-process beside ours, which is how not to measure.
+It compares a step of ours with plain Wan on as many tokens, as in `layers_price` at its smallest,
+whose ratio is about 1. First they run alone. Then another process keeps one core busy from the
+middle of one pair to the middle of another. Last, all steps of the baseline run before all of ours,
+with the other process beside ours. That is how not to measure.
 """
 
 import subprocess
@@ -27,7 +27,7 @@ class Neighbour:
     """A process that keeps one core busy from one call to another."""
 
     def __init__(self, first_call: int, last_call: int) -> None:
-        """Plan it.
+        """Plan the neighbour.
 
         Args:
             first_call: Number of the call before which it begins, from 0.
@@ -39,11 +39,11 @@ class Neighbour:
 
     @property
     def is_there(self) -> bool:
-        """Whether it runs now."""
+        """Say whether it runs now."""
         return self._process is not None
 
     def beside(self, call: Callable[[], object]) -> Callable[[], None]:
-        """Wrap a call so that it counts; all calls wrapped count together."""
+        """Wrap a call so that it counts. All wrapped calls count together."""
 
         def counted() -> None:
             if self._num_calls == self.first_call:
@@ -88,7 +88,7 @@ def rows(*, toy: bool) -> list[Row]:
 
 
 def _in_turn(calls: dict[str, Callable[[], Tensor]]) -> Pairs:
-    """Let the neighbour come and go in the middle of a pair, both times on the side of ours."""
+    """Let the neighbour begin and end in the middle of a pair, both times beside ours."""
     with Neighbour(3, 2 * NUM_PAIRS - 4) as neighbour:
         beside = {name: neighbour.beside(call) for name, call in calls.items()}
         return Pairs.of(alternate_seconds(beside, num_warm_ups=0), *CONTESTANTS)

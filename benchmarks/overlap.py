@@ -1,6 +1,7 @@
-"""From the last denoising step to the last file: at once against one after the other.
+"""Time from the last denoising step to the last file, at once and one after the other.
 
-Both decode the same latents with the shipped model's VAEs, finish them, and store the same files.
+Both ways decode the same latents with the shipped model's VAEs, finish them, and store the same
+files.
 """
 
 import tempfile
@@ -40,12 +41,12 @@ _FACTS = ManifestFacts(PROMPTS.background, "", None, is_clamped=False)
 
 @dataclass(frozen=True)
 class Case:
-    """A denoised shot, still as latents."""
+    """A denoised shot as latents."""
 
     pipeline: LayerT2VPipeline
     grid: LatentGrid
     latents: dict[str, Tensor]
-    """Normalised, (1, C, T, H, W), by stream."""
+    """Normalised latents (1, C, T, H, W) by stream."""
 
     @property
     def task(self) -> Task:
@@ -67,15 +68,15 @@ class Run:
     """One way from latents to files."""
 
     decode_s: float
-    """Until the last frame was decoded."""
+    """Seconds until the last frame was decoded."""
     whole_s: float
-    """Until the last file was in the store."""
+    """Seconds until the last file was in the store."""
     hashes: list[str]
-    """Of the pictures, sorted."""
+    """SHA-256 of the pictures, sorted."""
 
 
 def rows(*, toy: bool) -> list[Row]:
-    """Compare on one size; where a GPU decodes, what comes after decoding is nearly all."""
+    """Compare at one size. If a GPU decodes, nearly all of the time comes after decoding."""
     scale, num_frames = (1, 9) if toy else (3, 9)
     case = _case(scale, num_frames, steps=1 if toy else 8)
     with tempfile.TemporaryDirectory() as folder:
@@ -117,7 +118,7 @@ def _enlarged(frames_TCHW: Tensor, scale: int, num_frames: int) -> Tensor:
 
 @torch.inference_mode()
 def overlapped(case: Case, store: ArtifactStore) -> Run:
-    """Do as the worker does."""
+    """Decode, finish and write at once, as the worker does."""
     task, begun = case.task, time.perf_counter()
     with TakeWriter(task, store) as writer, Assembly(task.shot, writer) as assembly:
         for stack, frames in _decode(case):
@@ -144,7 +145,7 @@ def apart(case: Case, store: ArtifactStore) -> Run:
 
 
 def _decode(case: Case) -> Iterator[tuple[Stack, slice]]:
-    """Yield the stack and the frames of it that are done."""
+    """Yield the stack with the numbers of its finished frames."""
     fills_black = case.pipeline.transformer.config.foreground_fill == "black"
     canvas = Canvas({}, case.grid, NUM_FOREGROUNDS, fills_black=fills_black)
     parts = decode_frames(

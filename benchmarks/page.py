@@ -1,8 +1,7 @@
 """Keeps measured rows in a JSON file, and their tables in a page of documentation.
 
-The file holds each benchmark with the machine and date that it was measured on, so that one
-benchmark can be measured again without the others. In the page only the part between two marks is
-written.
+The file holds each benchmark with its machine and date, so that one benchmark can be measured again
+without the others. In the page only the part between two marks is written.
 """
 
 import json
@@ -14,23 +13,23 @@ from benchmarks.machine import Machine
 from benchmarks.rows import Row, table
 
 BEGIN, END = "<!-- tables: written by benchmarks -->", "<!-- end of tables -->"
-"""What the page has around its tables."""
+"""The marks around the page's tables."""
 
 
 class UnmarkedPage(Exception):
-    """Raised when a page has no place for tables; says which marks are missing."""
+    """Raised when a page has no place for tables. Says which marks are missing."""
 
 
 @dataclass(frozen=True)
 class Measured:
-    """One benchmark's rows and where they were measured."""
+    """One benchmark's rows with their machine."""
 
     machine: Machine
     rows: tuple[Row, ...]
 
 
 def read_measured(path: Path) -> dict[str, Measured]:
-    """Read what `write_measured` wrote, by benchmark; nothing where there is no file."""
+    """Read the file of `write_measured`, by benchmark. Empty if the file is missing."""
     if not path.is_file():
         return {}
     return {
@@ -50,7 +49,7 @@ def write_measured(path: Path, measured: Mapping[str, Measured], *, toy: bool = 
 
 
 def tables(measured: Mapping[str, Measured]) -> str:
-    """Lay everything out as Markdown: one table for each machine and date."""
+    """Write everything as Markdown, with one table for each machine and date."""
     machines = list(dict.fromkeys(each.machine for each in measured.values()))
     return "\n\n".join(
         _described(machine, [row for x in measured.values() if x.machine == machine
@@ -65,10 +64,10 @@ def _described(machine: Machine, rows: Sequence[Row]) -> str:
 
 
 def update_page(page: Path, found: Mapping[str, Measured]) -> None:
-    """Put benchmarks into a page and the JSON file beside it; those not `found` stay as they are.
+    """Put benchmarks into a page and the JSON file beside it. All others stay unchanged.
 
     Raises:
-        UnmarkedPage: The page has no marks around its tables; nothing is written.
+        UnmarkedPage: The page has no marks around its tables. Nothing is written.
     """
     before, after = _around_tables(page)
     record = page.with_suffix(".json")
@@ -81,5 +80,5 @@ def _around_tables(page: Path) -> tuple[str, str]:
     before, begin, rest = page.read_text().partition(BEGIN)
     _, end, after = rest.partition(END)
     if not begin or not end:
-        raise UnmarkedPage(f"{page} has no lines '{BEGIN}' and '{END}'; put them around its tables")
+        raise UnmarkedPage(f"{page} has no lines '{BEGIN}' and '{END}': put them around its tables")
     return before, after

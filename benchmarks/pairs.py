@@ -1,8 +1,8 @@
-"""The measuring part of every ratio: contestants take turns, and pairs are compared.
+"""Measures ratios. Contestants take turns, and pairs are compared.
 
-A machine is seldom quiet. A neighbour that begins between two contestants measured minutes apart
-makes one of them look slow. In turn both meet it, and only the pairs in which it begins or ends
-are wrong. Of `NUM_PAIRS` pairs the median then does not move.
+A machine is seldom quiet. If two contestants are measured minutes apart, a neighbour that begins
+between them makes one of them look slow. In turns both meet it, and only the pairs in which it
+begins or ends are wrong. The median of `NUM_PAIRS` pairs then does not move.
 """
 
 import statistics
@@ -13,11 +13,11 @@ from typing import TypeVar
 
 T = TypeVar("T")
 Clock = Callable[[], float]
-"""Gives seconds from any beginning."""
+"""Gives seconds from an arbitrary beginning."""
 
 NUM_PAIRS = 6
-"""The least even number whose median survives two wrong pairs that err in the same direction. Even,
-so that each contestant is first equally often."""
+"""The least even number whose median survives two wrong pairs that err in the same direction. It is
+even, so that each contestant is first equally often."""
 
 
 def alternate(
@@ -26,12 +26,12 @@ def alternate(
     """Call contestants in turn, round after round, and every other round in reversed order.
 
     Args:
-        contestants: What to call, by name.
+        contestants: The calls, by name.
         num_pairs: Rounds, from 1.
-        num_warm_ups: Rounds before those, whose results are dropped; 0 or more.
+        num_warm_ups: Earlier rounds, whose results are dropped, 0 or more.
 
     Returns:
-        What each contestant returned, by name, in the order of rounds.
+        The results of each contestant, by name, in the order of rounds.
     """
     for _ in range(num_warm_ups):
         for call in contestants.values():
@@ -62,34 +62,34 @@ def alternate_seconds(
     num_warm_ups: int = 1,
     clock: Clock = time.perf_counter,
 ) -> dict[str, list[float]]:
-    """Time calls as `alternate` calls them: seconds by name, in the order of rounds."""
+    """Time calls in the order of `alternate`. Gives seconds by name and round."""
     contestants = {name: timed(call, clock) for name, call in calls.items()}
     return alternate(contestants, num_pairs, num_warm_ups=num_warm_ups)
 
 
 @dataclass(frozen=True)
 class Pairs:
-    """Ours and the baseline of the same rounds, one value of each for every round."""
+    """Values of ours and of the baseline, one of each for every round."""
 
     ours: tuple[float, ...]
     baseline: tuple[float, ...]
 
     @classmethod
     def of(cls, measured: Mapping[str, list[float]], ours: str, baseline: str) -> "Pairs":
-        """Choose two contestants of what `alternate` returned."""
+        """Choose two contestants from the result of `alternate`."""
         return cls(tuple(measured[ours]), tuple(measured[baseline]))
 
     @classmethod
     def against(cls, ours: list[float], wanted: float) -> "Pairs":
-        """Compare every round with one wanted value, which no neighbour makes slower."""
+        """Compare every round with one wanted value, which no neighbour can slow down."""
         return cls(tuple(ours), (wanted,) * len(ours))
 
     @property
     def ratios(self) -> tuple[float, ...]:
-        """Ours against the baseline, round by round."""
+        """Give the ratio of ours to the baseline, round by round."""
         return tuple(a / b for a, b in zip(self.ours, self.baseline, strict=True))
 
     @property
     def medians(self) -> tuple[float, float]:
-        """Medians of ours and of the baseline: absolute, so true of one machine only."""
+        """Give the medians of ours and of the baseline. They are true of one machine only."""
         return statistics.median(self.ours), statistics.median(self.baseline)

@@ -33,7 +33,7 @@ class Stopwatch:
 
 
 def rows(*, toy: bool) -> list[Row]:
-    """Time takes and the networks in them: a pair is of one take, so both meet any neighbour."""
+    """Time takes and their networks. A pair comes from one take, so both meet any neighbour."""
     pipeline = load_shipped()
     steps = 1 if toy else 24
     pipeline(**shot(1))

@@ -1,4 +1,4 @@
-"""Regenerating one foreground of two against generating all, on the shipped model."""
+"""The time of regenerating one foreground of two against generating all, on the shipped model."""
 
 from benchmarks.machine import precision_of
 from benchmarks.pairs import NUM_PAIRS, Pairs, alternate_seconds
@@ -6,11 +6,11 @@ from benchmarks.rows import Row
 from benchmarks.shipped import load_shipped, shot
 
 REFRESH = 4
-"""Steps from one that computes the given layers to the next: approximate (docs/log.md)."""
+"""Recompute given layers every so many steps. This is approximate (docs/log.md)."""
 
 
 def rows(*, toy: bool) -> list[Row]:
-    """Compare with everything but foreground 2 and the full video given."""
+    """Compare, with all streams given except foreground 2 and the full video."""
     pipeline = load_shipped()
     steps = 1 if toy else 24
     take = pipeline(**shot(1))

@@ -1,11 +1,11 @@
-"""The release's way of doing a step, re-created on the library's unmodified model and blocks.
+"""The release's way of computing a step, built on the library's unmodified model and blocks.
 
-What it does, as described in the project's notes on the public code: streams one after another as
-one video; LayerAdaLN's rows repeated for every token and added to the time modulation; the three
-prompts joined and padded with zeros to 512 tokens before the text MLP; a dense float mask of 0 and
--inf that says which token reads which prompt; guidance as two passes one after another; the
-negative prompt three times under the same mask. What else made the release slow (host syncs,
-float64 positions, weights cast in every pass) is left out.
+The project's notes on the public code describe it. The streams follow one another as one video.
+LayerAdaLN's rows are repeated for every token and added to the time modulation. The three prompts
+are joined and padded with zeros to 512 tokens before the text MLP. A dense float mask of 0 and -inf
+says which token reads which prompt. Guidance is two passes, one after the other, and the negative
+prompt stands three times under the same mask. Other causes of the release's slowness (host syncs,
+float64 positions, weights cast in every pass) are left out.
 
 Shape letters: B batch, S streams, L tokens of all streams, C channels, T, H, W of latents, N text
 tokens, D width.
@@ -23,7 +23,8 @@ from layert2v_model.network.transformer import LayerT2VTransformer3DModel
 from layert2v_model.streams import visible_prompts
 
 PADDED_TEXT = 512
-"""Source: the release pads joined prompts to at least this, `layered_model.py:481-491`."""
+"""Least number of text tokens. Source: the release pads joined prompts to it,
+`layered_model.py:481-491`."""
 
 
 class ReleasedApproach:

@@ -1,4 +1,4 @@
-"""What a benchmark says: rows of ours against a baseline, measured in the same run."""
+"""The result of a benchmark: rows of ours against a baseline, measured in the same run."""
 
 import math
 import statistics
@@ -16,19 +16,19 @@ class Row:
     benchmark: str
     """Name of the module."""
     case: str
-    """Sizes and what the baseline is."""
+    """Sizes and the baseline."""
     measure: str
-    """What was measured, with its unit."""
+    """The measured quantity, with its unit."""
     precision: str
-    """Of the numbers that are computed with, as torch names it: float32, bfloat16."""
+    """Precision of the computation, as torch names it: float32 or bfloat16."""
     ours: float
-    """Absolute; the median where there are pairs."""
+    """Value of ours, absolute, or the median of pairs."""
     baseline: float
-    """Absolute; the median where there are pairs."""
+    """Value of the baseline, absolute, or the median of pairs."""
     target: float | None = None
-    """Most that the ratio may be; None: there is no target."""
+    """Largest ratio allowed. None means that there is no target."""
     ratios: tuple[float, ...] = ()
-    """Of every pair; empty where one measurement says all, such as a peak of memory."""
+    """Ratio of every pair. Empty if one measurement is enough, as for a peak of memory."""
 
     @classmethod
     def paired(
@@ -40,7 +40,7 @@ class Row:
         pairs: Pairs,
         target: float | None = None,
     ) -> "Row":
-        """Make the row of what was measured in pairs."""
+        """Make the row of a measurement in pairs."""
         return cls(benchmark, case, measure, precision, *pairs.medians, target, pairs.ratios)
 
     @classmethod
@@ -51,33 +51,33 @@ class Row:
         return cls(**{**known, "ratios": tuple(values["ratios"])})
 
     def to_json(self) -> dict[str, Any]:
-        """Write the row, with what follows from it, as plain JSON values."""
+        """Write the row, with its ratio and verdict, as plain JSON values."""
         return {**asdict(self), "ratio": self.ratio, "spread": self.spread, "is_met": self.is_met}
 
     @property
     def ratio(self) -> float:
-        """Ours against the baseline; the median of the pairs where there are any."""
+        """Give the ratio of ours to the baseline. With pairs it is their median."""
         if self.ratios:
             return statistics.median(self.ratios)
         return self.ours / self.baseline if self.baseline else float("nan")
 
     @property
     def spread(self) -> tuple[float, float] | None:
-        """Lowest and highest ratio of the pairs; None without pairs."""
+        """Give the lowest and highest ratio of the pairs, or None without pairs."""
         return (min(self.ratios), max(self.ratios)) if self.ratios else None
 
     @property
     def is_met(self) -> bool | None:
-        """Whether the target is met; None without one, or where nothing was measured."""
+        """Say whether the target is met. None without a target or a measurement."""
         return None if self.target is None or math.isnan(self.ratio) else self.ratio <= self.target
 
 
 def table(rows: Sequence[Row], machine: str) -> str:
-    """Lay rows out as Markdown, absolute columns marked with the machine.
+    """Write rows as Markdown, with the machine above absolute columns.
 
     Args:
-        rows: All measured on `machine`.
-        machine: Its name, in a few words.
+        rows: Rows that were all measured on `machine`.
+        machine: The machine's name, in a few words.
     """
     lines = [
         f"| benchmark | case | measure | precision | ours ({machine}) | baseline ({machine}) "

@@ -1,10 +1,10 @@
-"""The front door under load: reading files, following jobs. `python -m benchmarks.serving`.
+"""The front door under load, as it sends files and events: `python -m benchmarks.serving`.
 
 Prints ratios of one run, in pairs that take turns:
-- ReadArtifact against a plain grpc.aio server that sends the same file and does nothing else;
-- the client's download against a bare grpclib client that parses, checks and writes nothing,
-  with the compiled CRC and, as inside Blender, without;
-- the delay of events for many watchers of one job.
+- ReadArtifact against a plain grpc.aio server that only sends the same file
+- the client's download against a bare grpclib client that only receives, with the compiled CRC and,
+  as inside Blender, without
+- the delay of events for many watchers of one job
 """
 
 import argparse
@@ -61,10 +61,10 @@ class EventEngine:
         self._num_events = num_events
 
     async def end_former_workers(self) -> None:
-        """There are none."""
+        """Do nothing, because no former workers exist."""
 
     async def warm(self, model_folder: str) -> None:
-        """There is nothing to load."""
+        """Do nothing, because no model is loaded."""
 
     async def run(self, task: Task) -> AsyncGenerator[WorkerMessage, None]:
         """Wait until watchers have come, then report."""
@@ -75,16 +75,18 @@ class EventEngine:
         yield Failed(JobError("INTERNAL", "the benchmark has ended"))
 
     async def cancel(self, job: str, attempt: int) -> None:
-        """Nothing is running."""
+        """Do nothing, because no task can be stopped."""
 
     async def close(self) -> None:
-        """Nothing is running."""
+        """Do nothing, because no task can be stopped."""
 
 
 def main() -> None:
-    """Measure, or be one of the servers that are measured."""
+    """Measure, or be one of the measured servers."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.serving", description=__doc__)
-    parser.add_argument("--toy", action="store_true", help="toy sizes: only that it runs")
+    parser.add_argument(
+        "--toy", action="store_true", help="use toy sizes, which only check that it runs"
+    )
     parser.add_argument("--door", nargs=3, metavar=("STATE", "LISTEN", "EVENTS"),
                         help=argparse.SUPPRESS)  # fmt: skip
     parser.add_argument("--plain", nargs=2, metavar=("FILE", "LISTEN"), help=argparse.SUPPRESS)
@@ -178,7 +180,9 @@ def _publish(state: Path, num_bytes: int) -> tuple[str, Artifact]:
 
 
 def _as_client_has_it(name: str, artifact: Artifact) -> ClientArtifact:
-    return convert.artifact_from_proto(artifact_to_proto(name.split("/")[1], artifact))
+    read = convert.artifact_from_proto(artifact_to_proto(name.split("/")[1], artifact))
+    assert read is not None
+    return read
 
 
 def _drain(messages: Any) -> None:
@@ -188,15 +192,15 @@ def _drain(messages: Any) -> None:
 
 @dataclass(frozen=True)
 class Side:
-    """One of two that are compared."""
+    """One of two contestants."""
 
     call: Callable[[], None]
     """Moves all bytes once."""
     processor: psutil.Process
-    """What does the work; its processor time says the same on a busy machine."""
+    """Process that does the work. Its processor time is the same on a busy machine."""
 
     def measured(self) -> tuple[float, float]:
-        """Seconds by the clock and of the processor."""
+        """Give the seconds by the clock and of the processor."""
         before, begin = self.processor.cpu_times(), time.perf_counter()
         self.call()
         wall_s, after = time.perf_counter() - begin, self.processor.cpu_times()
@@ -210,7 +214,7 @@ def _print_pairs(title: str, num_bytes: int, ours: Side, theirs: Side, rounds: i
             our_s, their_s = ours.measured(), theirs.measured()
         else:
             their_s, our_s = theirs.measured(), ours.measured()
-        if number:  # the first warms
+        if number:  # The first round warms up.
             pairs.append((our_s, their_s))
     by_clock, of_processor = (
         statistics.median(their_s[kind] / max(our_s[kind], 1e-3) for our_s, their_s in pairs)

@@ -1,8 +1,8 @@
-"""The dry run's memory beside what training takes: `python -m benchmarks.training_peaks`.
+"""The dry run's memory beside training's real memory: `python -m benchmarks.training_peaks`.
 
 Every case is a stage of three steps in a process of its own, from reading weights to the last
-checkpoint. Its peak is the resident memory beyond what the program's libraries take. Networks are
-random but for the shipped VAEs; Linux only. Prints a table.
+checkpoint. Its peak is the resident memory beyond the program's libraries. Networks are random
+except for the shipped VAEs. Runs on Linux only. Prints a table.
 """
 
 import argparse
@@ -36,17 +36,17 @@ TINY = Path(layert2v_model.__file__).parent / "tiny"
 
 @dataclass(frozen=True)
 class Case:
-    """A stage and what is changed in its recipe."""
+    """A stage with the changes to its recipe."""
 
     stage: str
     changes: Mapping[str, object] = field(default_factory=dict)
     recipe: str = "tiny"
     goes_on: bool = False
-    """From the shipped model, by `--init`."""
+    """Parts from the shipped model, by `--init`."""
 
     @property
     def words(self) -> str:
-        """The changes, for the table."""
+        """Give the changes, for the table."""
         return ", ".join(f"{name} {value}" for name, value in self.changes.items())
 
 
@@ -94,7 +94,7 @@ CASES = {
         "wan2.1-1.3b",
     ),
 }
-"""By name."""
+"""The cases by name."""
 
 SMALL = {
     "num_clips": 4,
@@ -103,14 +103,14 @@ SMALL = {
     **{f"{stage}.num_steps": 3 for stage in ("vae", "alpha_vae.loop", "joint.loop")},
     "multi_foreground.loop.num_steps": 3,
 }
-"""Of every case, unless it says otherwise."""
+"""Changes of every case, unless it has its own."""
 
 WAN_WIDTH = {"joint_scene.width": 224, "joint_scene.height": 128}
-"""Of cases of Wan's kind: two thirds of the recipe's."""
+"""Size in cases of Wan's kind, two thirds of the recipe's."""
 
 
 def make_run(case: Case, assets: Path, out: Path) -> Run:
-    """Make the run of a case in a folder, with the parts that earlier stages would have left."""
+    """Make the run of a case in a folder, with the parts of earlier stages."""
     changes = {**SMALL, **(WAN_WIDTH if case.recipe != "tiny" else {}), **case.changes}
     assigned = [f"{name}={json.dumps(value)}" for name, value in changes.items()]
     recipe = apply_overrides(RECIPES[case.recipe](), read_overrides([], assigned))
@@ -156,7 +156,7 @@ def _write_wan(folder: Path) -> None:
 
 
 def predicted(run: Run, stage: str) -> int:
-    """Say what the dry run says of a stage on this computer."""
+    """Give the dry run's memory for a stage on this computer."""
     return needs_of(StageParts(run), stage).on_device(Device("", 1 << 50, is_host=True))
 
 
@@ -171,7 +171,7 @@ def run_stage(run: Run, stage: str) -> None:
 
 
 def measure(name: str, assets: Path) -> tuple[int, int]:
-    """Return what a case was said to take, and what it took; in a process of its own."""
+    """Return the predicted and the measured bytes of a case, in a process of its own."""
     command = [sys.executable, "-m", "benchmarks.training_peaks", name, "--assets", str(assets)]
     done = subprocess.run([*command, "--child"], check=True, stdout=subprocess.PIPE, text=True)
     said, took = json.loads(done.stdout.splitlines()[-1])
@@ -184,14 +184,14 @@ def _child(name: str, assets: Path) -> None:
     with TemporaryDirectory() as folder:
         run = make_run(case, assets, Path(folder) / "run")
         said = predicted(run, case.stage)
-        # What the run caches of its parts is read while it is measured.
+        # The run reads its cached parts while it is measured.
         fresh = replace(run)
         took = extra_peak_bytes(lambda: run_stage(fresh, case.stage))
         json.dump([said, took], sys.stdout)
 
 
 def main() -> None:
-    """Measure what the command line names and print a table."""
+    """Measure the cases that the command line names, and print a table."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.training_peaks")
     parser.add_argument("names", nargs="*", metavar="case", help="; ".join(CASES))
     parser.add_argument("--assets", type=Path, default=Path("cache/assets"))

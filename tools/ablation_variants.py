@@ -1,4 +1,4 @@
-"""What `ablations.py` compares: the choices of `tiny`, each turned the other way alone.
+"""The variants of `ablations.py`. Each changes one choice of `tiny`.
 
 Shape letters: S streams, F frames of tokens, H, W of tokens, L tokens of a stream, E width of a
 head.
@@ -23,11 +23,11 @@ SHIFT = 3.0
 AXES = (8, 42, 40, 38)
 """Widths for stream, time, rows and columns. Source: LayerT2V's release, `use_4d_rope: true`."""
 NETWORK = {**TINY_TRANSFORMER, "num_attention_heads": 2, "ffn_dim": 768, "num_layers": 5}
-"""A third of `tiny`, so that eight of them can be trained on two cores."""
+"""A third of `tiny`, so that eight variants can be trained on two cores."""
 
 
 class FourAxisRotary(nn.Module):
-    """Positions with an axis of its own for the stream, which the paper tried and rejected."""
+    """Positions with an axis for the stream, which the paper tried and rejected."""
 
     def __init__(self, patch_size: tuple[int, ...]) -> None:
         super().__init__()
@@ -58,7 +58,7 @@ def _use_four_axes(model: LayerT2VTransformer3DModel) -> None:
 
 
 def _leave_out_layer_adaln(model: LayerT2VTransformer3DModel) -> None:
-    # Its tables begin at 0, where they add nothing.
+    # The tables begin at 0, so that they add nothing.
     model.layer_adaln.requires_grad_(False)
 
 
@@ -67,20 +67,20 @@ class Variant:
     """One way to train."""
 
     words: str
-    """What differs."""
+    """The difference, in a few words."""
     settings: Mapping[str, Any] = field(default_factory=dict)
-    """Of the network."""
+    """Changed settings of the network."""
     noise: NoiseMixture = field(
         default_factory=lambda: NoiseMixture(
             **{**vars(STAGE_3), "shift": SHIFT, "hidden": 0.1},
         )
     )
     change: Callable[[LayerT2VTransformer3DModel], None] = lambda _: None
-    """Done to the network before it learns."""
+    """A change of the network before it learns."""
 
     @property
     def network(self) -> dict[str, Any]:
-        """Settings of the network, whole."""
+        """Give all settings of the network."""
         return {**NETWORK, **self.settings}
 
 
@@ -97,4 +97,4 @@ VARIANTS = {
     "one-level": Variant("all streams at one noise level; given streams are clamped",
                          {"per_stream_timesteps": False}, NoiseMixture(shift=SHIFT)),
 }  # fmt: skip
-"""By name; the first is what the others are compared with."""
+"""Variants by name. The others are compared with the first."""

@@ -1,12 +1,12 @@
 """Train small networks that differ in one choice each, and measure them alike.
 
     python tools/ablations.py --out runs/ablations                       all, one after another
-    python tools/ablations.py --out runs/ablations --only chosen bleed   some; others beside them
+    python tools/ablations.py --out runs/ablations --only chosen bleed   some, beside others
 
 All see the same clips (96x64, 9 frames, one or two foregrounds) in the same order, begin with the
-same weights and learn for as many steps. Each is measured on held-out scenes: the error of its
-velocity, takes of the scenes' words, and the scenes' full videos taken apart. A run that was
-stopped goes on. Writes `OUT/NAME/figures.json`, `OUT/table.md` and `OUT/sheet.png`.
+same weights and learn for as many steps. Each is measured on held-out scenes by the error of its
+velocity, by takes from the scenes' words, and by decomposing the scenes' full videos. A stopped run
+resumes. Writes `OUT/NAME/figures.json`, `OUT/table.md` and `OUT/sheet.png`.
 
 Shape letters: B batch, S streams, C channels, T latent frames, H, W.
 """
@@ -56,7 +56,7 @@ log = logging.getLogger(__name__)
 
 WIDTH, HEIGHT, FRAMES = 96, 64, 9
 LEVELS = (0.3, 0.6, 0.9)
-"""Noise levels of all streams at which the velocity's error is measured."""
+"""Noise levels of all streams for the velocity's error."""
 SHOWN = 4
 """Takes of each variant on the sheet."""
 COLUMNS = {
@@ -71,15 +71,15 @@ COLUMNS = {
     "apart_soft_iou": "taken apart: soft IoU",
     "apart_recomposition_before": "recomposition, dB",
 }
-"""Figures of the table, in its words."""
+"""Figures of the table, with its words."""
 
 
 @dataclass(frozen=True, eq=False)
 class Bench:
-    """What all variants share."""
+    """Settings that all variants share."""
 
     model: Path
-    """A model folder, of which VAEs and text encoder are used."""
+    """A model folder, whose VAEs and text encoder are used."""
     assets: Path
     out: Path
     num_clips: int
@@ -89,7 +89,7 @@ class Bench:
 
     @property
     def recipe(self) -> JointRecipe:
-        """How each learns."""
+        """Settings of the training."""
         loop = LoopRecipe(
             num_steps=self.num_steps, learning_rate=1e-3, muon_scale=2.0, weight_decay=0.01,
             warmup_steps=min(50, self.num_steps), ema_decay=0.995,
@@ -100,7 +100,7 @@ class Bench:
 
 
 def run_variant(bench: Bench, name: str) -> None:
-    """Train a variant, or go on with it, measure it and write its figures."""
+    """Train a variant or resume it, measure it and write its figures."""
     variant, folder = VARIANTS[name], bench.out / name
     _trained(bench, variant, name).save_pretrained(folder / "transformer")
     figures = _errors(bench, _network(folder, variant, torch.float32))
@@ -158,7 +158,7 @@ def _project_alphas(clips: Sequence[LatentClip], project_in: ProjectIn) -> None:
 
 @torch.no_grad()
 def _errors(bench: Bench, model: LayerT2VTransformer3DModel) -> dict[str, float]:
-    """Mean squared error of the velocity on held-out scenes, by stream; all at one level."""
+    """Give the velocity's mean squared error on held-out scenes by stream, all at one level."""
     vae, captions = read_vae(bench.model, "vae").float(), _captions()
     scenes = held_out_clips(bench.assets, WIDTH, HEIGHT, FRAMES, bench.num_shots)
     clips = [encode_clip(vae, scene, model.config.foreground_fill) for scene in scenes]
@@ -216,7 +216,7 @@ def _means(section: Section) -> dict[str, float]:
 
 
 def write_table(out: Path) -> str:
-    """Write what is known of all variants in `out`: the table, and the sheet."""
+    """Write the table and the sheet of all finished variants in `out`."""
     heads = ["", *COLUMNS.values()]
     lines = [f"| {' | '.join(heads)} |", "|" + "---|" * len(heads)]
     rows: list[Tensor] = []
@@ -243,8 +243,8 @@ def main() -> None:
     parser.add_argument("--assets", type=Path, default=Path("cache/assets"))
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--only", nargs="+", choices=VARIANTS, default=list(VARIANTS))
-    parser.add_argument("--clips", type=int, default=1000, help="of training")
-    parser.add_argument("--steps", type=int, default=500, help="of training")
+    parser.add_argument("--clips", type=int, default=1000, help="clips of training")
+    parser.add_argument("--steps", type=int, default=500, help="steps of training")
     parser.add_argument("--shots", type=int, default=12, help="held-out scenes")
     parser.add_argument("--workers", type=int, default=0, help="processes that compose clips")
     asked = parser.parse_args()

@@ -1,8 +1,8 @@
 """Reads damaged movies, pictures and texts in child processes of bounded memory.
 
 `python tools/fuzz_media.py --minutes 10` writes small real files, changes bytes of them by a seed,
-and reads each. Only `UnreadableMedia` and `BadClip` may come out: another error, a crash, a hang or
-memory beyond the limit is printed with the seed and the file kept. The exit status is then 1.
+and reads each. Only `UnreadableMedia` and `BadClip` are allowed. Another error, a crash, a hang or
+memory beyond the limit is printed with its seed, and the file is kept. The exit status is then 1.
 """
 
 import argparse
@@ -30,17 +30,17 @@ from layert2v_training.data.problems import BadClip
 from support.media_files import scene, write_movie
 
 _MEMORY_BYTES = 3 << 30
-"""Address space of a child: what its libraries map, and a picture of the largest size."""
+"""Address space of a child, for its libraries and a picture of the largest size."""
 _PER_CHILD, _HANG_S = 60, 120
 _MAX_FRAMES = 8
 _DETAIL = r"[:;(0-9]"
-"""What ends the part of a reason that is the same for all of its kind."""
+"""Matches the end of a reason's part that is the same for all of its kind."""
 _WORDS = (b"\xff" * 4, b"\0" * 4, b"\x7f\xff\xff\xff", b"\xff\xff\xff\x7f")
-"""Numbers that programs take for sizes."""
+"""Numbers that programs read as sizes."""
 
 
 def main() -> int:
-    """Fuzz for some minutes; print a line for each kind of outcome."""
+    """Fuzz for some minutes, and print a line for each kind of outcome."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--minutes", type=float, default=10)
     parser.add_argument("--seed", type=int, default=0)
@@ -109,7 +109,7 @@ def _fuzz(seeds: list[Path], folder: Path, seconds: float, first: int, keep: Pat
 
 
 def _collect(child, results, numbers, seeds, folder, keep, outcomes) -> None:  # type: ignore[no-untyped-def]
-    """Count what a child says of each file; one that it says nothing of ended it."""
+    """Count a child's outcome for each file. A file without an outcome has ended the child."""
     for number in numbers:
         outcome = _next(child, results)
         outcomes[outcome] += 1
@@ -142,13 +142,13 @@ def _next(child, results) -> str:  # type: ignore[no-untyped-def]
 def _child(seeds: list[Path], folder: Path, numbers: range, results) -> None:  # type: ignore[no-untyped-def]
     resource.setrlimit(resource.RLIMIT_AS, (_MEMORY_BYTES, _MEMORY_BYTES))
     cv2.setNumThreads(1)
-    os.dup2(os.open(os.devnull, os.O_WRONLY), 2)  # libraries tell of each fault there
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 2)  # Libraries report each fault there.
     for number in numbers:
         results.put(_outcome(_mutated(seeds, folder, number)))
 
 
 def _mutated(seeds: list[Path], folder: Path, number: int) -> Path:
-    """Change a file by a seed: bytes, bits, a piece cut out or doubled, its end."""
+    """Change a file's bytes, bits or end, or cut out or double a piece of it, by a seed."""
     choice = random.Random(number)
     source = choice.choice(seeds)
     content = bytearray(source.read_bytes())

@@ -1,8 +1,8 @@
-"""Draw `docs/gallery.md`: every use of a model, with pictures and figures.
+"""Draw `docs/gallery.md`, which shows every use of a model with pictures and figures.
 
     python tools/gallery.py --model backend/layert2v_model/tiny --out docs/gallery
 
-Pictures go into `--out`, the page beside it (`docs/gallery` makes `docs/gallery.md`). Held-out
+Pictures go into `--out` and the page beside it (`docs/gallery` makes `docs/gallery.md`). Held-out
 scenes come from the training assets, which `layert2v-train` fetches into `cache/assets`.
 """
 
@@ -26,7 +26,7 @@ def main() -> None:
     arguments = _arguments()
     if not (arguments.assets / "manifest.json").is_file():
         raise SystemExit(
-            f"there are no training assets in {arguments.assets}; give their folder as --assets"
+            f"{arguments.assets} holds no training assets: give their folder as --assets"
         )
     begin = time.monotonic()
     asked_model = AskedModel.load(
@@ -71,9 +71,16 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--model", type=Path, default=Path("backend/layert2v_model/tiny"))
     parser.add_argument("--out", type=Path, default=Path("docs/gallery"))
     parser.add_argument("--assets", type=Path, default=Path("cache/assets"))
-    parser.add_argument("--scenes", type=int, default=12, help="held-out scenes to take apart")
-    parser.add_argument("--steps", type=int, default=0, help="0: the model's own")
-    parser.add_argument("--guidance", type=float, default=0.0, help="0: the model's own")
+    parser.add_argument("--scenes", type=int, default=12, help="held-out scenes to decompose")
+    parser.add_argument(
+        "--steps", type=int, default=0, help="steps, where 0 means the model's default"
+    )
+    parser.add_argument(
+        "--guidance",
+        type=float,
+        default=0.0,
+        help="guidance scale, where 0 means the model's default",
+    )
     return parser.parse_args()
 
 

@@ -1,4 +1,4 @@
-"""Decomposition of composites with known layers, beside baselines that know nothing.
+"""Decomposition of composites with known layers, beside baselines without a model.
 
 Shape letters: T frames, C channels, H, W. Pixels are straight sRGB and alpha in [0, 1].
 """
@@ -21,14 +21,14 @@ from layert2v_training.evaluation.metrics.take_figures import Values, measure_ta
 
 @dataclass(frozen=True, eq=False)
 class Decomposed:
-    """One scene taken apart, by each method."""
+    """One scene, decomposed by each method."""
 
     stacks: Mapping[str, Stack]
     scores: Mapping[str, Values]
 
 
 def decompose(asked_model: AskedModel, clip: LayeredClip, seed: int) -> Decomposed:
-    """Take a composed clip with one foreground apart by the model and by the baselines."""
+    """Decompose a composed clip with one foreground by the model and by the baselines."""
     truth = stack_of_clip(clip)
     full_TCHW = truth.full_TCHW
     prompts = ShotPrompts("", clip.background_caption, (clip.foregrounds[0].caption,))

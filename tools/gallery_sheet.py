@@ -1,4 +1,4 @@
-"""The gallery's pictures: a row per stream, a column per instant, pixels enlarged as they are.
+"""The gallery's pictures: a row per stream, a column per instant, pixels enlarged unchanged.
 
 Shape letters: T frames, C channels (1 a matte, 3 RGB, 4 straight RGBA), H, W. Values are sRGB in
 [0, 1].
@@ -25,7 +25,7 @@ Row = tuple[str, Tensor]
 
 
 def rows_of(stack: Stack, given: Sequence[str] = (), *, has_full: bool = True) -> list[Row]:
-    """List a stack's streams, those `given` marked so; foregrounds show over a checkerboard."""
+    """List a stack's streams, with `given` ones marked. Foregrounds lie over a checkerboard."""
 
     def label(name: str) -> str:
         return f"{name} (given)" if name in given else name
@@ -39,7 +39,7 @@ def rows_of(stack: Stack, given: Sequence[str] = (), *, has_full: bool = True) -
 
 
 def rgba(layer: Layer) -> Tensor:
-    """Put a layer's colour and alpha into one."""
+    """Join a layer's colour and alpha."""
     return torch.cat([layer.rgb_TCHW, layer.alpha_T1HW], dim=1)
 
 

@@ -1,4 +1,4 @@
-"""The gallery's takes: every use of the layered model, what was asked and how good it is.
+"""The gallery's takes: every use of the layered model, with its request and quality.
 
 Shape letters: T frames, C channels, H, W. Pixels are straight sRGB and alpha in [0, 1].
 """
@@ -29,13 +29,13 @@ class Use:
     """One entry of the gallery."""
 
     name: str
-    """Of its picture."""
+    """Name of its picture."""
     title: str
     asked: str
-    """What was given and what was asked, one or two sentences."""
+    """The given streams and the request, in one or two sentences."""
     rows: list[Row]
     figures: dict[str, str]
-    """What was measured, and its value."""
+    """The measured quantities with their values."""
 
 
 def make_uses(asked_model: AskedModel, clip: LayeredClip, longest: int) -> list[Use]:
@@ -43,8 +43,8 @@ def make_uses(asked_model: AskedModel, clip: LayeredClip, longest: int) -> list[
 
     Args:
         asked_model: The model.
-        clip: Lends its plate and its foreground.
-        longest: Most frames that the model offers.
+        clip: A clip, whose plate and foreground are used.
+        longest: The largest number of frames of the model.
     """
     take, other = asked_model.take(PROMPTS, seed=1), asked_model.take(PROMPTS, seed=2)
     return [
@@ -254,7 +254,7 @@ def _recomposition(done: Finished) -> dict[str, str]:
 
 
 def _exact(made: Stack, given: Mapping[str, StreamGiven]) -> dict[str, str]:
-    """Largest difference between what was given and what came back."""
+    """Give the largest difference between given streams and the result."""
     largest, streams = 0.0, streams_of(made)
     for name, value in given.items():
         parts = (value,) if isinstance(value, Given | Tensor) else value
@@ -270,7 +270,7 @@ def _exact(made: Stack, given: Mapping[str, StreamGiven]) -> dict[str, str]:
 
 
 def _jumps(frames_TCHW: Tensor, seams: Collection[int], what: str) -> dict[str, str]:
-    """Mean change over the seams, after the frames named, and over all other frames."""
+    """Give the mean change over the seams after the named frames, and over all other frames."""
     changes = [_change(frames_TCHW[t], frames_TCHW[t + 1]) for t in range(len(frames_TCHW) - 1)]
     at = [changes[t] for t in seams]
     rest = [change for t, change in enumerate(changes) if t not in seams]

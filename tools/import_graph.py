@@ -1,7 +1,7 @@
-"""Count what imports what in each package: `python tools/import_graph.py`.
+"""Count the imports within each package: `python tools/import_graph.py`.
 
 A room is a folder directly in a package, or a file there. An arrow is an import of one file by
-another; between rooms, arrows from one room to another count once.
+another. Between rooms, all arrows from one room to another count once.
 """
 
 import sys

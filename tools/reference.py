@@ -1,4 +1,4 @@
-"""Write the reference pages of the site that no module holds: commands and wire.
+"""Write the site's reference pages about commands and wire, which no module holds.
 
 `make docs` runs this before it builds the site. The pages are made from the programs and the
 protos themselves, so they are not kept in the repository.
@@ -29,7 +29,7 @@ ROOT = Path(__file__).resolve().parents[1]
 FOLDER = ROOT / "docs" / "reference"
 PROTOS = ROOT / "proto" / "layert2v" / "v1"
 COPIES = {"changes.md": "CHANGELOG.md", "tiny.md": "backend/layert2v_model/tiny/README.md"}
-"""Pages that lie beside what they are about, and are copied as they are."""
+"""Pages that lie beside their subject, and are copied unchanged."""
 COMPLETION = {"--install-completion", "--show-completion"}
 """Options that Typer adds to every program, for shells only."""
 _PACKAGE = ".layert2v.v1."
@@ -91,7 +91,7 @@ def _parameter(parameter: Any) -> tuple[str, str, str]:
 
 
 def _copy(source: Path) -> str:
-    """Take a page of the repository into `FOLDER`, so that its links into docs lead there."""
+    """Copy a page of the repository into `FOLDER`, so that its links into docs lead there."""
     return source.read_text(encoding="utf-8").replace("](docs/", "](../")
 
 
@@ -99,7 +99,7 @@ def _copy(source: Path) -> str:
 
 
 def wire() -> dict[str, str]:
-    """Describe each proto file on a page of its own, as its comments say it."""
+    """Describe each proto file on a page of its own, by its comments."""
     described = _described_protos()
     pages = {message: f"wire_{Path(file.name).stem}.md" for file in described
              for message in _names(file)}  # fmt: skip
@@ -130,8 +130,8 @@ def _names(file: FileDescriptorProto) -> list[str]:
 class _File:
     """One proto file with its comments.
 
-    A comment belongs to a path of field numbers and indices, as `SourceCodeInfo` defines it:
-    messages are 4, enums 5, services 6; a message's fields 2, an enum's values 2, rpcs 2.
+    A comment belongs to a path of field numbers and indices, as `SourceCodeInfo` defines it.
+    Messages are 4, enums 5 and services 6. A message's fields, an enum's values and rpcs are 2.
     """
 
     def __init__(self, file: FileDescriptorProto, pages: Mapping[str, str]) -> None:
@@ -230,12 +230,12 @@ def _one_line(text: str) -> str:
 
 
 def _prose(text: str) -> str:
-    """Take a text as written in a comment or a help, so that Markdown shows it as it is."""
+    """Escape a text of a comment or a help, so that Markdown shows it unchanged."""
     from layert2v_backend.settings import default_state_folder
 
     lines = (line.strip() for line in text.strip().splitlines())
     plain = "\n".join(lines).replace(str(default_state_folder()), "the user's state folder")
-    # Outside of code, what looks like a tag or a link would vanish.
+    # Outside of code, a text that looks like a tag or a link would vanish.
     parts = re.split(r"(`[^`]*`)", plain)
     return "".join(part if part.startswith("`") else _escaped(part) for part in parts)
 

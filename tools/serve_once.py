@@ -4,8 +4,8 @@ r"""Serve an exported model by the backend, generate one shot through the client
     python tools/serve_once.py models/crab --out takes/crab --background "a sandy beach" \
         --foreground "a crab standing still" --steps 12
 
-Shows that what was trained is served. Writes every layer's PNG files into `--out` and prints the
-folder of each layer. The backend listens on a free port of the loopback interface.
+This shows that a trained model is served. It writes every layer's PNG files into `--out` and prints
+the folder of each layer. The backend listens on a free port of the loopback interface.
 """
 
 import argparse
@@ -32,24 +32,24 @@ from layert2v_client import (
 BACKEND = (sys.executable, "-m", "layert2v_backend", "serve")
 ANNOUNCED = "serving layert2v.v1 on "
 PROMPTS = ("a green meadow", "a fox moving to the right")
-"""Of the background and of one foreground."""
+"""Prompts of the background and of one foreground."""
 STOP_S = 30.0
 
 
 class NotServed(Exception):
-    """Raised when the backend does not start or the shot does not end well; says why."""
+    """Raised when the backend does not start or the shot fails. Says why."""
 
 
 @contextmanager
 def backend(model: Path, out: Path) -> Iterator[str]:
-    """Serve a model folder from a process of its own; give its address.
+    """Serve a model folder from a process of its own, and give its address.
 
     Args:
-        model: Exported folder.
-        out: Where the backend's state and its log go.
+        model: The exported folder.
+        out: The folder for the backend's state and log.
 
     Raises:
-        NotServed: It ended before it answered; names its log.
+        NotServed: The backend ended before it answered. The message names its log.
     """
     out.mkdir(parents=True, exist_ok=True)
     log = out / "backend.log"
@@ -63,7 +63,7 @@ def backend(model: Path, out: Path) -> Iterator[str]:
         try:
             line = process.stdout.readline()
             if not line.startswith(ANNOUNCED):
-                raise NotServed(f"the backend did not start; its reason is in {log}")
+                raise NotServed(f"the backend did not start: see the reason in {log}")
             yield line.removeprefix(ANNOUNCED).strip()
         finally:
             process.terminate()
@@ -81,18 +81,18 @@ async def take_one(
     seed: int = 1,
     num_steps: int = 1,
 ) -> list[Path]:
-    """Generate one shot with the model; return the folders its layers lie in.
+    """Generate one shot with the model, and return the folders of its layers.
 
     Args:
-        address: Of the backend.
-        model_id: Of the model that it serves.
+        address: The address of the backend.
+        model_id: The id of the served model.
         out: Folder for the layers.
-        prompts: Of the background and of one foreground.
-        seed: Of the shot.
-        num_steps: Steps of sampling; one shows no more than that the model is served.
+        prompts: The prompts of the background and of one foreground.
+        seed: The seed of the shot.
+        num_steps: Steps of sampling. One step only shows that the model is served.
 
     Raises:
-        NotServed: The shot failed; says the backend's reason.
+        NotServed: The shot failed. The message has the backend's reason.
     """
     background, foreground = prompts
     shot = Shot(
@@ -141,8 +141,10 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True, help="folder for the take")
     parser.add_argument("--background", default=PROMPTS[0], help="its prompt")
     parser.add_argument("--foreground", default=PROMPTS[1], help="its prompt")
-    parser.add_argument("--seed", type=int, default=1, help="of the shot")
-    parser.add_argument("--steps", type=int, default=1, help="of sampling; 1 is only a test")
+    parser.add_argument("--seed", type=int, default=1, help="seed of the shot")
+    parser.add_argument(
+        "--steps", type=int, default=1, help="steps of sampling, where 1 is only a test"
+    )
     arguments = parser.parse_args()
     prompts = (arguments.background, arguments.foreground)
     try:
@@ -155,7 +157,7 @@ def main() -> None:
             folders = asyncio.run(take)
     except (NotServed, OSError) as error:
         raise SystemExit(f"{arguments.model} was not served: {error}") from None
-    print(f"{model_id} was served; the layers of one shot lie in")
+    print(f"{model_id} was served, and the layers of one shot lie in")
     for folder in folders:
         print(f"  {folder}")
 

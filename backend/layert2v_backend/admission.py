@@ -1,4 +1,4 @@
-"""Whether a shot can fit the device at all, asked before it is queued. No torch."""
+"""Decides before queueing whether a shot can fit the device at all. No torch."""
 
 from dataclasses import replace
 from functools import lru_cache
@@ -18,14 +18,14 @@ from layert2v_model.errors import reason_of
 from layert2v_model.shot import ShotFormat
 
 _LEAST_BYTES = 2
-"""Of one number inside the transformer, at best: what precision the worker takes it alone knows."""
+"""Size of one number inside the transformer, at best. Only the worker knows its true precision."""
 
 
 def find_device(memory_bytes: int) -> Device:
     """Describe the device of the worker: the first NVIDIA GPU, else this computer.
 
     Args:
-        memory_bytes: All that jobs may use; 0: what the device has.
+        memory_bytes: Memory that jobs may use. 0 means all memory of the device.
     """
     try:
         pynvml.nvmlInit()
@@ -40,7 +40,7 @@ def find_device(memory_bytes: int) -> Device:
 
 
 def format_of(shot: Shot) -> ShotFormat:
-    """Give a filled shot's format, as the model takes it."""
+    """Give the format of a shot whose defaults are filled in, as the model takes it."""
     return ShotFormat(
         width=shot.width,
         height=shot.height,
@@ -59,7 +59,7 @@ def default_format(
     num_foregrounds: int,
     num_inference_steps: int,
 ) -> ShotFormat:
-    """Give the format of a shot of a model; what is 0 takes the model's default."""
+    """Give the format of a shot of a model. A 0 takes the model's default."""
     return ShotFormat(
         width=width or limits.sizes[0][0],
         height=height or limits.sizes[0][1],
@@ -76,13 +76,13 @@ def estimate_shot(
     memory_bytes: int,
     precision: Choice = "auto",
 ) -> tuple[Estimate, Plan, str]:
-    """Measure the device, which loads torch, and say what a shot costs there and how it fits.
+    """Measure the device, then give the cost of a shot there and how it fits. Loads torch.
 
     Args:
-        shot: Its format.
-        model: The model that is to make it.
-        memory_bytes: As for `find_device`.
-        precision: As the worker is told.
+        shot: The format of the shot.
+        model: The model that generates it.
+        memory_bytes: The same as for `find_device`.
+        precision: The worker's precision setting.
 
     Returns:
         The cost, how the shot fits, and a sentence about the precision.
@@ -104,12 +104,13 @@ def estimate_shot(
 
 
 def check_memory(shot: Shot, model_folder: Path, device: Device) -> None:
-    """Refuse a shot that fits the device in no way.
+    """Refuse a shot that cannot fit the device in any way.
 
-    A model that cannot be measured is left to the worker, which says what is wrong with it.
+    A model that cannot be measured is left to the worker, which reports the fault.
 
     Raises:
-        InvalidShot: It does not fit; says what it needs, what there is, and what would fit.
+        InvalidShot: It does not fit. The message says how much it needs, how much memory there is,
+            and which shot would fit.
     """
     try:
         chosen = plan(format_of(shot), _model_size(model_folder), device)

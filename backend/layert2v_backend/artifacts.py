@@ -1,9 +1,9 @@
 """Files known by their SHA-256: written once, never changed, checked when read.
 
-A file is synced under `tmp`, renamed to `sha256/ab/abcdef...`, and its folder is synced, before
-anybody hears of it. A reference without file cannot be. A file that nobody refers to may still be
-an artist's: its journal may have been moved away. So only what `unfinished` names can be garbage:
-the files of publications that the journal never confirmed. Even that goes to a dated trash.
+A file is synced under `tmp` and renamed to `sha256/ab/abcdef...`. Its folder is synced before
+anything refers to it, so every reference has its file. A file without a reference may still belong
+to an artist whose journal was moved away. So only files that `unfinished` names can be garbage.
+They come from publications that the journal never confirmed. Even they go to a dated trash.
 """
 
 import hashlib
@@ -38,13 +38,13 @@ class Sealed:
     """A draft that is complete and durable."""
 
     path: Path
-    """Where it is."""
+    """Path of the file."""
     sha256: str
-    """64 lower-case hexadecimal digits."""
+    """The SHA-256 as 64 lower-case hexadecimal digits."""
     size_bytes: int
     """Length."""
     checksums: str
-    """Of its blocks; see `checksums.sums_at`."""
+    """Checksums of its blocks. See `checksums.sums_at`."""
 
 
 @dataclass(frozen=True)
@@ -52,15 +52,15 @@ class Unfinished:
     """A publication that the journal has not confirmed."""
 
     record: Path
-    """The file that says so."""
+    """The file that records the publication."""
     pair_id: str
-    """Of the journal and store at that time. It is empty where they had not met."""
+    """Id of the pair of journal and store at that time. It is empty if they had not met."""
     sha256s: tuple[str, ...]
-    """Files that it brought into the store, and no other publication before it."""
+    """Files that it brought into the store first."""
 
 
 class ArtifactStore:
-    """A content-addressed folder; safe to use from several processes."""
+    """A content-addressed folder that several processes may use at once."""
 
     def __init__(self, root: Path) -> None:
         """Open or create the store at `root`."""
@@ -73,18 +73,18 @@ class ArtifactStore:
             folder.mkdir(parents=True, exist_ok=True)
 
     def path(self, sha256: str) -> Path:
-        """Say where the file with this hash is, or would be."""
+        """Give the path that the file with this hash has, or would have."""
         return self._files / sha256[:2] / sha256
 
     def draft_folder(self, job: str, attempt: int) -> Path:
-        """Make the empty folder in which an attempt writes; on the store's own disk."""
+        """Make the empty folder in which an attempt writes, on the store's own disk."""
         folder = self._tmp / f"{job}-{attempt}"
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir(parents=True)
         return folder
 
     def drop_drafts(self) -> None:
-        """Remove everything half-written: for when no attempt is running.
+        """Remove all half-written files. Call it only while no attempt is running.
 
         Only folders that `draft_folder` made are removed.
         """
@@ -93,10 +93,10 @@ class ArtifactStore:
                 shutil.rmtree(folder, ignore_errors=True)
 
     def seal(self, path: Path) -> Sealed:
-        """Hash a finished draft and make it durable, so that it can be adopted in no time.
+        """Hash a finished draft and make it durable, so that it can be adopted at once.
 
         Raises:
-            OSError: It could not be synced; a full disk is `errno.ENOSPC`.
+            OSError: It could not be synced. A full disk gives `errno.ENOSPC`.
         """
         with path.open("rb") as file:
             sha256, checksums = read_digests(file)
@@ -105,7 +105,7 @@ class ArtifactStore:
         return Sealed(path, sha256, size_bytes, checksums)
 
     def adopt(self, drafts: Sequence[Sealed]) -> None:
-        """Move an attempt's sealed drafts into the store; all are durable then.
+        """Move an attempt's sealed drafts into the store, where all are durable.
 
         They stay `unfinished` until `settle`.
 
@@ -119,7 +119,7 @@ class ArtifactStore:
             target = self.path(draft.sha256)
             target.parent.mkdir(exist_ok=True)
             if target.exists():
-                # Windows replaces no read-only file; replacing heals a damaged one.
+                # Windows cannot replace a read-only file, and replacing heals a damaged one.
                 target.chmod(0o644)
             os.replace(draft.path, target)
             target.chmod(0o444)
@@ -135,17 +135,17 @@ class ArtifactStore:
         write_text_durably(self._unfinished / f"{attempt}.json", json.dumps(record))
 
     def settle(self, job: str, attempt: int, pair: Pair | None) -> None:
-        """Note that the journal, which is now at `pair`, has an attempt's files.
+        """Record that the journal, which is now at `pair`, has an attempt's files.
 
         Raises:
-            OSError: It could not be written: the store then counts fewer takes than it has.
+            OSError: It could not be written. The store then counts fewer takes than it has.
         """
         if pair is not None:
             self.set_pair(pair)
         (self._unfinished / f"{job}-{attempt}.json").unlink(missing_ok=True)
 
     def pair(self) -> Pair | None:
-        """Say which journal this store belongs to; None where it has met none, or none legibly."""
+        """Give the pair with this store's journal, or None if no legible record of one exists."""
         try:
             read = json.loads(self._pair.read_text(encoding="utf-8"))
             return Pair(str(read["id"]), int(read["counter"]))
@@ -156,7 +156,7 @@ class ArtifactStore:
             return None
 
     def set_pair(self, pair: Pair) -> None:
-        """Note which journal this store belongs to from now on.
+        """Record which journal this store belongs to from now on.
 
         Raises:
             OSError: It could not be written.
@@ -164,7 +164,7 @@ class ArtifactStore:
         write_text_durably(self._pair, json.dumps(vars(pair)))
 
     def unfinished(self) -> list[Unfinished]:
-        """List the publications that were never settled; records that are unreadable stay."""
+        """List the publications that were never settled. Unreadable records stay."""
         found = []
         for record in sorted(self._unfinished.glob("*.json")):
             try:
@@ -176,7 +176,7 @@ class ArtifactStore:
         return found
 
     def check(self, sha256: str, size_bytes: int) -> Path:
-        """Verify a stored file and say where it is.
+        """Verify a stored file and give its path.
 
         Raises:
             DataLoss: It is missing, cannot be read, or does not match its hash.
@@ -201,13 +201,13 @@ class ArtifactStore:
         return path
 
     def discard(self, unfinished: Unfinished, referenced: set[str]) -> list[str]:
-        """Move what a publication left, and no take refers to, into today's trash.
+        """Move the files of a publication to which no take refers into today's trash.
 
         Returns:
             The SHA-256 of the files that were moved.
 
         Raises:
-            OSError: One could not be moved; the record stays.
+            OSError: A file could not be moved. The record stays.
         """
         trash = self._trash / time.strftime("%Y-%m-%d")
         moved = []
@@ -225,7 +225,7 @@ class ArtifactStore:
         return self.root / "trash"
 
     def empty_trash(self, wanted_bytes: int) -> list[str]:
-        """Delete days of the trash, the oldest first, until so many bytes are free.
+        """Delete days of the trash, the oldest first, until enough bytes are free.
 
         Returns:
             The days that were deleted.
@@ -242,5 +242,5 @@ class ArtifactStore:
 
 
 def free_bytes(folder: Path) -> int:
-    """Free bytes of the disk that holds `folder`, for an ordinary user."""
+    """Give the free bytes of the disk that holds `folder`, for an ordinary user."""
     return shutil.disk_usage(folder).free

@@ -1,4 +1,4 @@
-"""Attempts at jobs: one task for a worker, its messages, and how it ended, in the journal."""
+"""Attempts at jobs: a task for a worker, its messages and its end, written to the journal."""
 
 import asyncio
 import time
@@ -34,7 +34,7 @@ from layert2v_backend.worker_protocol import (
 from layert2v_domain.job import JobError, JobState, Progress
 
 _ETA_FROM = 0.08
-"""Below this fraction an estimate says nothing: loading may have been skipped."""
+"""Smallest fraction that gives a usable estimate. Before it, loading may have been skipped."""
 
 log = structlog.get_logger()
 
@@ -50,13 +50,13 @@ class Attempts:
         engine: Engine,
         max_lost: int,
     ) -> None:
-        """Make ready.
+        """Prepare to run attempts.
 
         Args:
             ledger: Holds the jobs.
             store: Holds their files.
-            catalogue: The models there are.
-            engine: Where tasks run.
+            catalogue: The models of this backend.
+            engine: The engine that runs tasks.
             max_lost: A job fails after this many workers died on it.
         """
         self._ledger, self._journal = ledger, ledger.journal
@@ -69,6 +69,7 @@ class Attempts:
         Raises:
             StaleAttempt: The job has another attempt by now.
             StorageFault: The backend is stopping and the end is not written.
+            DataLoss: The job's row is damaged, so its end cannot be written.
         """
         try:
             last = await self._follow(await self._task(job))
@@ -81,33 +82,34 @@ class Attempts:
             return
         except StaleAttempt:
             raise
-        # The border where a job meets its owner: whatever the system or a bug raises is this job's
-        # failure, and the door goes on.
+        # This is the border where a job meets its owner. A fault of the system or a bug fails this
+        # job only, and the front door goes on.
         except Exception as failure:  # noqa: BLE001
-            last = Failed(_error_of(failure))
-            frames = traceback.format_tb(failure.__traceback__)[-8:]
-            log.error("attempt_failed", job=job.id, kind=type(failure).__name__, frames=frames)
+            last = _failed_by(job, failure)
         if isinstance(last, Stopped):
             current = await self._ledger.insist(self._journal.get, job.id)
             if current.state is JobState.RUNNING:
                 await self._lose(job, WorkerLost("the worker stopped without being asked"))
                 return
-        ended = await self._write_end(job, last)
+        try:
+            ended = await self._write_end(job, last)
+        except (StaleAttempt, StorageFault):
+            raise
+        # The same border: a take that the journal does not take is this job's failure.
+        except Exception as failure:  # noqa: BLE001
+            ended = await self._write_end(job, _failed_by(job, failure))
         log.info("attempt_ended", job=job.id, attempt=job.attempt, state=ended.state.value)
 
     async def _write_end(self, job: Job, last: WorkerMessage) -> Job:
-        await self._ledger.insist(self._ledger.promises.keep)
-        now = time.time()
+        now, write = time.time(), self._ledger.insist_after_promises
         if isinstance(last, Finished):
-            ended = await self._ledger.insist(self._journal.succeed, job.id, job.attempt, last, now)
+            ended = await write(self._journal.succeed, job.id, job.attempt, last, now)
             if ended.state is JobState.SUCCEEDED:
                 await self._settle(job)
             return ended
         if isinstance(last, Failed):
-            return await self._ledger.insist(
-                self._journal.fail, job.id, job.attempt, last.error, now
-            )
-        return await self._ledger.insist(self._journal.stop, job.id, job.attempt, now)
+            return await write(self._journal.fail, job.id, job.attempt, last.error, now)
+        return await write(self._journal.stop, job.id, job.attempt, now)
 
     async def _settle(self, job: Job) -> None:
         """Let the store count the take that the journal has just published."""
@@ -118,28 +120,24 @@ class Attempts:
             log.warning("store_not_counted", job=job.id, why=str(failure))
 
     async def _lose(self, job: Job, lost: WorkerLost) -> None:
-        await self._ledger.insist(self._ledger.promises.keep)
+        write = self._ledger.insist_after_promises
         if self._ledger.is_draining:
-            await self._ledger.call(
-                lambda: self._journal.put_back(self._journal.get(job.id), time.time())
-            )
+            await write(lambda: self._journal.put_back(self._journal.get(job.id), time.time()))
             return
         log.warning("attempt_lost", job=job.id, attempt=job.attempt, why=str(lost))
         with suppress(OSError):
             await asyncio.to_thread(self._store.drop_drafts)
-        await self._ledger.insist(
-            self._journal.lose, job.id, job.attempt, str(lost), self._max_lost, time.time()
-        )
+        await write(self._journal.lose, job.id, job.attempt, str(lost), self._max_lost, time.time())
 
     async def _follow(self, task: Task) -> WorkerMessage:
-        """Run a task, journal its progress, and return its last message."""
+        """Run a task, write its progress to the journal, and return its last message."""
         begin = time.monotonic()
         async with aclosing(self._engine.run(task)) as messages:
             async for message in messages:
                 if not isinstance(message, StageProgress):
                     return message
                 await self._add_progress(task, message, time.monotonic() - begin)
-        raise WorkerLost("the engine ended without a last word")
+        raise WorkerLost("the engine ended without a last message")
 
     async def _add_progress(self, task: Task, told: StageProgress, elapsed_s: float) -> None:
         fraction = told.fraction
@@ -150,7 +148,7 @@ class Attempts:
                 self._journal.add_progress, task.job_id, task.attempt, progress, time.time()
             )
         except StorageFault as fault:
-            # Progress may be missed; the job's end may not.
+            # A lost report of progress does no harm, but the job's end must be written.
             log.warning("progress_dropped", job=task.job_id, why=fault.message)
         self._ledger.ring(task.job_id)
 
@@ -159,7 +157,7 @@ class Attempts:
 
         Raises:
             DataLoss: A kept layer's file is damaged.
-            UnknownModel, ModelDamaged: The model has gone since the job was made.
+            UnknownModel, ModelDamaged: The model was removed or damaged after the job was created.
         """
         model = self._catalogue.find(job.shot.model)
         kept: list[Artifact] = []
@@ -187,12 +185,14 @@ class Attempts:
         )
 
 
-def _error_of(failure: Exception) -> JobError:
-    """Word a failure of the front door itself, without Python's text or a path."""
+def _failed_by(job: Job, failure: Exception) -> Failed:
+    """Describe a failure of the front door itself, without Python's text or a path, and log it."""
+    frames = traceback.format_tb(failure.__traceback__)[-8:]
+    log.error("attempt_failed", job=job.id, kind=type(failure).__name__, frames=frames)
     why = "a fault of its own, see its log"
     if isinstance(failure, OSError):
         why = words_of(failure)
-    return JobError("INTERNAL", f"the backend could not run the job ({why}): try again")
+    return Failed(JobError("INTERNAL", f"the backend could not run the job ({why}): try again"))
 
 
 def _carried_over(artifact: Artifact, layer_index: int) -> Artifact:

@@ -1,7 +1,7 @@
-"""Checksums of stored files, block by block: made at publication, compared at every read.
+"""Checksums of stored files, block by block, computed at publication and compared at every read.
 
-A file is known by its SHA-256, which takes .66 ms a MiB; a CRC32 takes .25 (November 2026). So a
-file is hashed once, when it is published, and a read compares the blocks that it sends.
+A SHA-256 takes 0.66 ms a MiB and a CRC32 takes 0.25 (November 2026). So a file is hashed once, when
+it is published, and a read compares the blocks that it sends.
 """
 
 import hashlib
@@ -12,27 +12,27 @@ from typing import BinaryIO
 import google_crc32c
 
 BLOCK_BYTES = 1 << 20
-"""Of a block; the last one of a file is shorter."""
+"""Size of a block. The last one of a file is shorter."""
 _DIGITS = 8
 
 
 @dataclass(frozen=True)
 class BlockSums:
-    """Of one block."""
+    """The checksums of one block."""
 
     crc32c: int
     """Castagnoli."""
     crc32: int
-    """As zlib has it, for clients to whom CRC32C is slow."""
+    """The CRC32 of zlib, for clients in which CRC32C is slow."""
 
 
 def sums_of(data: bytes) -> BlockSums:
-    """Compute the checksums of a block or a part of one."""
+    """Compute the checksums of a block or a part of it."""
     return BlockSums(int(google_crc32c.value(data)), zlib.crc32(data))
 
 
 def crc32_of(data: memoryview) -> int:
-    """Compute the CRC32 of a block that lies in a buffer, which CRC32C would have copied."""
+    """Compute the CRC32 of a block in a buffer. CRC32C would copy the block."""
     return zlib.crc32(data)
 
 
@@ -52,11 +52,11 @@ def read_digests(file: BinaryIO) -> tuple[str, str]:
 
 
 def sums_at(checksums: str, block_index: int) -> BlockSums | None:
-    """Take one block's checksums; None where none were stored.
+    """Take one block's checksums, or None if none were stored.
 
     Args:
-        checksums: Of each block 8 hexadecimal digits of CRC32C, then 8 of CRC32.
-        block_index: From 0.
+        checksums: For each block 8 hexadecimal digits of CRC32C, then 8 of CRC32.
+        block_index: The block's number, from 0.
     """
     begin = 2 * _DIGITS * block_index
     digits = checksums[begin : begin + 2 * _DIGITS]

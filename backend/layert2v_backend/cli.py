@@ -1,4 +1,4 @@
-"""The command `layert2v-backend`: flags to Settings to server. The only file that prints."""
+"""The command `layert2v-backend`: flags to Settings to server. Only this file prints."""
 
 import asyncio
 import logging
@@ -25,7 +25,7 @@ from layert2v_backend.settings import Settings, default_state_folder
 
 app = typer.Typer(
     name="layert2v-backend",
-    help="Runs LayerT2V for Blender: a gRPC front door on this machine, and a worker.",
+    help="Run LayerT2V for Blender with a gRPC front door on this machine and a worker.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
@@ -35,24 +35,24 @@ app = typer.Typer(
 ModelsDirs = Annotated[
     list[Path] | None,
     typer.Option(
-        help="A folder that is a model (it has a layert2v.json) or holds such folders; may be "
-        "given several times. The model `tiny` is always there."
+        help="A folder that is a model (it has a layert2v.json) or holds such folders. May be "
+        "repeated. The model `tiny` is always available."
     ),
 ]
 
 MemoryBytes = Annotated[
     int | None,
     typer.Option(
-        help="Memory of the device that jobs may use; what needs more is refused. Default: what "
-        "it has. [env: LAYERT2V_MEMORY_BYTES]"
+        help="Memory of the device that jobs may use, in bytes. A shot that needs more is "
+        "refused. Default: all of it. [env: LAYERT2V_MEMORY_BYTES]"
     ),
 ]
 
 Precision = Annotated[
     str | None,
     typer.Option(
-        help="Of the transformer: auto (bfloat16 where the processor or GPU has it natively, else "
-        "float32), bfloat16 or float32. Default: auto. [env: LAYERT2V_PRECISION]"
+        help="Precision of the transformer: auto (bfloat16 if the processor or GPU has it "
+        "natively, else float32), bfloat16 or float32. Default: auto. [env: LAYERT2V_PRECISION]"
     ),
 ]
 
@@ -63,14 +63,15 @@ def serve(
         str | None,
         typer.Option(
             help="unix:PATH (in a folder only you can open), or HOST:PORT on the loopback "
-            "interface; port 0 takes a free one. Default: a socket in the state folder, on "
+            "interface. Port 0 takes a free one. Default: a socket in the state folder, or on "
             f"Windows {LOOPBACK_ADDRESS}. [env: LAYERT2V_LISTEN]"
         ),
     ] = None,
     state: Annotated[
         Path | None,
         typer.Option(
-            help=f"Folder for jobs, takes and the worker's log; one backend at a time uses it. "
+            help=f"Folder for jobs, takes and the worker's log. Only one backend at a time can "
+            "use it. "
             f"Default: {default_state_folder()}. [env: LAYERT2V_STATE]"
         ),
     ] = None,
@@ -78,32 +79,33 @@ def serve(
     threads: Annotated[
         int | None,
         typer.Option(
-            help="Threads of the worker; 0: one for each processor. [env: LAYERT2V_THREADS]"
+            help="Threads of the worker. 0 means one for each processor. [env: LAYERT2V_THREADS]"
         ),
     ] = None,
     memory_bytes: MemoryBytes = None,
     offload: Annotated[
         str | None,
         typer.Option(
-            help="What of the weights waits in main memory where a GPU is small: auto (as little "
-            "as fits), none, model (one part at a time) or group (one block at a time, slower). "
-            "Exact. Default: auto. [env: LAYERT2V_OFFLOAD]"
+            help="The weights that wait in main memory if a GPU is small: auto (as few as "
+            "possible), none, model (the GPU holds one part at a time) or group (one block at "
+            "a time, slower). Exact. Default: auto. [env: LAYERT2V_OFFLOAD]"
         ),
     ] = None,
     weights: Annotated[
         str | None,
         typer.Option(
-            help="full, or fp8: the transformer's weights in 8 bits, half the memory of 16. "
-            "APPROXIMATE: with tiny 42 dB from the exact take and, on a CPU, 1.3 times its time. "
+            help="full or fp8. fp8 keeps the transformer's weights in 8 bits, half the memory of "
+            "16. APPROXIMATE: with tiny the take is 42 dB from the exact one and, on a CPU, "
+            "needs 1.3 times the time. "
             "[env: LAYERT2V_WEIGHTS]"
         ),
     ] = None,
     step_cache: Annotated[
         float | None,
         typer.Option(
-            help="Skip steps in which no stream changes by more than this share; 0: skip none. "
-            "APPROXIMATE: of 16 steps with tiny, 0.1 skips none, 0.2 skips 7, takes 0.73 of the "
-            "time and is 34 dB from the exact take. Takes say what they skipped. "
+            help="Skip steps in which no stream changes by more than this share. 0 skips none. "
+            "APPROXIMATE: of 16 steps with tiny, 0.1 skips none. 0.2 skips 7, needs 0.73 of "
+            "the time and is 34 dB from the exact take. Each take records its skipped steps. "
             "[env: LAYERT2V_STEP_CACHE]"
         ),
     ] = None,
@@ -111,8 +113,9 @@ def serve(
         int | None,
         typer.Option(
             help="Recompute kept layers every N steps where other layers are regenerated. 1 is "
-            "exact; larger values are faster and APPROXIMATE: with tiny and 24 "
-            "steps, 4 takes 0.7 of the time and is 46 dB or more from the exact take. "
+            "exact. Larger values are faster and APPROXIMATE: with tiny and 24 steps, 4 needs "
+            "0.7 "
+            "of the time and is 46 dB or more from the exact take. "
             "The kept layers themselves never change. [env: LAYERT2V_REFRESH_KEPT_EVERY]"
         ),
     ] = None,
@@ -120,9 +123,10 @@ def serve(
         bool | None,
         typer.Option(
             "--compile",
-            help="Compile the transformer's blocks, for GPUs: exact but for rounding, the first "
-            "job of a kind waits for it (on a CPU half a minute, and nothing is won). Not with "
-            "offload by group. Needs a C++ compiler. [env: LAYERT2V_COMPILE_BLOCKS]",
+            help="Compile the transformer's blocks, for GPUs. Exact except for rounding. The "
+            "first job of a kind waits for the compiler. On a CPU that takes half a minute "
+            "and gains nothing. Offload by group is not compiled. Needs a C++ compiler. [env: "
+            "LAYERT2V_COMPILE_BLOCKS]",
         ),
     ] = None,
     precision: Precision = None,
@@ -137,21 +141,22 @@ def serve(
         Path | None,
         typer.Option(
             help="Write the address (unix:PATH or HOST:PORT) into this file once calls are "
-            "served, whole or not at all; removed when the backend stops."
+            "served. The file is written whole or not at all, and removed when the backend "
+            "stops."
         ),
     ] = None,
     stop_with_stdin: Annotated[
         bool,
         typer.Option(
-            help="Stop when standard input ends: a program that starts the backend with a pipe "
-            "then takes it along, however it ends."
+            help="Stop when standard input ends. A backend on a program's pipe then ends with "
+            "that program, however it ends."
         ),
     ] = False,
 ) -> None:
-    """Serve layert2v.v1 until SIGTERM or Ctrl-C; running jobs go on at the next start.
+    """Serve layert2v.v1 until SIGTERM or Ctrl-C. Running jobs resume at the next start.
 
-    Prints one line, `serving layert2v.v1 on ADDRESS`, when calls are served. Exit code 2: it
-    could not start, and standard error says why.
+    Prints one line, `serving layert2v.v1 on ADDRESS`, when calls are served. Exit code 2 means that
+    it could not start, and standard error says why.
     """
     given = {
         "listen": listen,
@@ -177,7 +182,7 @@ def serve(
 
 @app.command()
 def models(models_dir: ModelsDirs = None) -> None:
-    """List the models that shots may name, and what each can do."""
+    """List the models that shots may name, with their abilities."""
     catalogue = find_models(_settings({"models_dirs": models_dir or None}).models_dirs)
     for model in catalogue.models.values():
         limits = model.limits
@@ -189,24 +194,30 @@ def models(models_dir: ModelsDirs = None) -> None:
     for fault in catalogue.faults:
         print(f"damaged: {fault}")
     if not catalogue.models:
-        _refuse("there is no usable model: install layert2v again or name one with --models-dir")
+        _refuse("no model is usable: install layert2v again or name one with --models-dir")
 
 
 @app.command()
 def estimate(
     model: Annotated[str, typer.Option(help="The model, as `models` lists it.")] = DEFAULT_MODEL,
-    width: Annotated[int, typer.Option(help="Pixels; 0: the model's first size.")] = 0,
-    height: Annotated[int, typer.Option(help="Pixels; 0: the model's first size.")] = 0,
-    frames: Annotated[int, typer.Option(help="0: the model's first length.")] = 0,
+    width: Annotated[
+        int, typer.Option(help="Width in pixels. 0 means the model's first size.")
+    ] = 0,
+    height: Annotated[
+        int, typer.Option(help="Height in pixels. 0 means the model's first size.")
+    ] = 0,
+    frames: Annotated[
+        int, typer.Option(help="Number of frames. 0 means the model's first length.")
+    ] = 0,
     foregrounds: Annotated[int, typer.Option(min=1)] = 1,
-    steps: Annotated[int, typer.Option(help="0: the model's default.")] = 0,
+    steps: Annotated[int, typer.Option(help="Number of steps. 0 means the model's default.")] = 0,
     models_dir: ModelsDirs = None,
     memory_bytes: MemoryBytes = None,
     precision: Precision = None,
 ) -> None:
-    """Say what a shot costs here: tokens, peak memory, seconds, and whether and how it fits.
+    """Estimate a shot's tokens, peak memory and seconds on this machine, and say whether it fits.
 
-    Measures this machine for a second. Exit code 1: it does not fit.
+    Measures this machine for a second. Exit code 1 means that the shot does not fit.
     """
     settings = _settings(
         {
@@ -240,7 +251,7 @@ def _settings(given: dict[str, Any]) -> Settings:
         name = f"--{parts.replace('_', '-')}" if field in said else _variable_of(field)
         _refuse(f"{name} {first['input']}: {first['msg']}")
     except SettingsError as failure:
-        # Its sentence names the field only: a list in the environment is not JSON.
+        # This error's sentence names the field only. A list in the environment is not JSON.
         unreadable = [
             _variable_of(name) for name in Settings.model_fields if f'"{name}"' in str(failure)
         ]
@@ -248,7 +259,7 @@ def _settings(given: dict[str, Any]) -> Settings:
 
 
 def _variable_of(field: str) -> str:
-    """Name the environment variable of a field; on POSIX it may be written in other cases."""
+    """Name a field's environment variable as it is set. On POSIX its case may differ."""
     wanted = f"{Settings.model_config['env_prefix']}{field}".upper()
     return next((name for name in os.environ if name.upper() == wanted), wanted)
 
@@ -270,7 +281,8 @@ async def _serve(settings: Settings, ready_file: Path | None, *, stop_with_stdin
 def _announcer(ready_file: Path | None, at_end: ExitStack) -> Callable[[str], None]:
     def announce(address: str) -> None:
         if ready_file:
-            # Only from here on: a start that failed leaves the file of another backend alone.
+            # The file is written only now, so that a failed start leaves another backend's file
+            # alone.
             at_end.callback(ready_file.unlink, missing_ok=True)
             draft = ready_file.with_name(f".{ready_file.name}.{os.getpid()}")
             draft.write_text(address + "\n", encoding="utf-8")
@@ -293,7 +305,7 @@ def _stop_with_stdin(stop: asyncio.Event) -> None:
     loop, descriptor = asyncio.get_running_loop(), sys.stdin.fileno()
 
     def wait_for_end() -> None:
-        # Not through sys.stdin: a read that waits holds its lock, and Python aborts at its end.
+        # This does not use sys.stdin. A waiting read holds its lock, and Python aborts at its end.
         with suppress(OSError):
             while os.read(descriptor, 4096):
                 pass
@@ -304,7 +316,7 @@ def _stop_with_stdin(stop: asyncio.Event) -> None:
 
 
 def _configure_logs() -> None:
-    """JSON lines on standard error; prompts and tokens never go there."""
+    """Log JSON lines to standard error. Prompts and tokens are never logged."""
     structlog.configure(
         processors=[
             structlog.processors.add_log_level,

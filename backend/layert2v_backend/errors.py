@@ -1,4 +1,4 @@
-"""Everything the backend refuses or fails with, in one tree, and the one table of status codes.
+"""All errors of the backend, in one tree, and the one table of status codes.
 
 Refused                       each carries its grpc.StatusCode, reason and field violations
     InvalidRequest            INVALID_ARGUMENT
@@ -12,7 +12,7 @@ Refused                       each carries its grpc.StatusCode, reason and field
     ContentDiffers            FAILED_PRECONDITION
     RequestIdReused           ALREADY_EXISTS
     OffsetPastEnd             OUT_OF_RANGE
-    StorageFault              INTERNAL, or as below; what the disk of the state folder does
+    StorageFault              INTERNAL, or as below; a fault of the state folder's disk
         DiskFull              RESOURCE_EXHAUSTED
         DiskNotWritable       FAILED_PRECONDITION
         DiskFails             INTERNAL
@@ -30,7 +30,8 @@ WorkerLost                    the worker process died or hung
 WorkerNotStarted              there was no worker process to lose
 
 Each message is one sentence with the value, the limit and the remedy. None holds a path of the
-server or a text of Python's: `shown` cuts what a client sent, `words_of` words an `OSError`.
+server or a text of Python. `shown` shortens text from a client, and `words_of` describes an
+`OSError`.
 """
 
 import errno
@@ -44,23 +45,23 @@ from google.rpc import code_pb2, error_details_pb2, status_pb2  # type: ignore[i
 
 DOMAIN = "layert2v"
 MAX_SHOWN_CHARS = 80
-"""Of a name that a message repeats."""
+"""Most characters of a name that a message repeats."""
 _MAX_VIOLATIONS = 16
 """Status details travel in trailers, which are limited to 8 KiB by default."""
 
 
 @dataclass(frozen=True)
 class FieldViolation:
-    """What is wrong with one field of a request."""
+    """A fault in one field of a request."""
 
     field: str
-    """Path from the request: `shot.layers[2].prompt`."""
+    """Path from the request, such as `shot.layers[2].prompt`."""
     description: str
     """One sentence with the value, the limit and the remedy."""
 
 
 class Refused(Exception):
-    """Raised when a request cannot be served; the caller sees the message."""
+    """Raised when a request cannot be served. The caller sees the message."""
 
     code: ClassVar[grpc.StatusCode]
     reason: ClassVar[str]
@@ -85,7 +86,7 @@ class InvalidShot(InvalidRequest):
 
 
 class RequestTooLarge(InvalidRequest):
-    """Raised when a request has more bytes than its rpc takes; it was not parsed."""
+    """Raised when a request has more bytes than its rpc allows. It was not parsed."""
 
     reason = "REQUEST_TOO_LARGE"
 
@@ -112,7 +113,7 @@ class UnknownModel(Refused):
 
 
 class KeptJobNotSucceeded(Refused):
-    """Raised when a layer is to be kept from a job without a take."""
+    """Raised when a shot keeps a layer from a job without a take."""
 
     code = grpc.StatusCode.FAILED_PRECONDITION
     reason = "KEPT_JOB_NOT_SUCCEEDED"
@@ -133,35 +134,35 @@ class ContentDiffers(Refused):
 
 
 class RequestIdReused(Refused):
-    """Raised when a request id comes back with another shot."""
+    """Raised when a request id is used again with another shot."""
 
     code = grpc.StatusCode.ALREADY_EXISTS
     reason = "REQUEST_ID_REUSED"
 
 
 class OffsetPastEnd(Refused):
-    """Raised when reading is to begin beyond an artifact's end."""
+    """Raised when a read begins beyond an artifact's end."""
 
     code = grpc.StatusCode.OUT_OF_RANGE
     reason = "OFFSET_PAST_END"
 
 
 class StorageFault(Refused):
-    """Raised when the state folder's disk does not do its work; the same call may work later."""
+    """Raised when the state folder's disk fails. The same call may work later."""
 
     code = grpc.StatusCode.INTERNAL
     reason = "STORAGE_FAULT"
 
 
 class DiskFull(StorageFault):
-    """Raised when the state folder's disk has no room."""
+    """Raised when the state folder's disk is full."""
 
     code = grpc.StatusCode.RESOURCE_EXHAUSTED
     reason = "DISK_FULL"
 
 
 class DiskNotWritable(StorageFault):
-    """Raised when the state folder may not be read or written: rights, flags, a read-only disk."""
+    """Raised when rights, flags or a read-only disk protect the state folder."""
 
     code = grpc.StatusCode.FAILED_PRECONDITION
     reason = "DISK_NOT_WRITABLE"
@@ -175,7 +176,7 @@ class DiskFails(StorageFault):
 
 
 class JournalDamaged(StorageFault):
-    """Raised when the journal's file is no longer a database."""
+    """Raised when the journal's file is not a database any more."""
 
     code = grpc.StatusCode.DATA_LOSS
     reason = "JOURNAL_DAMAGED"
@@ -217,33 +218,33 @@ class Draining(Refused):
 
 
 class ReaderStalled(Refused):
-    """Raised when a client takes nothing of what it asked for."""
+    """Raised when a client does not read the answer that it asked for."""
 
     code = grpc.StatusCode.UNAVAILABLE
     reason = "READER_STALLED"
 
 
 class InternalFault(Refused):
-    """Raised in place of whatever the backend did not expect; the log says more."""
+    """Raised in place of any unexpected fault. The log says more."""
 
     code = grpc.StatusCode.INTERNAL
     reason = "INTERNAL"
 
 
 class CannotServe(Exception):
-    """Raised when the backend cannot start: a wrong address, a port or a state folder in use."""
+    """Raised when the backend cannot start, for one because its address is wrong or in use."""
 
 
 class StaleAttempt(Exception):
-    """Raised when an attempt speaks for a job that it no longer has."""
+    """Raised when an attempt reports on a job that is no longer its own."""
 
 
 class WorkerLost(Exception):
-    """Raised when the worker process died or hung; the message says how."""
+    """Raised when the worker process died or hung. The message says how."""
 
 
 class WorkerNotStarted(Exception):
-    """Raised when no worker process could be started; the message says why and what to do."""
+    """Raised when no worker process could be started. The message says why and what to do."""
 
 
 _SCARCE = {
@@ -266,7 +267,7 @@ _FAULTS = _SCARCE | {
 
 
 def words_of(failure: OSError) -> str:
-    """Word a fault of the operating system, without a path and in no other language."""
+    """Describe a fault of the operating system in English, without a path."""
     code = failure.errno
     if code in _FAULTS:
         return _FAULTS[code]
@@ -274,12 +275,12 @@ def words_of(failure: OSError) -> str:
 
 
 def is_scarce(failure: OSError) -> bool:
-    """Whether a fault passes by itself: no memory, files or processes to spare just now."""
+    """Say whether a fault can pass by itself, because memory, files or processes ran out."""
     return failure.errno in _SCARCE
 
 
 def shown(name: str) -> str:
-    """Quote a name that a client sent, cut to `MAX_SHOWN_CHARS` and free of control characters."""
+    """Quote a name from a client, cut to `MAX_SHOWN_CHARS` and free of control characters."""
     return repr(name[:MAX_SHOWN_CHARS]) + ("..." if len(name) > MAX_SHOWN_CHARS else "")
 
 

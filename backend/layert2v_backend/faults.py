@@ -1,6 +1,6 @@
-"""What a failing disk means to whoever reads of it: each kind of error has its own remedy.
+"""Explains errors of a disk. Each kind of error has its own remedy.
 
-Messages travel to clients, so they say no paths.
+Messages travel to clients, so they hold no paths.
 """
 
 import errno
@@ -23,9 +23,9 @@ from layert2v_backend.errors import (
 )
 
 _PROBE_BYTES = 1 << 16
-"""Enough that a full disk cannot take it from what is left of its last block."""
+"""Bytes of a trial write. They do not fit into the rest of a full disk's last block."""
 _UNCLEAR = ("SQLITE_IOERR", "SQLITE_READONLY", "SQLITE_CANTOPEN", "SQLITE_PERM", "SQLITE_AUTH")
-"""Names under which SQLite reports that a file refused; it does not say why."""
+"""SQLite's names for a refusing file. SQLite does not say why it refused."""
 
 
 STATE_FOLDER = "the state folder"
@@ -40,11 +40,11 @@ DISK_ERRORS = frozenset(
         errno.EIO,
     }
 )
-"""Errors that a disk, or who may use it, is to blame for."""
+"""Errors for which a disk or its permissions are to blame."""
 
 
 def fault_of(failure: OSError, place: str = STATE_FOLDER) -> StorageFault:
-    """Say what an error of the operating system at a place means, and what to do about it."""
+    """Say what an error of the operating system means at a place, and what to do about it."""
     words = words_of(failure)
     if failure.errno == errno.ENOSPC:
         return DiskFull(f"the disk of {place} is full: free some space and try again")
@@ -72,7 +72,7 @@ def fault_of(failure: OSError, place: str = STATE_FOLDER) -> StorageFault:
             f"the disk of {place} reports an error: check the disk and its connection, and keep a "
             f"copy of the state folder before you repair it"
         )
-    return DiskFails(f"{place} cannot be used ({words}): mend that and try again")
+    return DiskFails(f"{place} cannot be used ({words}): repair that and try again")
 
 
 def refused_of(failure: OSError) -> Refused:
@@ -85,10 +85,10 @@ def refused_of(failure: OSError) -> Refused:
 
 
 def fault_of_sqlite(failure: sqlite3.Error, path: Path) -> StorageFault | None:
-    """Say what an error of the journal means; None where the disk is not to blame.
+    """Say what an error of the journal means, or give None if the disk is not to blame.
 
-    SQLite keeps the system's own error to itself, so the folder is asked again. The journal's
-    files are not opened for that: closing one would give up SQLite's lock.
+    SQLite does not tell the system's own error, so this function tests the folder. It does not open
+    the journal's files, because closing them would give up SQLite's lock.
     """
     name: str = getattr(failure, "sqlite_errorname", "")
     if name == "SQLITE_FULL":
@@ -96,7 +96,7 @@ def fault_of_sqlite(failure: sqlite3.Error, path: Path) -> StorageFault | None:
     if name.startswith(("SQLITE_CORRUPT", "SQLITE_NOTADB")):
         return JournalDamaged(
             "the backend's journal is damaged: stop the backend, and its next start says what is "
-            "safe to do; no take's file is removed"
+            "safe to do. No take's file is removed"
         )
     if name.startswith(_UNCLEAR):
         return fault_of(refusal_of(path) or OSError(errno.EIO, ""))
@@ -104,7 +104,7 @@ def fault_of_sqlite(failure: sqlite3.Error, path: Path) -> StorageFault | None:
 
 
 def refusal_of(path: Path) -> OSError | None:
-    """Find out why a file that is there, or would be, cannot be written; None if it can be."""
+    """Find out why an old or new file cannot be written, or give None if it can be."""
     folder = path.parent
     try:
         if hasattr(os, "statvfs") and os.statvfs(folder).f_flag & os.ST_RDONLY:
@@ -122,9 +122,9 @@ def refusal_of(path: Path) -> OSError | None:
 
 
 def damaged_journal(path: Path, failure: Exception) -> str:
-    """Say that the journal is damaged, and what may be done without losing a take."""
+    """Say that the journal is damaged, and how to go on without losing a take."""
     return (
-        f"the journal {path} is damaged ({failure}); the files of all takes are still in "
+        f"the journal {path} is damaged ({failure}). The files of all takes are still in "
         f"{path.parent / 'artifacts'}. Either restore {path.name} and {path.name}-wal together "
         f"from a backup, or move both to another folder and begin with an empty journal. Neither "
         f"removes a take's files, but an empty journal does not list the old takes"

@@ -1,7 +1,8 @@
-"""The worker that a state folder names, so that a starting backend ends one that was left behind.
+"""The worker that a state folder names, so that a starting backend can end a worker left behind.
 
-A worker leaves when its front door does, but one that is stopped by a signal cannot notice. The
-folder names it by process id, start time and folder: ids are used again, and folders are copied.
+A worker leaves when its front door does, but a worker that a signal has stopped cannot notice. The
+folder names it by process id, start time and folder, because ids are used again and folders are
+copied.
 """
 
 import json
@@ -13,15 +14,15 @@ import structlog
 _START_SLACK_S = 0.05
 """The system counts start times in hundredths of a second."""
 _END_S = 10.0
-"""How long a killed process may take to vanish; the GPU gives its memory back meanwhile."""
+"""Seconds that a killed process may take to vanish, while the GPU frees its memory."""
 
 log = structlog.get_logger()
 
 
 def name_worker(record: Path, pid: int) -> None:
-    """Name a worker that was just started; `record` lies in the state folder.
+    """Name a new worker in `record`, a file in the state folder.
 
-    A record that cannot be written is logged only: the worker works all the same.
+    A record that cannot be written is only logged, because the worker works without it.
     """
     try:
         started = psutil.Process(pid).create_time()
@@ -32,10 +33,10 @@ def name_worker(record: Path, pid: int) -> None:
 
 
 def end_named_worker(record: Path) -> bool:
-    """End the worker that a former backend of this folder has named, if it still lives.
+    """End the worker that a former backend of this folder named, if it is still alive.
 
     Returns:
-        Whether there was one, and it is gone now.
+        Whether this call has ended a worker.
     """
     try:
         named = json.loads(record.read_text(encoding="utf-8"))

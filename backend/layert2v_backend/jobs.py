@@ -12,7 +12,7 @@ from layert2v_domain.shot import Shot
 from layert2v_words import UnknownWords
 
 JOB_NAME = re.compile(r"jobs/([a-z0-9][a-z0-9-]{0,62})")
-"""A job's name on the wire and in `KeptLayer`; its group is the id, which the backend uses."""
+"""A job's name on the wire and in `KeptLayer`. Its group is the id inside the backend."""
 
 
 @dataclass(frozen=True)
@@ -20,26 +20,26 @@ class Artifact:
     """One stored file of a take, known by its SHA-256."""
 
     path: str
-    """Where it belongs in a take's folder: `foreground_1/png/foreground_1_0001.png`."""
+    """Its path in a take's folder, such as `foreground_1/png/foreground_1_0001.png`."""
     kind: ArtifactKind
-    """What it shows."""
+    """The picture or data that it holds."""
     format: ArtifactFormat
-    """How it is stored."""
+    """Its file format."""
     layer_index: int
-    """The layer's place in the stack, 0 the background; -1 for full and manifest."""
+    """The layer's place in the stack, where 0 is the background. -1 for full and manifest."""
     frame_index: int
-    """Frame, from 0; -1 where the file is not a frame."""
+    """Number of the frame, from 0. -1 if the file is not a frame."""
     size_bytes: int
     """Length."""
     sha256: str
-    """64 lower-case hexadecimal digits."""
+    """The SHA-256 as 64 lower-case hexadecimal digits."""
     checksums: str = ""
-    """Of each MiB, 16 hexadecimal digits; see `checksums.sums_at`. Empty for takes that were
-    published before there were any."""
+    """Checksums of each MiB, 16 hexadecimal digits. See `checksums.sums_at`. Empty for takes of "
+    "versions without checksums."""
 
     @property
     def id(self) -> str:
-        """Its id within the job, `[a-z0-9-]{1,63}`: `foreground-1-png-0001`."""
+        """Its id within the job, `[a-z0-9-]{1,63}`, such as `foreground-1-png-0001`."""
         folder, _, name = self.path.rpartition("/")
         stem = name.rpartition(".")[0]
         number = stem.rpartition("_")[2]
@@ -47,13 +47,13 @@ class Artifact:
 
 
 def layer_folder(kind: ArtifactKind, layer_index: int) -> str:
-    """Name the folder of a layer in a take: `full`, `background`, `foreground_1`, `matte_1`."""
+    """Name a layer's folder in a take: `full`, `background`, `foreground_1`, `matte_1`."""
     is_numbered = kind in (ArtifactKind.FOREGROUND, ArtifactKind.MATTE)
     return f"{kind}_{layer_index}" if is_numbered else kind.value
 
 
 def take_path(kind: ArtifactKind, form: ArtifactFormat, layer_index: int, frame_index: int) -> str:
-    """Say where a frame belongs in a take's folder: `foreground_1/png/foreground_1_0001.png`.
+    """Give a frame's path in a take's folder, such as `foreground_1/png/foreground_1_0001.png`.
 
     Frame files count from 0001, `frame_index` from 0.
     """
@@ -68,23 +68,23 @@ class Job:
     id: str
     """`[a-z0-9-]{1,63}`."""
     shot: Shot
-    """What is made, every default filled in."""
+    """The shot, with every default filled in."""
     state: JobState
-    """Where it is in its life."""
+    """Its state."""
     attempt: int
-    """How often a worker has begun it."""
+    """Number of times that a worker has begun it."""
     last_sequence: int
     """Its latest event."""
     create_time: float
-    """Unix seconds."""
+    """Time of its creation, in Unix seconds."""
     update_time: float
-    """Unix seconds."""
+    """Time of its latest event, in Unix seconds."""
     error: JobError | None = None
-    """Present when FAILED."""
+    """The reason of its failure. Present when FAILED."""
     report: FinishingReport | None = None
-    """Present when SUCCEEDED and finishing ran."""
+    """The report of finishing. Present when SUCCEEDED and finishing ran."""
     seconds: dict[str, float] = field(default_factory=dict)
-    """Seconds per stage, keyed by `JobStage`; when SUCCEEDED."""
+    """Seconds per stage, keyed by `JobStage`. Present when SUCCEEDED."""
     unknown_words: tuple[UnknownWords, ...] = ()
     """Prompts that the model's vocabulary did not cover when the job was created."""
 
@@ -94,10 +94,10 @@ class JobEvent:
     """One entry of a job's history."""
 
     sequence: int
-    """Per job, gapless, from 1."""
+    """Number of the event within its job, gapless, from 1."""
     attempt: int
-    """The attempt that wrote it; 0: the front door."""
+    """The attempt that wrote it. 0 means the front door."""
     time: float
-    """Unix seconds."""
+    """Time of the event, in Unix seconds."""
     what: JobState | Progress | str
     """A change of state, progress, or a sentence."""

@@ -1,7 +1,7 @@
 """The durable truth about jobs: SQLite in WAL mode, one writer, every transition with its event.
 
-A journal belongs to one thread at a time and, by SQLite's exclusive lock, to one process. What a
-method has returned is on disk (synchronous FULL); what it raised has not happened.
+A journal belongs to one thread at a time and, by SQLite's exclusive lock, to one process. A method
+that returns has written its change to disk (synchronous FULL). One that raises has changed nothing.
 """
 
 import secrets
@@ -45,7 +45,7 @@ class Journal(JournalReader):
         request_id: str | None = None,
         unknown_words: tuple[UnknownWords, ...] = (),
     ) -> tuple[Job, bool]:
-        """Queue a shot, or find the job that the same request has made before.
+        """Queue a shot, or find the job that the same request created before.
 
         Returns:
             The job, and whether it is new.
@@ -76,9 +76,9 @@ class Journal(JournalReader):
         return self.get(job_id), True
 
     def begin_next(self, now: float) -> Job | None:
-        """Give the oldest queued job its next attempt; None where none waits.
+        """Give the oldest queued job its next attempt, or None if no job waits.
 
-        Damaged ones become FAILED.
+        Damaged jobs become FAILED.
         """
         job = self._oldest_queued(now)
         if job is None:
@@ -101,11 +101,15 @@ class Journal(JournalReader):
             try:
                 return self.get(job_id)
             except DataLoss as damaged:
-                self._bury(job_id, damaged, now)
+                self.bury(job_id, damaged, now)
         return None
 
-    def _bury(self, job_id: str, damaged: DataLoss, now: float) -> None:
-        """End a job whose row cannot be read: its id and state can."""
+    def bury(self, job_id: str, damaged: DataLoss, now: float) -> None:
+        """End a job as FAILED whose row cannot be read except for its id and state.
+
+        Raises:
+            StorageFault: Nothing was stored.
+        """
         with self._transaction():
             self._db.execute(
                 "UPDATE job SET error = ?, state = ? WHERE id = ?",
@@ -134,13 +138,15 @@ class Journal(JournalReader):
             self._append(job_id, attempt, progress, now)
 
     def succeed(self, job_id: str, attempt: int, finished: Finished, now: float) -> Job:
-        """Publish a take: all its artifacts, its report and the terminal event, or nothing.
+        """Publish all of a take, with its artifacts, report and terminal event, or nothing.
 
         A job that is being cancelled becomes CANCELLED instead.
 
         Raises:
             StaleAttempt: The job has ended or has another attempt.
             StorageFault: Nothing was stored.
+            DataLoss: It could not be read back. Nothing was stored.
+            sqlite3.IntegrityError: Two artifacts have one path. Nothing was stored.
         """
         job = self._live(job_id, attempt)
         if job.state is JobState.CANCELLING:
@@ -162,10 +168,11 @@ class Journal(JournalReader):
             self._db.execute("UPDATE pair SET counter = counter + 1")
             self._end_attempt(job_id, attempt, "succeeded", now)
             self._enter(job, JobState.SUCCEEDED, attempt, now)
-        return self.get(job_id)
+            self.artifacts(job_id)
+            return self.get(job_id)
 
     def fail(self, job_id: str, attempt: int, error: JobError, now: float) -> Job:
-        """End a job as FAILED; one that is being cancelled becomes CANCELLED.
+        """End a job as FAILED, or as CANCELLED if it is being cancelled.
 
         Raises:
             StaleAttempt: The job has ended or has another attempt.
@@ -193,9 +200,9 @@ class Journal(JournalReader):
         return self.get(job_id)
 
     def lose(self, job_id: str, attempt: int, why: str, max_lost: int, now: float) -> Job:
-        """Queue a job again whose worker was lost; after `max_lost` deaths it is FAILED.
+        """Queue a job again whose worker was lost. After `max_lost` deaths it is FAILED.
 
-        Deaths count since an attempt last made new progress; see `num_strikes`.
+        Deaths count from the last attempt that made new progress. See `num_strikes`.
 
         Raises:
             StaleAttempt: The job has ended or has another attempt.
@@ -222,26 +229,26 @@ class Journal(JournalReader):
         return self.get(job_id)
 
     def put_back(self, job: Job, now: float) -> None:
-        """Queue a job again whose worker was stopped with the backend: not the worker's fault."""
+        """Queue a job again whose worker was stopped with the backend. This is no loss."""
         with self._transaction():
             self._end_attempt(job.id, job.attempt, "interrupted", now)
             if job.state is JobState.CANCELLING:
                 self._enter(job, JobState.CANCELLED, 0, now)
             else:
-                self._append(job.id, 0, "The backend was stopped; the job starts again.", now)
+                self._append(job.id, 0, "The backend was stopped, so the job starts again.", now)
                 self._enter(job, JobState.QUEUED, 0, now)
 
     def recover(self, max_lost: int, now: float) -> list[str]:
         """Put back every job that a former backend left with a worker.
 
-        A backend that stops cleanly leaves none, so that backend died, perhaps of the job. That is
-        a lost attempt, and `max_lost` of them end the job; see `lose`.
+        A backend that stops cleanly leaves no such job, so that backend died, perhaps because of
+        the job. That is a lost attempt, and `max_lost` of them end the job. See `lose`.
 
         Returns:
             The ids of these jobs.
 
         Raises:
-            StorageFault: Some are left; call it again.
+            StorageFault: Some jobs are left. Call this again.
         """
         rows = self._rows(
             f"SELECT {JOB_COLUMNS} FROM job WHERE state IN (?, ?) ORDER BY number", _WITH_WORKER
@@ -250,16 +257,16 @@ class Journal(JournalReader):
             try:
                 job = self._job(row)
             except DataLoss as damaged:
-                self._bury(row[0], damaged, now)
+                self.bury(row[0], damaged, now)
             else:
-                self.lose(job.id, job.attempt, "the backend died while it ran", max_lost, now)
+                self.lose(job.id, job.attempt, "the backend died while the job ran", max_lost, now)
         return [row[0] for row in rows]
 
     def cancel(self, job_id: str, now: float) -> Job:
-        """Cancel a queued job, ask a running one to stop, leave an ended one as it is.
+        """Cancel a queued job, ask a running job to stop, or leave an ended job unchanged.
 
         Raises:
-            UnknownJob: There is none.
+            UnknownJob: The job does not exist.
             StorageFault: Nothing was stored.
         """
         job = self.get(job_id)
@@ -270,7 +277,7 @@ class Journal(JournalReader):
         return self.get(job_id)
 
     def set_pair(self, pair: Pair) -> None:
-        """Note which store this journal belongs to from now on."""
+        """Record which store this journal belongs to from now on."""
         with self._transaction():
             self._db.execute("DELETE FROM pair")
             self._db.execute(
@@ -278,7 +285,7 @@ class Journal(JournalReader):
             )
 
     def _live(self, job_id: str, attempt: int) -> Job:
-        """The fence: a job as only its present attempt may change it."""
+        """Give a job that only its present attempt may change, or raise StaleAttempt."""
         job = self.get(job_id)
         if job.state not in _WITH_WORKER or job.attempt != attempt:
             raise StaleAttempt(

@@ -1,4 +1,4 @@
-"""The journal's file: opened for one process, brought up to date, and never lost by being moved."""
+"""Opens the journal's file for one process and brings it up to date. Moving it loses nothing."""
 
 import sqlite3
 from pathlib import Path
@@ -11,17 +11,17 @@ from layert2v_backend.journal_log import keep_foreign_log, mark_opening
 from layert2v_backend.journal_rows import MIGRATIONS
 
 _LOCK_WAIT_S = 1.0
-"""How long to wait for a backend that is just leaving the state folder."""
+"""Seconds to wait for a backend that is just leaving the state folder."""
 
 log = structlog.get_logger()
 
 
 def open_journal(path: Path) -> sqlite3.Connection:
-    """Open or create the journal and take it for this process.
+    """Open or create the journal and lock it for this process.
 
     Raises:
-        CannotServe: Another backend has it, it is damaged, or written by a newer version; or the
-            disk refuses it.
+        CannotServe: Another backend has the journal, it is damaged, a newer version wrote it, or
+            the disk refuses it.
     """
     keep_foreign_log(path)
     try:
@@ -39,7 +39,7 @@ def open_journal(path: Path) -> sqlite3.Connection:
 
 
 def _prepare(database: sqlite3.Connection, path: Path) -> None:
-    # Text that is damaged is a damaged row, not an error of every query that meets it.
+    # Damaged text damages its row, but must not fail every query that meets it.
     database.text_factory = lambda data: data.decode("utf-8", "replace")
     database.execute("PRAGMA locking_mode = EXCLUSIVE")
     database.execute("PRAGMA journal_mode = WAL")
@@ -52,7 +52,7 @@ def _prepare(database: sqlite3.Connection, path: Path) -> None:
 
 
 def _mark(database: sqlite3.Connection, path: Path) -> None:
-    """Give the journal its new id; on a disk that refuses it, a journal can still be read."""
+    """Give the journal its new id. If the disk refuses that, the journal can still be read."""
     try:
         mark_opening(database, path)
     except OSError as failure:
@@ -69,7 +69,7 @@ def _claim(database: sqlite3.Connection, path: Path) -> int:
     (version,) = database.execute("PRAGMA user_version").fetchone()
     if version > len(MIGRATIONS):
         raise CannotServe(
-            f"the journal {path} has version {version}, this backend knows {len(MIGRATIONS)}: "
+            f"the journal {path} has version {version}, but this backend knows {len(MIGRATIONS)}: "
             f"install a newer layert2v or name another folder with --state"
         )
     database.execute("BEGIN EXCLUSIVE")

@@ -1,10 +1,10 @@
-"""Whether the log (`-wal`) beside a journal is that journal's own.
+"""Decides whether the log (`-wal`) beside a journal is that journal's own.
 
-SQLite replays whatever log it finds. A journal that was moved away and put back beside the log of
-its successor, or a backup beside a later log, would so be overwritten with pages of another file.
-Each opening therefore gives the journal a new id, in SQLite's own header (`application_id`, bytes
-68 to 71, https://www.sqlite.org/fileformat2.html), and a file beside the two names that id. A log
-is the named journal's: where the header differs, it is put aside.
+SQLite replays any log that it finds. If a journal was moved away and put back beside its
+successor's log, pages of another file would overwrite it. The same would happen to a backup beside
+a later log. Each opening therefore gives the journal a new id in SQLite's own header
+(`application_id`, bytes 68 to 71, https://www.sqlite.org/fileformat2.html). A file beside the two
+names that id. A log belongs to the named journal. If the header's id differs, the log is put aside.
 """
 
 import itertools
@@ -26,10 +26,10 @@ log = structlog.get_logger()
 
 
 def keep_foreign_log(path: Path) -> None:
-    """Put a log aside that is not the journal's at `path`; its own jobs need it later.
+    """Put a log aside that does not belong to the journal at `path`. Its own jobs may need it.
 
     Raises:
-        CannotServe: It cannot be renamed, or the files cannot be read.
+        CannotServe: The log cannot be renamed, or the files cannot be read.
     """
     own_log = _log_of(path)
     try:
@@ -42,7 +42,7 @@ def keep_foreign_log(path: Path) -> None:
     except OSError as failure:
         raise CannotServe(
             f"{own_log} belongs to another journal and cannot be moved ({failure}): move it to "
-            f"where that journal is"
+            "that journal's folder"
         ) from failure
     log.warning("journal_log_kept", file=str(kept), why="it belongs to another journal")
 
@@ -50,7 +50,7 @@ def keep_foreign_log(path: Path) -> None:
 def mark_opening(database: sqlite3.Connection, path: Path) -> None:
     """Give an open journal a new id, in its header and in the file beside it.
 
-    Whenever this is interrupted, the file names the id that the header has.
+    The file names the header's id at any point at which this may be interrupted.
 
     Raises:
         OSError: The file cannot be written.
@@ -80,7 +80,7 @@ def _header_id(path: Path) -> int | None:
     with path.open("rb") as file:
         header = file.read(_ID_BYTES.stop)
     if not header.startswith(_MAGIC) or len(header) < _ID_BYTES.stop:
-        return None  # damaged: opening it says so
+        return None  # A damaged journal is reported when it is opened.
     return int.from_bytes(header[_ID_BYTES], "big")
 
 
@@ -102,6 +102,6 @@ def _log_of(path: Path) -> Path:
 
 
 def _unused(path: Path) -> Path:
-    """Add a number to a name that is taken."""
+    """Add a number to a name if it already exists."""
     numbered = (path.with_name(f"{path.name}-{number}") for number in itertools.count(2))
     return next(found for found in itertools.chain([path], numbered) if not found.exists())

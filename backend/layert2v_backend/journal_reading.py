@@ -1,7 +1,7 @@
-"""What a journal answers: jobs, histories and files, each row read on its own.
+"""The journal's queries for jobs, histories and files. Each row is read on its own.
 
-A row that cannot be read is that job's fault alone: lists leave it out, and asking for that very
-job is refused.
+A row that cannot be read affects its own job only. Lists leave it out, and a query for that job is
+refused.
 """
 
 import sqlite3
@@ -28,31 +28,31 @@ from layert2v_backend.pairing import Pair
 from layert2v_domain.job import JobState
 
 _ALL_JOBS = 2**63 - 1
-"""Above every job's number."""
+"""A number above every job's number."""
 
 log = structlog.get_logger()
 
 
 class JournalReader:
-    """Jobs, events and artifacts as they were written."""
+    """Reads jobs, events and artifacts."""
 
     def __init__(self, path: Path) -> None:
-        """Open or create the journal and take it for this process.
+        """Open or create the journal and lock it for this process.
 
         Raises:
-            CannotServe: As `open_journal` says.
+            CannotServe: The journal cannot be opened. See `open_journal`.
         """
         self._path = path
         self._db = open_journal(path)
         self._told: set[str] = set()
 
     def close(self) -> None:
-        """Close the file; the lock goes with it."""
+        """Close the file, which frees its lock."""
         self._db.close()
 
     @contextmanager
     def _faults(self) -> Iterator[None]:
-        """Tell errors of the disk from errors of ours."""
+        """Turn errors of the disk into the backend's own."""
         try:
             yield
         except sqlite3.Error as failure:
@@ -66,7 +66,7 @@ class JournalReader:
             return self._db.execute(query, parameters).fetchall()
 
     def find_request(self, request_id: str, request_sha256: str) -> Job | None:
-        """Find the job that a request has made.
+        """Find the job that a request created.
 
         Raises:
             RequestIdReused: The request id came with another request.
@@ -85,18 +85,18 @@ class JournalReader:
         """Read one job.
 
         Raises:
-            UnknownJob: There is none.
+            UnknownJob: The job does not exist.
             DataLoss: Its row is damaged.
         """
         for row in self._rows(f"SELECT {JOB_COLUMNS} FROM job WHERE id = ?", (job_id,)):
             return self._job(row)
-        raise UnknownJob(f"there is no job jobs/{job_id}: list the jobs to see which there are")
+        raise UnknownJob(f"there is no job jobs/{job_id}: list the jobs to see which exist")
 
     def _job(self, row: Sequence[Any]) -> Job:
         """Read a row of `JOB_COLUMNS`.
 
         Raises:
-            DataLoss: It is damaged; the log says how, once.
+            DataLoss: The row is damaged. The log says once how.
         """
         try:
             return job_of(row)
@@ -105,12 +105,12 @@ class JournalReader:
                 self._told.add(row[0])
                 log.error("job_unreadable", job=row[0], why=str(failure))
             raise DataLoss(
-                f"the entry of jobs/{row[0]} is damaged: generate the shot again; all other jobs "
+                f"the entry of jobs/{row[0]} is damaged: generate the shot again. All other jobs "
                 f"are unaffected"
             ) from failure
 
     def find_jobs(self, job_ids: Sequence[str]) -> dict[str, Job]:
-        """Read those of a few jobs that exist, by id, in one query.
+        """Read several jobs by id in one query. Jobs that do not exist are left out.
 
         Raises:
             DataLoss: The row of one is damaged.
@@ -120,9 +120,9 @@ class JournalReader:
         return {row[0]: self._job(row) for row in rows}
 
     def list_jobs(self, limit: int, before: int | None = None) -> list[tuple[int, Job]]:
-        """List jobs, newest first, with their numbers; only those under number `before`.
+        """List the jobs with numbers below `before`, newest first, with their numbers.
 
-        Damaged ones are left out.
+        Damaged jobs are left out.
         """
         found: list[tuple[int, Job]] = []
         with self._faults():
@@ -145,7 +145,7 @@ class JournalReader:
     def events(self, job_id: str, after: int, limit: int) -> list[JobEvent]:
         """Read the events of a job after sequence number `after`, in order.
 
-        A damaged one keeps its place and says that it is damaged.
+        A damaged event keeps its place and says that it is damaged.
         """
         rows = self._rows(
             "SELECT sequence, attempt, time, kind, body FROM event WHERE job = ? AND sequence > ? "
@@ -155,10 +155,10 @@ class JournalReader:
         return [_event(row) for row in rows]
 
     def artifacts(self, job_id: str, after: str = "", limit: int = -1) -> list[Artifact]:
-        """List the artifacts of a job in path order, after path `after`; limit -1: all.
+        """List the artifacts of a job in path order, after path `after`. Limit -1 means all.
 
         Raises:
-            DataLoss: One of these rows is damaged, so the take is not whole.
+            DataLoss: A row is damaged, so the take is not complete.
         """
         rows = self._rows(
             f"SELECT {ARTIFACT_COLUMNS} FROM artifact WHERE job = ? AND path > ? "
@@ -168,7 +168,7 @@ class JournalReader:
         return [_artifact(job_id, row) for row in rows]
 
     def find_artifact(self, job_id: str, artifact_id: str) -> Artifact | None:
-        """Read one artifact; None where there is none.
+        """Read one artifact, or give None if it does not exist.
 
         Raises:
             DataLoss: Its row is damaged.
@@ -180,11 +180,11 @@ class JournalReader:
         return _artifact(job_id, rows[0]) if rows else None
 
     def referenced(self) -> set[str]:
-        """List the SHA-256 of every artifact there is."""
+        """List the SHA-256 of every artifact."""
         return {sha256 for (sha256,) in self._rows("SELECT DISTINCT sha256 FROM artifact")}
 
     def pair(self) -> Pair | None:
-        """Say which store this journal belongs to; None where it has met none."""
+        """Give the pair with this journal's store, or None if it has met no store."""
         rows = self._rows("SELECT id, counter FROM pair")
         return Pair(*rows[0]) if rows else None
 

@@ -1,4 +1,4 @@
-"""How the journal's rows are laid out: tables, columns, and rows to records and back."""
+"""The layout of the journal: its tables and columns, and rows to records and back."""
 
 from collections.abc import Sequence
 from dataclasses import fields, is_dataclass, replace
@@ -71,7 +71,7 @@ MIGRATIONS = (
     CREATE TABLE pair (id TEXT NOT NULL, counter INTEGER NOT NULL) STRICT;
     """,
 )
-"""Numbered from 1; `PRAGMA user_version` says how many have been applied."""
+"""Scripts, numbered from 1. `PRAGMA user_version` says how many have been applied."""
 
 JOB_COLUMNS = (
     "id, shot, state, attempt, last_sequence, create_time, update_time, error, report, seconds, "
@@ -84,14 +84,14 @@ ARTIFACT_COLUMNS = "path, kind, format, layer_index, frame_index, size_bytes, sh
 _LATEST_TIME = 253402300799
 """Unix seconds of the last second of the year 9999, where the wire's timestamps end."""
 _LONG = frozenset({"seed", "last_sequence", "sequence", "size_bytes"})
-"""Whole numbers of 64 bits on the wire; all others have 32."""
+"""Whole numbers of 64 bits on the wire. All others have 32."""
 
 
 def _checked(value: Value, name: str = "") -> Value:
     """Give a value whose numbers fit the wire.
 
     Raises:
-        ValueError: One does not, so the row is damaged.
+        ValueError: A number does not fit, so the row is damaged.
     """
     if isinstance(value, int) and not isinstance(value, bool):
         limit = 2 ** (63 if name in _LONG else 31)
@@ -112,7 +112,7 @@ def job_of(row: Sequence[Any]) -> Job:
     """Read a row of `JOB_COLUMNS`.
 
     Raises:
-        ValueError: It is damaged.
+        ValueError: The row is damaged.
     """
     job_id, shot, state, attempt, sequence, created, updated, error, report, seconds, words = row
     job = Job(
@@ -132,10 +132,10 @@ def job_of(row: Sequence[Any]) -> Job:
 
 
 def _shot_of(text: str) -> Shot:
-    """Read a job's shot; rows of earlier versions name the jobs of kept layers by their ids.
+    """Read a job's shot. Rows of earlier versions name the jobs of kept layers by their ids.
 
     Raises:
-        ValueError: It is damaged, or leaves something to the model's defaults.
+        ValueError: The shot is damaged, or leaves a field to the model's defaults.
     """
     shot = from_json(Shot, text)
     if not shot.is_filled:
@@ -150,7 +150,7 @@ def _with_job_name(layer: LayerSpec) -> LayerSpec:
 
 
 def event_body(what: JobState | Progress | str) -> tuple[str, str]:
-    """Write what an event says: its kind and its body."""
+    """Write an event's kind and body."""
     if isinstance(what, JobState):
         return "state", what.value
     if isinstance(what, Progress):
@@ -169,14 +169,14 @@ def event_of(sequence: int, attempt: int, time: float, kind: str, body: str) -> 
 
 
 def _progress_of(text: str) -> Progress:
-    """Read progress; rows of earlier versions say -1 where no time to the end is known."""
+    """Read progress. Rows of earlier versions say -1 if the time to the end is unknown."""
     progress = from_json(Progress, text)
     is_known = progress.eta_s is not None and progress.eta_s >= 0
     return progress if is_known else replace(progress, eta_s=None)
 
 
 def unreadable_event(sequence: int, attempt: int, time: float) -> JobEvent:
-    """Stand for an event whose row is damaged; what does not fit the wire becomes zero."""
+    """Stand for an event whose row is damaged. Numbers that do not fit the wire become zero."""
     try:
         return _checked(JobEvent(sequence, attempt, time, UNREADABLE_ENTRY))
     except ValueError:

@@ -1,4 +1,4 @@
-"""Frozen values as JSON and back: for the journal and for the pipe to the worker."""
+"""Frozen values as JSON and back, for the journal and for the pipe to the worker."""
 
 import json
 from typing import Any, TypeVar
@@ -17,7 +17,7 @@ def _adapter(kind: Any) -> TypeAdapter[Any]:
 
 
 def to_json(value: object) -> str:
-    """Write a dataclass, or a container of them, as one line of JSON; infinities are `Infinity`."""
+    """Write a dataclass, or a container of them, as one line of JSON. Infinity is `Infinity`."""
     return json.dumps(_adapter(type(value)).dump_python(value, mode="json"), ensure_ascii=False)
 
 

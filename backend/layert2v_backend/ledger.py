@@ -1,7 +1,7 @@
-"""The journal as the event loop uses it: on a thread of its own, with promises and watchers.
+"""Runs the journal for the event loop, on a thread of its own, with promises and watchers.
 
-Answers wait for no job. Whatever is acknowledged, published or told to a watcher is in the journal
-first.
+Answers do not wait for jobs. An acknowledgement, a take and every message to a watcher are written
+to the journal first.
 """
 
 import asyncio
@@ -26,30 +26,30 @@ log = structlog.get_logger()
 
 
 class Ledger:
-    """A journal, what is promised beside it, and all who watch it."""
+    """A journal with its promises and its watchers."""
 
     def __init__(self, journal: Journal, max_lost: int, make_room: Callable[[], object]) -> None:
-        """Take a journal for its one thread.
+        """Start the journal's thread.
 
         Args:
-            journal: Nobody else calls it from now on.
-            max_lost: As `Journal.recover` takes it.
-            make_room: Called where its disk is full, before another try.
+            journal: The journal. From now on only this ledger calls it.
+            max_lost: The limit of `Journal.recover`.
+            make_room: Called if the journal's disk is full, before another try.
         """
         self.journal = journal
         self.promises = Promises(journal, max_lost, self._ring_soon)
         self.watched = Watched(self.read_events)
         self.is_draining = False
-        """Whether the backend is stopping."""
+        """Say whether the backend is stopping."""
         self._make_room = make_room
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="journal")
 
     def begin(self) -> None:
-        """Take the running event loop for the news of the journal's thread."""
+        """Send the news of the journal's thread to the running event loop."""
         self._loop = asyncio.get_running_loop()
 
     def check_draining(self) -> None:
-        """Refuse what a stopping backend does not begin.
+        """Refuse new work if the backend is stopping.
 
         Raises:
             Draining: The backend is stopping.
@@ -58,17 +58,17 @@ class Ledger:
             raise Draining("the backend is stopping: try again when it is back")
 
     async def close(self) -> None:
-        """Close the journal; to be called when nobody reads any more."""
+        """Close the journal. Call it when all reads have ended."""
         await self.call(self.journal.close)
         self._thread.shutdown()
 
     async def call(self, call: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
-        """Call the journal, or what belongs to its thread."""
+        """Call the journal, or another object of its thread, on that thread."""
         loop = asyncio.get_running_loop()
         return await loop.run_in_executor(self._thread, lambda: call(*args, **kwargs))
 
     async def insist(self, call: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
-        """Call the journal until its disk takes it: what has happened must be written.
+        """Call the journal until its disk accepts the change, which must be written.
 
         Raises:
             StorageFault: The backend is stopping.
@@ -84,8 +84,22 @@ class Ledger:
                     self._make_room()
                 await asyncio.sleep(_DISK_RETRY_S)
 
+    async def insist_after_promises(
+        self, call: Callable[P, R], *args: P.args, **kwargs: P.kwargs
+    ) -> R:
+        """Insist on a call after everything that is promised until then, also while it waits.
+
+        Raises:
+            StorageFault: The backend is stopping.
+        """
+
+        def kept_before() -> R:
+            return self.promises.kept_before(call, *args, **kwargs)
+
+        return await self.insist(kept_before)
+
     async def read_events(self, job_id: str, after: int, limit: int) -> list[JobEvent]:
-        """Read events of a job; see `Journal.events`."""
+        """Read events of a job. See `Journal.events`."""
         return await self.call(self.journal.events, job_id, after, limit)
 
     def ring(self, job_id: str) -> None:
@@ -93,5 +107,5 @@ class Ledger:
         self.watched.ring(job_id)
 
     def _ring_soon(self, job_id: str) -> None:
-        """Ring from the journal's thread."""
+        """Tell the watchers from the journal's thread."""
         self._loop.call_soon_threadsafe(self.ring, job_id)

@@ -1,4 +1,4 @@
-"""Which models there are and what they can do, read from `layert2v.json` alone. No torch."""
+"""Finds the models and their abilities by reading `layert2v.json` alone. No torch."""
 
 import importlib.util
 import json
@@ -17,45 +17,45 @@ DESCRIPTION_FILE = "layert2v.json"
 DEFAULT_MODEL = "tiny"
 
 _MARKS = (DESCRIPTION_FILE, "model_index.json", "transformer")
-"""A folder that has one of these was meant to be a model."""
+"""Files that mark a folder as a model."""
 _MAX_LISTED = 32
-"""Ids in a message."""
+"""Most ids in a message."""
 _Count = Annotated[int, Ge(1)]
 _Id = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$")]
 
 
 @dataclass(frozen=True)
 class Limits:
-    """What `layert2v.json` says."""
+    """The content of `layert2v.json`."""
 
     id: _Id
-    """What a shot names: letters, digits, dots, dashes and underscores, up to 63."""
+    """The name for shots: up to 63 letters, digits, dots, dashes and underscores."""
     description: str
-    """One sentence."""
+    """One sentence about the model."""
     sizes: Annotated[tuple[tuple[_Count, _Count], ...], Len(1)]
-    """Widths and heights in pixels; the first is the default."""
+    """Widths and heights in pixels. The first pair is the default."""
     num_frames: Annotated[tuple[_Count, ...], Len(1)]
-    """Lengths in frames; the first is the default."""
+    """Lengths in frames. The first is the default."""
     max_foregrounds: _Count
     """Most foregrounds of a shot."""
     max_prompt_chars: _Count
     """Most characters of a prompt."""
     default_num_inference_steps: Annotated[int, Ge(1), Le(200)]
-    """Steps of a shot that does not say."""
+    """Default number of steps."""
     default_guidance_scale: Annotated[float, Ge(1), Le(20)]
-    """Guidance of a shot that does not say."""
+    """Default guidance scale."""
     fps: Annotated[float, Gt(0)]
-    """Frames per second the model was trained at."""
+    """Frames per second of its training footage."""
     vocabulary: Vocabulary | None = None
-    """What it was taught to draw; None: nobody can say which words it knows."""
+    """The words that it was taught. None if they are not known."""
 
 
 @dataclass(frozen=True)
 class Model:
-    """A model and where it is."""
+    """A model and its folder."""
 
     limits: Limits
-    """What it can do."""
+    """Its abilities."""
     folder: Path
     """Its diffusers folder."""
 
@@ -65,18 +65,18 @@ class Catalogue:
     """The models of this backend."""
 
     models: dict[str, Model]
-    """By id; the default model first where it is there."""
+    """Models by id. The default model is first, if it exists."""
     damaged: dict[str, str]
-    """Id, or folder name where there is none, to what is wrong with it: one sentence for clients,
-    without a path."""
+    """Faults by model id, or by folder name if the model has no id. Each is one sentence for "
+    "clients, without a path."""
     faults: tuple[str, ...] = ()
-    """What is wrong with folders, one sentence each with its path: for the log and the console."""
+    """Faults of folders, one sentence each with its path, for the log and the console."""
 
     def find(self, model_id: str) -> Model:
-        """Find a model; an empty id names the default model.
+        """Find a model. An empty id names the default model.
 
         Raises:
-            UnknownModel: There is none; the message lists those there are.
+            UnknownModel: It does not exist. The message lists the known models.
             ModelDamaged: Its description cannot be read, or several folders have the id.
         """
         model_id = model_id or DEFAULT_MODEL
@@ -86,13 +86,13 @@ class Catalogue:
             raise ModelDamaged(self.damaged[model_id])
         known = ", ".join(list(self.models)[:_MAX_LISTED]) or "none"
         raise UnknownModel(
-            f"there is no model {shown(model_id)}: known are {known}; "
-            f"name a folder with --models-dir"
+            f"there is no model {shown(model_id)}, known are {known}: choose one, or name its "
+            "folder with --models-dir"
         )
 
 
 def shipped_folder() -> Path:
-    """Say where the models are that come with `layert2v_model`, without importing it."""
+    """Give the folder of the models inside `layert2v_model`, without importing it."""
     spec = importlib.util.find_spec("layert2v_model")
     assert spec is not None
     assert spec.submodule_search_locations is not None
@@ -102,9 +102,8 @@ def shipped_folder() -> Path:
 def find_models(models_dirs: Sequence[Path] = ()) -> Catalogue:
     """Find the shipped models and those in `models_dirs`.
 
-    A folder of `models_dirs` is a model itself or holds model folders. An id that several folders
-    have is refused, because nobody could say which of them made a take; a shipped model keeps its
-    id.
+    A folder of `models_dirs` is a model itself or holds model folders. An id of several folders is
+    refused, because a take could not name its model. A shipped model keeps its id.
     """
     found = _Found()
     shipped = shipped_folder() / DEFAULT_MODEL
@@ -117,7 +116,7 @@ def find_models(models_dirs: Sequence[Path] = ()) -> Catalogue:
 
 
 class _Found:
-    """Collects models by id, and what is wrong with folders."""
+    """Collects models by id, and the faults of folders."""
 
     def __init__(self) -> None:
         self._models: dict[str, list[Model]] = {}
@@ -125,7 +124,7 @@ class _Found:
         self._faults: list[str] = []
 
     def folders_in(self, folder: Path) -> list[Path]:
-        """The folders that are models or were meant to be; a folder without any is a fault."""
+        """List the folders that are or should be models. A folder without any is a fault."""
         try:
             if (folder / DESCRIPTION_FILE).exists():
                 return [folder]
@@ -136,7 +135,7 @@ class _Found:
             return []
         if not meant:
             self._faults.append(
-                f"{folder} is no model and holds none: name a folder with a {DESCRIPTION_FILE}"
+                f"{folder} is not a model and holds none: name a folder with a {DESCRIPTION_FILE}"
             )
         return meant
 
@@ -152,7 +151,7 @@ class _Found:
             same.append(Model(limits, folder))
 
     def catalogue(self, shipped: Path) -> Catalogue:
-        """Give what was found; ids that clash become damaged ones."""
+        """Give the catalogue. Ids that clash become damaged models."""
         models: dict[str, Model] = {}
         damaged, faults = dict(self._damaged), list(self._faults)
         for model_id, same in self._models.items():
@@ -179,7 +178,8 @@ def read_limits(folder: Path) -> Limits:
     """Read a model folder's description.
 
     Raises:
-        ModelDamaged: It is missing, no JSON, or lacks a field; the message names it.
+        ModelDamaged: The description is missing, is not JSON, or lacks a field. The message names
+            the fault.
     """
     path = folder / DESCRIPTION_FILE
     try:
@@ -192,16 +192,16 @@ def read_limits(folder: Path) -> Limits:
 
 
 def _fault(failure: OSError | ValueError | RecursionError) -> str:
-    """Word what is wrong with a description, without a path and without Python's texts."""
+    """Describe a description's fault, without a path and without Python's texts."""
     if isinstance(failure, OSError):
         return words_of(failure)
     if isinstance(failure, ValidationError):
         first = failure.errors()[0]
         name = ".".join(map(str, first["loc"]))
         if not name:
-            return "it is no object of fields"
+            return "it is not an object of fields"
         return f"`{name}` is missing" if first["type"] == "missing" else f"`{name}` is wrong"
-    return "it is no JSON"
+    return "it is not JSON"
 
 
 _LIMITS = TypeAdapter(Limits)

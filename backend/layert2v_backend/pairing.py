@@ -1,8 +1,8 @@
-"""Whether a journal and an artifact store belong together: a shared id and a counter.
+"""Decides by a shared id and a counter whether a journal and an artifact store belong together.
 
-Both carry the id, and both count published takes. A new journal has another id. A backup that was
-restored counts fewer takes than the store beside it. In either case the store holds takes that the
-journal does not know, so nothing in it may count as garbage.
+Both carry the id, and both count published takes. A new journal has another id. A restored backup
+counts fewer takes than the store beside it. In either case the store holds takes that the journal
+does not know, so none of its files may count as garbage.
 """
 
 import secrets
@@ -11,12 +11,12 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Pair:
-    """What a journal, or a store, says about the two."""
+    """The record of the pair, which both the journal and the store keep."""
 
     id: str
-    """Shared; made when they met."""
+    """The shared id, made when they met."""
     counter: int
-    """Takes published since; the journal counts first."""
+    """Number of takes published since then. The journal counts first."""
 
 
 def new_pair() -> Pair:
@@ -25,7 +25,7 @@ def new_pair() -> Pair:
 
 
 def belong_together(journal: Pair | None, store: Pair | None) -> bool:
-    """Whether the journal knows every take in the store.
+    """Say whether the journal knows every take in the store.
 
     A backend that dies between the two counts leaves the journal one ahead.
     """

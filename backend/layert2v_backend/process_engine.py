@@ -1,8 +1,8 @@
 """An engine of one child process, `python -m layert2v_backend.worker`, kept warm between tasks.
 
-Commands go down the child's stdin and messages come up its stdout, as lines of JSON; its stderr is
-`worker.log`. The child ends with the front door, however that ends: its stdin ends, Linux kills it,
-and a starting front door ends the former child that its folder names.
+Commands go to the child's stdin and messages come from its stdout, as lines of JSON. Its stderr is
+`worker.log`. The child ends with the front door, however that ends, because its stdin ends and
+Linux kills it. A starting front door also ends the former child that its folder names.
 """
 
 import asyncio
@@ -43,13 +43,14 @@ _MESSAGES: dict[str, type[WorkerMessage | Warmed]] = {
     kind.__name__: kind for kind in (StageProgress, Finished, Failed, Stopped, Warmed)
 }
 _MAX_LINE_BYTES = 1 << 26
-"""`Finished` lists every file: 300 bytes each, for 15 layers of 257 frames in two formats."""
+"""Longest line. `Finished` lists every file in 300 bytes, for 15 layers of 257 frames in two "
+"formats."""
 _MAX_LOG_BYTES = 8 << 20
 _USUAL_STEPS = 10
-"""A step may take this many times the median before the worker counts as hung. Source: the
+"""A step may last this many times the median before the worker counts as hung. Source:
 `docs/design_service.md`."""
 _MANY = 5
-"""Messages before their median says anything: the first one waits for torch to load."""
+"""Messages before their median is used. The first message waits for torch to load."""
 
 T = TypeVar("T")
 
@@ -58,20 +59,20 @@ log = structlog.get_logger()
 
 @dataclass(frozen=True)
 class ProcessOptions:
-    """How the worker process is run."""
+    """Options of the worker process."""
 
     log: Path
-    """File that its stderr is appended to."""
+    """File to which its stderr is appended."""
     threads: int = 0
-    """Threads of its arithmetic; 0: one for each processor."""
+    """Threads of its arithmetic. 0 means one for each processor."""
     hang_timeout_s: float = 300.0
-    """Killed after so long without a message."""
+    """Seconds without a message after which it is killed."""
     cancel_grace_s: float = 10.0
-    """Killed when it has not stopped so long after it was asked to."""
+    """Seconds that it has to stop before it is killed."""
     command: Sequence[str] = WORKER_COMMAND
-    """What to run."""
+    """The command to run."""
     worker: WorkerOptions = EXACT
-    """How it runs its tasks; it is told as its first argument."""
+    """Options of its tasks, which are its first argument."""
 
     @property
     def record(self) -> Path:
@@ -80,7 +81,7 @@ class ProcessOptions:
 
 
 class ProcessEngine:
-    """One worker process; implements `Engine`."""
+    """One worker process. It implements `Engine`."""
 
     def __init__(self, options: ProcessOptions) -> None:
         self._options = options
@@ -94,17 +95,17 @@ class ProcessEngine:
         self._is_closed = False
 
     async def end_former_workers(self) -> None:
-        """End the worker that a former backend left; see `Engine.end_former_workers`."""
+        """End the worker that a former backend left. See `Engine.end_former_workers`."""
         await asyncio.to_thread(end_named_worker, self._options.record)
 
     @property
     def pid(self) -> int | None:
-        """Process id of the worker; None where there is none."""
+        """Give the worker's process id, or None if no worker runs."""
         return self._child.pid if self._child else None
 
     @property
     def is_model_loaded(self) -> bool:
-        """Whether the worker holds a model, so that a task starts at once."""
+        """Say whether the worker holds a model, so that a task starts at once."""
         return self._is_model_loaded and self._child is not None
 
     async def warm(self, model_folder: str) -> None:
@@ -114,26 +115,26 @@ class ProcessEngine:
         except (WorkerNotStarted, WorkerLost) as failure:
             log.warning("worker_not_warmed", why=str(failure))
             return
-        # The pipe has one reader: a task that runs, or this. Nothing is awaited in between.
+        # The pipe has one reader, a running task or this method. Nothing is awaited in between.
         if self._warming is None and self._running is None:
             self._warming = asyncio.create_task(self._warm(child, model_folder))
 
     async def _warm(self, child: Process, model_folder: str) -> None:
         await self._send(child, "warm", json.dumps(model_folder))
         line = await _read_line(child)
-        # A worker that died leaves an empty line: the next task finds that out.
+        # A dead worker leaves an empty line, and the next task notices it.
         if line.endswith(b"\n"):
             message = _message_of(line)
             if not isinstance(message, Warmed):
-                raise WorkerLost("the worker sent a message that nobody asked for")
+                raise WorkerLost("the worker sent an unexpected message")
             self._is_model_loaded = not message.error
 
     async def run(self, task: Task) -> AsyncGenerator[WorkerMessage, None]:
-        """Run one task; see `Engine.run`."""
+        """Run one task. See `Engine.run`."""
         self._running = (task.job_id, task.attempt)
         is_done = False
         try:
-            # A cold worker is silent for seconds while it loads torch: say so for it.
+            # A cold worker is silent for seconds while it loads torch, so this reports it.
             yield StageProgress(JobStage.LOADING, 0, 0)
             child = await self._living_child()
             sending = self._send(child, "run", to_json(task))
@@ -153,7 +154,7 @@ class ProcessEngine:
     async def _messages(self, child: Process) -> AsyncGenerator[WorkerMessage, None]:
         intervals: list[float] = []
         if self._warming is not None:
-            # Its answer comes before the task's first message, and it is what reads the pipe.
+            # Warming reads the pipe, and its answer comes before the task's first message.
             await self._within(self._options.hang_timeout_s, self._warming)
         while True:
             usual_s = statistics.median(intervals) if len(intervals) >= _MANY else 0.0
@@ -165,15 +166,15 @@ class ProcessEngine:
                 raise WorkerLost(_death(await child.wait()))
             message = _message_of(line)
             if isinstance(message, Warmed):
-                raise WorkerLost("the worker sent a message that nobody asked for")
+                raise WorkerLost("the worker sent an unexpected message")
             if isinstance(message, Failed) and message.error.reason == DEVICE_FAILED:
-                # Whatever that worker does next would fail too; its end ends the worker.
+                # The worker's next tasks would fail too, so this ends the worker.
                 raise WorkerLost(message.error.message)
             self._is_model_loaded |= isinstance(message, Finished)
             yield message
 
     async def _within(self, bound_s: float, hearing: Awaitable[T]) -> T:
-        """Wait for the worker; kill it after `bound_s` seconds of silence."""
+        """Wait for the worker, and kill it after `bound_s` seconds of silence."""
         try:
             return await asyncio.wait_for(hearing, bound_s)
         except TimeoutError as timeout:
@@ -183,11 +184,11 @@ class ProcessEngine:
             ) from timeout
 
     async def cancel(self, job: str, attempt: int) -> None:
-        """Ask the worker to stop this attempt; kill it if it does not."""
+        """Ask the worker to stop this attempt, and kill it if it does not."""
         self._cancelled = (job, attempt)
         if self._running != self._cancelled or self._child is None:
             return
-        # Not waited for: a worker that reads nothing is killed below, and the caller goes on.
+        # This is not awaited. A worker that does not read is killed below, and the caller goes on.
         assert self._child.stdin is not None
         self._child.stdin.write(f"cancel {json.dumps([job, attempt])}\n".encode())
         killer = asyncio.create_task(self._kill_late(job, attempt))
@@ -197,17 +198,19 @@ class ProcessEngine:
     async def _kill_late(self, job: str, attempt: int) -> None:
         await asyncio.sleep(self._options.cancel_grace_s)
         if self._running == (job, attempt):
-            log.warning("worker_killed", job=job, attempt=attempt, why="cancel was not heard")
+            log.warning(
+                "worker_killed", job=job, attempt=attempt, why="the worker did not hear the cancel"
+            )
             await self._kill()
 
     async def close(self) -> None:
-        """Kill the worker; a task that runs is lost."""
+        """Kill the worker. A running task is lost."""
         self._is_closed = True
         for killer in self._killers:
             killer.cancel()
         await self._kill()
         if self._warming is not None:
-            # The killed worker's pipe has ended it. Cancelling it would cancel who waits for it.
+            # The killed worker's pipe has ended this task. Cancelling it would cancel its waiter.
             await asyncio.gather(self._warming, return_exceptions=True)
 
     async def _living_child(self) -> Process:
@@ -237,7 +240,8 @@ class ProcessEngine:
                     # A Ctrl-C in the terminal is for the front door alone.
                     start_new_session=os.name == "posix",
                 )
-            # asyncio waits for a child in a thread, and Python words a failed thread its own way.
+            # asyncio waits for a child in a thread, and Python has its own text for a failed
+            # thread.
             except (OSError, RuntimeError) as failure:
                 scarce = "this user has too many processes"
                 why = words_of(failure) if isinstance(failure, OSError) else scarce
@@ -258,7 +262,7 @@ class ProcessEngine:
         try:
             await child.stdin.drain()
         except ConnectionError:
-            # Its death is noticed where its messages are read.
+            # The reader of its messages notices its death.
             log.warning("worker_gone", command=command)
 
     async def _kill(self) -> None:
@@ -268,17 +272,17 @@ class ProcessEngine:
             return
         if child.returncode is None:
             child.kill()
-        # Waiting lasts until the pipe has ended, in Python 3.11.2, and a full one that nobody reads
+        # In Python 3.11.2 waiting lasts until the pipe has ended, and a full pipe without a reader
         # does not end.
         assert child.stdout is not None
-        with suppress(RuntimeError):  # somebody reads it already
+        with suppress(RuntimeError):  # a reader exists already
             while await child.stdout.read(_MAX_LINE_BYTES):
                 pass
         await child.wait()
 
 
 def _num_processors() -> int:
-    """Processors this program may use, which in a container are fewer than there are."""
+    """Count the processors that this program may use. A container may allow only some."""
     if sys.platform == "linux":
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
@@ -299,7 +303,7 @@ def _death(returncode: int) -> str:
 
 
 async def _read_line(child: Process) -> bytes:
-    """One line of the worker's messages; without its end where the worker left.
+    """Read one line of the worker's messages. It has no line end if the worker left.
 
     Raises:
         WorkerLost: The line is longer than `_MAX_LINE_BYTES`.
@@ -312,7 +316,7 @@ async def _read_line(child: Process) -> bytes:
 
 
 def _open_log(path: Path, files: ExitStack) -> IO[bytes] | int:
-    """Open what the worker's stderr goes to: its log, or nothing where that cannot be written."""
+    """Open the worker's log for its stderr, or the null device if the log cannot be written."""
     try:
         _rotate(path)
         return files.enter_context(path.open("ab"))

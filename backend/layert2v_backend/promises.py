@@ -1,12 +1,13 @@
-"""What was promised and the disk has not taken yet: cancels, and what a former backend left.
+"""Promises that the disk has not accepted yet: cancels, and the recovery of jobs.
 
-Its methods belong to the journal's thread, except `remember` and `as_asked`.
+The methods belong to the journal's thread, except `remember` and `as_asked`.
 """
 
 import time
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
+from typing import ParamSpec, TypeVar
 
 import structlog
 
@@ -15,6 +16,9 @@ from layert2v_backend.jobs import Job
 from layert2v_backend.journal import Journal
 from layert2v_domain.job import JobState
 
+P = ParamSpec("P")
+R = TypeVar("R")
+
 log = structlog.get_logger()
 
 
@@ -22,12 +26,12 @@ class Promises:
     """Keeps promises in memory while the journal cannot be written, and writes them first."""
 
     def __init__(self, journal: Journal, max_lost: int, on_kept: Callable[[str], None]) -> None:
-        """Begin without any.
+        """Begin without promises.
 
         Args:
-            journal: Where they go.
-            max_lost: As `Journal.recover` takes it.
-            on_kept: Told of each job whose cancel was written late.
+            journal: The journal to which they are written.
+            max_lost: The limit of `Journal.recover`.
+            on_kept: Called with each job whose cancel was written late.
         """
         self._journal, self._max_lost, self._on_kept = journal, max_lost, on_kept
         self._cancels: set[str] = set()
@@ -38,16 +42,16 @@ class Promises:
         self._cancels.add(job_id)
 
     def as_asked(self, job: Job) -> Job:
-        """Show a job as being cancelled where that is promised."""
+        """Show a job as being cancelled if that is promised."""
         if job.id in self._cancels and not job.state.is_terminal:
             return replace(job, state=JobState.CANCELLING)
         return job
 
     def keep(self) -> None:
-        """Write what is promised.
+        """Write all promises.
 
         Raises:
-            StorageFault: Some of it could not be written; call it again.
+            StorageFault: A promise could not be written. Call this again.
         """
         if not self._is_recovered:
             for job_id in self._journal.recover(self._max_lost, time.time()):
@@ -60,7 +64,11 @@ class Promises:
             self._cancels.discard(job_id)
             self._on_kept(job_id)
 
-    def begin_next(self) -> Job | None:
-        """Begin an attempt, after everything that is promised; see `Journal.begin_next`."""
+    def kept_before(self, call: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
+        """Write all promises, then call the journal, in one go on its thread.
+
+        Raises:
+            StorageFault: Some of it could not be written. Call it again.
+        """
         self.keep()
-        return self._journal.begin_next(time.time())
+        return call(*args, **kwargs)

@@ -1,4 +1,4 @@
-"""What is asked of jobs: their records, files and news."""
+"""Queries about jobs: their records, files and news."""
 
 import time
 from collections.abc import AsyncGenerator, Iterable
@@ -12,26 +12,27 @@ from layert2v_domain.job import JobState
 
 
 class Queries:
-    """Answers about jobs, without waiting for any."""
+    """Answers queries about jobs without waiting for jobs."""
 
     def __init__(self, ledger: Ledger, watch_limit_s: float) -> None:
         self._ledger, self._journal = ledger, ledger.journal
         self._watch_limit_s = watch_limit_s
 
     async def find_request(self, request_id: str, request_sha256: str) -> Job | None:
-        """Find the job that a request has made before; see `Journal.find_request`."""
-        return await self._ledger.call(self._journal.find_request, request_id, request_sha256)
+        """Find the job that a request created before. See `Journal.find_request`."""
+        found = await self._ledger.call(self._journal.find_request, request_id, request_sha256)
+        return found and self._ledger.promises.as_asked(found)
 
     async def get(self, job_id: str) -> Job:
-        """Read one job; raises UnknownJob."""
+        """Read one job, or raise UnknownJob."""
         return self._ledger.promises.as_asked(await self._ledger.call(self._journal.get, job_id))
 
     async def find_jobs(self, job_ids: Iterable[str]) -> dict[str, Job]:
-        """Read those of `job_ids` that exist."""
+        """Read the jobs of `job_ids` that exist."""
         return await self._ledger.call(self._journal.find_jobs, sorted(job_ids))
 
     async def list_jobs(self, limit: int, before: int | None) -> list[tuple[int, Job]]:
-        """List jobs, newest first; see `Journal.list_jobs`."""
+        """List jobs, newest first. See `Journal.list_jobs`."""
         listed = await self._ledger.call(self._journal.list_jobs, limit, before)
         return [(number, self._ledger.promises.as_asked(job)) for number, job in listed]
 
@@ -40,7 +41,7 @@ class Queries:
         return await self._ledger.call(self._journal.count, *states)
 
     async def list_artifacts(self, job_id: str, after: str, limit: int) -> list[Artifact]:
-        """List artifacts in path order; raises UnknownJob."""
+        """List artifacts in path order, or raise UnknownJob."""
         await self.get(job_id)
         return await self._ledger.call(self._journal.artifacts, job_id, after, limit)
 
@@ -48,24 +49,23 @@ class Queries:
         """Read one artifact.
 
         Raises:
-            UnknownArtifact: There is none, or no such job.
+            UnknownArtifact: The artifact or its job does not exist.
         """
         artifact = await self._ledger.call(self._journal.find_artifact, job_id, artifact_id)
         if artifact is None:
             name = shown(f"jobs/{job_id}/artifacts/{artifact_id}")
             raise UnknownArtifact(
-                f"there is no artifact {name}: list the artifacts of the job; "
-                f"it has some once it has succeeded"
+                f"there is no artifact {name}: list the artifacts of the job after it has succeeded"
             )
         return artifact
 
     async def watch(self, job_id: str, after: int) -> AsyncGenerator[JobEvent, None]:
-        """Yield the events of a job after a sequence number, as they come, to the terminal one.
+        """Yield the events of a job after a sequence number, up to the terminal event.
 
         Ends early after `Settings.watch_limit_s`.
 
         Raises:
-            UnknownJob: There is none.
+            UnknownJob: The job does not exist.
             InvalidRequest: The job has no such event yet.
             Draining: The backend is stopping.
         """
@@ -95,6 +95,6 @@ class Queries:
                     await feed.news(after, deadline - time.monotonic())
 
     async def _ended_at(self, job_id: str, sequence: int) -> bool:
-        """Whether a job is over with this event, which no longer says so itself."""
+        """Say whether a job ended with this event, whose damaged row cannot say it."""
         job = await self.get(job_id)
         return job.state.is_terminal and sequence >= job.last_sequence

@@ -1,7 +1,7 @@
-"""Stored files as ready messages of `ReadArtifact`: built on threads, one block ahead.
+"""Builds messages of `ReadArtifact` from stored files on threads, one block ahead.
 
-The messages are put together by hand, because a protobuf message of a MiB copies it twice more.
-Blocks are read into one buffer: fresh memory for each cost .7 ms a MiB (November 2026).
+The messages are built by hand, because a protobuf message of a MiB copies it twice more. Blocks are
+read into one buffer, because new memory for each block cost 0.7 ms a MiB (November 2026).
 """
 
 import asyncio
@@ -27,8 +27,8 @@ async def chunk_messages(
     before any of it is sent, and no other block is read.
 
     Raises:
-        DataLoss: The file is missing, cannot be read, is too short, or a block has changed.
-        OSError: There are no open files or memory to spare just now.
+        DataLoss: The file is missing, unreadable or too short, or a block has changed.
+        OSError: The system has no open files or memory left at the moment.
     """
     try:
         file = await asyncio.to_thread(path.open, "rb", buffering=0)
@@ -57,18 +57,18 @@ async def chunk_messages(
 
 
 class _Blocks:
-    """One open file, block by block; for one thread at a time."""
+    """One open file, read block by block. Only one thread at a time may use it."""
 
     def __init__(self, file: RawIOBase, artifact: Artifact) -> None:
         self._file, self._artifact = file, artifact
         self._buffer = bytearray(min(BLOCK_BYTES, artifact.size_bytes))
 
     def end_of(self, offset: int) -> int:
-        """Where the block ends that holds `offset`."""
+        """Give the end of the block that holds `offset`."""
         return min((offset // BLOCK_BYTES + 1) * BLOCK_BYTES, self._artifact.size_bytes)
 
     def message(self, offset: int) -> bytes:
-        """Read the block that holds `offset`, and build the message of what follows in it."""
+        """Read the block that holds `offset`, and build a message of its bytes from there."""
         block_index, skipped = divmod(offset, BLOCK_BYTES)
         num_bytes = self.end_of(offset) - block_index * BLOCK_BYTES
         block = memoryview(self._buffer)[:num_bytes]
@@ -101,7 +101,7 @@ def chunk_message(offset: int, data: bytes | memoryview, sums: BlockSums) -> byt
 
 
 def _varint(number: int) -> bytes:
-    """Write a number as protobuf does: seven bits a byte, the lowest first."""
+    """Write a number as protobuf does, in seven bits a byte, the lowest first."""
     parts = bytearray()
     while number > 0x7F:
         parts.append(number & 0x7F | 0x80)
@@ -111,5 +111,5 @@ def _varint(number: int) -> bytes:
 
 
 def lost(artifact: Artifact, what: str) -> DataLoss:
-    """Say that a stored file is not what was published."""
+    """Say that a stored file differs from its publication."""
     return DataLoss(f"the stored file of {artifact.path} {what}: generate the take again")

@@ -1,6 +1,6 @@
-"""The queue: what may enter it, what is cancelled, and one attempt after the other.
+"""The queue: it admits and cancels jobs, and runs one attempt after the other.
 
-Lives in the front door's event loop.
+It lives in the front door's event loop.
 """
 
 import asyncio
@@ -12,7 +12,7 @@ from layert2v_backend.admission import check_memory, find_device
 from layert2v_backend.artifacts import ArtifactStore, free_bytes
 from layert2v_backend.attempts import Attempts
 from layert2v_backend.engine import Engine
-from layert2v_backend.errors import DiskFull, QueueFull, StaleAttempt, StorageFault
+from layert2v_backend.errors import DataLoss, DiskFull, QueueFull, StaleAttempt, StorageFault
 from layert2v_backend.jobs import Job
 from layert2v_backend.journal import Journal
 from layert2v_backend.ledger import Ledger
@@ -29,7 +29,7 @@ log = structlog.get_logger()
 
 
 class Scheduler(Queries):
-    """The queue and its one running job; answers about jobs as `Queries`."""
+    """The queue and its one running job. It answers queries about jobs as `Queries`."""
 
     def __init__(
         self,
@@ -49,13 +49,12 @@ class Scheduler(Queries):
         self._attempts = Attempts(ledger, store, catalogue, engine, lost)
         self._device = find_device(settings.memory_bytes)
         self._wake = asyncio.Event()
-        self._working: asyncio.Task[None] | None = None
 
     async def start(self) -> asyncio.Task[None]:
-        """Recover what a former backend left, then begin to work.
+        """Recover the jobs of a former backend, then begin to work.
 
         Returns:
-            The work; it ends only by `drain`, or with the error that stopped it.
+            The task of the work. It ends only by `drain`, or with the error that stopped it.
         """
         self._ledger.begin()
         await self._engine.end_former_workers()
@@ -64,38 +63,40 @@ class Scheduler(Queries):
             await self._ledger.call(self._ledger.promises.keep)
         except StorageFault as fault:
             log.warning("recovery_waits", why=fault.message)
-        self._working = asyncio.create_task(self._work())
+        self._working: asyncio.Task[None] = asyncio.create_task(self._work())
         return self._working
 
     async def drain(self) -> None:
-        """Refuse new jobs, put the running one back, end all watching; reading goes on."""
+        """Refuse new jobs, put the running job back and end all watching. Reading goes on.
+
+        Call it after `start`.
+        """
         self._ledger.is_draining = True
         self._wake.set()
         self._ledger.watched.wake_all()
         await self._engine.close()
-        if self._working:
-            (failure,) = await asyncio.gather(self._working, return_exceptions=True)
-            if failure:
-                log.error("work_failed", why=repr(failure))
+        (failure,) = await asyncio.gather(self._working, return_exceptions=True)
+        if failure:
+            log.error("work_failed", why=repr(failure))
 
     async def close(self) -> None:
-        """Close the journal; to be called after `drain`, when nobody reads any more."""
+        """Close the journal. Call it after `drain`, when all reads have ended."""
         await self._ledger.close()
 
     @property
     def is_model_loaded(self) -> bool:
-        """Whether a worker holds a model, so that a job starts at once."""
+        """Say whether a worker holds a model, so that a job starts at once."""
         return self._engine.is_model_loaded
 
     async def admit(self, shot: Shot) -> None:
-        """Refuse new jobs while there is no room for them, and what never fits.
+        """Refuse a shot if the disk has no room for it, or if it cannot fit the device.
 
-        How many jobs wait is decided by `create`, together with the entry into the journal.
+        `create` checks the length of the queue, together with the entry into the journal.
 
         Raises:
             InvalidShot: The shot does not fit the device's memory in any way.
             Draining: The backend is stopping.
-            DiskFull: The state folder's disk has less than the floor.
+            DiskFull: The state folder's disk has too few free bytes.
         """
         self._ledger.check_draining()
         folder = self.catalogue.find(shot.model).folder
@@ -104,12 +105,12 @@ class Scheduler(Queries):
         free = free_bytes(self.store.root)
         if free < self._settings.min_free_bytes:
             raise DiskFull(
-                f"{free >> 20} MiB are free where the backend stores takes, "
+                f"{free >> 20} MiB are free on the disk of the takes, and "
                 f"{self._settings.min_free_bytes >> 20} MiB are needed: free some space"
             )
 
     async def create(self, shot: Shot, request_sha256: str, request_id: str | None) -> Job:
-        """Queue a shot; see `Journal.create`.
+        """Queue a shot. See `Journal.create`.
 
         Raises:
             Draining: The backend is stopping.
@@ -123,7 +124,7 @@ class Scheduler(Queries):
         if is_new:
             log.info("job_created", job=job.id, model=shot.model, num_layers=len(shot.layers))
             self._wake.set()
-        return job
+        return self._ledger.promises.as_asked(job)
 
     def _create_within_limit(
         self,
@@ -132,23 +133,23 @@ class Scheduler(Queries):
         request_id: str | None,
         unknown_words: tuple[UnknownWords, ...],
     ) -> tuple[Job, bool]:
-        """Count and enter in one go on the journal's thread, so that no two calls pass as one."""
+        """Count and enter in one step on the journal's thread, so that calls cannot overtake."""
         known = self._journal.find_request(request_id, request_sha256) if request_id else None
         if known:
             return known, False
         num_queued = self._journal.count(JobState.QUEUED)
         if num_queued >= self._settings.max_queued:
             raise QueueFull(
-                f"{num_queued} jobs wait, the limit is {self._settings.max_queued}: "
-                f"cancel some or wait"
+                f"{num_queued} jobs wait, and the limit is {self._settings.max_queued}: cancel "
+                "some or wait"
             )
         return self._journal.create(shot, request_sha256, time.time(), request_id, unknown_words)
 
     async def cancel(self, job_id: str) -> Job:
-        """Cancel a job; see `Journal.cancel`.
+        """Cancel a job. See `Journal.cancel`.
 
-        A cancel is never refused for the disk: it takes effect at once, and is written once the
-        disk takes it.
+        A full disk never refuses a cancel. The cancel takes effect at once, and is written when the
+        disk accepts it.
         """
         try:
             job = await self._ledger.call(self._journal.cancel, job_id, time.time())
@@ -170,12 +171,14 @@ class Scheduler(Queries):
             while not self._ledger.is_draining:
                 await self._work_on_next()
         except StorageFault as fault:
-            # Only while draining: the next start finds the attempt and puts it back.
+            # This happens only while draining. The next start finds the attempt and puts it back.
             log.warning("attempt_left", why=fault.message)
 
     async def _work_on_next(self) -> None:
         self._wake.clear()
-        job = await self._ledger.insist(self._ledger.promises.begin_next)
+        job = await self._ledger.insist_after_promises(
+            lambda: self._journal.begin_next(time.time())
+        )
         if job is None:
             await self._wake.wait()
             return
@@ -185,4 +188,6 @@ class Scheduler(Queries):
             await self._attempts.run(job)
         except StaleAttempt as stale:
             log.warning("message_refused", job=job.id, why=str(stale))
+        except DataLoss as damaged:
+            await self._ledger.insist(self._journal.bury, job.id, damaged, time.time())
         self._ledger.ring(job.id)

@@ -1,4 +1,4 @@
-"""The servicers: convert, ask the scheduler, convert back. Nothing is decided here."""
+"""The servicers. They convert, ask the scheduler and convert back, but decide nothing."""
 
 import asyncio
 from collections.abc import AsyncGenerator
@@ -37,7 +37,7 @@ from layert2v_wire.shots import shot_from_proto
 API_VERSION = "layert2v.v1"
 _DEFAULT_PAGE_JOBS = 50
 _PAGE_BYTES = 2 << 20
-"""Of the jobs in a page. Clients made with grpcio refuse messages over 4 MiB by default."""
+"""Most bytes of the jobs in a page. Clients with grpcio refuse over 4 MiB by default."""
 
 Context: TypeAlias = "grpc.aio.ServicerContext[Any, Any]"
 
@@ -51,7 +51,7 @@ class JobService(job_pb2_grpc.JobServiceServicer):
     async def CreateJob(
         self, request: job_pb2.CreateJobRequest, context: Context
     ) -> job_pb2.CreateJobResponse:
-        """Queue a shot; a repeated request finds the job it has made."""
+        """Queue a shot. A repeated request finds the job that it created."""
         request_id = requests.request_id_from_proto(request.request_id)
         requests.check_num_layers(request.shot)
         sha256 = requests.request_sha256(request.shot)
@@ -89,7 +89,7 @@ class JobService(job_pb2_grpc.JobServiceServicer):
     async def WatchJob(
         self, request: job_pb2.WatchJobRequest, context: Context
     ) -> AsyncGenerator[bytes, None]:
-        """Follow a job's events; each is serialized once for all its watchers."""
+        """Follow a job's events. Each is serialized once for all its watchers."""
         job_id = requests.job_id_from_name(request.name)
         if request.after_sequence < 0:
             raise InvalidRequest(
@@ -108,12 +108,12 @@ class JobService(job_pb2_grpc.JobServiceServicer):
 
 @lru_cache(maxsize=1024)
 def _event_bytes(event: JobEvent) -> bytes:
-    """`WatchJobResponse` with one event, as it goes over the wire."""
+    """Serialize a `WatchJobResponse` with one event."""
     return job_pb2.WatchJobResponse(event=results.event_to_proto(event)).SerializeToString()
 
 
 def _within_bytes(jobs: list[job_pb2.Job]) -> list[job_pb2.Job]:
-    """The first of `jobs` that fit into one message, at least one of them."""
+    """Give the first of `jobs` that fit into one message, but at least one."""
     sizes = accumulate(job.ByteSize() for job in jobs)
     num_fitting = sum(size <= _PAGE_BYTES for size in sizes)
     return jobs[: max(num_fitting, 1)]
@@ -141,7 +141,7 @@ class ArtifactService(artifact_pb2_grpc.ArtifactServiceServicer):
     async def ReadArtifact(
         self, request: artifact_pb2.ReadArtifactRequest, context: Context
     ) -> AsyncGenerator[artifact_pb2.ReadArtifactResponse | bytes, None]:
-        """Stream one artifact; its chunks are ready bytes."""
+        """Stream one artifact in chunks of serialized bytes."""
         job_id, artifact_id = requests.artifact_ids_from_name(request.name)
         artifact = await self._scheduler.get_artifact(job_id, artifact_id)
         _check_reading(request, artifact)
@@ -152,7 +152,7 @@ class ArtifactService(artifact_pb2_grpc.ArtifactServiceServicer):
         store = self._scheduler.store
         path = store.path(artifact.sha256)
         if not artifact.checksums:
-            # Published before blocks had checksums.
+            # The take was published before blocks had checksums.
             await asyncio.to_thread(store.check, artifact.sha256, artifact.size_bytes)
         async with aclosing(chunk_messages(path, artifact, request.offset)) as messages:
             async for message in messages:
@@ -201,7 +201,7 @@ class SystemService(system_pb2_grpc.SystemServiceServicer):
     async def GetServerInfo(
         self, request: system_pb2.GetServerInfoRequest, context: Context
     ) -> system_pb2.GetServerInfoResponse:
-        """Say what the backend is and how busy."""
+        """Describe the backend and its load."""
         running = (JobState.RUNNING, JobState.CANCELLING)
         return system_pb2.GetServerInfoResponse(
             version=version("layert2v"),

@@ -1,12 +1,12 @@
-"""How often a job has killed what it ran in, which decides whether it is tried again."""
+"""Counts how often a job has killed its worker or backend, to decide on another try."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 NEW_PROGRESS = 0.1
-"""Share of a job by which an attempt must get beyond all earlier ones for its death to be a new
-one. Smaller steps would let a job that dies at one place start over for ever, because where
-exactly it was last heard of varies."""
+"""Share of a job by which an attempt must surpass all earlier ones, so that its death counts "
+"from the start. With smaller steps a job that dies at one place could start over for ever, "
+"because its last report varies."""
 
 
 @dataclass(frozen=True)
@@ -14,16 +14,16 @@ class Attempt:
     """An attempt that has ended."""
 
     outcome: str
-    """`lost`: it died, alone or with the backend. `interrupted`: the backend was stopped cleanly.
+    """`lost` if it died, alone or with the backend. `interrupted` if the backend stopped cleanly.
     """
     furthest: float
-    """Share of the job that it had reported at last, 0 to 1."""
+    """Share of the job in its last report, 0 to 1."""
 
 
 def num_strikes(attempts: Sequence[Attempt]) -> int:
-    """Count the deaths since an attempt last made new progress, that attempt's own included.
+    """Count the deaths from the last attempt that made new progress, its own included.
 
-    Clean stops are no deaths. What they got done counts as progress all the same.
+    Clean stops are no deaths, but their work counts as progress.
     """
     strikes, furthest = 0, 0.0
     for attempt in attempts:

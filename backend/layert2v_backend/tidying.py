@@ -1,4 +1,4 @@
-"""What a starting backend may throw away: the garbage of publications that it knows of itself."""
+"""Clears the garbage of unfinished publications when a backend starts."""
 
 import structlog
 
@@ -12,7 +12,7 @@ log = structlog.get_logger()
 def tidy(journal: Journal, store: ArtifactStore) -> None:
     """Move unfinished publications into the trash, if journal and store belong together.
 
-    If they do not, nothing is moved, then or later, and the two are paired for the future.
+    If they do not, their files stay for good, and the two are paired for the future.
 
     Raises:
         StorageFault: The journal cannot be read or written.
@@ -25,7 +25,7 @@ def tidy(journal: Journal, store: ArtifactStore) -> None:
     if not belong_together(of_journal, of_store):
         log.warning(
             "store_not_swept",
-            why="journal and store do not belong together: a new journal, or a restored backup",
+            why="the journal is new or a restored backup, so it does not belong to this store",
             journal=of_journal and vars(of_journal),
             store=of_store and vars(of_store),
             kept=str(store.root),

@@ -1,7 +1,7 @@
-"""News of jobs for all who watch them: events are read once and handed to everybody.
+"""News of jobs for all watchers. Each event is read once and given to every watcher.
 
-Lives in the front door's event loop. The journal stays the truth; what is kept here is its newest
-end, so that two hundred watchers cost one query an event and not two hundred.
+It lives in the front door's event loop. The journal stays the truth. This module keeps only its
+newest events, so that two hundred watchers cost one query an event and not two hundred.
 """
 
 import asyncio
@@ -13,10 +13,10 @@ from itertools import islice
 from layert2v_backend.jobs import JobEvent
 
 READ_AT_ONCE = 256
-"""Events of one query, and those that are kept for each watched job."""
+"""Most events of one query, and most events kept for each watched job."""
 
 Read = Callable[[str, int, int], Awaitable[list[JobEvent]]]
-"""Reads the events of a job after a sequence number, in order, at most so many."""
+"""Reads at most `limit` events of a job after a sequence number, in order."""
 
 
 class Feed:
@@ -34,7 +34,7 @@ class Feed:
         self._news = asyncio.Event()
 
     def after(self, sequence: int) -> list[JobEvent] | None:
-        """Give the events after a sequence number; None where they are no longer kept."""
+        """Give the events after a sequence number, or None if they are no longer kept."""
         if sequence >= self.last:
             return []
         if not self._recent or sequence < self._recent[0].sequence - 1:
@@ -42,10 +42,10 @@ class Feed:
         return list(islice(self._recent, sequence - self._recent[0].sequence + 1, None))
 
     async def news(self, sequence: int, timeout_s: float) -> None:
-        """Wait until there is more than `sequence`, somebody calls `wake`, or time is up.
+        """Wait for an event after `sequence`, for a call of `wake`, or until time is up.
 
         Raises:
-            Exception: Whatever reading raised.
+            Exception: Reading failed. This is its error.
         """
         if self.failure is not None:
             raise self.failure
@@ -58,14 +58,14 @@ class Feed:
             return
 
     def add(self, events: list[JobEvent]) -> None:
-        """Append what follows, and wake the watchers."""
+        """Append the next events, and wake the watchers."""
         if events:
             self._recent.extend(events)
             self.last = events[-1].sequence
             self.wake()
 
     def wake(self) -> None:
-        """Let everybody look again."""
+        """Let all watchers look again."""
         news, self._news = self._news, asyncio.Event()
         news.set()
 
@@ -83,7 +83,7 @@ class Watched:
             feed.is_rung.set()
 
     def wake_all(self) -> None:
-        """Let every watcher look again, also without news."""
+        """Let every watcher look again, even without news."""
         for feed in self._feeds.values():
             feed.wake()
 
@@ -92,8 +92,8 @@ class Watched:
         """Follow a job together with its other watchers.
 
         Args:
-            job_id: Which.
-            last: Its last event at some instant: news after that is read without a ring.
+            job_id: The job's id.
+            last: Its last event at some instant. Later events are read without a ring.
         """
         feed = self._feeds.get(job_id)
         if feed is None:
@@ -117,7 +117,7 @@ class Watched:
                 if len(events) == READ_AT_ONCE:
                     feed.is_rung.set()
                 feed.add(events)
-        # The border where the reader meets its owners: every watcher raises what it met.
+        # This is the border where the reader meets its owners. Every watcher raises its error.
         except Exception as failure:  # noqa: BLE001
             feed.failure = failure
             self._forget(job_id, feed)

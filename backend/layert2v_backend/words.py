@@ -1,4 +1,4 @@
-"""What of a shot's prompts its model was never taught. Nothing is refused for it."""
+"""Finds the words in a shot's prompts that its model was never taught. It refuses nothing."""
 
 from layert2v_backend.models import Limits
 from layert2v_domain.shot import Shot
@@ -8,8 +8,8 @@ from layert2v_words import FULL, UnknownWords, find_unknown_words
 def unknown_words_of(shot: Shot, limits: Limits) -> tuple[UnknownWords, ...]:
     """List the prompts that the model's vocabulary does not cover, the full picture's first.
 
-    A kept layer is not asked for, so its prompt is not judged. Empty where the model has no
-    vocabulary.
+    A kept layer is not generated, so its prompt is not judged. The list is empty if the model has
+    no vocabulary.
     """
     if limits.vocabulary is None:
         return ()

@@ -1,6 +1,6 @@
-"""What the front door and a worker say to each other: tasks one way, messages the other.
+"""The messages of the front door and a worker: tasks one way, answers the other.
 
-Frozen values only: no wire, no torch. They travel as JSON; see `json_text`.
+Frozen values only: no wire, no torch. They travel as JSON. See `json_text`.
 """
 
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ from layert2v_model.cost.precision import Choice
 from layert2v_words import UnknownWords
 
 DEVICE_FAILED = "DEVICE_FAILED"
-"""Reason of a worker whose device does nothing more until the process ends."""
+"""Reason of a worker whose device fails every call until the process ends."""
 
 STAGE_SHARES: dict[JobStage, float] = {
     JobStage.LOADING: 0.05,
@@ -23,51 +23,51 @@ STAGE_SHARES: dict[JobStage, float] = {
     JobStage.FINISHING: 0.06,
     JobStage.WRITING: 0.04,
 }
-"""Share of a job's time, for the progress bar before anything is known; they sum to 1."""
+"""Shares of a job's time, for the progress bar before measurements exist. They sum to 1."""
 
 
 @dataclass(frozen=True)
 class Task:
-    """One attempt at a job, complete: a worker needs nothing else to run it."""
+    """One attempt at a job, with all that a worker needs to run it."""
 
     job_id: str
-    """Of the job."""
+    """Id of the job."""
     attempt: int
-    """From 1; messages of another attempt are refused."""
+    """Number of the attempt, from 1. Messages of another attempt are refused."""
     shot: Shot
-    """What is to be made, every default filled in."""
+    """The shot, with every default filled in."""
     model_folder: str
     """The model's diffusers folder."""
     store: str
     """Root of the artifact store."""
     kept_artifacts: tuple[Artifact, ...] = ()
-    """Artifacts of the kept layers, already with their paths and indices in this shot."""
+    """Artifacts of the kept layers, with their paths and indices in this shot."""
     unknown_words: tuple[UnknownWords, ...] = ()
-    """Of the job, for the take's manifest."""
+    """Creation time of the job, for the take's manifest."""
 
 
 @dataclass(frozen=True)
 class WorkerOptions:
-    """How a worker runs its tasks, all of them alike."""
+    """Options of a worker, which hold for all its tasks."""
 
     memory_bytes: int = 0
-    """Of the device, for this worker; 0: what is free."""
+    """Memory of the device for this worker, in bytes. 0 means all free memory."""
     offload: Literal["auto", "none", "model", "group"] = "auto"
-    """What of the weights waits in main memory, exact; `auto`: as little as fits."""
+    """The part of the weights that waits in main memory. Exact. `auto` keeps it small."""
     weights: Literal["full", "fp8"] = "full"
-    """`fp8`: blocks keep their weights in 8 bits; approximate."""
+    """`fp8` keeps the blocks' weights in 8 bits, which is approximate."""
     step_cache: float = 0.0
-    """Largest relative change at which a step is skipped, approximate; 0: none is."""
+    """Largest relative change at which a step is skipped. Approximate. 0 skips none."""
     refresh_kept_every: int = 1
-    """Steps from one that computes kept layers to the next; 1 is exact."""
+    """Recompute kept layers every so many steps. 1 is exact."""
     compile_blocks: bool = False
-    """Compile the blocks unless they are offloaded one by one; exact but for rounding."""
+    """Compile the blocks unless they are offloaded one by one. Exact except for rounding."""
     precision: Choice = "auto"
-    """Of the transformer; `auto`: bfloat16 where the hardware has it natively."""
+    """Precision of the transformer. `auto` is bfloat16 if the hardware has it natively."""
 
     @property
     def approximations(self) -> dict[str, str | float]:
-        """What makes takes differ from those of the exact model, by name."""
+        """Name the options that make takes differ from those of the exact model."""
         found: dict[str, str | float] = {}
         if self.weights != "full":
             found["weights"] = self.weights
@@ -79,23 +79,23 @@ class WorkerOptions:
 
 
 EXACT = WorkerOptions()
-"""What a worker does that is told nothing."""
+"""The defaults of a worker."""
 
 
 @dataclass(frozen=True)
 class StageProgress:
-    """A worker has come so far."""
+    """The progress of a worker."""
 
     stage: JobStage
-    """What it is doing."""
+    """Its current stage."""
     step: int
     """Steps of this stage done."""
     num_steps: int
-    """Steps of this stage in all; 0 where unknown."""
+    """Number of steps of this stage. 0 if unknown."""
 
     @property
     def fraction(self) -> float:
-        """Of the whole job, 0 to 1, by `STAGE_SHARES`."""
+        """Progress of the whole job, 0 to 1, by `STAGE_SHARES`."""
         stages = list(STAGE_SHARES)
         before = sum(STAGE_SHARES[stage] for stage in stages[: stages.index(self.stage)])
         within = min(self.step / self.num_steps, 1.0) if self.num_steps else 0.0
@@ -107,9 +107,9 @@ class Finished:
     """A worker has made and stored the take."""
 
     artifacts: tuple[Artifact, ...]
-    """All of the take, kept ones included; every file is in the store, synced."""
+    """All artifacts of the take, kept ones included. Every file is in the store and synced."""
     report: FinishingReport | None
-    """Absent when finishing was skipped."""
+    """The report of finishing. Absent if finishing was skipped."""
     seconds: dict[str, float]
     """Seconds per stage, keyed by `JobStage`."""
 
@@ -132,8 +132,8 @@ class Warmed:
     """A worker has tried to load a model ahead of its first task."""
 
     error: str = ""
-    """Why it could not; the task will say it again."""
+    """Says why it could not. The task will say it again."""
 
 
 WorkerMessage = StageProgress | Finished | Failed | Stopped
-"""What a worker says about a task; all but `StageProgress` are its last word."""
+"""A worker's message about a task. All but `StageProgress` are its last message."""

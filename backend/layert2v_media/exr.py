@@ -140,7 +140,7 @@ def _chromaticities(path: Path, header: Mapping[str, object]) -> Chromaticities:
         values = (r_x, r_y, g_x, g_y, b_x, b_y, w_x, w_y)
         rec709_matrix(values)
     except (ValueError, TypeError, np.linalg.LinAlgError) as failure:
-        reason = f"says chromaticities that are none ({failure}): correct its header"
+        reason = f"says invalid chromaticities ({failure}): correct its header"
         raise UnreadableMedia(path, reason) from failure
     return values
 

@@ -42,7 +42,7 @@ class AlphaForm(Enum):
     USUAL = "usual"
     """PNG and WebP are straight by their standards, but some programs write them otherwise."""
     UNSAID = "unsaid"
-    """Movies do not say. They are taken as straight."""
+    """Movies do not say their alpha's form. They count as straight."""
 
 
 @dataclass(frozen=True)

@@ -80,10 +80,10 @@ def _opened(path: Path) -> Iterator[Image.Image]:
                 check_size(path, *picture.size)
                 yield picture
     except (UnidentifiedImageError, Image.DecompressionBombError) as failure:
-        reason = "is no PNG, JPEG, WebP or TIFF, or its beginning is damaged; write it again"
+        reason = "is not a PNG, JPEG, WebP or TIFF, or its beginning is damaged: write it again"
         raise UnreadableMedia(path, reason) from failure
     except MemoryError as failure:
-        raise UnreadableMedia(path, "needs more memory than there is; scale it down") from failure
+        raise UnreadableMedia(path, "needs more memory than is free: scale it down") from failure
     except OSError as failure:
         if failure.errno is not None:
             reason = f"cannot be read ({failure.strerror}); check the name and who may read it"

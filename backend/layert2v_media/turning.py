@@ -39,7 +39,7 @@ def exif_turn(path: Path, orientation: int) -> Turn:
         UnreadableMedia: It is none of 1 to 8.
     """
     if orientation not in _EXIF_TURNS:
-        reason = f"has the EXIF orientation {orientation}, which is none of 1 to 8: correct it"
+        reason = f"has the EXIF orientation {orientation}, which is not from 1 to 8: correct it"
         raise UnreadableMedia(path, reason)
     return _EXIF_TURNS[orientation]
 
@@ -59,7 +59,7 @@ def matrix_turn(path: Path, matrix: bytes) -> Turn:
     parts = tuple(round(value / size) for value in (a, b, c, d))
     rest = max(abs(value / size - part) for value, part in zip((a, b, c, d), parts, strict=True))
     if parts not in _MATRIX_TURNS or rest > 0.01:
-        reason = "is turned by no multiple of 90 degrees: export it upright"
+        reason = "is not turned by a multiple of 90 degrees: export it upright"
         raise UnreadableMedia(path, reason)
     return _MATRIX_TURNS[parts]
 

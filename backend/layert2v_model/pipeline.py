@@ -152,7 +152,7 @@ class LayerT2VPipeline(DiffusionPipeline):
         on_progress: OnProgress | None = None,
         on_frames: OnFrames | None = None,
     ) -> Stack:
-        """Make a take.
+        """Generate a take.
 
         Args:
             prompts: The words; a blank full prompt is composed from the layers'.
@@ -266,7 +266,7 @@ class LayerT2VPipeline(DiffusionPipeline):
             )
         if clamped := self._clamped(plates, grid):
             logger.warning(
-                "given parts of %s are clamped, which is worse than being trained for: %s",
+                "given parts of %s are clamped, which is worse than training for them: %s",
                 ", ".join(clamped),
                 "the model has no timestep per stream" if self.clamps_given
                 else "they do not fill frames of tokens",

@@ -99,7 +99,7 @@ class Board:
             case ProgressChanged():
                 if event.request_id in self.jobs:
                     self.jobs[event.request_id].progress = event.progress
-            case FetchProgressed():
+            case FetchProgressed():  # always taken: there is no sixth kind of event.
                 if event.request_id in self.jobs:
                     self.jobs[event.request_id].fetched = event.fraction
 

@@ -82,7 +82,7 @@ class Driver:
     def attach(self, journals: Sequence[Journal], project_uid: str) -> None:
         """Resume every unfinished request of a project, as `Session.attach` says."""
         for record, journal in merged(journals).values():
-            if record.project_uid != project_uid or record.request_id in self.tasks:
+            if record.project_uid != project_uid or self._is_driven(record.request_id):
                 continue
             if record.state.is_active and record.address == self._address:
                 self.begin(record, journal)
@@ -97,11 +97,16 @@ class Driver:
             failed = replace(record, state=RecordState.FAILED, error=error, remedy=remedy)
             self.record(failed, journal)
             return
-        if record.request_id not in self.tasks:
+        if not self._is_driven(record.request_id):
             self._live[record.request_id] = record, journal
             if not record.revision:
                 self._unsent.add(record.request_id)
             self._start(record.request_id, self._drive(record, journal))
+
+    def _is_driven(self, request_id: str) -> bool:
+        """Whether a task still runs. One that has ended stays in `tasks` for another instant."""
+        task = self.tasks.get(request_id)
+        return task is not None and not task.done()
 
     def _start(self, request_id: str, work: Coroutine[Any, Any, None]) -> None:
         task = asyncio.create_task(work)

@@ -47,7 +47,8 @@ async def fetch_take(
     told the share of bytes, 0 to 1.
 
     Raises:
-        ClientError: The backend cannot be read. The part folder stays for the next attempt.
+        ClientError: The backend cannot be read, or names files that cannot be written safely. The
+            part folder stays for the next attempt.
         OSError: The folder cannot be written.
     """
     earlier = takes_of_shot(shot_folder)
@@ -170,13 +171,23 @@ def _is_whole(path: Path, artifact: Artifact) -> bool:
 
 
 def _link(source: Path, path: Path) -> bool:
-    """Put an existing file at `path` by a hard link, or by a copy where links are impossible."""
+    """Put an existing file at `path` by a hard link, or by a copy where links are impossible.
+
+    Give False for a file that is gone, as in a folder that another process has just renamed.
+    """
     if source == path or not source.is_file():
         return False
     path.parent.mkdir(parents=True, exist_ok=True)
     path.unlink(missing_ok=True)
     try:
+        _link_or_copy(source, path)
+    except FileNotFoundError:
+        return False
+    return True
+
+
+def _link_or_copy(source: Path, path: Path) -> None:
+    try:
         os.link(source, path)
     except OSError:
         shutil.copyfile(source, path)
-    return True

@@ -73,7 +73,12 @@ class Journal:
 
     def _paths(self) -> list[Path]:
         pattern = f"{JOURNAL_PREFIX[:-1]}*{JOURNAL_SUFFIX}"
-        return sorted(self.folder.glob(pattern), key=lambda path: (_written_at(path), path.name))
+        try:
+            found = list(self.folder.glob(pattern))
+        except OSError as error:
+            _tell_unreadable(self.folder, error)
+            return []
+        return sorted(found, key=lambda path: (_written_at(path), path.name))
 
     def _is_long(self) -> bool:
         if self._num_lines < 0:
@@ -137,10 +142,14 @@ def _read(path: Path) -> list[JobRecord]:
     try:
         lines = path.read_bytes().splitlines()
     except OSError as error:
-        _log.warning("%s cannot be read (%s): its jobs are not resumed", path, error.strerror)
+        _tell_unreadable(path, error)
         return []
     found = (_record_or_none(line) for line in lines)
     return [record for record in found if record is not None]
+
+
+def _tell_unreadable(path: Path, error: OSError) -> None:
+    _log.warning("%s cannot be read (%s): its jobs are not resumed", path, error.strerror)
 
 
 def _written_at(path: Path) -> float:

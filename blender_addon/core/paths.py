@@ -10,6 +10,8 @@ import unicodedata
 from collections.abc import Iterable
 from pathlib import Path
 
+from layert2v_client import VersionMismatch
+
 MEDIA_FOLDER = "layert2v"
 """The media root beside a saved .blend."""
 JOURNAL_PREFIX, JOURNAL_SUFFIX = "journal-", ".jsonl"
@@ -71,15 +73,14 @@ def safe_path(folder: Path, relative: str) -> Path:
     """Join a path that a backend named to a take's folder.
 
     Raises:
-        ValueError: The path leaves the folder, or no file of this name can be on every system.
+        VersionMismatch: The path leaves the folder, or no file of this name can be on every system.
     """
     parts = relative.split("/")
     for part in parts:
         is_safe = _SAFE_NAME.fullmatch(part) and not _RESERVED_NAME.fullmatch(part)
         if not is_safe or part.endswith("."):
-            raise ValueError(
-                f"The backend names a file '{relative}', which cannot be written safely. "
-                "Install the same version of the add-on and the backend."
+            raise VersionMismatch(
+                f"The backend names a file '{relative}', which cannot be written safely."
             )
     return folder.joinpath(*parts)
 
@@ -88,16 +89,15 @@ def check_apart(paths: Iterable[str]) -> None:
     """See that a take's files do not overwrite each other where case does not tell names apart.
 
     Raises:
-        ValueError: Two paths are one on Windows or macOS, or one is a folder of another.
+        VersionMismatch: Two paths are one on Windows or macOS, or one is a folder of another.
     """
     files = [path.casefold() for path in paths]
     folders = {parent for path in files for parent in _parents(path)}
     taken: set[str] = set()
     for path in files:
         if path in taken or path in folders:
-            raise ValueError(
-                f"The backend names a file '{path}' twice, which would overwrite the first. "
-                "Install the same version of the add-on and the backend."
+            raise VersionMismatch(
+                f"The backend names a file '{path}' twice, which would overwrite the first."
             )
         taken.add(path)
 

@@ -1,1 +1,1 @@
-"""The wire of LayerT2V: generated, never edited; see `*.proto` and `generate.sh`."""
+"""The wire of LayerT2V. It is generated and never edited. See `*.proto` and `generate.sh`."""

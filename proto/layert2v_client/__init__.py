@@ -1,7 +1,7 @@
-"""The typed client of a LayerT2V backend: the only one there is.
+"""The only typed client of a LayerT2V backend.
 
-Used by the add-on, the command line and the tests. Pure Python (grpclib), asyncio, no bpy, no
-torch; protobuf and grpclib never leave it. This module is the client's public face: it gives the
+The add-on, the command line and the tests use it. It is pure Python (grpclib) and asyncio, without
+bpy or torch. No protobuf or grpclib value leaves it. This module is its public face. It gives the
 client's own values and those of `layert2v_domain` that a caller needs.
 
 Example:

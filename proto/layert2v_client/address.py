@@ -12,18 +12,18 @@ from layert2v_client.errors import BadAddress
 
 @dataclass(frozen=True)
 class Address:
-    """Where a backend listens: a socket's path, or a host and port."""
+    """The address of a backend: a socket's path, or a host and port."""
 
     path: str = ""
-    """Path of a Unix socket; empty for host and port."""
+    """Path of a Unix socket. Empty for host and port."""
     host: str = ""
     """Name or number of the host."""
     port: int = 0
-    """1 to 65535."""
+    """Port number, 1 to 65535."""
 
     @property
     def is_local(self) -> bool:
-        """Whether the address cannot leave this machine."""
+        """Say whether the address cannot leave this machine."""
         if self.path or self.host == "localhost":
             return True
         try:
@@ -35,7 +35,8 @@ class Address:
 def default_address() -> str:
     """Give the address of a backend that was started on this machine without options.
 
-    A socket in the user's data folder, which only the user can open; loopback on Windows.
+    It is a socket in the user's data folder, which only the user can open. On Windows it is
+    loopback.
     """
     if sys.platform == "win32":
         return LOOPBACK_ADDRESS
@@ -47,7 +48,7 @@ def default_address() -> str:
 
 
 def parse_address(text: str) -> Address:
-    """Understand an address as the user writes it.
+    """Read an address as the user writes it.
 
     Raises:
         BadAddress: It is neither `unix:/path` nor `host:port` with a port of 1 to 65535.

@@ -12,16 +12,16 @@ class Artifact:
     name: str
     """`jobs/{job}/artifacts/{artifact}`."""
     kind: ArtifactKind
-    """What it shows."""
+    """The picture or data that it holds."""
     format: ArtifactFormat
-    """How it is stored. PNG: straight, sRGB; EXR: premultiplied, scene-linear Rec. 709."""
+    """Its file format. PNG is straight sRGB. EXR is premultiplied, scene-linear Rec. 709."""
     layer_index: int
-    """The layer's place in the stack, 0 the background; -1 for full and manifest."""
+    """The layer's place in the stack, where 0 is the background. -1 for full and manifest."""
     frame_index: int
-    """Frame, from 0; -1 where the file is not a frame."""
+    """Number of the frame, from 0. -1 if the file is not a frame."""
     path: str
-    """Where the file belongs in a take's folder, with `/`."""
+    """Path of the file in a take's folder, with `/`."""
     size_bytes: int
     """Length in bytes."""
     sha256: str
-    """SHA-256 of the content, 64 lower-case hexadecimal digits."""
+    """SHA-256 of the content as 64 lower-case hexadecimal digits."""

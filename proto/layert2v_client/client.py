@@ -1,4 +1,4 @@
-"""The client: one connection to one backend, for asyncio. No bpy, no torch, no grpcio."""
+"""The client: one asyncio connection to one backend. No bpy, no torch, no grpcio."""
 
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping
@@ -32,13 +32,14 @@ from layert2v_domain.shot import Shot
 from layert2v_wire.shots import shot_to_proto
 
 UNARY_TIMEOUT_S = 10.0
-"""Deadline of every call that is not a stream, but `create_job`."""
+"""Deadline of every call except streams and `create_job`."""
 CREATE_TIMEOUT_S = 30.0
 """Deadline of `create_job`, which waits for a durable write."""
 WINDOW_BYTES = 4 * 1024 * 1024
-"""HTTP/2 window: 280 to 330 MB/s on loopback, against 150 to 215 with 64 KiB (November 2026)."""
+"""HTTP/2 window. It gives 280 to 330 MB/s on loopback, and 64 KiB give 150 to 215 (November "
+"2026)."""
 FIRST_DELAY_S = 0.2
-"""Delay before the first reconnection; it doubles from there."""
+"""Delay before the first reconnection. Each later delay is twice as long."""
 LONGEST_DELAY_S = 5.0
 """Most seconds between two attempts to reconnect."""
 
@@ -46,7 +47,7 @@ _Narrower = Mapping[Status, type[ClientError]]
 
 
 def _configuration() -> Configuration:
-    # Ping every 30 s also without calls, so that a dead network is noticed within 40 s.
+    # Ping every 30 s even without calls, so that a dead network is noticed within 40 s.
     return Configuration(
         _keepalive_time=30.0,
         _keepalive_timeout=10.0,
@@ -62,6 +63,7 @@ class Client:
     """Talks to one backend. Make it with `Client.connect` inside a running event loop.
 
     Every method raises a `ClientError` of `layert2v_client.errors` and nothing of the transport.
+    `VersionMismatch` stands for an answer that this version cannot read.
     """
 
     def __init__(self, address: str, channel: Channel, token: str = ""):
@@ -75,11 +77,11 @@ class Client:
 
     @classmethod
     def connect(cls, address: str, *, token: str = "") -> Self:
-        """Prepare a connection; it is opened by the first call and reopened when lost.
+        """Prepare a connection. The first call opens it, and a lost one is reopened.
 
         Raises:
-            BadAddress: The address cannot be understood.
-            TokenInClear: There is a token, and the address is not of this computer.
+            BadAddress: The address is not valid.
+            TokenInClear: A token is given, but the address leaves this computer.
         """
         parsed = parse_address(address)
         if token and not parsed.is_local:
@@ -98,20 +100,20 @@ class Client:
         self.close()
 
     def close(self) -> None:
-        """Close the connection; running calls end with an error."""
+        """Close the connection. Running calls end with an error."""
         self._channel.close()
 
     async def create_job(self, shot: Shot, request_id: str) -> Job:
-        """Queue a shot; the same `request_id` with the same shot gives the same job.
+        """Queue a shot. The same `request_id` with the same shot gives the same job.
 
         Raises:
-            InvalidShot: The shot cannot be made; `violations` names each field.
+            InvalidShot: The shot cannot be made. `violations` names each field.
             NotFound: The model or a kept layer's job does not exist.
             NotReady: A kept layer's job has not succeeded.
             RequestConflict: `request_id` was used for another shot.
-            BackendFull: The backend's disk or queue is full; `reason` says which.
-            BackendBusy: The backend has too many calls: repeat with the same `request_id`.
-            BackendUnreachable: Nothing was acknowledged: repeat with the same `request_id`.
+            BackendFull: The backend's disk or queue is full. `reason` says which.
+            BackendBusy: The backend has too many calls. Repeat with the same `request_id`.
+            BackendUnreachable: No reply came. Repeat with the same `request_id`.
         """
         message = job_pb2.CreateJobRequest(shot=shot_to_proto(shot), request_id=request_id)
         reply = await self._unary(self._jobs.CreateJob, message, CREATE_CALL, CREATE_TIMEOUT_S)
@@ -127,7 +129,7 @@ class Client:
         return convert.job_from_proto(reply.job)
 
     async def list_jobs(self) -> tuple[Job, ...]:
-        """List all jobs, newest first, over as many pages as there are."""
+        """List all jobs of all pages, newest first."""
         jobs: list[Job] = []
         token = ""
         while True:
@@ -139,7 +141,7 @@ class Client:
                 return tuple(jobs)
 
     async def cancel_job(self, name: str) -> Job:
-        """Ask a job to stop; one that has ended is left as it is.
+        """Ask a job to stop. A job that has ended stays as it is.
 
         Raises:
             JobNotFound: The backend does not know it.
@@ -157,10 +159,10 @@ class Client:
     ) -> AsyncGenerator[JobEvent, None]:
         """Follow a job from any point of its history until it ends.
 
-        Every event comes once and in order, whatever happens to the connection: when it is lost,
-        or the backend has too many calls, the watch resumes by itself, waiting 0.2 s, then twice
-        as long, at most 5 s. `on_link` is told the error when the link goes and None when it is
-        back.
+        Every event comes once and in order, even over a bad connection. If the link is lost, or the
+        backend has too many calls, the watch resumes by itself. It waits 0.2 s, then twice as long
+        each time, at most 5 s. `on_link` receives the error when the link is lost and None when it
+        is back.
 
         Raises:
             JobNotFound: The backend does not know it.
@@ -202,7 +204,9 @@ class Client:
                 yield convert.event_from_proto(reply.event)
 
     async def list_artifacts(self, job: str) -> tuple[Artifact, ...]:
-        """List the files of a job's take in path order, over as many pages as there are.
+        """List the files of a job's take from all pages, in path order.
+
+        Files of a kind or format that only a newer version knows are left out.
 
         Raises:
             JobNotFound: The backend does not know the job.
@@ -212,7 +216,7 @@ class Client:
         while True:
             message = artifact_pb2.ListArtifactsRequest(parent=job, page_token=token)
             reply = await self._unary(self._artifacts.ListArtifacts, message, JOB_CALL)
-            artifacts += [convert.artifact_from_proto(item) for item in reply.artifacts]
+            artifacts += filter(None, map(convert.artifact_from_proto, reply.artifacts))
             token = reply.next_page_token
             if not token:
                 return tuple(artifacts)
@@ -224,9 +228,9 @@ class Client:
 
         Raises:
             ArtifactNotFound: The backend has no such file.
-            NotReady: `if_sha256` names another content.
-            DamagedArtifact: A chunk does not match its checksum or is not where it belongs.
-            BackendUnreachable: The connection was lost: go on from the bytes received.
+            NotReady: The content has another hash than `if_sha256`.
+            DamagedArtifact: A chunk does not match its checksum or is misplaced.
+            BackendUnreachable: The connection was lost. Continue after the received bytes.
         """
         message = artifact_pb2.ReadArtifactRequest(name=name, offset=offset, if_sha256=if_sha256)
         async with (
@@ -245,14 +249,14 @@ class Client:
     ) -> None:
         """Write a file to `path`, whole and checked by SHA-256, or not at all.
 
-        Bytes gather in `path` + `.part`; what an earlier attempt left there is used. A lost
-        connection is resumed at the offset reached. `on_bytes` is told each chunk's length.
+        Bytes gather in `path` + `.part`, which an earlier attempt may have begun. A lost connection
+        is resumed at the last offset. `on_bytes` receives each chunk's length.
 
         Raises:
             ArtifactNotFound: The backend has no such file.
-            DamagedArtifact: The bytes do not match the artifact's SHA-256; none are kept.
-            LocalDiskFull: No space left for `path`; none are kept.
-            BackendUnreachable: The link was lost five times without a byte; the part is kept.
+            DamagedArtifact: The bytes do not match the artifact's SHA-256. None are kept.
+            LocalDiskFull: The disk has no space left for `path`. No bytes are kept.
+            BackendUnreachable: The link was lost five times without a byte. The part is kept.
         """
         await download.download(self.read_artifact, artifact, path, on_bytes)
 
@@ -290,7 +294,7 @@ class Client:
 
 
 async def _replies(stream: Any) -> AsyncGenerator[Any, None]:
-    """Yield what comes; where it ends with an error, raise that before anyone judges the end."""
+    """Yield all messages. If the stream ends with an error, raise it before the end is judged."""
     async for reply in stream:
         yield reply
     await stream.recv_trailing_metadata()

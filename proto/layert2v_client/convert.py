@@ -1,7 +1,14 @@
-"""Messages of the wire to the client's values. Protobuf never leaves here and `layert2v_wire`."""
+"""Converts messages to the client's values. Protobuf stays here and in `layert2v_wire`.
+
+A value that this version does not know raises `VersionMismatch`.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 from layert2v.v1 import artifact_pb2, job_pb2, system_pb2
 from layert2v_client.artifact import Artifact
+from layert2v_client.errors import VersionMismatch
 from layert2v_client.job import Job, JobEvent
 from layert2v_client.system import Model, ServerInfo
 from layert2v_wire.artifacts import format_from_proto, kind_from_proto
@@ -17,6 +24,16 @@ from layert2v_wire.shots import shot_from_proto
 from layert2v_words import Vocabulary
 
 
+@contextmanager
+def _known(what: str) -> Iterator[None]:
+    """Say in words what cannot be read; as a decorator, for a whole function."""
+    try:
+        yield
+    except (ValueError, OverflowError) as error:
+        raise VersionMismatch(f"The backend sent {what} that this version cannot read.") from error
+
+
+@_known("a job")
 def job_from_proto(message: job_pb2.Job) -> Job:
     """Read a job from the wire."""
     error = report = None
@@ -39,6 +56,7 @@ def job_from_proto(message: job_pb2.Job) -> Job:
     )
 
 
+@_known("an event")
 def event_from_proto(message: job_pb2.JobEvent) -> JobEvent:
     """Read one entry of a job's history from the wire."""
     kind = message.WhichOneof("event")
@@ -52,12 +70,19 @@ def event_from_proto(message: job_pb2.JobEvent) -> JobEvent:
     )
 
 
-def artifact_from_proto(message: artifact_pb2.Artifact) -> Artifact:
-    """Read an artifact's description from the wire."""
+def artifact_from_proto(message: artifact_pb2.Artifact) -> Artifact | None:
+    """Read an artifact's description from the wire; None for a kind or format of a newer version.
+
+    Such a file shows what this version cannot use, and the rest of the take is whole without it.
+    """
+    try:
+        kind, stored = kind_from_proto(message.kind), format_from_proto(message.format)
+    except ValueError:
+        return None
     return Artifact(
         name=message.name,
-        kind=kind_from_proto(message.kind),
-        format=format_from_proto(message.format),
+        kind=kind,
+        format=stored,
         layer_index=message.layer_index,
         frame_index=message.frame_index,
         path=message.path,
@@ -94,7 +119,7 @@ def _vocabulary_from_proto(message: system_pb2.Vocabulary) -> Vocabulary:
 
 
 def server_info_from_proto(message: system_pb2.GetServerInfoResponse) -> ServerInfo:
-    """Read what a backend is from the wire."""
+    """Read a backend's description from the wire."""
     return ServerInfo(
         version=message.version,
         api_version=message.api_version,

@@ -1,4 +1,4 @@
-"""CRC32C (Castagnoli): google-crc32c where it is installed, else numpy.
+"""CRC32C (Castagnoli) by google-crc32c if it is installed, else by numpy.
 
 Blender brings numpy but no compiled CRC, and the extension holds pure Python only. The numpy
 path cuts the data into lanes, runs the byte-wise table over all lanes at once, then joins the
@@ -12,7 +12,7 @@ import numpy as np
 
 try:
     import google_crc32c
-except ImportError:  # not covered: only Blender lacks the compiled one.
+except ImportError:  # not covered: only Blender lacks the compiled module.
     google_crc32c = None
 
 POLYNOMIAL = 0x82F63B78
@@ -22,7 +22,7 @@ _Words = np.ndarray[Any, np.dtype[np.uint32]]
 
 
 def is_compiled() -> bool:
-    """Whether `crc32c` takes .05 ms a MiB and not 6.5."""
+    """Whether `crc32c` takes 0.05 ms a MiB, and not 6.5."""
     return google_crc32c is not None
 
 
@@ -39,8 +39,8 @@ def crc32c_numpy(data: bytes) -> int:
     while lanes < 4096 and len(data) >= lanes * 256:
         lanes *= 2
     length = -(-len(data) // lanes)
-    # Zeros in front change nothing when the register starts at 0; the start value of all ones
-    # is added at the end, as the CRC is linear.
+    # Zeros in front change nothing if the register starts at 0. The start value of all ones is
+    # added at the end, because the CRC is linear.
     padded = np.zeros(lanes * length, np.uint8)
     padded[len(padded) - len(data) :] = np.frombuffer(data, np.uint8)
     columns = np.ascontiguousarray(padded.reshape(lanes, length).T)
@@ -89,7 +89,7 @@ def _byte_table() -> _Words:
 
 @lru_cache(maxsize=64)
 def _zeros_operator(power: int) -> _Words:
-    """Byte tables (4, 256) of the operator that appends 2^power zero bytes."""
+    """Give the byte tables (4, 256) of the operator that appends 2^power zero bytes."""
     basis = np.arange(256, dtype=np.uint32)
     words = np.stack([basis << np.uint32(8 * byte) for byte in range(4)])
     if power == 0:

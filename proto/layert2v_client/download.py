@@ -1,4 +1,4 @@
-"""Reading artifacts: chunks checked on the way, files resumed, checked and put in place whole."""
+"""Reads artifacts. It checks every chunk, resumes files and puts them in place whole."""
 
 import asyncio
 import errno
@@ -15,15 +15,15 @@ from layert2v_client.crc32c import crc32c, is_compiled
 from layert2v_client.errors import BackendUnreachable, DamagedArtifact, LocalDiskFull
 
 PART_SUFFIX = ".part"
-"""What a file is called until it is whole."""
+"""The suffix of a file until it is complete."""
 MOST_LOST_LINKS = 5
-"""How often in a row the link may be lost without a byte before a download gives up."""
+"""A download fails if the link is lost this many times in a row without a byte."""
 RETRY_DELAY_S = 0.2
-"""Delay after the first lost link; it doubles from there."""
+"""Delay after the first lost link. Each later delay is twice as long."""
 
 
 class ReadArtifact(Protocol):
-    """Reads an artifact's bytes from an offset; `Client.read_artifact`."""
+    """Reads an artifact's bytes from an offset, as `Client.read_artifact` does."""
 
     def __call__(
         self, name: str, offset: int = 0, *, if_sha256: str = ""
@@ -34,7 +34,7 @@ class ReadArtifact(Protocol):
 async def checked_chunks(
     name: str, replies: AsyncIterator[Any], offset: int
 ) -> AsyncGenerator[bytes, None]:
-    """Yield the data of `ReadArtifact` replies, each chunk checked by place and CRC32C.
+    """Yield the data of `ReadArtifact` replies, and check each chunk's place and CRC32C.
 
     Raises:
         DamagedArtifact: A chunk is damaged or misplaced, or the stream ended too early.
@@ -55,7 +55,7 @@ async def checked_chunks(
 
 
 def _is_whole(chunk: Any, data: bytes) -> bool:
-    """Compare a chunk with whichever of its checksums is fast here."""
+    """Compare a chunk with the checksum that is faster here."""
     if not is_compiled() and chunk.HasField("crc32"):
         return zlib.crc32(data) == int(chunk.crc32)
     return crc32c(data) == int(chunk.crc32c)
@@ -67,7 +67,7 @@ async def download(
     path: Path,
     on_bytes: Callable[[int], None] | None,
 ) -> None:
-    """Write an artifact to `path`; see `Client.download`."""
+    """Write an artifact to `path`. See `Client.download`."""
     part = path.with_name(path.name + PART_SUFFIX)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -78,13 +78,13 @@ async def download(
             part.unlink(missing_ok=True)
             if not resumed:
                 raise
-            # The bytes left by an earlier attempt may be the damaged ones: once more, from 0.
+            # The bytes of an earlier attempt may be damaged, so this tries once more from 0.
             await _fill(read, artifact, part, on_bytes)
     except (OSError, DamagedArtifact) as error:
         part.unlink(missing_ok=True)
         if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
             raise LocalDiskFull(
-                f"No space left for {artifact.size_bytes} bytes in {path.parent}."
+                f"The disk has no space left for {artifact.size_bytes} bytes in {path.parent}."
             ) from None
         raise
     os.replace(part, path)
@@ -109,27 +109,27 @@ async def _fill(
 
 
 class _Sink:
-    """Writes and hashes on a thread, while the next chunk is on its way."""
+    """Writes and hashes on a thread while the next chunk is on its way."""
 
     def __init__(self, file: BinaryIO) -> None:
         self.digest = hashlib.sha256()
         self.num_bytes = 0
-        """Taken so far; they may still be about to be written."""
+        """Number of bytes received. The last of them may not be written yet."""
         self._file = file
         self._writing: asyncio.Future[None] | None = None
 
     def read_start(self) -> None:
-        """Take what an earlier attempt has left."""
+        """Read the bytes of an earlier attempt."""
         self._file.seek(0)
         while block := self._file.read(1 << 20):
             self.digest.update(block)
             self.num_bytes += len(block)
 
     async def take(self, data: bytes) -> None:
-        """Append data; at most one chunk waits.
+        """Append data. At most one chunk waits.
 
         Raises:
-            OSError: The chunk before could not be written.
+            OSError: The previous chunk could not be written.
         """
         await self.settle()
         self._writing = asyncio.get_running_loop().run_in_executor(None, self._write, data)
@@ -139,7 +139,7 @@ class _Sink:
         """Wait until everything is written.
 
         Raises:
-            OSError: It could not be.
+            OSError: The data could not be written.
         """
         if self._writing is not None:
             await asyncio.shield(self._writing)
@@ -156,7 +156,7 @@ async def _append(
     sink: _Sink,
     on_bytes: Callable[[int], None] | None,
 ) -> None:
-    """Append the rest of the artifact, resuming when the link is lost."""
+    """Append the rest of the artifact, and resume when the link is lost."""
     num_lost = 0
     try:
         while sink.num_bytes < artifact.size_bytes:

@@ -1,8 +1,9 @@
-"""Everything that can go wrong when talking to a backend, and the one table of status codes.
+"""All errors of talking to a backend, and the one table of status codes.
 
 ClientError
     BackendUnreachable      UNAVAILABLE, refused or lost connections
         BackendBusy             RESOURCE_EXHAUSTED for a reason that passes by itself
+        CallCancelled           CANCELLED, as by a backend that stops
     BackendTimeout          DEADLINE_EXCEEDED
     NotAuthorised           UNAUTHENTICATED, PERMISSION_DENIED
     InvalidRequest          INVALID_ARGUMENT
@@ -14,10 +15,9 @@ ClientError
     BackendFull             RESOURCE_EXHAUSTED
     DamagedArtifact         DATA_LOSS, OUT_OF_RANGE, checksums that differ
     VersionMismatch         UNIMPLEMENTED
-    CallCancelled           CANCELLED
     BackendFailed           INTERNAL, UNKNOWN, ABORTED
-    LocalDiskFull           no space where a download is written
-    BadAddress              an address that cannot be understood
+    LocalDiskFull           no space on the disk of a download
+    BadAddress              an address that is not valid
         TokenInClear            an address to which a token would go unencrypted
 """
 
@@ -33,7 +33,7 @@ from layert2v_client.status import StatusDetails, Violation, details_of
 
 
 class ClientError(Exception):
-    """Raised when a call did not do what it was asked; says what and how to go on."""
+    """Raised when a call fails. Says what happened and how to go on."""
 
     default_remedy = ""
 
@@ -61,15 +61,21 @@ class BackendUnreachable(ClientError):
 
 
 class BackendBusy(BackendUnreachable):
-    """Raised when the backend has no room for the call just now; nothing was done: repeat it."""
+    """Raised when the backend has no room for the call now. Nothing was done, so repeat it."""
 
     default_remedy = "Try again in a moment."
+
+
+class CallCancelled(BackendUnreachable):
+    """Raised when the backend ended the call without an answer, as one that stops does: repeat."""
+
+    default_remedy = "Wait until the backend has started again."
 
 
 class BackendTimeout(ClientError):
     """Raised when the backend takes longer than the call's deadline."""
 
-    default_remedy = "The backend may be overloaded: try again in a moment."
+    default_remedy = "The backend may be overloaded. Try again in a moment."
 
 
 class NotAuthorised(ClientError):
@@ -79,35 +85,35 @@ class NotAuthorised(ClientError):
 
 
 class InvalidRequest(ClientError):
-    """Raised when the backend refuses a request as malformed; see `violations`."""
+    """Raised when the backend refuses a request as malformed. See `violations`."""
 
-    default_remedy = "Correct what is named and try again."
+    default_remedy = "Correct the named fields and try again."
 
 
 class InvalidShot(InvalidRequest):
-    """Raised when a shot cannot be made as asked; `violations` names each field."""
+    """Raised when a shot cannot be made as asked. `violations` names each field."""
 
 
 class NotFound(ClientError):
-    """Raised when something named in a request does not exist; the message says what to name."""
+    """Raised when a name in a request does not exist. The message says what to name instead."""
 
 
 class JobNotFound(NotFound):
     """Raised when the backend does not know the job."""
 
-    default_remedy = "It was made by another backend or has been deleted: generate again."
+    default_remedy = "Another backend made it, or it has been deleted. Generate again."
 
 
 class ArtifactNotFound(NotFound):
     """Raised when the backend no longer has the file."""
 
-    default_remedy = "The take has been deleted there: generate it again."
+    default_remedy = "The take has been deleted there. Generate it again."
 
 
 class RequestConflict(ClientError):
     """Raised when a request id was used before for another shot."""
 
-    default_remedy = "Press Generate again: that makes a new request."
+    default_remedy = "Press Generate again, which makes a new request."
 
 
 class NotReady(ClientError):
@@ -119,13 +125,13 @@ class NotReady(ClientError):
 class BackendFull(ClientError):
     """Raised when the backend's disk or queue is full."""
 
-    default_remedy = "The backend has no room for this now: try again in a moment."
+    default_remedy = "The backend has no room for this now. Try again in a moment."
 
 
 class DamagedArtifact(ClientError):
     """Raised when bytes do not match their checksum, here or in the backend's store."""
 
-    default_remedy = "Nothing was imported. Try again; if it persists, generate again."
+    default_remedy = "Nothing was imported. Try again. If the fault stays, generate again."
 
 
 class VersionMismatch(ClientError):
@@ -134,33 +140,29 @@ class VersionMismatch(ClientError):
     default_remedy = "Install the same version of the add-on and the backend."
 
 
-class CallCancelled(ClientError):
-    """Raised when the call was cancelled."""
-
-
 class BackendFailed(ClientError):
     """Raised when the backend met a fault of its own."""
 
-    default_remedy = "See the backend's log; the fault is not in the request."
+    default_remedy = "The fault is not in the request. See the backend's log."
 
 
 class LocalDiskFull(ClientError):
-    """Raised when there is no space left where a download is written."""
+    """Raised when the disk of a download has no space left."""
 
     default_remedy = "Free some space there, then try again."
 
 
 class BadAddress(ClientError):
-    """Raised when an address cannot be understood."""
+    """Raised when an address is not valid."""
 
     default_remedy = f"Use `{LOOPBACK_ADDRESS}`, `host:port`, or `unix:/path/to/socket`."
 
 
 class TokenInClear(BadAddress):
-    """Raised when a token would leave this computer unencrypted; nothing was sent."""
+    """Raised when a token would leave this computer unencrypted. Nothing was sent."""
 
     default_remedy = (
-        "Use an SSH tunnel and its end on this computer, or leave the token empty if the backend "
+        "Use the end of an SSH tunnel on this computer, or leave the token empty if the backend "
         "asks for none."
     )
 
@@ -183,27 +185,27 @@ STATUS_TO_ERROR: Mapping[Status, type[ClientError]] = {
     Status.DATA_LOSS: DamagedArtifact,
     Status.UNAUTHENTICATED: NotAuthorised,
 }
-"""Every status but OK, to exactly one exception."""
+"""The exception of every status except OK."""
 
 REASON_TO_ERROR: Mapping[str, type[ClientError]] = {
     "TOO_MANY_CALLS": BackendBusy,
     "OVERLOADED": BackendBusy,
 }
-"""Reasons that say more than their status."""
+"""Exceptions of reasons that say more than their status."""
 
 REMEDIES: Mapping[str, str] = {
     "DISK_FULL": "Free disk space where the backend stores takes.",
     "QUEUE_FULL": "Wait until some of the backend's jobs have ended, or cancel some.",
-    "TOO_MANY_CALLS": "The call is repeated, or try again in a moment.",
+    "TOO_MANY_CALLS": "The call is repeated by itself. If not, try again in a moment.",
     "OVERLOADED": "Close other programs on the backend's computer, or try again in a moment.",
     "REQUEST_TOO_LARGE": "Shorten the prompts or use fewer layers.",
     "MODEL_DAMAGED": "Install the model again on the backend's computer, or choose another.",
     "UNKNOWN_MODEL": "Choose one of the models that the backend has.",
     "CONTENT_DIFFERS": "Fetch the take again from its start.",
     "DRAINING": "Wait until the backend has started again.",
-    "READER_STALLED": "The transfer goes on where it was.",
+    "READER_STALLED": "The transfer resumes by itself.",
 }
-"""What to do, by the reason that the backend gives; other reasons have their error's remedy."""
+"""Remedies by the backend's reason. Other reasons have their error's remedy."""
 
 JOB_CALL: Mapping[Status, type[ClientError]] = {Status.NOT_FOUND: JobNotFound}
 CREATE_CALL: Mapping[Status, type[ClientError]] = {Status.INVALID_ARGUMENT: InvalidShot}
@@ -213,7 +215,7 @@ ARTIFACT_CALL: Mapping[Status, type[ClientError]] = {Status.NOT_FOUND: ArtifactN
 def error_from_status(
     error: GRPCError, narrower: Mapping[Status, type[ClientError]] | None = None
 ) -> ClientError:
-    """Turn a failed call's status into our exception; `narrower` goes before the table."""
+    """Turn a failed call's status into our exception. `narrower` goes before the table."""
     details: StatusDetails = details_of(error.details)
     kind = (
         REASON_TO_ERROR.get(details.reason)
@@ -229,7 +231,7 @@ def error_from_status(
 async def translated(
     address: str, narrower: Mapping[Status, type[ClientError]] | None = None
 ) -> AsyncIterator[None]:
-    """Let nothing of grpclib out: every failure inside becomes a `ClientError`."""
+    """Turn every failure inside into a `ClientError`, so that none of grpclib's gets out."""
     try:
         yield
     except GRPCError as error:
@@ -243,7 +245,7 @@ async def translated(
 
 
 def _why(error: OSError) -> str:
-    """Give the system's reason in brackets; empty where Python put words of its own over it."""
+    """Give the system's reason in brackets. It is empty if Python has replaced its text."""
     reason = error.strerror or ""
     if reason.startswith("Connect call failed") and error.errno:
         reason = os.strerror(error.errno)

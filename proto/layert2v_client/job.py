@@ -11,42 +11,42 @@ from layert2v_words import UnknownWords
 
 @dataclass(frozen=True)
 class Job:
-    """The backend's unit of work: one job makes one take of one shot."""
+    """The backend's unit of work. One job makes one take of one shot."""
 
     name: str
     """`jobs/{job}`."""
     shot: Shot
     """The shot with all defaults filled in."""
     state: JobState
-    """Where the job is."""
+    """State of the job."""
     attempt: int = 0
-    """How often a worker has begun it."""
+    """Number of times that a worker has begun it."""
     last_sequence: int = 0
-    """Last event of this job."""
+    """Sequence number of its last event."""
     create_time: datetime | None = None
-    """When it was acknowledged, UTC."""
+    """Time of its acknowledgement, UTC."""
     update_time: datetime | None = None
-    """When it last changed, UTC."""
+    """Time of its last change, UTC."""
     error: JobError | None = None
-    """Present when failed."""
+    """The reason of its failure. Present when failed."""
     report: FinishingReport | None = None
-    """Present when succeeded and finishing ran."""
+    """The report of finishing. Present when succeeded and finishing ran."""
     seconds: Mapping[str, float] = field(default_factory=dict)
-    """Seconds per stage, keyed by the stage's word, when succeeded."""
+    """Seconds per stage, keyed by the stage's word. Present when succeeded."""
     unknown_words: tuple[UnknownWords, ...] = ()
     """Prompts that the model's vocabulary did not cover when the job was created."""
 
 
 @dataclass(frozen=True)
 class JobEvent:
-    """One entry of a job's history; exactly one of state, progress and message is present."""
+    """One entry of a job's history. Exactly one of state, progress and message is present."""
 
     sequence: int
-    """Per job, gapless, from 1."""
+    """Number of the event within its job, gapless, from 1."""
     attempt: int
-    """The attempt that wrote it; 0: the front door."""
+    """The attempt that wrote it. 0 means the front door."""
     time: datetime | None
-    """When it was written, UTC."""
+    """Time of writing, UTC."""
     state: JobState | None = None
     """A change of state."""
     progress: Progress | None = None

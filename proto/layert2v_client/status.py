@@ -1,8 +1,8 @@
 """Reads google.rpc error details from the trailer of a failed call.
 
-The published stubs of google.rpc (googleapis-common-protos) refuse protobuf older than the one
-they were made with, which another Blender extension may have installed, and weigh 300 KB. The
-few messages needed are therefore described here, in a pool of their own.
+The published stubs of google.rpc (googleapis-common-protos) weigh 300 KB. They also refuse a
+protobuf older than their own, which another Blender extension may have installed. So this module
+describes the few messages that it needs, in a pool of their own.
 Source: google/rpc/status.proto and google/rpc/error_details.proto, fields as numbered there.
 """
 
@@ -29,12 +29,12 @@ _MESSAGES: dict[str, list[tuple[str, int, Any]]] = {
     "LocalizedMessage": [("locale", 1, _STRING), ("message", 2, _STRING)],
     "ErrorInfo": [("reason", 1, _STRING), ("domain", 2, _STRING)],
 }
-"""Message, then its fields: name, number, type; a message's name stands for "repeated"."""
+"""Messages with their fields: name, number and type. A message's name means "repeated"."""
 
 
 @dataclass(frozen=True)
 class Violation:
-    """One thing wrong with a request."""
+    """One fault in a request."""
 
     field: str
     """Path of the field, such as `shot.layers[2].prompt`."""
@@ -44,14 +44,14 @@ class Violation:
 
 @dataclass(frozen=True)
 class StatusDetails:
-    """What the trailer of a failed call says beyond its status and message."""
+    """The details in the trailer of a failed call, beyond its status and message."""
 
     violations: tuple[Violation, ...] = ()
-    """From BadRequest."""
+    """The faults from BadRequest."""
     reason: str = ""
-    """From ErrorInfo: a stable word in upper case."""
+    """A stable word in upper case, from ErrorInfo."""
     remedy: str = ""
-    """From LocalizedMessage: a sentence for the artist."""
+    """A sentence for the artist, from LocalizedMessage."""
 
 
 @lru_cache(maxsize=1)
@@ -76,7 +76,7 @@ def _classes() -> dict[str, Any]:
 
 
 def parse_details(data: bytes) -> StatusDetails:
-    """Read a serialised google.rpc.Status; details of other types are passed over."""
+    """Read a serialised google.rpc.Status. Details of other types are ignored."""
     classes = _classes()
     violations: list[Violation] = []
     reason = remedy = ""
@@ -93,7 +93,7 @@ def parse_details(data: bytes) -> StatusDetails:
 
 
 def pack_details(status: Status, message: str | None, details: StatusDetails) -> bytes:
-    """Write a serialised google.rpc.Status: the inverse of `parse_details`."""
+    """Write a serialised google.rpc.Status. This is the inverse of `parse_details`."""
     classes = _classes()
     packed = classes["Status"](code=status.value, message=message or "")
     parts: dict[str, dict[str, Any]] = {

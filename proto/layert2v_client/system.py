@@ -1,4 +1,4 @@
-"""What a backend is and which models it serves. Mirrors `layert2v/v1/system.proto`."""
+"""A backend's description and its models. Mirrors `layert2v/v1/system.proto`."""
 
 from dataclasses import dataclass
 
@@ -7,43 +7,43 @@ from layert2v_words import Vocabulary
 
 @dataclass(frozen=True)
 class Model:
-    """A model and what it can do."""
+    """A model and its abilities."""
 
     id: str
-    """What `Shot.model` names."""
+    """The name for `Shot.model`."""
     description: str
-    """One sentence."""
+    """One sentence about the model."""
     sizes: tuple[tuple[int, int], ...]
-    """(width, height) in pixels; the first is the default."""
+    """(width, height) in pixels. The first is the default."""
     num_frames: tuple[int, ...]
-    """Lengths in frames; the first is the default."""
+    """Lengths in frames. The first is the default."""
     max_foregrounds: int
     """Most foregrounds of a shot."""
     max_prompt_chars: int
     """Most characters of a prompt."""
     default_num_inference_steps: int
-    """Steps when the shot leaves them 0."""
+    """Number of steps if the shot leaves it 0."""
     default_guidance_scale: float
-    """Guidance when the shot leaves it 0."""
+    """Guidance scale if the shot leaves it 0."""
     fps: float
-    """Frames per second the model was trained at."""
+    """Frames per second of its training footage."""
     vocabulary: Vocabulary | None = None
-    """What it was taught to draw; None: nobody can say which words it knows."""
+    """The words that it was taught. None if they are not known."""
 
 
 @dataclass(frozen=True)
 class ServerInfo:
-    """What a backend is."""
+    """A backend's description."""
 
     version: str
     """Version of the layert2v distribution."""
     api_version: str
     """`layert2v.v1`."""
     num_queued: int
-    """Jobs waiting."""
+    """Number of waiting jobs."""
     num_running: int
-    """Jobs a worker has."""
+    """Number of running jobs."""
     free_bytes: int
-    """Free bytes where takes are stored."""
+    """Free bytes on the disk of the takes."""
     is_model_loaded: bool
     """Whether a worker holds a model, so that a job starts at once."""

@@ -1,10 +1,10 @@
-"""What the files of a take are. Mirrors `artifact.proto`."""
+"""Kinds and formats of a take's files. Mirrors `artifact.proto`."""
 
 from enum import StrEnum
 
 
 class ArtifactKind(StrEnum):
-    """What an artifact shows."""
+    """The picture or data that an artifact holds."""
 
     FULL = "full"
     BACKGROUND = "background"
@@ -15,7 +15,7 @@ class ArtifactKind(StrEnum):
 
 
 class ArtifactFormat(StrEnum):
-    """How an artifact is stored."""
+    """The file format of an artifact."""
 
     EXR = "exr"
     PNG = "png"

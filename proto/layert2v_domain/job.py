@@ -1,11 +1,11 @@
-"""The states of a job, its stages, and how it ended. Mirrors `job.proto`."""
+"""The states, stages and ends of a job. Mirrors `job.proto`."""
 
 from dataclasses import dataclass
 from enum import StrEnum
 
 
 class JobState(StrEnum):
-    """Where a job is in its life. Terminal states never change."""
+    """The state of a job. Terminal states never change."""
 
     QUEUED = "queued"
     RUNNING = "running"
@@ -16,7 +16,7 @@ class JobState(StrEnum):
 
     @property
     def is_terminal(self) -> bool:
-        """Whether the job has ended."""
+        """Say whether the job has ended."""
         return not NEXT_STATES[self]
 
 
@@ -30,15 +30,15 @@ NEXT_STATES: dict[JobState, frozenset[JobState]] = {
     JobState.FAILED: frozenset(),
     JobState.CANCELLED: frozenset(),
 }
-"""Back to QUEUED: the attempt was lost. From CANCELLING nothing but CANCELLED: who cancels does not
-get a take after all."""
+"""The states that may follow each state. A lost attempt leads back to QUEUED. CANCELLING leads "
+"only to CANCELLED, because a user who cancels must not get a take after all."""
 
 
 class JobStage(StrEnum):
-    """What a running job is doing, in order."""
+    """The stages of a running job, in order."""
 
     UNKNOWN = "unknown"
-    """The stage of a newer backend."""
+    """A stage of a newer backend."""
     LOADING = "loading"
     ENCODING = "encoding"
     DENOISING = "denoising"
@@ -49,23 +49,23 @@ class JobStage(StrEnum):
 
 @dataclass(frozen=True)
 class Progress:
-    """How far a job has come."""
+    """The progress of a job."""
 
     stage: JobStage
-    """What is being done."""
+    """The current stage."""
     step: int
-    """Steps of this stage done."""
+    """Number of finished steps of this stage."""
     num_steps: int
-    """Steps of this stage in all; 0 where unknown."""
+    """Number of steps of this stage. 0 if unknown."""
     fraction: float
-    """Of the whole job, 0 to 1; it never falls within an attempt."""
+    """Progress of the whole job, 0 to 1. It never falls within an attempt."""
     eta_s: float | None
-    """Estimated seconds to the end; None where unknown."""
+    """Estimated seconds to the end. None if unknown."""
 
 
 @dataclass(frozen=True)
 class JobError:
-    """Why a job failed."""
+    """The reason of a job's failure."""
 
     reason: str
     """A stable word: MODEL_DAMAGED, WORKER_LOST, WORKER_NOT_STARTED, DISK_FULL, DISK_NOT_WRITABLE,
@@ -76,27 +76,27 @@ class JobError:
 
 @dataclass(frozen=True)
 class FinishingReport:
-    """How well the finished stack composites back to the full video, and what it cost."""
+    """The quality of the finished stack against the full video, and the cost of finishing."""
 
     recomposition_before: float
     """PSNR in dB against the full video as generated, mean over frames."""
     recomposition_after: float
-    """The same after finishing."""
+    """Mean PSNR in dB after finishing."""
     recomposition_worst: float
     """PSNR in dB of the worst frame after finishing."""
     worst_frame: int
     """Frame of `recomposition_worst`, from 0."""
     outline_ratio: float
-    """Gradient of the background at the matte's contour over that around it; 1 is clean."""
+    """Gradient of the background at the matte's contour over that around it. 1 is clean."""
     matte_change: float
     """Mean absolute change of alpha by finishing."""
     ghost_slope: float
-    """How much of the foreground's light is left in the background; 0 is none."""
+    """Share of the foreground's light that is left in the background. 0 is none."""
     spill: float
-    """Colour outside the matte relative to inside."""
+    """Colour outside the matte relative to the colour inside."""
     soft_share: float
     """Share of pixels with alpha between 0.05 and 0.95."""
     empty_mattes: tuple[int, ...]
-    """Foregrounds, from 1, whose matte is empty."""
+    """Numbers of the foregrounds, from 1, whose matte is empty."""
     empty_frames: tuple[int, ...] = ()
-    """Frames in which each foreground's matte is empty; () from an older backend."""
+    """Number of frames in which each foreground's matte is empty. () from an older backend."""

@@ -1,4 +1,4 @@
-"""A shot and its layers: what is asked of a backend, and what a job makes. Mirrors `shot.proto`."""
+"""A shot and its layers, which a job turns into a take. Mirrors `shot.proto`."""
 
 import hashlib
 from dataclasses import dataclass
@@ -8,26 +8,26 @@ MAX_SEED = 2**63 - 1
 
 
 class LayerRole(StrEnum):
-    """Which job a layer does in its stack."""
+    """The role of a layer in its stack."""
 
     UNKNOWN = "unknown"
-    """Not said, or the role of a newer version; no backend makes such a layer."""
+    """No role, or the role of a newer version. No backend makes such a layer."""
     BACKGROUND = "background"
     FOREGROUND = "foreground"
 
 
 @dataclass(frozen=True)
 class KeptLayer:
-    """A layer carried over, bit for bit, from the take of a finished job."""
+    """A layer that is copied, bit for bit, from the take of a finished job."""
 
     job: str
-    """`jobs/{job}`; it must have succeeded."""
+    """The source job's name, `jobs/{job}`. It must have succeeded."""
     layer_index: int
-    """The layer's place in that job's stack; 0 is the background."""
+    """The layer's place in that job's stack, where 0 is the background."""
 
     @property
     def job_id(self) -> str:
-        """The job's name without `jobs/`."""
+        """Give the job's name without `jobs/`."""
         return self.job.removeprefix("jobs/")
 
 
@@ -38,25 +38,25 @@ class LayerSpec:
     role: LayerRole
     """Background or foreground."""
     prompt: str
-    """What this layer shows; may be empty for a kept layer."""
+    """Description of this layer. It may be empty for a kept layer."""
     seed: int | None = None
-    """Seed of the layer's initial noise, 0 to `MAX_SEED`; None: derived from the shot's seed."""
+    """Seed of the layer's initial noise, 0 to `MAX_SEED`. None derives it from the shot's seed."""
     kept: KeptLayer | None = None
-    """Where the layer comes from when it is not to be generated."""
+    """Source of the layer if it is kept. None if it is generated."""
 
 
 @dataclass(frozen=True)
 class Shot:
-    """What is to be made. Fields left at zero take the model's defaults."""
+    """A request for a take. Fields left at zero take the model's defaults."""
 
     layers: tuple[LayerSpec, ...]
-    """Back to front: the background, then the foregrounds."""
+    """Layers, back to front: the background, then the foregrounds."""
     prompt: str = ""
-    """The full picture; empty: composed from the layers' prompts."""
+    """Prompt of the full picture. If empty, it is composed from the layers' prompts."""
     negative_prompt: str = ""
-    """What to avoid, in every stream."""
+    """Description of things to avoid, for every stream."""
     model: str = ""
-    """Model id as `ListModels` gives it; empty: the backend's default."""
+    """Model id from `ListModels`. Empty means the backend's default."""
     width: int = 0
     """Pixels."""
     height: int = 0
@@ -66,30 +66,30 @@ class Shot:
     seed: int = 0
     """Seed of the shot, 0 to `MAX_SEED`. Equal shots with equal seeds give equal takes."""
     num_inference_steps: int = 0
-    """Denoising steps."""
+    """Number of denoising steps."""
     guidance_scale: float = 0.0
-    """Classifier-free guidance; 1 is off."""
+    """Scale of classifier-free guidance. 1 is off."""
     skip_finishing: bool = False
-    """Leave the layers as generated."""
+    """Whether the layers stay as generated."""
 
     @property
     def is_filled(self) -> bool:
-        """Whether nothing is left to the model's defaults, as in the shot of a job."""
+        """Say whether every field is set, as in the shot of a job."""
         format_fields = (self.width, self.height, self.num_frames)
         sampling_fields = (self.num_inference_steps, self.guidance_scale)
         has_seeds = all(layer.seed is not None for layer in self.layers)
         return has_seeds and all((self.model, *format_fields, *sampling_fields))
 
     def seed_of(self, layer_index: int) -> int:
-        """Give a layer's own seed; failing that, the one derived from the shot's."""
+        """Give a layer's own seed, or else the seed derived from the shot's."""
         seed = self.layers[layer_index].seed
         return derive_seed(self.seed, layer_index) if seed is None else seed
 
 
 def derive_seed(shot_seed: int, layer_index: int) -> int:
-    """Derive the seed of a layer that has none: in [0, 2**63), equal on every machine and version.
+    """Derive the seed of a layer without one, in [0, 2**63), equal on every machine and version.
 
-    The first 63 bits of the SHA-256 of `<shot seed>/layer_<index>`.
+    It is the first 63 bits of the SHA-256 of `<shot seed>/layer_<index>`.
     """
     digest = hashlib.sha256(f"{shot_seed}/layer_{layer_index}".encode()).digest()
     return int.from_bytes(digest[:8], "big") >> 1

@@ -1,5 +1,5 @@
-"""Between the wire and the domain: protobuf of `layert2v.v1` to values and back, each once.
+"""Converts protobuf of `layert2v.v1` to values of the domain and back, each in one place.
 
-The client and the backend both speak through it. Nothing is checked here: a message that says
-nonsense becomes a value that says nonsense.
+The client and the backend both use it. It checks nothing, so a message with nonsense becomes a
+value with nonsense.
 """

@@ -1,4 +1,4 @@
-"""Kinds and formats of files to protobuf and back."""
+"""Converts kinds and formats of files to protobuf and back."""
 
 from layert2v.v1 import artifact_pb2
 from layert2v_domain.artifact import ArtifactFormat, ArtifactKind
@@ -13,7 +13,7 @@ def kind_from_proto(number: artifact_pb2.ArtifactKind.ValueType) -> ArtifactKind
     """Read a kind from the wire.
 
     Raises:
-        ValueError: No version that we know has it.
+        ValueError: No known version has it.
     """
     name = artifact_pb2.ArtifactKind.Name(number)
     return ArtifactKind(name.removeprefix("ARTIFACT_KIND_").lower())
@@ -28,7 +28,7 @@ def format_from_proto(number: artifact_pb2.ArtifactFormat.ValueType) -> Artifact
     """Read a format from the wire.
 
     Raises:
-        ValueError: No version that we know has it.
+        ValueError: No known version has it.
     """
     name = artifact_pb2.ArtifactFormat.Name(number)
     return ArtifactFormat(name.removeprefix("ARTIFACT_FORMAT_").lower())

@@ -1,5 +1,6 @@
-"""What a job says of itself to protobuf and back: its state, progress, error and report."""
+"""Converts a job's state, progress, error and report to protobuf and back."""
 
+import math
 from datetime import UTC, datetime
 
 from google.protobuf.timestamp_pb2 import Timestamp
@@ -20,7 +21,7 @@ def state_from_proto(number: job_pb2.JobState.ValueType) -> JobState:
     """Read a state from the wire.
 
     Raises:
-        ValueError: No version that we know has it.
+        ValueError: No known version has it.
     """
     return JobState(job_pb2.JobState.Name(number).removeprefix("JOB_STATE_").lower())
 
@@ -37,13 +38,13 @@ def progress_to_proto(progress: Progress) -> job_pb2.JobProgress:
 
 
 def progress_from_proto(message: job_pb2.JobProgress) -> Progress:
-    """Read progress from the wire; a stage of another version becomes `JobStage.UNKNOWN`."""
+    """Read progress from the wire. A stage of another version becomes `JobStage.UNKNOWN`."""
     return Progress(
         stage=_stage_from_proto(message.stage),
         step=message.step,
         num_steps=message.num_steps,
         fraction=message.fraction,
-        eta_s=message.eta_s if message.eta_s >= 0 else None,
+        eta_s=message.eta_s if 0 <= message.eta_s < math.inf else None,
     )
 
 
@@ -70,7 +71,7 @@ def error_from_proto(message: job_pb2.JobError) -> JobError:
 
 
 def report_to_proto(report: FinishingReport) -> job_pb2.FinishingReport:
-    """Write a report for the wire; both have the same fields."""
+    """Write a report for the wire, which has the same fields."""
     return job_pb2.FinishingReport(**vars(report))
 
 
@@ -92,12 +93,12 @@ def report_from_proto(message: job_pb2.FinishingReport) -> FinishingReport:
 
 
 def unknown_words_to_proto(unknown: UnknownWords) -> job_pb2.UnknownWords:
-    """Write what a model was not taught for the wire; both have the same fields."""
+    """Write unknown words for the wire, which has the same fields."""
     return job_pb2.UnknownWords(**vars(unknown))
 
 
 def unknown_words_from_proto(message: job_pb2.UnknownWords) -> UnknownWords:
-    """Read what a model was not taught from the wire."""
+    """Read unknown words from the wire."""
     return UnknownWords(
         layer_index=message.layer_index,
         words=message.words,
@@ -114,5 +115,9 @@ def time_to_proto(unix_s: float) -> Timestamp:
 
 
 def time_from_proto(message: Timestamp) -> datetime | None:
-    """Read a timestamp, UTC; None where it is not said."""
+    """Read a timestamp, UTC, or give None if it is absent.
+
+    Raises:
+        OverflowError, ValueError: No calendar holds it.
+    """
     return message.ToDatetime(UTC) if message.seconds else None

@@ -1,4 +1,4 @@
-"""Shots to protobuf and back; both directions of a shot that keeps its meaning are exact."""
+"""Converts shots to protobuf and back, exactly in both directions for known roles."""
 
 from layert2v.v1 import shot_pb2
 from layert2v_domain.shot import KeptLayer, LayerRole, LayerSpec, Shot
@@ -29,7 +29,7 @@ def shot_to_proto(shot: Shot) -> shot_pb2.Shot:
 
 
 def shot_from_proto(message: shot_pb2.Shot) -> Shot:
-    """Read a shot from the wire; a role of another version becomes `LayerRole.UNKNOWN`."""
+    """Read a shot from the wire. A role of another version becomes `LayerRole.UNKNOWN`."""
     return Shot(
         layers=tuple(_layer_from_proto(layer) for layer in message.layers),
         prompt=message.prompt,

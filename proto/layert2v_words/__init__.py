@@ -1,7 +1,7 @@
-"""The words that a model knows, and which words of a prompt it does not.
+"""Finds the words of a prompt that a model does not know.
 
-Used by the add-on while the artist types, by the backend for what it reports, and by training for
-the model's card. Plain Python: no wire, no torch, no other package.
+The add-on uses it while the artist types, the backend for its reports, and training for the model's
+card. Plain Python: no wire, no torch, no other package.
 """
 
 from layert2v_words.matching import FULL, find_unknown_words

@@ -1,10 +1,10 @@
 """Compares a prompt with a vocabulary by words alone, without a text encoder.
 
-A layer's prompt is known where its words, apart from motions or camera moves, are those of one
-entry: all of them and no others. A part is not enough: `tiny` makes ruins of `a castle`, which is
-half of two of its entries (docs/log.md). Where a prompt names a whole entry and says more, only
-the rest is unknown. The full picture is free text beside its layers: it is known as soon as it
-names what an entry shows, its head (`castle` of `a white castle`).
+A layer's prompt is known if its words, apart from motions or camera moves, are exactly those of one
+entry. A part is not enough. `tiny` makes ruins of `a castle`, which is half of two of its entries
+(docs/log.md). If a prompt names a whole entry and says more, only the rest is unknown. The full
+picture is free text beside its layers. It is known if it names an entry's head, such as `castle` of
+`a white castle`.
 """
 
 import unicodedata
@@ -32,16 +32,17 @@ _MOST_QUOTED_CHARS = 60
 def find_unknown_words(
     vocabulary: Vocabulary, model_id: str, layer_index: int, prompt: str
 ) -> UnknownWords | None:
-    """Find what a model does not know of a prompt.
+    """Find the part of a prompt that a model does not know.
 
     Args:
-        vocabulary: Of the model.
-        model_id: Its name, for the sentence.
-        layer_index: The layer's place in the stack, 0 the background; `FULL`: the full picture.
-        prompt: Of the layer.
+        vocabulary: The model's vocabulary.
+        model_id: The model's name, for the sentence.
+        layer_index: The layer's place in the stack, where 0 is the background. `FULL` means the
+            full picture.
+        prompt: The layer's prompt.
 
     Returns:
-        None where all is known, or where the prompt holds no word.
+        The unknown part. None if all is known, or if the prompt holds no word.
     """
     backgrounds, foregrounds = map(read_entries, (vocabulary.backgrounds, vocabulary.foregrounds))
     own, others, extras = foregrounds, backgrounds, vocabulary.motions
@@ -67,7 +68,7 @@ def find_unknown_words(
 
 
 def _entry_within_or_none(entries: Sequence[Entry], words: Sequence[Word]) -> Entry | None:
-    """Find the entry that `words` name whole among others; None where they name none, or two."""
+    """Find the entry that `words` name whole among others, or give None if it is not just one."""
     within = [entry for entry in entries if around(words, entry.words) is not None]
     longest = max(within, key=lambda entry: len(entry.words), default=None)
     if longest is None or any(not longest.has_all(entry.words) for entry in within):
@@ -78,7 +79,7 @@ def _entry_within_or_none(entries: Sequence[Entry], words: Sequence[Word]) -> En
 def _beside(
     entry: Entry, words: Sequence[Word], extras: Sequence[str], model_id: str, layer_index: int
 ) -> UnknownWords:
-    """Say what a prompt adds to an entry that it names, and what may be added instead."""
+    """Name the words that a prompt adds to a known entry, and offer others instead."""
     before, after = around(words, entry.words) or ((), ())
     runs = [_shortened(written(run)) for run in (before, after) if run]
     quoted = " and ".join(f'no "{run}"' for run in runs)
@@ -87,10 +88,10 @@ def _beside(
 
 
 def _offer(extras: Sequence[str], after: Sequence[Word], layer_index: int) -> str:
-    """Offer the motions or camera moves nearest to words after an entry; failing that, motions.
+    """Offer the motions or camera moves nearest to words after an entry, or else any motions.
 
-    Words that do not follow a preposition or a conjunction may say a motion: `running`, but not
-    `in the snow`. A camera move is offered only where one is near.
+    Words may name a motion unless they follow a preposition or a conjunction, as `running` does and
+    `in the snow` does not. A camera move is offered only if one is near.
     """
     near = nearest_phrases(extras, after)
     if near:

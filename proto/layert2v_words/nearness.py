@@ -1,4 +1,4 @@
-"""Says which entries of a vocabulary come nearest to words that are none of them."""
+"""Finds the entries of a vocabulary that come nearest to unknown words."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -10,40 +10,41 @@ from layert2v_words.vocabulary import alphabetical
 
 _MOST_SHOWN = 3
 _SHORTEST_PART = 4
-"""Letters of a word that may be a part of another: `ball` of `football`, but not `cat`."""
+"""Fewest letters of a word that may be a part of another, as `ball` of `football`, but not "
+"`cat`."""
 _SHORTEST_REST = 2
-"""Letters of the other part: `night` is no part of `knight`."""
+"""Fewest letters of the other part, so that `night` is no part of `knight`."""
 _SHORTEST_MISSPELT = 6
-"""Letters of the longer of two words that may be spelt alike: below, other words are as near."""
+"""Fewest letters of the longer of two words with like spelling. Below, other words are as near."""
 _ALIKE = 0.8
-"""Smallest likeness of a word and its misspelling: `elefant` has 0.8, `pinguin` 0.86."""
+"""Smallest likeness of a word and its misspelling. `elefant` has 0.8, `pinguin` 0.86."""
 
 
 @dataclass(frozen=True)
 class Entry:
-    """An entry of a vocabulary, read."""
+    """An entry of a vocabulary, split into words."""
 
     text: str
-    """As the vocabulary writes it."""
+    """The entry as the vocabulary writes it."""
     words: tuple[Word, ...]
-    """At least one."""
+    """Its words, at least one."""
     head: Word
-    """The word that says what the entry shows: `castle` of `a white castle`."""
+    """The word that names the entry's subject, such as `castle` of `a white castle`."""
 
     def shared(self, words: Sequence[Word]) -> int:
         """Count the words that the entry has."""
         return _num_shared(words, self.words)
 
     def is_about(self, words: Sequence[Word]) -> bool:
-        """Whether `words` name what the entry shows."""
+        """Say whether `words` name the entry's subject."""
         return any(map(self.head.is_like, words))
 
     def has_all(self, words: Sequence[Word]) -> bool:
-        """Whether the entry has all of `words`."""
+        """Say whether the entry has all of `words`."""
         return self.shared(words) == len(words)
 
     def is_named(self, words: Sequence[Word]) -> bool:
-        """Whether `words` name all of the entry and nothing else."""
+        """Say whether `words` name all of the entry and nothing else."""
         return self.has_all(words) and _num_shared(self.words, words) == len(self.words)
 
 
@@ -55,9 +56,10 @@ def read_entries(entries: tuple[str, ...]) -> tuple[Entry, ...]:
 
 
 def nearest_entries(entries: Sequence[Entry], words: Sequence[Word]) -> tuple[str, ...]:
-    """Give the entries that share most with `words`; failing that, those that look like them.
+    """Give the entries that share most with `words`, or else those that look like them.
 
-    All that are equally near, in the given order; none where chance alone would choose.
+    All entries that are equally near are given, in the given order. None are given if chance alone
+    would choose.
     """
     ranks = {entry.text: _closeness(entry, words) for entry in entries}
     best = max(ranks.values(), default=(0, 0, 0.0))
@@ -75,12 +77,12 @@ def nearest_phrases(phrases: Sequence[str], words: Sequence[Word]) -> tuple[str,
 
 
 def shown(texts: Sequence[str]) -> tuple[str, ...]:
-    """Give the first few of many texts: what a sentence has room for."""
+    """Give the first few of many texts, for which a sentence has room."""
     return tuple(texts[:_MOST_SHOWN])
 
 
 def listed(texts: Sequence[str]) -> str:
-    """Write the first few of many texts, and how many more there are; empty for none."""
+    """Write the first few of many texts, and the number of the rest. Empty for none."""
     rest = len(texts) - len(shown(texts))
     return f"{', '.join(shown(texts))}{f' and {rest} more' if rest else ''}"
 
@@ -90,9 +92,9 @@ def _num_shared(words: Sequence[Word], others: Sequence[Word]) -> int:
 
 
 def _closeness(entry: Entry, words: Sequence[Word]) -> tuple[int, int, float]:
-    """Rank by what the prompt is about, then by shared words, then by how alike words look.
+    """Rank by the prompt's subject, then by shared words, then by how alike words look.
 
-    A shared colour makes nothing near: the prompt's head or the entry's must be shared.
+    A shared colour does not make an entry near. The prompt's head or the entry's must be shared.
     """
     about = max(
         2 * head.is_like(entry.head) + any(map(head.is_like, entry.words))
@@ -114,7 +116,7 @@ def _likeness(one: Word, other: Word) -> float:
 
 
 def _spelt_alike(one: str, other: str) -> float:
-    """Say how alike two words look, 0 to 1; 0 for words that only chance makes alike."""
+    """Say how alike two words look, 0 to 1. It is 0 for words that only chance makes alike."""
     short, long = sorted((one, other), key=len)
     is_part = len(short) >= _SHORTEST_PART and len(long) - len(short) >= _SHORTEST_REST
     if is_part and (long.startswith(short) or long.endswith(short)):

@@ -1,4 +1,4 @@
-"""A prompt or an entry of a vocabulary, read as words: no grammar but prepositions and plurals."""
+"""Reads a prompt or an entry as words. Its only grammar is prepositions and plurals."""
 
 import re
 import unicodedata
@@ -10,7 +10,7 @@ from itertools import pairwise
 from layert2v_words.vocabulary import ARTICLES
 
 Forms = frozenset[str]
-"""The forms a word may have: itself and what it may be the plural of."""
+"""The forms of a word: itself and the words of which it may be the plural."""
 
 _JOINERS = frozenset("\u200c\u200d")
 """Invisible letters within words of Persian and of Indian languages."""
@@ -28,26 +28,26 @@ _FILLERS = frozenset((
     "are", "as", "be", "being", "has", "have", "here", "is", "it", "its", "one", "some", "that",
     "there", "these", "this", "which",
 ))  # fmt: skip
-"""Words that name nothing. `left`, `up` and the like are not among them: motions need them."""
+"""Words that name nothing. `left`, `up` and the like are left out, because motions need them."""
 
 
 @dataclass(frozen=True)
 class Word:
-    """A word that names something."""
+    """A word that names a thing."""
 
     name: str
-    """As it was written: `hill`."""
+    """The word as it was written, such as `hill`."""
     text: str
-    """The same with all that stands between it and the word before: ` on a hill`, `, a hill`."""
+    """The word with all text after the word before it, such as ` on a hill` or `, a hill`."""
     forms: Forms
-    """To compare by."""
+    """Its forms, for comparing."""
     follows_preposition: bool
     """Whether a preposition stands between it and the word before."""
     follows_and: bool
-    """Whether `and` or `or` stands there."""
+    """Whether `and` or `or` stands between it and the word before."""
 
     def is_like(self, other: "Word") -> bool:
-        """Whether both may be forms of one word."""
+        """Say whether both may be forms of one word."""
         return not self.forms.isdisjoint(other.forms)
 
 
@@ -75,7 +75,7 @@ def read_words(text: str) -> tuple[Word, ...]:
 
 
 def _spans(text: str) -> Iterator[tuple[int, int]]:
-    """Give where each word begins and ends: letters, digits and their marks, one apostrophe."""
+    """Give each word's beginning and end. A word has letters, digits, marks and an apostrophe."""
     start, has_apostrophe = -1, False
     for at, char in enumerate(f"{text} "):
         if char.isalnum() or (start >= 0 and _is_mark(char)):
@@ -89,14 +89,14 @@ def _spans(text: str) -> Iterator[tuple[int, int]]:
 
 
 def _is_mark(char: str) -> bool:
-    """Whether a character belongs to the letter before it: an accent, a vowel sign, a tone."""
+    """Say whether a character, such as an accent or a tone, belongs to the letter before it."""
     return char in _JOINERS or unicodedata.category(char).startswith("M")
 
 
 def heads_of(words: Sequence[Word]) -> tuple[Word, ...]:
-    """Give the words that say what a phrase is: the last before a preposition, and before `and`.
+    """Give the words that name a phrase's subject: the last before a preposition and before `and`.
 
-    `castle` of `a white castle in the mountains`; `cat` and `dog` of `a cat and a dog`.
+    For `a white castle in the mountains` that is `castle`, for `a cat and a dog` `cat` and `dog`.
     """
     heads = list[Word]()
     for before, word in pairwise(words):
@@ -118,9 +118,9 @@ def without_phrases(words: Sequence[Word], phrases: Sequence[str]) -> tuple[Word
 def around(
     words: Sequence[Word], phrase: Sequence[Word]
 ) -> tuple[tuple[Word, ...], tuple[Word, ...]] | None:
-    """Give the words before a phrase and those after it; None where it does not occur.
+    """Give the words before and after a phrase, or None if it does not occur.
 
-    Where it occurs again, those words are left out too.
+    If it occurs again, those words are left out too.
     """
     start = _find(words, phrase, 0)
     if start is None:
@@ -144,12 +144,12 @@ def _find(words: Sequence[Word], phrase: Sequence[Word], first: int) -> int | No
 
 
 def written(words: Sequence[Word]) -> str:
-    """Write words again as they were, without the fillers before the first."""
+    """Write words as they were, without the fillers before the first."""
     return "".join([words[0].name, *(word.text for word in words[1:])])
 
 
 def _forms(word: str) -> Forms:
-    """List what a word may be the plural of, by its ending; nonsense among it does no harm."""
+    """List the words of which a word may be the plural, by its ending. Nonsense does no harm."""
     forms = {word}
     if word.endswith("s") and not word.endswith("ss") and len(word) > 3:
         forms.add(word[:-1])

@@ -1,4 +1,4 @@
-"""What a model knows, as data, and what of a prompt it does not know."""
+"""A model's vocabulary, as data, and the part of a prompt that it does not cover."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -8,38 +8,38 @@ ARTICLES = ("a", "an", "the")
 
 @dataclass(frozen=True)
 class Vocabulary:
-    """What a model was taught to draw, as its training's captions said it."""
+    """The words that a model was taught, as in its training's captions."""
 
     foregrounds: tuple[str, ...]
-    """What a foreground can show, each with its article: `a fox`."""
+    """Subjects of a foreground, each with its article, such as `a fox`."""
     backgrounds: tuple[str, ...]
-    """What a background can show: `a pine forest`."""
+    """Subjects of a background, such as `a pine forest`."""
     motions: tuple[str, ...] = ()
-    """What a foreground's prompt may add: `moving to the right`."""
+    """Additions to a foreground's prompt, such as `moving to the right`."""
     cameras: tuple[str, ...] = ()
-    """What a background's prompt may add: `the camera pans left`."""
+    """Additions to a background's prompt, such as `the camera pans left`."""
 
 
 @dataclass(frozen=True)
 class UnknownWords:
-    """A prompt that a vocabulary does not cover: something else may be drawn."""
+    """A prompt that a vocabulary does not cover, so that the model may draw something else."""
 
     layer_index: int
-    """The layer's place in the stack, 0 the background; -1: the full picture."""
+    """The layer's place in the stack, where 0 is the background. -1 means the full picture."""
     words: str
-    """What is not known, in the prompt's own words: `old castle on a hill`."""
+    """The unknown part, in the prompt's own words, such as `old castle on a hill`."""
     nearest: tuple[str, ...]
-    """The entries that come nearest, at most 3; empty: none is near."""
+    """The entries that come nearest, at most 3. Empty if none is near."""
     message: str
     """One sentence for the artist."""
 
 
 def without_article(words: str) -> str:
-    """Leave out an article at the beginning: `fox` of `a fox`."""
+    """Leave out an article at the beginning, as in `fox` of `a fox`."""
     first, _, rest = words.partition(" ")
     return rest if rest and first.casefold() in ARTICLES else words
 
 
 def alphabetical(entries: Iterable[str]) -> list[str]:
-    """Sort entries as people look them up: articles and capitals do not count."""
+    """Sort entries as people look them up. Articles and capitals do not count."""
     return sorted(entries, key=lambda words: without_article(words).casefold())

@@ -103,17 +103,21 @@ BAD_SHOTS: dict[str, tuple[Callable[[], shot_pb2.Shot], str, str]] = {
         "shot.guidance_scale",
         "nan",
     ),
-    "no layers": (lambda: make_shot(layers=[]), "shot.layers", "no background"),
+    "no layers": (lambda: make_shot(layers=[]), "shot.layers", "background is missing"),
     "no foreground": (lambda: make_shot(0), "shot.layers", "there are 0 foregrounds"),
     "too many foregrounds": (lambda: make_shot(4), "shot.layers", "there are 4 foregrounds"),
     "no background": (
         lambda: make_shot(layers=[shot_pb2.LayerSpec(role=FOREGROUND, prompt="a cat")]),
         "shot.layers",
-        "no background",
+        "background is missing",
     ),
-    "two backgrounds": (lambda: with_layer(2, role=BACKGROUND), "shot.layers[2].role", "only one"),
-    "no role": (lambda: with_layer(1, role=0), "shot.layers[1].role", "not known"),
-    "future role": (lambda: with_layer(1, role=99), "shot.layers[1].role", "not known"),
+    "two backgrounds": (
+        lambda: with_layer(2, role=BACKGROUND),
+        "shot.layers[2].role",
+        "only the first layer",
+    ),
+    "no role": (lambda: with_layer(1, role=0), "shot.layers[1].role", "unknown"),
+    "future role": (lambda: with_layer(1, role=99), "shot.layers[1].role", "unknown"),
 }
 
 
@@ -265,7 +269,7 @@ def test_a_shot_that_keeps_everything_is_refused(client: Client) -> None:
     code, _, violations = refusal(client, shot)
 
     assert code is grpc.StatusCode.INVALID_ARGUMENT
-    assert "nothing to generate" in violations["shot.layers"]
+    assert "nothing is left to generate" in violations["shot.layers"]
 
 
 def test_jobs_are_refused_while_the_disk_has_no_room(

@@ -58,8 +58,8 @@ def test_a_shipped_model_keeps_its_id(tmp_path: Path) -> None:
     [
         (lambda folder: None, "it is missing"),
         (lambda folder: folder.write_text("dear all"), "it is no folder"),
-        (lambda folder: folder.mkdir(), "is no model and holds none"),
-        (lambda folder: (folder / "half").mkdir(parents=True), "is no model and holds none"),
+        (lambda folder: folder.mkdir(), "is not a model and holds none"),
+        (lambda folder: (folder / "half").mkdir(parents=True), "is not a model and holds none"),
         (lambda folder: (folder / "half/transformer").mkdir(parents=True), "it is missing"),
     ],
 )
@@ -100,7 +100,7 @@ def test_a_folder_without_models_adds_none(tmp_path: Path) -> None:
 def test_an_unknown_model_is_refused_with_the_known_ones(tmp_path: Path) -> None:
     write_sketch_model(tmp_path)
 
-    with pytest.raises(UnknownModel, match=r"'sora': known are .*sketch"):
+    with pytest.raises(UnknownModel, match=r"'sora', known are .*sketch"):
         find_models([tmp_path]).find("sora")
 
 

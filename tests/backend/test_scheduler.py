@@ -96,7 +96,9 @@ def test_a_drained_backend_goes_on_at_its_next_start(settings: Settings) -> None
         assert client.get(cancelled.name).state == job_pb2.JOB_STATE_CANCELLED
         rest = client.events(running.name, seen.sequence)
         assert [event.sequence for event in rest] == list(range(2, job.last_sequence + 1))
-        assert messages(client, running.name) == ["The backend was stopped; the job starts again."]
+        assert messages(client, running.name) == [
+            "The backend was stopped, so the job starts again."
+        ]
 
 
 def test_a_watcher_of_a_stopping_backend_is_told_to_come_back(settings: Settings) -> None:
@@ -249,7 +251,7 @@ def test_a_job_that_kills_the_backend_each_time_fails_with_the_reason(
         error = client.get(name).error
 
     assert state == job_pb2.JOB_STATE_FAILED
-    assert "the backend died while it ran" in error.message
+    assert "the backend died while the job ran" in error.message
 
 
 def test_a_disk_that_is_full_for_a_while_delays_the_end_of_a_job(

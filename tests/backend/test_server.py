@@ -51,7 +51,7 @@ def test_a_port_in_use_is_refused_with_the_remedy(settings: Settings) -> None:
 
         message = refuse_to_serve(settings, listen=f"127.0.0.1:{port}")
 
-    assert f"127.0.0.1:{port}: is in use" in message
+    assert f"127.0.0.1:{port} (the port is in use)" in message
     assert "choose another port" in message
 
 
@@ -108,7 +108,7 @@ def test_a_file_in_the_place_of_the_socket_is_left_alone(
     path = tmp_path / "letter"
     path.write_text("dear all")
 
-    assert "is no socket" in refuse_to_serve(settings, listen=f"unix:{path}")
+    assert "is not a socket" in refuse_to_serve(settings, listen=f"unix:{path}")
     assert path.read_text() == "dear all"
 
 

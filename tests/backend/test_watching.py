@@ -66,3 +66,16 @@ def test_a_history_longer_than_one_reading_is_read_to_its_end() -> None:
                 await feed.news(feed.last, HANG_S)
 
     run(question())
+
+
+def test_every_watcher_looks_again_when_all_are_woken() -> None:
+    async def read(job_id: str, after: int, limit: int) -> list[JobEvent]:
+        return []
+
+    async def question() -> None:
+        watched = Watched(read)
+        async with watched.feed("job", 0) as feed:
+            asyncio.get_running_loop().call_soon(watched.wake_all)
+            await feed.news(0, HANG_S * 2)
+
+    run(question())

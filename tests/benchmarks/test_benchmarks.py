@@ -101,7 +101,7 @@ def test_benchmarks_run_and_leave_a_json_copy(tmp_path: Path) -> None:
 @pytest.mark.skipif(not Path("/proc/self/clear_refs").exists(), reason="peaks need Linux")
 @pytest.mark.parametrize("benchmark", [layers_price, against_release, neighbour])
 def test_a_benchmark_runs(benchmark: ModuleType) -> None:
-    # In another process, for whoever measures peaks changes how memory is given back.
+    # This runs in another process, because measuring peaks changes how memory is given back.
     with ProcessPoolExecutor(1, forked()) as pool:
         rows = pool.submit(benchmark.rows, toy=True).result()
 

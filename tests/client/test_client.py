@@ -378,3 +378,17 @@ def test_a_watch_that_is_refused_for_load_resumes(backend, reason):
         "BackendBusy" if reason else "BackendFull"
     ] * 2
     assert links[-1] is None
+
+
+def test_an_event_that_comes_twice_is_told_once_and_a_lost_end_is_asked_for(backend):
+    async def question(client):
+        job = await create(client)
+        events = backend.jobs[job.name].events
+        events.insert(1, events[0])
+        events[-1].message = "This entry of the job's history is damaged."
+        return await asyncio.wait_for(collect(client.watch_job(job.name)), timeout=HANG_S)
+
+    events = ask(backend, question)
+
+    assert [event.sequence for event in events] == [1, 2, 3, 4, 5]
+    assert events[-1].state is None

@@ -214,7 +214,7 @@ def test_a_full_disk_says_so_and_keeps_nothing(backend, tmp_path, monkeypatch):
 
     monkeypatch.setattr(download_module.os, "fsync", no_space)
 
-    with pytest.raises(LocalDiskFull, match=r"No space left for \d+ bytes"):
+    with pytest.raises(LocalDiskFull, match=r"no space left for \d+ bytes"):
         fetch(backend, tmp_path)
 
     assert not [path for path in tmp_path.rglob("*") if path.is_file()]

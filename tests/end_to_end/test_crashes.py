@@ -54,7 +54,7 @@ def test_killing_the_front_door_again_and_again_loses_nothing(tmp_path: Path) ->
     histories: dict[str, list[job_pb2.JobEvent]] = {}
 
     for kill in range(4):
-        # Every death is a strike against the job that runs, whoever kills.
+        # Every death is a strike against the running job, no matter what kills.
         with backend_process(tmp_path, "--max-lost", "5", command=SCRIPTED) as backend:
             for request, shot in zip(requests, shots, strict=True):
                 job = backend.client.create(shot, request)

@@ -77,7 +77,7 @@ def test_chromaticities_become_rec709_and_white_stays_white(tmp_path: Path) -> N
 def test_chromaticities_that_are_none_are_refused(tmp_path: Path, wrong: tuple[float, ...]) -> None:
     path = _write(tmp_path / "a.exr", dict.fromkeys("RGB", 0.5), chromaticities=wrong)
 
-    with pytest.raises(UnreadableMedia, match="says chromaticities that are none"):
+    with pytest.raises(UnreadableMedia, match="says invalid chromaticities"):
         read_exr(path)
 
 

@@ -48,7 +48,7 @@ def test_a_movie_turned_by_an_odd_angle_is_refused(tmp_path: Path) -> None:
     matrix = (46341, 46341, 0, -46341, 46341, 0, 0, 0, 1 << 30)
     path = write_movie(tmp_path / "a.mp4", scene(2), matrix=matrix)
 
-    with pytest.raises(UnreadableMedia, match="turned by no multiple of 90 degrees"):
+    with pytest.raises(UnreadableMedia, match="not turned by a multiple of 90 degrees"):
         read(Footage(path))
 
 

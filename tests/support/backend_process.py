@@ -1,4 +1,4 @@
-"""`layert2v-backend serve` as a process of its own, to be killed."""
+"""`layert2v-backend serve` as a process of its own, which tests may kill."""
 
 import os
 import subprocess
@@ -21,13 +21,13 @@ class BackendProcess:
     def __init__(self, process: "subprocess.Popen[str]", start_s: float, line: str) -> None:
         self.process = process
         self.start_s = start_s
-        """Seconds from starting the program to its line."""
+        """Seconds from the program's start to its first line."""
         self.line = line
-        """What it printed."""
+        """The printed address."""
         self.client = Client(line.removeprefix("serving layert2v.v1 on ").strip())
 
     def kill(self) -> None:
-        """SIGKILL, at once."""
+        """Kill it at once, with SIGKILL."""
         self.process.kill()
         self.process.wait(HANG_S)
 

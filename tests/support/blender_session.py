@@ -14,7 +14,7 @@ from support.waiting import HANG_S
 
 @contextmanager
 def fresh_blender() -> Iterator[Any]:
-    """Reset Blender to an empty file and register the add-on; end both afterwards."""
+    """Reset Blender to an empty file and register the add-on. End both afterwards."""
     import bpy
 
     import blender_addon
@@ -32,7 +32,7 @@ def fresh_blender() -> Iterator[Any]:
 
 
 def pump_until(is_done: Callable[[], bool], what: str) -> None:
-    """Pump by hand, as the timer would, until something is so."""
+    """Pump by hand, as the timer would, until a condition holds."""
     from blender_addon.scene.pump import pump
 
     deadline = time.monotonic() + HANG_S
@@ -65,7 +65,7 @@ def fill_shot(
 
 
 def generate(bpy: Any, *foregrounds: str, **others: Any) -> None:
-    """Generate a shot and wait until it stands on the timeline."""
+    """Generate a shot and wait until it is on the timeline."""
     fill_shot(bpy, *foregrounds, **others)
     assert bpy.ops.layert2v.generate() == {"FINISHED"}
     wait_for_settled()
@@ -97,7 +97,7 @@ def select(bpy: Any, strip: Any) -> None:
 
 
 def render_frame(bpy: Any, frame: int, folder: Path) -> np.ndarray:
-    """Render one frame of the sequencer as 8-bit PNG; uint8 (H, W, C)."""
+    """Render one frame of the sequencer as 8-bit PNG, and give it as uint8 (H, W, C)."""
     scene = bpy.context.scene
     settings = scene.render.image_settings
     settings.file_format, settings.color_mode, settings.color_depth = "PNG", "RGB", "8"

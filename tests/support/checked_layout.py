@@ -1,6 +1,6 @@
 """Panels drawn without a window, which Blender itself cannot do.
 
-They are drawn into a layout that checks each call against what this Blender's real layout knows.
+They are drawn into a layout that checks each call against this Blender's real layout.
 """
 
 import types
@@ -64,12 +64,12 @@ class CheckedOperator:
 
 
 def draw(bpy, name, **fields):
-    """Draw a panel, menu, dialog (its `fields` given) or the preferences; labels and operators."""
+    """Draw a panel, menu, dialog (with `fields`) or the preferences. Give labels and operators."""
     return drawn_layout(bpy, name, **fields).notes
 
 
 def drawn_layout(bpy, name, **fields):
-    """Draw it; the layout with its notes, and the operators that ask first (`asking`)."""
+    """Draw it. Give the layout with its notes, and the operators that ask first (`asking`)."""
     from blender_addon.ui import preferences
 
     drawn = (

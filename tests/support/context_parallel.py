@@ -1,4 +1,4 @@
-"""Two processes on one CPU that share the tokens of a shot; each tells what it saw."""
+"""Two processes on one CPU that share the tokens of a shot. Each tells its results."""
 
 import datetime
 import threading
@@ -20,18 +20,18 @@ from support.waiting import HANG_S
 NUM_PROCESSES = 2
 
 SIZES = [(s, *size) for s in (4, 6) for size in ((2, 4, 6), (3, 4, 6), (3, 2, 6))]
-"""Streams, latent frames, rows and columns: tokens fall into 6 and 6, 9 and 9, 5 and 4."""
+"""Streams, latent frames, rows and columns. Tokens fall into 6 and 6, 9 and 9, 5 and 4."""
 
 
 def run(scratch: Path) -> list[dict[str, Any]]:
-    """Do all that this module knows in every process and return what each saw, by rank.
+    """Run all checks of this module in every process, and return the results by rank.
 
-    Processes that have told what they saw are killed: gloo's own end was seen to abort one
+    Processes that have told their results are killed, because gloo's own end once aborted one
     (`terminate called without an active exception`).
 
     Raises:
-        EOFError: One ended before it had told.
-        TimeoutError: One had not told within `HANG_S`.
+        EOFError: A process ended before it had told.
+        TimeoutError: A process had not told within `HANG_S`.
     """
     pipes = [forked().Pipe(duplex=False) for _ in range(NUM_PROCESSES)]
     processes = [
@@ -51,13 +51,13 @@ def run(scratch: Path) -> list[dict[str, Any]]:
 
 def _heard(hears: Connection) -> dict[str, Any]:
     if not hears.poll(HANG_S):
-        raise TimeoutError(f"a process had not told what it saw within {HANG_S:g} s")
+        raise TimeoutError(f"a process had not told its results within {HANG_S:g} s")
     seen: dict[str, Any] = hears.recv()
     return seen
 
 
 def _process(rank: int, scratch: str, tells: Connection) -> None:
-    # The library asks for accelerators even where the processes share a CPU.
+    # The library asks for accelerators even if the processes share a CPU.
     torch.accelerator.device_count = lambda: 1  # type: ignore[assignment]
     distributed.all_gather = _all_gather
     distributed.init_process_group(
@@ -69,11 +69,11 @@ def _process(rank: int, scratch: str, tells: Connection) -> None:
     )
     with torch.no_grad():
         tells.send({"differences": differences(), "cached": cached()})
-    threading.Event().wait()  # until it is killed, with the others
+    threading.Event().wait()  # The process waits here until it is killed with the others.
 
 
 def _all_gather(gathered: list[Tensor], own: Tensor, group: Any = None) -> None:
-    """Gather tensors of unequal sizes, as NCCL does and gloo does not."""
+    """Gather tensors of unequal sizes, which NCCL can do and gloo cannot."""
     for rank, tensor in enumerate(gathered):
         if rank == distributed.get_rank():
             tensor.copy_(own)
@@ -104,7 +104,7 @@ def _shots(num_streams: int, frames: int, height: int, width: int) -> list[tuple
 
 
 def cached() -> dict[str, Any]:
-    """Move the tokens of the last process only, more each step, and tell what was skipped."""
+    """Move the tokens of the last process only, more each step, and tell the skipped steps."""
     transformer = _transformer()
     cache = enable_step_cache(transformer, threshold=0.1)
     enable_context_parallel(transformer, NUM_PROCESSES)

@@ -1,4 +1,4 @@
-"""Runs of `layert2v-evaluate` and what they read."""
+"""Runs of `layert2v-evaluate` and their inputs."""
 
 import json
 from pathlib import Path
@@ -14,7 +14,7 @@ LINE = {"prompt": "", "background": "a beach", "foregrounds": ["a fox"], "seed":
 
 
 def write_prompts(folder: Path, *lines: dict[str, Any]) -> Path:
-    """Write lines into `prompts.jsonl`; return the file."""
+    """Write lines into `prompts.jsonl`, and return the file."""
     path = folder / "prompts.jsonl"
     path.write_text("\n".join(json.dumps(line) for line in lines))
     return path
@@ -46,7 +46,7 @@ def refusal_of(source: Path, out: Path, *options: str | Path) -> str:
 
 
 def write_shots(tmp_path: Path, **scenes: Stack) -> Path:
-    """Write scenes by name into `shots`; return that folder."""
+    """Write scenes by name into `shots`, and return that folder."""
     for name, scene in scenes.items():
         write_stack(tmp_path / "shots" / name, scene)
     return tmp_path / "shots"

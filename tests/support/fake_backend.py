@@ -24,7 +24,7 @@ from support.fake_takes import FakeFile, draw_take
 from support.waiting import HANG_S
 
 CHUNK_BYTES = 4096
-"""Small, so that small files have several chunks to break between."""
+"""Bytes of a chunk. They are few, so that even small files have several chunks."""
 TERMINAL = (
     job_pb2.JOB_STATE_SUCCEEDED,
     job_pb2.JOB_STATE_FAILED,
@@ -53,42 +53,42 @@ class FakeJob:
 
 @dataclass
 class Script:
-    """What the backend shall do out of the ordinary."""
+    """The unusual behaviour of the backend."""
 
     is_model_loaded: bool = True
     refusals: dict[str, deque[GRPCError | None]] = field(default_factory=lambda: defaultdict(deque))
-    """Per rpc, errors for the next calls, in order; None lets one pass."""
+    """Errors for the next calls of each rpc, in order. None lets a call pass."""
     break_reads_after: deque[int] = field(default_factory=deque)
-    """For the next reads: reset the stream after so many chunks."""
+    """Number of chunks after which each of the next reads is reset."""
     break_status: Status | None = None
-    """Reads that break end with this, after all that was sent, instead of with a reset, which
-    discards what the client has not read yet."""
+    """Error that ends broken reads after all sent chunks, instead of a reset. A reset discards data
+    that the client has not read yet."""
     break_watches_after: deque[int] = field(default_factory=deque)
-    """For the next watches: reset the stream after so many events."""
+    """Number of events after which each of the next watches is reset."""
     damage_reads: int = 0
-    """So many of the next reads send a chunk whose bytes do not match its CRC32C."""
+    """Number of next reads with a chunk that does not match its CRC32C."""
     wrong_files: int = 0
-    """So many of the next reads send other bytes, with a CRC32C that fits them."""
+    """Number of next reads with wrong bytes and a CRC32C that fits them."""
     has_crc32: bool = True
-    """Chunks carry the second checksum, which older backends lack."""
+    """Whether chunks carry the second checksum, which older backends lack."""
     hold: bool = False
-    """Jobs wait in RUNNING until `FakeBackend.finish`."""
+    """Whether jobs wait in RUNNING until `FakeBackend.finish`."""
     keep_cancelling: bool = False
-    """Cancelled jobs stay CANCELLING."""
+    """Whether cancelled jobs stay CANCELLING."""
     fail_with: job_pb2.JobError | None = None
-    """Jobs end FAILED with this."""
+    """Error with which jobs end FAILED."""
     empty_frames: list[int] = field(default_factory=list)
-    """What jobs report of their foregrounds."""
+    """Empty foregrounds in the jobs' reports."""
     vocabulary: system_pb2.Vocabulary | None = None
-    """What the model says it knows."""
+    """The model's vocabulary."""
     unknown_words: list[job_pb2.UnknownWords] = field(default_factory=list)
-    """What jobs report of their prompts."""
+    """Unknown words in the jobs' reports."""
     manifest_path: str = "manifest.json"
-    """Where the manifest claims to belong."""
+    """Path that the manifest claims."""
     read_offsets: list[int] = field(default_factory=list)
-    """Offset of every read, as asked."""
+    """Offset of every read."""
     create_requests: list[job_pb2.CreateJobRequest] = field(default_factory=list)
-    """Every CreateJob received."""
+    """Every received CreateJob."""
 
     def check(self, rpc: str) -> None:
         """Raise the next scripted refusal of this rpc, if any."""
@@ -246,7 +246,7 @@ class _Artifacts(artifact_grpc.ArtifactServiceBase):
             if remaining == 0 and script.break_status is not None:
                 raise GRPCError(script.break_status, "broken off")
             if remaining == 0:
-                await asyncio.sleep(0.02)  # a reset discards what was not read yet
+                await asyncio.sleep(0.02)  # A reset discards data that was not read yet.
                 await stream.cancel()
                 return
             chunk = self._chunk(file.data[offset : offset + CHUNK_BYTES], offset)
@@ -342,12 +342,12 @@ class FakeBackend:
 
     @property
     def address(self) -> str:
-        """Where it listens."""
+        """Give its address."""
         return f"127.0.0.1:{self.port}"
 
     @property
     def jobs(self) -> dict[str, FakeJob]:
-        """Every job it was given, by name."""
+        """Give every job, by name."""
         return self._jobs.jobs
 
     def __enter__(self) -> Self:
@@ -366,13 +366,13 @@ class FakeBackend:
         self._run(self._listen())
 
     def stop(self) -> None:
-        """Close the port and every connection; jobs are kept."""
+        """Close the port and every connection, and keep the jobs."""
         if self._server is not None:
             self._run(self._close(self._server))
             self._server = None
 
     def finish(self) -> None:
-        """End every job that is held."""
+        """End every held job."""
         self._run(self._finish())
 
     def say(self, message: str) -> None:

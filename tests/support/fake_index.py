@@ -1,4 +1,4 @@
-"""A package index of one small archive, and an `npm` that fetches from nowhere else."""
+"""A package index of one small archive, and an `npm` that fetches only from it."""
 
 import hashlib
 import io

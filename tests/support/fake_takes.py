@@ -24,7 +24,7 @@ class FakeFile:
     proto: artifact_pb2.Artifact
     data: bytes
     pixels: Any = None
-    """What a PNG shows, as drawn."""
+    """The drawn pictures of a PNG."""
 
 
 def draw_take(job: Any, kept: dict[int, Any]) -> dict[str, FakeFile]:
@@ -54,7 +54,7 @@ def stem_of(layer_index: int) -> str:
 
 
 def frame_path(stem: str, frame: int) -> str:
-    """Give the path of a frame's PNG in a take's folder; frames from 0."""
+    """Give the path of a frame's PNG in a take's folder. Frames count from 0."""
     return f"{stem}/png/{stem}_{frame + 1:04d}.png"
 
 

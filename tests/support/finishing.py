@@ -15,7 +15,7 @@ def finish_folder(folder: Path, out: Path, *options: str) -> Result:
 
 
 def refusal(folder: Path, out: Path, *options: str) -> str:
-    """The one sentence of a refused run, which must leave nothing behind."""
+    """Give the one sentence of a refused run, which must leave nothing behind."""
     before = sorted(out.parent.rglob("*"))
     result = finish_folder(folder, out, *options)
     assert result.exit_code == 2

@@ -1,4 +1,4 @@
-"""Processes that begin with the libraries read: forked from one server, which reads them once."""
+"""Processes that are forked from one server, which has loaded the libraries once."""
 
 import multiprocessing
 

@@ -1,4 +1,4 @@
-"""Imports of checkpoints that a test has changed, and how their files are changed."""
+"""Imports of checkpoints that a test has changed, and changes of their files."""
 
 import json
 from collections.abc import Callable
@@ -52,6 +52,6 @@ def changed(path: Path, change: Callable[[dict[str, Tensor]], object]) -> None:
 
 
 def edit_json(path: Path, **values: object) -> None:
-    """Change fields of a JSON file; it is written where there is none."""
+    """Change fields of a JSON file, or write it if it does not exist."""
     content = json.loads(path.read_text()) if path.is_file() else {}
     path.write_text(json.dumps(content | values))

@@ -1,4 +1,4 @@
-"""Values to put into a journal; as a program, a writer that goes on until it is killed."""
+"""Values for a journal. As a program, a writer that goes on until it is killed."""
 
 import sys
 from pathlib import Path
@@ -27,7 +27,7 @@ PROGRESS = Progress(JobStage.DENOISING, 1, 4, 0.2, None)
 
 
 def write_for_ever(path: Path) -> None:
-    """Make and finish jobs; tell of each on stdout once it is acknowledged."""
+    """Make and finish jobs, and name each on stdout once it is acknowledged."""
     journal = Journal(path)
     journal.recover(3, 0.0)
     while True:

@@ -15,7 +15,7 @@ COLOURS = ((0.85, 0.25, 0.2), (0.2, 0.7, 0.3), (0.25, 0.35, 0.9))
 def make_scene(
     num_foregrounds: int = 1, num_frames: int = 3, height: int = 64, width: int = 96
 ) -> Stack:
-    """A stack that flattens to its full video: discs moving right over a textured plate."""
+    """Give a stack that flattens to its full video, with discs moving right over a plate."""
     layers = [_background(num_frames, height, width)]
     layers += [_disc(k, num_frames, height, width) for k in range(num_foregrounds)]
     stack = Stack(tuple(layers), layers[0].rgb_TCHW)
@@ -49,7 +49,7 @@ def _disc(k: int, num_frames: int, height: int, width: int) -> Layer:
 def with_layer(
     stack: Stack, index: int, rgb_TCHW: Tensor, alpha_T1HW: Tensor | None = None
 ) -> Stack:
-    """The stack with one layer's pixels replaced, its full video kept."""
+    """Replace one layer's pixels of a stack, and keep its full video."""
     layers = list(stack.layers)
     alpha = layers[index].alpha_T1HW if alpha_T1HW is None else alpha_T1HW
     layers[index] = Layer(layers[index].role, rgb_TCHW, alpha)
@@ -57,12 +57,12 @@ def with_layer(
 
 
 def faded(stack: Stack) -> Stack:
-    """The stack with a background as the published samples have it: brighter and flatter."""
+    """Give the stack a background like that of the published samples, brighter and flatter."""
     return with_layer(stack, 0, stack.background.rgb_TCHW * 0.8 + 0.18)
 
 
 def veiled_around(stack: Stack) -> Stack:
-    """The stack with a background as published samples have it: no veil where the subject is.
+    """Give the stack a background like that of published samples, without veil at the subject.
 
     The veil is at rest and grows over a fifth of the height.
     """

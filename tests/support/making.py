@@ -1,4 +1,4 @@
-"""What workers make in tests; a module that they read fast."""
+"""Work of workers in tests, in a module that loads fast."""
 
 import os
 import threading
@@ -11,7 +11,7 @@ from layert2v_training.learning.stopping import program
 
 @dataclass(frozen=True)
 class Doubler:
-    """Doubles, and fails at a number."""
+    """Doubles numbers, and fails at one of them."""
 
     bad: int = -1
 
@@ -23,7 +23,7 @@ class Doubler:
 
 @dataclass(frozen=True)
 class Sleeper:
-    """Writes the process it is in to a folder and never ends."""
+    """Writes its process id to a folder and never ends."""
 
     folder: Path
 

@@ -1,4 +1,4 @@
-"""Measure peaks of a random model of middling size, in a process that a test starts for it."""
+"""Measure peaks of a random model of medium size, in a process that a test starts."""
 
 from typing import Any
 
@@ -14,7 +14,7 @@ from layert2v_model.vae import codec
 SHOT = ShotFormat(256, 192, 9, num_foregrounds=2, num_inference_steps=1)
 NUM_TEXT_TOKENS = 20
 DECODED = ShotFormat(384, 256, 5, num_foregrounds=2, num_inference_steps=1)
-"""Larger, for only then a decoder works on as many pixels at once as it may."""
+"""A larger size, at which a decoder works on its most pixels at once."""
 
 
 def make_vae() -> AutoencoderKLWan:
@@ -42,7 +42,7 @@ def make_transformer(window: int | None) -> LayerT2VTransformer3DModel:
 
 
 def model_size(window: int | None, dtype: torch.dtype) -> ModelSize:
-    """Describe it to `estimate`; weights are left out."""
+    """Describe the model to `estimate`, without weights."""
     with torch.device("meta"):
         transformer, vae = make_transformer(window), make_vae()
     return ModelSize(transformer.config, vae.config, {"transformer": 0}, dtype.itemsize)
@@ -57,7 +57,7 @@ def _denoise_peak(window: int | None, dtype: torch.dtype) -> int:
     def denoise(height: int = 24) -> torch.Tensor:
         return model(latents[..., :height, :], torch.tensor([500.0]), text)
 
-    denoise(2)  # what libraries load and set up at their first call is none of the step's memory
+    denoise(2)  # The first call loads libraries, whose memory is not the step's.
     return extra_peak_bytes(denoise)
 
 
@@ -74,7 +74,7 @@ def _decode_peak() -> int:
 
 
 def measured() -> dict[str, int]:
-    """Measure the bytes of each case; from then on the process gives freed memory back at once."""
+    """Measure the bytes of each case. From then on the process gives freed memory back at once."""
     torch.manual_seed(0)
     return {
         "full": _denoise_peak(None, torch.float32),

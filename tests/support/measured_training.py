@@ -1,4 +1,4 @@
-"""Measure the passes of a training step of middling size, in a process started for it."""
+"""Measure the passes of a training step of medium size, in a process of its own."""
 
 from pathlib import Path
 
@@ -36,12 +36,12 @@ def _measured(case: str) -> tuple[int, int]:
             loss = joint_losses(model, batch, None)["flow"]
         loss.backward()
 
-    # What libraries load and set up at their first call is none of the step's memory.
+    # The first call loads libraries, whose memory is not the step's.
     step(SMALLEST)
     model.zero_grad()
     return said, extra_peak_bytes(step)
 
 
 def measured() -> dict[str, tuple[int, int]]:
-    """Return simulated and measured bytes of each case; freed memory is then given back at once."""
+    """Return simulated and measured bytes of each case. Freed memory then goes back at once."""
     return {case: _measured(case) for case in CASES}

@@ -1,4 +1,4 @@
-"""Small movies and pictures that say something about themselves, as cameras and programs write."""
+"""Small movies and pictures with metadata, as cameras and programs write them."""
 
 import struct
 import zlib
@@ -18,7 +18,7 @@ _LUMA = {1: (0.2126, 0.0722), 5: (0.299, 0.114), 7: (0.212, 0.087), 9: (0.2627, 
 
 
 def scene(num_frames: int = 4, height: int = 32, width: int = 48) -> Codes:
-    """A picture without symmetry, with a bar that moves: (T, H, W, 3)."""
+    """Draw a picture without symmetry, with a bar that moves: (T, H, W, 3)."""
     y, x = np.mgrid[:height, :width].astype(np.float64)
     frame = np.stack([40 + 150 * x / width, 30 + 180 * y / height, 90 + 0 * x], -1)
     frame[: height // 4, : width // 4] = (220, 40, 30)
@@ -43,21 +43,21 @@ def write_movie(
     options: dict[str, str] | None = None,
     metadata: dict[str, str] | None = None,
 ) -> Path:
-    """Write (T, H, W, 3 or 4), lossless where the codec can be.
+    """Write (T, H, W, 3 or 4), lossless if the codec can be.
 
     Args:
         path: The movie.
         frames: RGB or RGBA.
-        codec: Of FFmpeg.
-        pix_fmt: Of the codec.
+        codec: A codec of FFmpeg.
+        pix_fmt: A pixel format of the codec.
         fps: The rate.
-        stamps: Times of the frames in `time_base`; None: by the rate.
-        time_base: Of the stamps.
-        matrix: A display matrix: nine numbers.
+        stamps: Times of the frames in `time_base`. None means by the rate.
+        time_base: The unit of the stamps.
+        matrix: A display matrix of nine numbers.
         aspect: Width over height of a pixel.
         tags: `color_trc` and others, set on each frame.
-        options: Of the codec.
-        metadata: Of the stream.
+        options: Options of the codec.
+        metadata: Metadata of the stream.
     """
     kind = "rgba" if frames.shape[-1] == 4 else "rgb24"
     chosen = options or ({"crf": "0", "preset": "ultrafast"} if codec == "libx264" else {})
@@ -82,7 +82,7 @@ def write_movie(
 
 
 def _tagged(frame: Any, pix_fmt: str, tags: dict[str, Any]) -> Any:
-    """Convert with the matrix that the tags say, exactly, and tag the frame."""
+    """Convert exactly with the matrix of the tags, and tag the frame."""
     if pix_fmt == "yuv444p":
         frame = _to_yuv(frame.to_ndarray(format="rgb24"), tags)
     for name, value in tags.items():

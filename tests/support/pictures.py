@@ -1,4 +1,4 @@
-"""8-bit pictures for tests: PNG with zlib and numpy only, a flattened stack, simple layers."""
+"""8-bit pictures for tests: PNG with zlib and numpy only, a flattened stack and simple layers."""
 
 import struct
 import zlib
@@ -60,7 +60,7 @@ def _predict(kind: int, left: int, above: int, corner: int) -> int:
 
 
 def flatten(background: np.ndarray, foregrounds: list[np.ndarray]) -> np.ndarray:
-    """Composite straight 8-bit layers in sRGB, in float64; uint8 (H, W, 3) out, rounded."""
+    """Composite straight 8-bit layers in sRGB, in float64. Give rounded uint8 (H, W, 3)."""
     composite = background[..., :3] / 255.0
     for layer in foregrounds:
         alpha = layer[..., 3:] / 255.0
@@ -69,7 +69,7 @@ def flatten(background: np.ndarray, foregrounds: list[np.ndarray]) -> np.ndarray
 
 
 def background_frame(seed: int, frame: int, width: int, height: int) -> np.ndarray:
-    """Draw a coloured gradient that drifts with the frame; uint8 (H, W, 3)."""
+    """Draw a coloured gradient that drifts with the frame, as uint8 (H, W, 3)."""
     random = np.random.default_rng(seed)
     x = np.linspace(0, 1, width)[None, :, None]
     y = np.linspace(0, 1, height)[:, None, None]
@@ -79,7 +79,7 @@ def background_frame(seed: int, frame: int, width: int, height: int) -> np.ndarr
 
 
 def foreground_frame(seed: int, frame: int, width: int, height: int) -> np.ndarray:
-    """Draw a soft-edged disc, its lower half at 60 %; straight uint8 (H, W, 4)."""
+    """Draw a soft-edged disc, its lower half at 60 %, as straight uint8 (H, W, 4)."""
     random = np.random.default_rng(seed)
     centre_x = width * random.uniform(0.3, 0.7) + frame
     centre_y = height * random.uniform(0.4, 0.6)

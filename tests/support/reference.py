@@ -28,9 +28,9 @@ def reference_velocity(
 ) -> Tensor:
     """Compute the velocity with diffusers' own, unmodified forward pass.
 
-    Streams become one long video, time and layer modulation a row per token, and each stream's
-    text is read in a loop over shots and streams, without padding or masks. A window across
-    streams is a dense mask.
+    Streams become one long video, and time and layer modulation a row per token. Each stream's text
+    is read in a loop over shots and streams, without padding or masks. A window across streams is a
+    dense mask.
     """
     batch_size, num_streams, _, num_frames, height, width = latents_BSCTHW.shape
     patch_frames, patch_height, patch_width = model.config.patch_size
@@ -54,7 +54,7 @@ def reference_velocity(
 
 
 def _window_mask(frame_of_token: Tensor, num_streams: int, window: int) -> Tensor:
-    """Return (S L, S L), true where a token of the row may see the token of the column."""
+    """Return (S L, S L), which is true if a row's token may see the column's token."""
     instant = frame_of_token.repeat(num_streams)
     stream = torch.arange(num_streams).repeat_interleave(len(frame_of_token))
     is_own = stream[:, None] == stream
@@ -128,7 +128,7 @@ def reference_latents(
     guidance_scale: float,
     frames_THW: tuple[int, int, int],
 ) -> dict[str, Tensor]:
-    """Denoise a shot of which nothing is given: one plain loop, one scale for all streams."""
+    """Denoise a shot without given streams, in one plain loop with one scale for all streams."""
     names = stream_names(len(prompts.foregrounds))
     latents_BSCTHW = torch.stack([_noise(pipeline, name, seed, frames_THW) for name in names], 1)
     states = {name: pipeline.encode_prompt(text) for name, text in prompts.by_name().items()}

@@ -1,7 +1,7 @@
 """A Wan2.1 folder and a training output as their authors write them, at toy size.
 
-Parameters of transformer, VAE and mask VAE are those of `tests/data`, made by the authors' own
-modules; the adapter is made and saved by peft, its average by diffusers.
+Parameters of transformer, VAE and mask VAE are those of `tests/data`, which the authors' own
+modules made. peft makes and saves the adapter, and diffusers its average.
 """
 
 import json
@@ -70,7 +70,7 @@ class _LayerAdaLN(nn.Module):
 
 
 class LayeredWanModel(nn.Module):
-    """The released transformer's parameters, named and registered as there; it computes nothing."""
+    """The released transformer's parameters, named and registered as there. It computes nothing."""
 
     def __init__(self, config: dict[str, Any]) -> None:
         super().__init__()
@@ -95,7 +95,7 @@ def write_wan_folder(folder: Path) -> Path:
     folder.mkdir(parents=True)
     state, values = fixture_state("official_layered_dit", "state_dict.")
     del state["layer_adaln.layer_modulation"]
-    # As published: neither the patch's size nor the text's width stands in the config.
+    # As published, the config has neither the patch's size nor the text's width.
     config = {
         "_class_name": "WanModel",
         "model_type": "t2v",
@@ -174,7 +174,7 @@ def _tokenizer() -> T5Tokenizer:
 
 
 def make_peft_model(rank: int = 3, alpha: float = 6.0) -> PeftModel:
-    """Train-ready transformer as the release makes it, with random values in all that it trains."""
+    """Give the release's transformer for training, with random values in all trained weights."""
     state, values = fixture_state("official_layered_dit", "state_dict.")
     model = LayeredWanModel(values["config"])
     state["layer_adaln.layer_modulation"] = torch.zeros(4, 6, values["config"]["dim"])
@@ -197,7 +197,8 @@ def make_peft_model(rank: int = 3, alpha: float = 6.0) -> PeftModel:
 
 
 def averaged_parameters(peft_model: PeftModel) -> list[nn.Parameter]:
-    """What the release averages: it thaws both copies of LayerAdaLN, so there is one too many."""
+    """Give the parameters that the release averages. It thaws both copies of LayerAdaLN, one too
+    many."""
     for name, parameter in peft_model.named_parameters():
         if "layer_adaln" in name:
             parameter.requires_grad_(True)
@@ -221,7 +222,7 @@ def write_training_output(folder: Path, peft_model: PeftModel) -> Path:
 
 
 def write_mask_vae_lora(path: Path) -> None:
-    """Write what stage 1 of the training leaves."""
+    """Write the files of the training's stage 1."""
     lora, values = fixture_state("official_mask_vae", "decoder_lora.")
     project_in, _ = fixture_state("official_mask_vae", "project_in.")
     config = {

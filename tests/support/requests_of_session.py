@@ -15,6 +15,11 @@ SHOT = new_shot("a beach", ("a red ball", "a blue ball"), num_frames=2)
 
 def make_record(session: Session, request_id: str = "one", **others: Any) -> JobRecord:
     """Ask for `SHOT`, or for what `others` say."""
+    return recorded(request_id, **{"address": session.address, **others})
+
+
+def recorded(request_id: str = "one", **others: Any) -> JobRecord:
+    """Give a record of a request for `SHOT`, or for what `others` say."""
     values = {
         "project_uid": "project",
         "scene_name": "Scene",
@@ -22,14 +27,14 @@ def make_record(session: Session, request_id: str = "one", **others: Any) -> Job
         "asked": SHOT,
         "frame_start": 1,
         "shot_folder": "shot_1",
-        "address": session.address,
+        "address": "127.0.0.1:1",
         "fps": 8.0,
     }
     return JobRecord(request_id=request_id, **{**values, **others})
 
 
 def follow(session: Session, is_done: Callable[[Board], bool], board: Board | None = None) -> Board:
-    """Drain events into a board until something is so."""
+    """Drain events into a board until a condition holds."""
     board = board or Board()
     while not is_done(board):
         board.apply(session.events.get(timeout=HANG_S))

@@ -39,11 +39,11 @@ class Client:
         return self.jobs.WatchJob(request, timeout=HANG_S)
 
     def events(self, name: str, after: int = 0) -> list[job_pb2.JobEvent]:
-        """All events up to the terminal one; waits for it."""
+        """Wait for the terminal event, and give all events up to it."""
         return [response.event for response in self.watch(name, after)]
 
     def wait(self, name: str) -> job_pb2.Job:
-        """The job once it has ended."""
+        """Wait for the job's end, and give the job."""
         self.events(name)
         return self.get(name)
 
@@ -53,7 +53,7 @@ class Client:
 
 @contextmanager
 def running_backend(settings: Settings, engine: Engine | None = None) -> Iterator[Client]:
-    """Serve until the block ends, then drain; what the server raised is raised here."""
+    """Serve until the block ends, then drain. Errors of the server are raised here."""
     ready = threading.Event()
     found: dict[str, Any] = {}
 

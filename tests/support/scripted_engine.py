@@ -1,4 +1,4 @@
-"""An engine that runs no model: it reports what a test has scripted and stores small files."""
+"""An engine without a model. It reports a test's script and stores small files."""
 
 import asyncio
 import threading
@@ -24,22 +24,22 @@ REPORT = FinishingReport(20.0, 50.0, 48.0, 3, 0.7, 0.01, 0.02, 0.1, 0.2, (2,), (
 
 
 class ScriptedEngine:
-    """Runs tasks in no time, step by step, unless a test holds, fails or loses them."""
+    """Runs tasks at once, step by step, unless a test holds, fails or loses them."""
 
     def __init__(self) -> None:
         self.tasks: list[Task] = []
         """Every task that was begun."""
         self.may_go_on = threading.Event()
-        """Cleared by a test to hold tasks before their second step."""
+        """An event that a test clears to hold tasks before their second step."""
         self.may_go_on.set()
         self.is_holding = threading.Event()
-        """Set while a task is held."""
+        """An event that is set while a task is held."""
         self.endings: list[Failed | Stopped | Exception] = []
-        """How the next tasks end, instead of well."""
+        """Failures of the next tasks."""
         self.cancelled: list[tuple[str, int]] = []
         self.is_model_loaded = False
         self.full_bytes = 100
-        """Size of each file of the full video; other files have 100 bytes."""
+        """Size of each file of the full video. Other files have 100 bytes."""
         self.has_ended_former_workers = False
         self._is_closed = False
 
@@ -112,5 +112,5 @@ class ScriptedEngine:
 
 
 def disk_full() -> Failed:
-    """What a worker reports when the disk fills up while it writes."""
+    """Report of a worker whose disk fills up while it writes."""
     return Failed(JobError("DISK_FULL", "the disk filled up: free some space and try again"))

@@ -1,11 +1,11 @@
-"""A worker process without a model: speaks the worker's protocol and does as its prompt says.
+"""A worker process without a model. It speaks the worker's protocol and obeys its prompt.
 
 A model folder named `endless` never finishes loading.
 
-Words of the full prompt: `die` kills it at step 2 of the first attempt, `die-always` in every
-attempt, `hang` stops reporting and hears nothing, `wait` stops there until it is cancelled, `slow`
-takes 0.05 s a step, `garbage` reports nonsense, `device` has a failed device in the first attempt,
-`leave` exits right after its answer. Prints noise on stdout as libraries do.
+It obeys words of the full prompt. `die` kills it at step 2 of the first attempt, and `die-always`
+in every attempt. `hang` stops reporting and hears nothing. `wait` stops there until it is
+cancelled. `slow` needs 0.05 s a step. `garbage` reports nonsense. `device` has a failed device in
+the first attempt. `leave` exits right after its answer. It prints noise on stdout as libraries do.
 """
 
 import os
@@ -88,7 +88,7 @@ def _frame(task: Task) -> Artifact:
 
 
 _REPORTS_FD = os.dup(1)
-"""The pipe itself, for nonsense."""
+"""Writes nonsense to the pipe itself."""
 
 if __name__ == "__main__":
     end_with_door()

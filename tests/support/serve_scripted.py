@@ -1,4 +1,4 @@
-"""A front door whose worker process is the scripted one; arguments as `layert2v-backend serve`."""
+"""A front door with the scripted worker. Its arguments are those of `layert2v-backend serve`."""
 
 import argparse
 import asyncio

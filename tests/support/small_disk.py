@@ -5,14 +5,14 @@ from pathlib import Path
 
 
 class SmallDisk:
-    """A mounted folder and a file that takes what room is left."""
+    """A mounted folder and a file that takes the free space."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self._filler = folder / "filler"
 
     def fill(self) -> None:
-        """Leave no byte."""
+        """Fill the disk to the last byte."""
         with self._filler.open("ab", buffering=0) as file:
             for size in (1 << 16, 1 << 12, 1):
                 while self._takes(file, size):
@@ -28,5 +28,5 @@ class SmallDisk:
             return False
 
     def empty(self) -> None:
-        """Give the room back."""
+        """Free the space."""
         self._filler.unlink()

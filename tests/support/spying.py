@@ -1,4 +1,4 @@
-"""Watches what a pipeline asks of its network."""
+"""Watches the calls of a pipeline's network."""
 
 from typing import Any
 

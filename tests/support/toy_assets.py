@@ -1,4 +1,4 @@
-"""A folder of pictures of the shape `fetch_assets` leaves, made on the spot from coloured discs."""
+"""A folder of pictures like that of `fetch_assets`, drawn from coloured discs."""
 
 import json
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Layered footage at toy size, written the way artists' and published files are."""
+"""Layered footage at toy size, written like artists' and published files."""
 
 import json
 from collections.abc import Sequence
@@ -15,7 +15,7 @@ WIDTH, HEIGHT, FRAMES = 32, 24, 6
 
 
 def square_matte(num_frames: int = FRAMES, height: int = HEIGHT, width: int = WIDTH) -> Codes:
-    """A square moving right, (T, H, W)."""
+    """Draw a square moving right, (T, H, W)."""
     matte = np.zeros((num_frames, height, width), np.uint8)
     for t in range(num_frames):
         matte[t, 8:16, 4 + 2 * t : 12 + 2 * t] = 255
@@ -23,14 +23,14 @@ def square_matte(num_frames: int = FRAMES, height: int = HEIGHT, width: int = WI
 
 
 def flat(colour: Sequence[int], num_frames: int = FRAMES, height: int = HEIGHT) -> Codes:
-    """One colour, (T, H, W, C)."""
+    """Fill with one colour, (T, H, W, C)."""
     return np.broadcast_to(
         np.array(colour, np.uint8), (num_frames, height, WIDTH, len(colour))
     ).copy()
 
 
 def noise(num_frames: int = FRAMES) -> Codes:
-    """Pictures that hardly compress, (T, H, W, 3)."""
+    """Draw pictures that hardly compress, (T, H, W, 3)."""
     shape = (num_frames, HEIGHT, WIDTH, 3)
     return np.random.default_rng(0).integers(0, 256, shape, np.uint8)
 
@@ -46,7 +46,7 @@ def write_damaged_movie(path: Path) -> Path:
 
 
 def write_movie(path: Path, frames: Codes, codec: str = "libx264", fps: int = 24) -> Path:
-    """Write (T, H, W, 3 or 4) RGB as a movie; ProRes 4444 and FFV1 keep the fourth channel."""
+    """Write (T, H, W, 3 or 4) RGB as a movie. ProRes 4444 and FFV1 keep the fourth channel."""
     pixel_formats = {"libx264": "yuv420p", "prores_ks": "yuva444p10le", "ffv1": "bgra"}
     with av.open(str(path), "w") as container:
         stream = container.add_stream(codec, rate=fps)
@@ -62,7 +62,7 @@ def write_movie(path: Path, frames: Codes, codec: str = "libx264", fps: int = 24
 
 
 def write_vidlayer(folder: Path, *, fps: int = 24, matte: Codes | None = None) -> Path:
-    """Write a VidLayer sample: a red square over blue."""
+    """Write a VidLayer sample with a red square over blue."""
     folder.mkdir(parents=True)
     matte = square_matte() if matte is None else matte
     alpha = square_matte()[..., None] // 255
@@ -114,7 +114,7 @@ def write_exrs(folder: Path, frames: NDArray[np.float32], letters: str = "RGBA")
 
 
 def linear_layers() -> dict[str, NDArray[np.float32]]:
-    """A grey background and a half-transparent white square, premultiplied linear."""
+    """Draw a grey background and a half-transparent white square, premultiplied linear."""
     alpha = square_matte()[..., None].astype(np.float32) / 255 * 0.5
     background = np.full((FRAMES, HEIGHT, WIDTH, 3), 0.2140411, np.float32)
     return {"background": background, "ghost": np.concatenate([alpha] * 4, -1)}

@@ -1,7 +1,7 @@
 """A stand-in model for tests: the real architecture, tiny, with random weights.
 
-It makes noise of the right shapes, fast, and always the same for the same seeds. Its text encoder
-is a random BERT with a word list of its own, so no package and no network is needed.
+It quickly makes noise of the right shapes, always the same for the same seeds. Its text encoder is
+a random BERT with a word list of its own, so no package and no network is needed.
 """
 
 import shutil
@@ -25,7 +25,7 @@ TOY_MAX_FOREGROUNDS = 3
 
 TOY_CARD: dict[str, Any] = {
     "id": "toy",
-    "description": "Random weights for tests; it shows nothing.",
+    "description": "Random weights for tests, which show nothing.",
     "sizes": [[TOY_WIDTH, TOY_HEIGHT]],
     "num_frames": [TOY_NUM_FRAMES],
     "max_foregrounds": TOY_MAX_FOREGROUNDS,
@@ -52,7 +52,7 @@ def make_toy_model_folder(path: Path, **transformer_settings: Any) -> Path:
 
 @cache
 def _saved_model(transformer_settings: tuple[tuple[str, Any], ...]) -> Path:
-    """Write a toy model once for all tests of this process, in a folder that goes with it."""
+    """Write a toy model once for all tests of this process, in a temporary folder."""
     folder = tempfile.TemporaryDirectory(prefix="toy-model-")
     _kept.append(folder)
     path = Path(folder.name)
@@ -70,7 +70,7 @@ _kept: list["tempfile.TemporaryDirectory[str]"] = []
 
 
 def make_toy_pipeline(scratch: Path, **transformer_settings: Any) -> LayerT2VPipeline:
-    """Build the toy model in memory; `scratch` takes its word list."""
+    """Build the toy model in memory. `scratch` is a folder for its word list."""
     with torch.random.fork_rng():
         torch.manual_seed(0)
         pipeline = LayerT2VPipeline(
@@ -109,7 +109,7 @@ def make_toy_transformer(**settings: Any) -> LayerT2VTransformer3DModel:
 
 
 def make_toy_vae() -> AutoencoderKLWan:
-    """Build a random Wan VAE: 8 x 8 pixels, 4 frames, to 4 channels."""
+    """Build a random Wan VAE that turns 8 x 8 pixels and 4 frames into 4 channels."""
     return AutoencoderKLWan(
         base_dim=4,
         z_dim=4,

@@ -44,13 +44,13 @@ FSDP_CONFIG = Path(__file__).parents[2] / FSDP_CONFIG_NAME
 
 
 def fsdp_environment(config: Path = FSDP_CONFIG) -> dict[str, str]:
-    """Say what `accelerate launch --config_file` would tell the library about FSDP."""
+    """Give the settings of FSDP that `accelerate launch --config_file` passes to the library."""
     fields = yaml.safe_load(config.read_text())["fsdp_config"]
     return {name.upper(): str(value) for name, value in fields.items()}
 
 
 def splitting_accelerator() -> Accelerator:
-    """Make the library split parameters as the shipped config says.
+    """Make the library split parameters by the shipped config.
 
     It reads FSDP's part of the config on GPUs only, but splits on the CPU too.
     """
@@ -61,10 +61,10 @@ def splitting_accelerator() -> Accelerator:
 
 
 class ToyCaptions:
-    """Random token states that depend on a caption's letters alone."""
+    """Gives random token states that depend on a caption's letters alone."""
 
     def encode(self, captions: Iterable[str]) -> None:
-        """Do nothing: states are made when they are looked up."""
+        """Do nothing, because states are made when they are looked up."""
 
     def __getitem__(self, caption: str) -> Tensor:
         generator = torch.Generator().manual_seed(zlib.crc32(caption.encode()))
@@ -107,11 +107,11 @@ def toy_clips() -> list[LatentClip]:
 
 @dataclass(frozen=True)
 class Told:
-    """Tells another process of each step before it is made, and stays at one of them for good."""
+    """Tells another process of each step before it, and stays at one of them for good."""
 
     by: Connection
     last: int
-    """Steps that are made, of this process; it is killed before the next one or earlier."""
+    """Number of steps of this process. It is killed before the next step or earlier."""
     steps: "itertools.count[int]" = field(default_factory=itertools.count)
 
     def __call__(self, step: int) -> None:
@@ -126,7 +126,7 @@ def run(
     accelerator: Accelerator | None = None,
     before_step: Callable[[int], None] = lambda step: None,
 ) -> list[Tensor]:
-    """Train the toy, resuming what `folder` holds; return the gradients of the last step."""
+    """Train the toy, or resume the run of `folder`. Return the gradients of the last step."""
     model, gradients = toy_transformer(), list[Tensor]()
 
     def keep(step: int) -> dict[str, float]:
@@ -151,8 +151,8 @@ def start(folder: Path, recipe: JointRecipe, num_steps: int) -> tuple[BaseProces
     """Start `run` in a process of its own, forked from a server that has read the libraries.
 
     Returns:
-        The process, which makes `num_steps` and then waits to be killed, and what tells of each
-        step before it is made.
+        The process, which makes `num_steps` and then waits to be killed, and a pipe that tells of
+        each step before it.
     """
     hears, tells = forked().Pipe(duplex=False)
     process = forked().Process(target=run, args=(folder, recipe, None, Told(tells, num_steps)))
@@ -164,15 +164,15 @@ def start(folder: Path, recipe: JointRecipe, num_steps: int) -> tuple[BaseProces
 def run_on_processes(
     folder: Path, recipe: JointRecipe, *, is_split: bool = False
 ) -> list[list[Tensor]]:
-    """Run on two processes that meet through gloo; return what `run` does in each.
+    """Run on two processes that meet through gloo, and return the result of `run` in each.
 
     Args:
-        folder: Of the run.
-        recipe: Of each process.
+        folder: The folder of the run.
+        recipe: The recipe of each process.
         is_split: Whether each process holds half of every parameter.
 
     Raises:
-        TimeoutError: They were not done within `HANG_S`; they are killed.
+        TimeoutError: They had not ended within `HANG_S` and were killed.
     """
     codes = on_two_processes(_one_of_two, (folder, recipe, is_split))
     if codes != [0, 0]:
@@ -183,7 +183,7 @@ def run_on_processes(
 def on_two_processes(
     target: Callable[..., None], arguments: tuple[object, ...]
 ) -> list[int | None]:
-    """Call `target` with a rank, a port and `arguments` in two processes; return their statuses."""
+    """Call `target` with a rank, a port and `arguments` in two processes. Return their statuses."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
@@ -201,7 +201,7 @@ def on_two_processes(
 
 
 def be_one_of_two(rank: int, port: int) -> None:
-    """Set what a launcher would set."""
+    """Set the variables that a launcher would set."""
     os.environ |= {
         "ACCELERATE_USE_CPU": "true",
         "RANK": str(rank),
@@ -213,7 +213,7 @@ def be_one_of_two(rank: int, port: int) -> None:
 
 
 def adapt_vae(rank: int, port: int, folder: Path, assets: Path, stop_at: int | None) -> None:
-    """Run stage 1 on two processes; the second is asked to stop in step `stop_at`."""
+    """Run stage 1 on two processes, and ask the second to stop in step `stop_at`."""
     be_one_of_two(rank, port)
     loop = LoopRecipe(
         num_steps=5, learning_rate=1e-2, checkpoint_seconds=1e9, autocast=None, seed=3

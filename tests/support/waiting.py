@@ -1,4 +1,4 @@
-"""How long the tests wait, and for what: for events, and no longer than a hang takes."""
+"""Waits for events, but no longer than until a test counts as hung."""
 
 import os
 import selectors
@@ -6,14 +6,14 @@ import time
 from collections.abc import Callable, Iterable
 
 HANG_S = 600.0
-"""Seconds after which something hangs. No machine is so slow or so busy that a test needs them."""
+"""Seconds after which a test counts as hung. No machine is so slow that a test needs them."""
 
 
 def await_that(is_so: Callable[[], bool], what: str, pause_s: float = 0.01) -> None:
-    """Look again and again until something is so that nobody announces.
+    """Poll until a condition holds that no event announces.
 
     Raises:
-        AssertionError: It was not so within `HANG_S`.
+        AssertionError: The condition did not hold within `HANG_S`.
     """
     end = time.monotonic() + HANG_S
     while not is_so():
@@ -22,10 +22,10 @@ def await_that(is_so: Callable[[], bool], what: str, pause_s: float = 0.01) -> N
 
 
 def await_ends(pids: Iterable[int]) -> None:
-    """Wait until processes have ended, whoever started them; one that is not there has ended.
+    """Wait until processes have ended, no matter who started them. A missing process has ended.
 
     Raises:
-        AssertionError: One had not ended within `HANG_S`.
+        AssertionError: A process had not ended within `HANG_S`.
     """
     for pid in pids:
         try:

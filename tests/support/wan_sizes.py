@@ -1,4 +1,4 @@
-"""Sizes of Wan2.1-T2V-1.3B, as its configs say them."""
+"""Sizes of Wan2.1-T2V-1.3B, from its configs."""
 
 WAN = {
     "patch_size": (1, 2, 2),

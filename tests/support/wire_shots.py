@@ -1,4 +1,4 @@
-"""Builders of shots as they are sent, for the model that `write_sketch_model` describes."""
+"""Builds shots as they are sent, for the model that `write_sketch_model` describes."""
 
 import json
 from pathlib import Path
@@ -27,18 +27,18 @@ VOCABULARY = {
     "motions": ["standing still"],
     "cameras": ["the camera pans left"],
 }
-"""As a card has it."""
+"""A vocabulary in the form of a card."""
 
 
 def write_sketch_model(folder: Path, **fields: object) -> Path:
-    """Write a model folder that holds limits only; `fields` are added to its card."""
+    """Write a model folder that holds limits only. `fields` are added to its card."""
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "layert2v.json").write_text(json.dumps(SKETCH_LIMITS | fields))
     return folder
 
 
 def make_shot(num_foregrounds: int = 2, **fields: object) -> shot_pb2.Shot:
-    """A valid shot for the model `sketch`."""
+    """Build a valid shot for the model `sketch`."""
     foregrounds = [
         shot_pb2.LayerSpec(role=FOREGROUND, prompt=f"animal {number}")
         for number in range(1, num_foregrounds + 1)
@@ -49,7 +49,7 @@ def make_shot(num_foregrounds: int = 2, **fields: object) -> shot_pb2.Shot:
 
 
 def keep_layer(shot: shot_pb2.Shot, index: int, job: str, layer_index: int) -> shot_pb2.Shot:
-    """Keep one layer of `shot` from the take of `job`; changes and returns the shot."""
+    """Keep one layer of `shot` from the take of `job`. Changes and returns the shot."""
     shot.layers[index].kept.job = job
     shot.layers[index].kept.layer_index = layer_index
     return shot

@@ -1,4 +1,4 @@
-"""Reads what a refused call says."""
+"""Reads the status of a refused call."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -15,12 +15,12 @@ class Refusal:
 
     code: grpc.StatusCode
     reason: str
-    """Of its ErrorInfo; empty where it has none."""
+    """Reason of its ErrorInfo. Empty if it has none."""
     message: str
 
 
 def refusal_of(call: Any, *args: Any, **kwargs: Any) -> Refusal:
-    """Make a call that must be refused; streams are read to their end."""
+    """Make a call that must be refused. Streams are read to their end."""
 
     def ask() -> None:
         answer = call(*args, **kwargs)

@@ -1,4 +1,4 @@
-"""The pages that `make docs` makes hold everything that they are made of."""
+"""The pages that `make docs` makes hold everything in their sources."""
 
 from pathlib import Path
 

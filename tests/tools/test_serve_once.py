@@ -34,7 +34,7 @@ def test_a_backend_that_does_not_start_names_its_log(
     monkeypatch.setattr(serve_once, "BACKEND", ("false",))
 
     with (
-        pytest.raises(NotServed, match=r"its reason is in .*backend.log"),
+        pytest.raises(NotServed, match=r"see the reason in .*backend.log"),
         backend(tmp_path / "model", tmp_path / "take"),
     ):
         pass

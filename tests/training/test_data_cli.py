@@ -57,11 +57,11 @@ def test_check_refuses_a_rate_that_is_none(tmp_path: Path) -> None:
     [
         (
             ("97", "63", "8"),
-            "width 97 is no multiple of 16, use 96; height 63 is no multiple of 16, use 64",
+            "width 97 is not a multiple of 16, use 96; height 63 is not a multiple of 16, use 64",
         ),
         (
             ("96", "63", "9"),
-            "no recipe takes this --format: height 63 is no multiple of 16, use 64",
+            "no recipe takes this --format: height 63 is not a multiple of 16, use 64",
         ),
         (("96", "64", "0"), "0 frames are too few"),
     ],
@@ -204,8 +204,8 @@ def test_a_folder_of_folders_of_clips_is_told_which_to_name(tmp_path: Path) -> N
     result = CliRunner().invoke(app, ["check", str(tmp_path)])
 
     assert result.exit_code == 2
-    assert f"{tmp_path / 'mine'}: is no clip and holds clips, such as a; name" in result.output
-    assert f"{tmp_path / 'built'}: is no clip and holds clips, such as" in result.output
+    assert f"{tmp_path / 'mine'}: is not a clip but holds clips, such as a; name" in result.output
+    assert f"{tmp_path / 'built'}: is not a clip but holds clips, such as" in result.output
 
 
 def test_a_source_that_is_missing_is_no_bad_clip(tmp_path: Path) -> None:

@@ -44,3 +44,8 @@ def test_unknown_words_survive_the_wire() -> None:
     unknown = UnknownWords(1, "dragon", ("a fox",), 'sketch knows no "dragon"; nearest: a fox')
 
     assert unknown_words_from_proto(unknown_words_to_proto(unknown)) == unknown
+
+
+@pytest.mark.parametrize("eta_s", [-1.0, float("inf"), float("nan")])
+def test_a_time_to_the_end_that_is_none_is_unknown(eta_s: float) -> None:
+    assert progress_from_proto(job_pb2.JobProgress(eta_s=eta_s)).eta_s is None

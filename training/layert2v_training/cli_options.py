@@ -46,7 +46,7 @@ Base = Annotated[
 Init = Annotated[
     Path | None,
     typer.Option(
-        help="Model folder to go on from. The run takes its VAEs, and its transformer as step 0."
+        help="Model folder to start from. The run takes its VAEs, and its transformer as step 0."
     ),
 ]
 Data = Annotated[
@@ -76,7 +76,7 @@ DeviceMemory = Annotated[
 ]
 
 IgnoreFit = Annotated[
-    bool, typer.Option("--ignore-fit", help="Start even where memory or disk look too small.")
+    bool, typer.Option("--ignore-fit", help="Start even if memory or disk look too small.")
 ]
 
 Workers = Annotated[
@@ -86,7 +86,7 @@ Workers = Annotated[
 
 AcceptChanges = Annotated[
     bool,
-    typer.Option("--accept-changes", help="Go on with a run that was begun with other values."),
+    typer.Option("--accept-changes", help="Resume a run that was begun with other values."),
 ]
 
 Computes = Annotated[
@@ -94,7 +94,7 @@ Computes = Annotated[
     typer.Option(
         "--precision",
         envvar="LAYERT2V_PRECISION",
-        help="Precision of matrix products. auto follows the recipe, else takes bfloat16 where the "
+        help="Precision of matrix products. auto follows the recipe, else uses bfloat16 if the "
         "processor or GPU has it natively, else float32.",
     ),
 ]

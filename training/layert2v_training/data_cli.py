@@ -29,7 +29,7 @@ def _fraction(text: str) -> Fraction:
     try:
         rate = Fraction(text)
     except (ValueError, ZeroDivisionError) as error:
-        raise typer.BadParameter(f"{text} is no frame rate; write 24 or 30000/1001") from error
+        raise typer.BadParameter(f"{text} is not a frame rate; write 24 or 30000/1001") from error
     if rate <= 0:
         raise typer.BadParameter(f"{text} is not positive; write 24 or 30000/1001")
     return rate
@@ -56,7 +56,7 @@ def _check_format(width: int, height: int, num_frames: int) -> None:
     for name, side in (("width", width), ("height", height)):
         if side < TOKEN_PIXELS or side % TOKEN_PIXELS:
             near = max(1, round(side / TOKEN_PIXELS)) * TOKEN_PIXELS
-            wrong.append(f"{name} {side} is no multiple of {TOKEN_PIXELS}, use {near}")
+            wrong.append(f"{name} {side} is not a multiple of {TOKEN_PIXELS}, use {near}")
     if num_frames < 1:
         wrong.append(f"{num_frames} frames are too few, use 1 or more")
     if wrong:
@@ -212,7 +212,7 @@ def build(
     out: Annotated[
         Path, typer.Option(help="Folder to fill. A later call keeps its clips and adds to them.")
     ],
-    processes: Annotated[int, typer.Option(min=1, help="Shots worked on at once.")] = 1,
+    processes: Annotated[int, typer.Option(min=1, help="Number of shots processed at once.")] = 1,
     height: Annotated[
         int | None, typer.Option(min=16, help=f"Height of the clips in pixels ({_DEFAULT.height}).")
     ] = None,
@@ -250,7 +250,7 @@ def build(
         ),
     ] = None,
     keep_repeats: Annotated[
-        bool, typer.Option("--keep-repeats", help="Reject no clip for its captions.")
+        bool, typer.Option("--keep-repeats", help="Do not reject clips for their captions.")
     ] = False,
     cache: Annotated[
         Path | None, typer.Option(help=f"Folder of fetched models ({_DEFAULT.cache}).")
@@ -311,7 +311,7 @@ def build(
 
 @app.command()
 def assets(
-    folder: Annotated[Path, typer.Argument(help="Folder of the pictures, made when missing.")],
+    folder: Annotated[Path, typer.Argument(help="Folder of the pictures. It is made if missing.")],
     verify: Annotated[
         bool, typer.Option("--verify", help="Only check the pictures in the folder. Fetch nothing.")
     ] = False,
@@ -324,7 +324,7 @@ def assets(
     except AssetsUnavailable as error:
         typer.echo(str(error), err=True)
         raise typer.Exit(2) from error
-    typer.echo(f"{num_files} files in {folder} are as the manifest says")
+    typer.echo(f"{num_files} files in {folder} match the manifest")
 
 
 def main() -> None:

@@ -1,4 +1,4 @@
-"""Errors that a user of `layert2v-train` can mend, told in one sentence with status 2."""
+"""Errors that a user of `layert2v-train` can fix, told in one sentence with status 2."""
 
 import errno
 from collections.abc import Iterator
@@ -46,12 +46,12 @@ REFUSALS = (
     UnsupportedLaunch,
     RunDiffers,
 )
-"""Errors that a user can mend. Their messages say how."""
+"""Errors that a user can fix. Their messages say how."""
 
 
 @contextmanager
 def refusing() -> Iterator[None]:
-    """Print what a user can mend as one sentence and end with status 2.
+    """Print an error that a user can fix as one sentence, and end with status 2.
 
     Raises:
         typer.Exit: With 2, for one of `REFUSALS` or a full disk.

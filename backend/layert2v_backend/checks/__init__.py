@@ -1,4 +1,4 @@
-"""What of a shot a model can make: every limit, and every default that is filled in. No wire.
+"""Checks a shot against every limit of its model and fills in every default. No wire.
 
-A refusal lists every wrong field by its path from the request, `shot.layers[2].prompt`.
+A refusal lists every wrong field by its path from the request, such as `shot.layers[2].prompt`.
 """

@@ -1,22 +1,22 @@
-"""What is wrong with a request, collected to be said all at once."""
+"""Collects the faults of a request, so that one refusal names all of them."""
 
 from layert2v_backend.errors import FieldViolation, InvalidShot, Refused
 
 
 class Findings:
-    """Collects violations; those of one kind keep it, mixed ones are an invalid shot."""
+    """Collects violations. If all are of one kind it raises that, otherwise an invalid shot."""
 
     def __init__(self) -> None:
         self._violations: list[FieldViolation] = []
         self._kind: type[Refused] = InvalidShot
 
     def add(self, field: str, description: str, kind: type[Refused] = InvalidShot) -> None:
-        """Note that a field is wrong.
+        """Record that a field is wrong.
 
         Args:
-            field: Its path from the request.
-            description: Value, limit and remedy.
-            kind: What is raised if nothing else is wrong.
+            field: The field's path from the request.
+            description: A sentence with the value, the limit and the remedy.
+            kind: The error to raise if nothing else is wrong.
         """
         if not self._violations:
             self._kind = kind
@@ -28,7 +28,7 @@ class Findings:
         """Refuse the request if anything is wrong with it.
 
         Raises:
-            Refused: Of the kind of the violations.
+            Refused: Something is wrong. The error has the kind of the violations.
         """
         if self._violations:
             first, *rest = self._violations

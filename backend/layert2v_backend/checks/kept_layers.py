@@ -1,4 +1,4 @@
-"""Layers that a shot keeps: whether their sources have them, and what they show."""
+"""Checks the layers that a shot keeps against their sources, and copies their prompts."""
 
 from collections.abc import Mapping
 
@@ -13,7 +13,7 @@ Size = tuple[int, int, int]
 
 
 def kept_job_ids(shot: Shot) -> set[str]:
-    """List the jobs whose layers a shot keeps; malformed names are left to `fill_kept_layer`."""
+    """List the jobs whose layers a shot keeps. Malformed names are left to `fill_kept_layer`."""
     names = (layer.kept.job for layer in shot.layers if layer.kept)
     return {match[1] for name in names if (match := JOB_NAME.fullmatch(name))}
 
@@ -29,15 +29,15 @@ def fill_kept_layer(
     """Give a kept layer with its source's prompt and seed.
 
     Args:
-        kept: Where it comes from.
-        role: Of the layer in this shot; an unknown one is left to who checks roles.
-        size: Of this shot.
+        kept: The job and layer that it comes from.
+        role: The layer's role in this shot. The check of all roles refuses an unknown one.
+        size: Width, height and frames of this shot.
         sources: The jobs of `kept_job_ids` that exist, by id.
         field: The layer's path from the request.
-        found: Gets what is wrong.
+        found: Collects the faults.
 
     Returns:
-        The layer; None, with one finding, where it cannot be kept.
+        The layer, or None with one finding if it cannot be kept.
     """
     name, layer_index = kept.job, kept.layer_index
     if not JOB_NAME.fullmatch(name):

@@ -1,4 +1,4 @@
-"""A shot as it was asked for: checked against its model, every default filled in."""
+"""Checks a shot against its model and fills in every default."""
 
 import math
 import unicodedata
@@ -16,22 +16,23 @@ MAX_STEPS = 200
 MAX_GUIDANCE = 20.0
 
 _BIDIRECTIONAL = frozenset("\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
-"""Invisible characters that make a text read otherwise than it is. Source: Unicode TR 36, 2.10."""
+"""Invisible characters that make a text look different from its content. Source: Unicode TR 36, "
+"2.10."""
 
 
 def fill_shot(asked: Shot, catalogue: Catalogue, sources: Mapping[str, Job]) -> Shot:
     """Check a shot and fill in every default.
 
     Args:
-        asked: As it was sent.
-        catalogue: The models there are.
+        asked: The shot as it was sent.
+        catalogue: The models of this backend.
         sources: The jobs of `kept_job_ids` that exist, by id.
 
     Raises:
-        InvalidShot: Something cannot be made; every wrong field is listed.
-        UnknownModel: The model, and nothing else, is wrong.
-        UnknownJob: A kept layer's job, and nothing else, is wrong.
-        KeptJobNotSucceeded: Such a job has no take.
+        InvalidShot: The model cannot make the shot. Every wrong field is listed.
+        UnknownModel: Only the model is wrong.
+        UnknownJob: Only a kept layer's job is wrong.
+        KeptJobNotSucceeded: A kept layer's job has no take.
         ModelDamaged: The model's description cannot be read.
     """
     found = Findings()
@@ -59,8 +60,8 @@ def fill_shot(asked: Shot, catalogue: Catalogue, sources: Mapping[str, Job]) -> 
     if asked.layers and all(layer.kept for layer in asked.layers):
         found.add(
             "shot.layers",
-            f"all {len(asked.layers)} layers are kept, there is nothing to generate: "
-            f"leave kept away from at least one",
+            f"all {len(asked.layers)} layers are kept, so nothing is left to generate: leave kept "
+            "out of at least one",
         )
     found.raise_if_any()
     return filled
@@ -148,7 +149,7 @@ def _check_roles(layers: Sequence[LayerSpec], limits: Limits, found: Findings) -
     needed = f"a shot has a background and 1 to {limits.max_foregrounds} foregrounds"
     num_foregrounds = sum(layer.role is LayerRole.FOREGROUND for layer in layers)
     if not any(layer.role is LayerRole.BACKGROUND for layer in layers):
-        found.add("shot.layers", f"there is no background: {needed}; put one first")
+        found.add("shot.layers", f"the background is missing: {needed}, so put one first")
     if not 1 <= num_foregrounds <= limits.max_foregrounds:
         found.add(
             "shot.layers",
@@ -156,11 +157,11 @@ def _check_roles(layers: Sequence[LayerSpec], limits: Limits, found: Findings) -
         )
     for layer_index, layer in enumerate(layers):
         if layer.role is LayerRole.UNKNOWN:
-            found.add(f"shot.layers[{layer_index}].role", f"the role is not known: {needed}")
+            found.add(f"shot.layers[{layer_index}].role", f"the role is unknown: {needed}")
         elif layer_index and layer.role is LayerRole.BACKGROUND:
             found.add(
                 f"shot.layers[{layer_index}].role",
-                "the background is the first layer and the only one: make this a foreground",
+                "only the first layer can be the background: make this a foreground",
             )
 
 

@@ -1,5 +1,5 @@
-"""Protobuf to the backend's values and back, beside what `layert2v_wire` converts for everyone.
+"""Converts protobuf to the backend's values and back, in addition to `layert2v_wire`.
 
-The parts of requests that must be checked before anything reads them are checked here; shots are
-checked by `checks`.
+This package checks the parts of requests that must be checked before anything reads them. `checks`
+checks shots.
 """

@@ -11,7 +11,7 @@ from layert2v_backend.errors import FieldViolation, InvalidRequest, InvalidShot,
 from layert2v_backend.jobs import JOB_NAME
 
 MAX_LAYERS = 64
-"""No model has so many; a request with more is refused before anything walks its layers."""
+"""More layers than any model has. A request with more is refused before its layers are read."""
 MAX_PAGE_JOBS = 500
 MAX_PAGE_ARTIFACTS = 1000
 
@@ -19,30 +19,30 @@ _ARTIFACT_NAME = re.compile(r"jobs/([a-z0-9][a-z0-9-]{0,62})/artifacts/([a-z0-9]
 
 
 def check_num_layers(shot: shot_pb2.Shot) -> None:
-    """Refuse a shot that no model could make, before anything walks it.
+    """Refuse a shot that no model could make, before its layers are read.
 
     Raises:
         InvalidShot: It has more than `MAX_LAYERS` layers.
     """
     if len(shot.layers) > MAX_LAYERS:
         description = (
-            f"there are {len(shot.layers)} layers, no model makes more than {MAX_LAYERS}: "
-            f"send fewer"
+            f"there are {len(shot.layers)} layers, and no model makes more than {MAX_LAYERS}: "
+            "send fewer"
         )
         violation = FieldViolation("shot.layers", description)
         raise InvalidShot(f"shot.layers: {description}", [violation])
 
 
 def request_sha256(shot: shot_pb2.Shot) -> str:
-    """Digest a shot as it was sent, to tell a repeated request from another one."""
+    """Digest a shot as it was sent, to tell a repeated request from a different one."""
     return hashlib.sha256(shot.SerializeToString(deterministic=True)).hexdigest()
 
 
 def request_id_from_proto(request_id: str) -> str | None:
-    """Check a request id; None where there is none.
+    """Check a request id, or give None if the request has none.
 
     Raises:
-        InvalidRequest: It is no UUID.
+        InvalidRequest: It is not a UUID.
     """
     if not request_id:
         return None
@@ -50,7 +50,7 @@ def request_id_from_proto(request_id: str) -> str | None:
         return str(uuid.UUID(request_id))
     except ValueError as failure:
         raise _invalid(
-            "request_id", f"{shown(request_id)} is no UUID: make one for each new shot"
+            "request_id", f"{shown(request_id)} is not a UUID: make one for each new shot"
         ) from failure
 
 
@@ -97,12 +97,12 @@ def page_size_from_proto(page_size: int, default: int, largest: int) -> int:
 
 
 def page_token_to_proto(position: str) -> str:
-    """Make the opaque token of the page after `position`."""
+    """Make the opaque token for the page after `position`."""
     return base64.urlsafe_b64encode(b"1:" + position.encode()).decode()
 
 
 def page_token_from_proto(token: str) -> str:
-    """Read the position that a page token holds; empty for the first page.
+    """Read the position that a page token holds. It is empty for the first page.
 
     Raises:
         InvalidRequest: It is not a token of this backend.
@@ -117,7 +117,7 @@ def page_token_from_proto(token: str) -> str:
 
 
 def job_page_from_proto(token: str) -> int | None:
-    """Read the number that jobs of the next page are under; None for the first page.
+    """Read the number below which the jobs of the next page lie, or None for the first page.
 
     Raises:
         InvalidRequest: It is not a token of this backend.
@@ -130,5 +130,5 @@ def job_page_from_proto(token: str) -> int | None:
 
 def _bad_token(token: str) -> InvalidRequest:
     return _invalid(
-        "page_token", f"{shown(token)} is no page token: use next_page_token as it was given"
+        "page_token", f"{shown(token)} is not a page token: use next_page_token unchanged"
     )

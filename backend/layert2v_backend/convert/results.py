@@ -1,4 +1,4 @@
-"""What the backend answers, in its wire form: jobs, events, artifacts, models."""
+"""Converts the backend's answers to their wire form: jobs, events, artifacts and models."""
 
 from layert2v.v1 import artifact_pb2, job_pb2, system_pb2
 from layert2v_backend.jobs import Artifact, Job, JobEvent

@@ -1,1 +1,1 @@
-"""The front door's listener: where it listens, its border, how it starts, serves and drains."""
+"""The front door's server: its address, its border, and how it starts, serves and drains."""

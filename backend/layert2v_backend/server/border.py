@@ -1,7 +1,7 @@
-"""The border of every rpc: limits before parsing, refusals become statuses, nothing else leaks.
+"""The border of every rpc. It checks limits before parsing and turns refusals into statuses.
 
-A status says what the backend's own errors say. What Python, a library or the operating system
-says of a fault goes to the log, because it names files of the server.
+A status carries the messages of the backend's own errors. Messages of Python, a library or the
+operating system go to the log, because they name files of the server.
 """
 
 import asyncio
@@ -29,8 +29,8 @@ from layert2v_backend.faults import refused_of
 from layert2v_backend.server.limits import LIMITS, USUAL_LIMIT, CallLimit, Gate
 
 WRITE_TIMEOUT_S = 30.0
-"""A reader that takes nothing for so long is freed. The transport notices a vanished client on TCP;
-on a unix socket nothing else does. Source: measured, November 2026."""
+"""A call ends after so many seconds without a read. On TCP the transport notices a vanished "
+"client, but on a unix socket only this limit does. Source: measured, November 2026."""
 
 _Handler: TypeAlias = "grpc.RpcMethodHandler[Any, Any] | None"
 _Continue: TypeAlias = "Callable[[grpc.HandlerCallDetails], Awaitable[_Handler]]"
@@ -39,7 +39,7 @@ log = structlog.get_logger()
 
 
 class _Malformed:
-    """Stands for a request that is no protobuf of its type."""
+    """Stands for a request that is not a protobuf message of its type."""
 
 
 @dataclass(frozen=True)
@@ -58,8 +58,8 @@ class Border(grpc.aio.ServerInterceptor):
         """Keep limits.
 
         Args:
-            limits: By full method name; others have `USUAL_LIMIT`.
-            write_timeout_s: Longest wait for a reader to take a message.
+            limits: Limits by full method name. Others have `USUAL_LIMIT`.
+            write_timeout_s: Longest wait, in seconds, for a client to read a message.
         """
         self._limits = limits
         self._write_timeout_s = write_timeout_s
@@ -96,15 +96,15 @@ class Border(grpc.aio.ServerInterceptor):
         return self._gates[method]
 
     def _written(self, call: Any, serialize: Any) -> Any:
-        """Turn a generator of responses into a handler that writes them, each in bounded time."""
+        """Turn a generator of responses into a handler that writes each in bounded time."""
 
         async def written(request: Any, context: Any) -> None:
             has_begun = False
             async with aclosing(call(request, context)) as responses:
                 async for response in responses:
                     if not has_begun:
-                        # By themselves: where they go with a message that is given up, no status
-                        # can follow, and the reader waits for good.
+                        # The metadata is sent by itself. If it went with a message that is given
+                        # up, no status could follow, and the reader would wait for ever.
                         await context.send_initial_metadata(())
                         has_begun = True
                     is_ready = isinstance(response, bytes)
@@ -118,12 +118,13 @@ class Border(grpc.aio.ServerInterceptor):
                 await context.write(message)
         except TimeoutError as timeout:
             raise ReaderStalled(
-                f"nothing was read for {self._write_timeout_s:g} s: resume where you are"
+                f"the client read nothing for {self._write_timeout_s:g} s: resume from the last "
+                "byte or event"
             ) from timeout
 
 
 def bounded(parse: Any, max_bytes: int) -> Any:
-    """Wrap a parser of requests: longer ones are not parsed, malformed ones are told apart."""
+    """Wrap a parser of requests. It does not parse long ones, and it marks malformed ones."""
 
     def parse_bounded(data: bytes) -> Any:
         if len(data) > max_bytes:
@@ -143,12 +144,12 @@ def _check_parsed(request: Any, gate: Gate) -> None:
             f"{gate.method.rpartition('/')[2]} is {gate.limit.request_bytes}: send less"
         )
     if isinstance(request, _Malformed):
-        raise InvalidRequest("the request is no message of this rpc's type: check the client")
+        raise InvalidRequest("the request is not a message of this rpc's type: check the client")
 
 
 @asynccontextmanager
 async def _refusing(context: Any, method: str) -> AsyncIterator[None]:
-    """End a call with the status of what was raised inside."""
+    """End a call with the status of the error that was raised inside."""
     try:
         yield
         return
@@ -159,8 +160,8 @@ async def _refusing(context: Any, method: str) -> AsyncIterator[None]:
     except OSError as failure:
         refused = refused_of(failure)
         _log_fault(method, failure)
-    # The border where a call meets its owner: whatever a bug or a library raises is this call's
-    # failure, and its text stays here.
+    # This is the border where a call meets its owner. An error of a bug or a library fails this
+    # call only, and its text stays here.
     except Exception as failure:  # noqa: BLE001
         refused = InternalFault("the backend met a fault of its own: see its log")
         _log_fault(method, failure)
@@ -168,7 +169,7 @@ async def _refusing(context: Any, method: str) -> AsyncIterator[None]:
 
 
 def _log_fault(method: str, failure: Exception) -> None:
-    # Without its text, which may hold a prompt.
+    # The text is left out, because it may hold a prompt.
     frames = traceback.format_tb(failure.__traceback__)[-8:]
     log.error("call_failed", method=method, kind=type(failure).__name__, frames=frames)
 

@@ -1,6 +1,6 @@
-"""What one call may cost: bytes of its request, and open calls of its kind at once.
+"""Limits of one call: the bytes of its request, and the open calls of its kind.
 
-A kind of call never locks out another, because each has a count of its own. Health checks and
+One kind of call cannot lock out another, because each has a count of its own. Health checks and
 cancels are never refused for load.
 """
 
@@ -18,25 +18,25 @@ class CallLimit:
     """The limits of one method."""
 
     request_bytes: int = 8 * KIB
-    """A longer request is refused before it is parsed. Names, tokens and hashes fit 8 KiB."""
+    """Most bytes of a request. A longer one is not parsed. Names, tokens and hashes fit 8 KiB."""
     open_calls: int | None = 256
-    """One more at once is refused; None: never refused for load."""
+    """Most open calls at once. None means that load never refuses a call."""
 
 
 USUAL_LIMIT = CallLimit()
-"""Of every method that is not named below."""
+"""The limit of every method that is not named below."""
 LIMITS: dict[str, CallLimit] = {
     # Seven layers and three more texts of 4000 characters of four bytes are 160 KiB.
     "/layert2v.v1.JobService/CreateJob": CallLimit(256 * KIB),
     "/layert2v.v1.JobService/CancelJob": CallLimit(open_calls=None),
-    # A watcher costs 60 KiB; a studio's panels watch a job each.
+    # A watcher costs 60 KiB, and each panel of a studio watches a job.
     "/layert2v.v1.JobService/WatchJob": CallLimit(open_calls=1024),
     # A reader holds an open file and two blocks of 1 MiB.
     "/layert2v.v1.ArtifactService/ReadArtifact": CallLimit(open_calls=128),
     "/grpc.health.v1.Health/Check": CallLimit(open_calls=None),
     "/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo": CallLimit(open_calls=16),
 }
-"""By full method name."""
+"""Limits by full method name."""
 
 
 class Gate:
@@ -52,14 +52,14 @@ class Gate:
         """Hold one of the places while a call is served.
 
         Raises:
-            TooManyCalls: All are taken.
+            TooManyCalls: All places are in use.
         """
         limit = self.limit.open_calls
         if limit is not None and self.num_open >= limit:
             name = self.method.rpartition("/")[2]
             raise TooManyCalls(
-                f"{self.num_open} calls of {name} are open, the limit is {limit}: "
-                f"try again in a moment"
+                f"{self.num_open} calls of {name} are open, and the limit is {limit}: try again "
+                "in a moment"
             )
         self.num_open += 1
         try:

@@ -1,4 +1,4 @@
-"""Where the backend listens: a private unix socket or a loopback port, never anything wider."""
+"""The backend's listener: a private unix socket or a loopback port, and nothing wider."""
 
 import errno
 import ipaddress
@@ -23,27 +23,27 @@ OPTIONS = (
     ("grpc.max_metadata_size", 16 << 10),
     # A second backend on the same port must be refused, not share it.
     ("grpc.so_reuseport", 0),
-    # Clients ping every 30 s; the library's default would answer with GOAWAY too_many_pings.
+    # Clients ping every 30 s, and the library's default answers that with GOAWAY too_many_pings.
     ("grpc.http2.min_recv_ping_interval_without_data_ms", 10_000),
     ("grpc.keepalive_permit_without_calls", 1),
     ("grpc.keepalive_time_ms", 30_000),
     ("grpc.keepalive_timeout_ms", 10_000),
-    # This, 60 s by default, says when a ping without answer ends a connection, not the line above:
-    # a client that vanished is freed after 40 s. Source: measured with grpcio 1.85.
+    # This limit, 60 s by default, decides when a ping without answer ends a connection. The line
+    # above does not. A vanished client is freed after 40 s. Source: measured with grpcio 1.85.
     ("grpc.http2.ping_timeout_ms", 10_000),
     ("grpc.http2.max_pings_without_data", 0),
 )
 MAX_CONCURRENT_RPCS = 10_000
-"""A backstop against calls that never send their request. It counts every call, health included, so
-it lies far above the sum of `limits.LIMITS`, which tells kinds of calls apart."""
+"""A last limit on calls that never send their request. It counts every call, health included. So "
+"it lies far above the sum of `limits.LIMITS`, which counts each kind of call."""
 _MAX_SOCKET_PATH = 103 if sys.platform == "darwin" else 107
-"""Bytes of `sockaddr_un.sun_path` less the final zero. Source: unix(7)."""
+"""Bytes of `sockaddr_un.sun_path` without the final zero. Source: unix(7)."""
 _NETWORK_FILE_SYSTEMS = frozenset({"nfs", "nfs4", "cifs", "smb3", "smbfs", "afs", "9p"})
 
 
 @asynccontextmanager
 async def listening(address: str) -> AsyncIterator[tuple[grpc.aio.Server, str]]:
-    """Give a bound server that is not started, and its address; remove the socket afterwards.
+    """Give a bound server that is not started, and its address. Remove the socket afterwards.
 
     Raises:
         CannotServe: The address is malformed, not private to this machine, or in use.
@@ -59,7 +59,7 @@ async def listening(address: str) -> AsyncIterator[tuple[grpc.aio.Server, str]]:
         try:
             yield server, f"unix:{path}"
         except BaseException:
-            # A server that was stopped has removed it, and another backend may have bound it since.
+            # A stopped server has removed its socket, and another backend may have bound it since.
             path.unlink(missing_ok=True)
             raise
     else:
@@ -77,7 +77,7 @@ def _bind(server: grpc.aio.Server, address: str) -> int:
 
 
 def _loopback(address: str) -> tuple[str, int]:
-    """Split `HOST:PORT` and see that only this machine can reach it."""
+    """Split `HOST:PORT` and check that only this machine can reach it."""
     host, _, port = address.rpartition(":")
     if not host or not port.isdigit() or int(port) > 65535:
         raise CannotServe(
@@ -90,8 +90,8 @@ def _loopback(address: str) -> tuple[str, int]:
         is_loopback = False
     if not is_loopback:
         raise CannotServe(
-            f"--listen {address} can be reached from other machines, which needs TLS and a token: "
-            f"this version has neither yet; listen on 127.0.0.1:{port} and use an SSH tunnel"
+            f"--listen {address} can be reached from other machines, which needs TLS and a token, "
+            f"and this version has neither: listen on 127.0.0.1:{port} and use an SSH tunnel"
         )
     return (f"[{numeric}]" if ":" in numeric else numeric), int(port)
 
@@ -104,10 +104,11 @@ def _check_port(host: str, port: int) -> None:
         try:
             probe.bind((host.strip("[]"), port))
         except OSError as failure:
-            what = "is in use" if failure.errno == errno.EADDRINUSE else f"{failure.strerror}"
+            in_use = failure.errno == errno.EADDRINUSE
+            why = "the port is in use" if in_use else f"{failure.strerror}"
             raise CannotServe(
-                f"cannot listen on {host}:{port}: {what}; "
-                f"stop the program that has it, choose another port, or 0 for any free one"
+                f"cannot listen on {host}:{port} ({why}): stop the program that uses it, choose "
+                f"another port, or 0 for any free port"
             ) from failure
 
 
@@ -115,7 +116,7 @@ def prepare_folder(folder: Path) -> None:
     """Make a private folder on a local disk.
 
     Raises:
-        CannotServe: It cannot be made, or is on a network drive.
+        CannotServe: The folder cannot be made, or is on a network drive.
     """
     try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -132,17 +133,17 @@ def prepare_folder(folder: Path) -> None:
 
 
 def _file_system(folder: Path) -> str:
-    """Kind of the file system that holds a folder; empty where the system does not say."""
+    """Give the type of a folder's file system, or an empty text if the system does not tell it."""
     resolved = folder.resolve()
     mounts = {Path(part.mountpoint): part.fstype for part in psutil.disk_partitions(all=True)}
     return next((mounts[path] for path in [resolved, *resolved.parents] if path in mounts), "")
 
 
 def _prepare_socket(path: Path) -> None:
-    """See that a socket can be made at `path` that only this user can reach."""
+    """Check that a socket at `path` is possible and that only this user can reach it."""
     if len(os.fsencode(path)) > _MAX_SOCKET_PATH:
         raise CannotServe(
-            f"the socket path {path} has {len(os.fsencode(path))} bytes, the limit is "
+            f"the socket path {path} has {len(os.fsencode(path))} bytes, and the limit is "
             f"{_MAX_SOCKET_PATH}: choose a shorter one with --listen unix:PATH"
         )
     if not path.parent.is_dir():
@@ -155,7 +156,7 @@ def _prepare_socket(path: Path) -> None:
     if not path.exists():
         return
     if not path.is_socket():
-        raise CannotServe(f"{path} exists and is no socket: choose another --listen unix:PATH")
+        raise CannotServe(f"{path} exists and is not a socket: choose another --listen unix:PATH")
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
         if probe.connect_ex(str(path)) == 0:
             raise CannotServe(

@@ -1,4 +1,4 @@
-"""From settings to a serving backend and back to nothing: start, health, reflection, drain."""
+"""Starts a backend from its settings, serves with health and reflection, and drains."""
 
 import asyncio
 import os
@@ -45,17 +45,17 @@ async def serve(
     on_ready: Callable[[str], None],
     engine: Engine | None = None,
 ) -> None:
-    """Serve until told to stop; then drain.
+    """Serve until told to stop, then drain.
 
     Args:
-        settings: What the user chose.
-        is_stopped: Set it to stop.
+        settings: The user's choices.
+        is_stopped: An event that stops the backend.
         on_ready: Called once with the address, `unix:PATH` or `HOST:PORT`, when calls are served.
-        engine: Runs the tasks; default: a worker process.
+        engine: The engine of the tasks. The default is a worker process.
 
     Raises:
-        CannotServe: The address or the state folder cannot be used, or there is no compiler for
-            `compile_blocks`; nothing was started.
+        CannotServe: The address or the state folder cannot be used, or `compile_blocks` finds no
+            compiler. Nothing was started.
     """
     prepare_folder(settings.state)
     async with listening(settings.address) as (server, address):
@@ -99,7 +99,7 @@ def _process_engine(settings: Settings) -> ProcessEngine:
 def _worker_options(settings: Settings) -> WorkerOptions:
     if settings.compile_blocks and not has_compiler():
         raise CannotServe(
-            "--compile needs a C++ compiler and none is found: install one (`apt-get install "
+            "--compile needs a C++ compiler, but none was found: install one (`apt-get install "
             "g++`), name one in CXX, or leave --compile out"
         )
     options = WorkerOptions(
@@ -117,7 +117,7 @@ def _worker_options(settings: Settings) -> WorkerOptions:
 
 
 def has_compiler() -> bool:
-    """Look for what PyTorch's compiler calls."""
+    """Find the C++ compiler that PyTorch's compiler calls."""
     names = (os.environ.get("CXX"), "g++", "clang++", "cl")
     return any(name and shutil.which(name) for name in names)
 

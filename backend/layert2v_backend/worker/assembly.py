@@ -1,4 +1,4 @@
-"""Between the model and the disk: frames are finished and written while later ones are decoded."""
+"""Connects the model and the disk. Frames are finished and written while later ones are decoded."""
 
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Self
@@ -15,8 +15,8 @@ from layert2v_model.stack import Stack
 class Assembly:
     """Finishes a take and gives its frames to the writer.
 
-    A context: on leaving it no thread finishes any more. What goes wrong on a thread is raised by
-    `finish`.
+    This is a context manager. After it, no thread finishes frames any more. `finish` raises the
+    errors of its threads.
     """
 
     def __init__(self, shot: Shot, writer: TakeWriter) -> None:
@@ -32,7 +32,7 @@ class Assembly:
         self._pool.shutdown(cancel_futures=True)
 
     def take(self, stack: Stack, frames: slice) -> None:
-        """Take frames that the model has made; for the pipeline's `on_frames`."""
+        """Take finished frames of the model. This serves the pipeline's `on_frames`."""
         for frame in range(self._shot.num_frames)[frames]:
             if self._shot.skip_finishing:
                 self._writer.write(stack, frame)
@@ -43,7 +43,7 @@ class Assembly:
             self._taken.append(taken)
 
     def finish(self) -> FinishingReport | None:
-        """Finish what was taken, all frames; None where the shot asks for no finishing."""
+        """Finish all frames and give the report, or None if the shot asks for no finishing."""
         if self._finishing is None:
             return None
         for taken in self._taken:

@@ -1,4 +1,4 @@
-"""Why a task failed, in words for the artist: nothing of Python's, no path of the server's."""
+"""Describes a task's failure to the artist, without Python's texts and the server's paths."""
 
 import os
 import re
@@ -18,16 +18,16 @@ _REASONS: dict[type[Exception], str] = {
     UnreadableMedia: "DATA_LOSS",
     NotFinite: "NOT_FINITE",
 }
-"""Errors of the model's library that say what is wrong and what to do."""
+"""Errors of the model's library whose messages name the fault and the remedy."""
 _FOLDERS = re.compile(r"(?<![\w.])(?:[A-Za-z]:)?[\\/](?:[^\s\\/:;,()'\"]+[\\/])+")
-"""The folders of an absolute path, on any system; a folder with a space ends them."""
+"""Matches the folders of an absolute path, on any system, up to a space."""
 
 
 def device_error(failure: Exception) -> JobError | None:
-    """Say that the device has failed for good; None where it still computes.
+    """Say that the device has failed for good, or give None if it still computes.
 
-    After an illegal access, a failed assertion or a memory error on it, a process's device answers
-    every later call with the same error, so it is asked for a sum.
+    After an illegal access, a failed assertion or a memory error, a device answers every later call
+    of the process with the same error. So this function asks it for a sum.
     """
     if not _is_device_used():
         return None
@@ -45,7 +45,7 @@ def device_error(failure: Exception) -> JobError | None:
 
 
 def _place_of(failure: OSError, task: Task) -> str:
-    """Name the file that an error is about, unless it lies in the store."""
+    """Name the file of an error, unless it lies in the store."""
     path = Path(str(failure.filename)) if failure.filename else Path(task.store)
     return STATE_FOLDER if path.is_relative_to(task.store) else f"the file {path.name}"
 
@@ -63,7 +63,7 @@ def _first_line(failure: Exception) -> str:
 
 
 def error_of(failure: Exception, task: Task) -> JobError:
-    """Give the reason of a failure, and the sentence that says what to do."""
+    """Give the reason of a failure, and the sentence with its remedy."""
     for kind, reason in _REASONS.items():
         if isinstance(failure, kind):
             return JobError(reason, without_paths(str(failure), task))
@@ -78,7 +78,7 @@ def error_of(failure: Exception, task: Task) -> JobError:
         return JobError("OUT_OF_MEMORY", message)
     message = (
         "the worker met a fault of its own: try again, and if it stays report it with worker.log "
-        "from the state folder, which says more"
+        "from the state folder"
     )
     return JobError("INTERNAL", message)
 

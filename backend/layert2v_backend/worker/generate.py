@@ -1,4 +1,4 @@
-"""Runs one task into one take: load, generate, finish, write."""
+"""Turns one task into one take: load, generate, finish, write."""
 
 import traceback
 from collections.abc import Callable
@@ -46,7 +46,7 @@ class Worker:
         self._model = LoadedModel(options)
 
     def warm(self, folder: Path) -> Warmed:
-        """Load a model ahead of its first task; what is wrong with it, that task will say."""
+        """Load a model ahead of its first task, which will report a fault again."""
         try:
             self._model.warm(folder)
         except (DamagedModel, InvalidShot, ModelDamaged) as failure:
@@ -55,14 +55,14 @@ class Worker:
         return Warmed()
 
     def run(self, task: Task) -> WorkerMessage:
-        """Run a task to its end; the answer is its last message."""
+        """Run a task to its end and return its last message."""
         watch = Stopwatch(self._emit, lambda: self._is_cancelled(task.job_id, task.attempt))
         try:
             return self._make(task, watch)
         except Cancelled:
             return Stopped()
-        # The border where a task meets its owner: whatever a model or a library raises is this
-        # job's failure, and the next job gets a working worker.
+        # This is the border where a task meets its owner. An error of a model or a library fails
+        # this job only, and the next job gets a working worker.
         except Exception as failure:  # noqa: BLE001
             note(traceback.format_exc())
             return Failed(device_error(failure) or error_of(failure, task))
@@ -70,7 +70,7 @@ class Worker:
     def _approximations(
         self, plan: Plan, num_skipped: int, *, is_reusing: bool
     ) -> dict[str, str | float]:
-        """What a take's manifest says was not exact, and what it did."""
+        """Give the inexact settings and their effects, for the take's manifest."""
         found = self._options.approximations
         if self._options.step_cache:
             found["num_skipped_steps"] = num_skipped

@@ -1,4 +1,4 @@
-"""The worker's log: its stderr, which the front door appends to a file."""
+"""The worker's log, which is its stderr. The front door appends it to a file."""
 
 import sys
 from contextlib import suppress
@@ -7,7 +7,8 @@ from contextlib import suppress
 def note(text: str) -> None:
     """Write a line, or a traceback, to the log.
 
-    A log that cannot be written, on a full disk for one, costs the line and neither job nor worker.
+    If the log cannot be written, as on a full disk, the line is lost, but not the job or the
+    worker.
     """
     with suppress(OSError):
         sys.stderr.write(f"{text}\n")

@@ -1,4 +1,4 @@
-"""What a take says about itself: its manifest."""
+"""The manifest, in which a take describes itself."""
 
 import hashlib
 import math
@@ -18,23 +18,23 @@ CONTRACT = {
     "matte": "8-bit grey PNG, 255 * alpha, non-colour data",
     "composite": "straight over, back to front, in display-referred sRGB, equals full",
 }
-"""How the files are to be read, in the manifest of every take."""
+"""The formats of the files, in the manifest of every take."""
 
 
 @dataclass(frozen=True)
 class ManifestFacts:
-    """What a manifest says beyond its task."""
+    """The facts of a manifest beyond its task."""
 
     full_prompt: str
-    """The full prompt as the model had it, composed where the shot had none."""
+    """The full prompt of the model. It is composed if the shot had none."""
     weights_sha256: str
-    """Of the model's weights; see `weights_sha256`."""
+    """Digest of the model's weights. See `weights_sha256`."""
     report: FinishingReport | None
-    """Of finishing; absent when it was skipped."""
+    """The report of finishing. Absent if finishing was skipped."""
     is_clamped: bool
-    """Whether the model only clamps given streams, which is worse than being trained for them."""
+    """Whether the model only clamps given streams, which is worse than training for them."""
     approximations: Mapping[str, str | float] = field(default_factory=dict)
-    """Causes of a difference from the exact model's take, by name; empty if it is exact."""
+    """Causes of a difference from the exact model's take, by name. Empty if it is exact."""
 
 
 def weights_sha256(folder: Path) -> str:
@@ -48,7 +48,7 @@ def weights_sha256(folder: Path) -> str:
 
 
 def manifest_of(task: Task, facts: ManifestFacts, artifacts: Sequence[Artifact]) -> dict[str, Any]:
-    """Describe a take: what was asked, how it was made, and every file with its hash."""
+    """Describe a take with its request, its production and every file's hash."""
     shot, report = task.shot, facts.report
     return {
         "layert2v_manifest": MANIFEST_VERSION,
@@ -98,7 +98,7 @@ def _manifest_layers(task: Task) -> list[dict[str, Any]]:
 
 
 def _finite(report: dict[str, Any]) -> dict[str, Any]:
-    """JSON has no infinity: the PSNR of equal pictures becomes null."""
+    """Replace infinity, which JSON lacks. The PSNR of equal pictures becomes null."""
     return {
         name: None if isinstance(value, float) and not math.isfinite(value) else value
         for name, value in report.items()

@@ -1,4 +1,4 @@
-"""The one model a worker has loaded, laid out as its options and the shot ask."""
+"""The one loaded model of a worker, laid out by its options and the shot."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -25,7 +25,7 @@ from layert2v_model.streams import stream_names
 
 
 class LoadedModel:
-    """Loads when another model, or another layout of it, is asked for; else gives what it has."""
+    """Gives the loaded model, and loads only if the model or its layout differs."""
 
     def __init__(self, options: WorkerOptions) -> None:
         self._options = options
@@ -34,16 +34,16 @@ class LoadedModel:
         self._loaded_as: tuple[Path, Offload] | None = None
         self._pipeline: LayerT2VPipeline | None = None
         self.weights_sha256 = ""
-        """Of the weights it holds."""
+        """Digest of its weights."""
         self.step_cache: StepCache | None = None
-        """The account of its steps, where the options ask for a cache."""
+        """The record of its steps, if the options ask for a cache."""
 
     def warm(self, folder: Path) -> None:
-        """Load a model as its default shot needs it; compile what is to be compiled.
+        """Load a model in the layout of its default shot, and compile it if asked to.
 
         Raises:
-            DamagedModel, ModelDamaged: It cannot be loaded.
-            InvalidShot: That shot does not fit.
+            DamagedModel, ModelDamaged: The model cannot be loaded.
+            InvalidShot: The default shot does not fit.
         """
         limits = read_limits(folder)
         shot = default_format(limits, 0, 0, 0, 1, 0)
@@ -52,10 +52,10 @@ class LoadedModel:
             _run_once(pipeline, shot, limits.default_guidance_scale)
 
     def plan(self, folder: Path, shot: ShotFormat) -> Plan:
-        """Choose how a shot runs.
+        """Choose the layout for a shot.
 
         Raises:
-            InvalidShot: It does not fit; says what would.
+            InvalidShot: The shot does not fit. The message says which shot would.
             DamagedModel: The model's folder cannot be measured.
         """
         chosen = plan(shot, self._size(folder), self._device())
@@ -69,7 +69,7 @@ class LoadedModel:
         try:
             model = ModelSize.read(folder, self._precision.bytes_per_number)
         except (OSError, ValueError, KeyError) as failure:
-            load_pipeline(folder)  # it says which file is damaged
+            load_pipeline(folder)  # The message says which file is damaged.
             reason = reason_of(failure, folder)
             raise DamagedModel(
                 f"{folder} cannot be measured ({reason}): install the model again"
@@ -80,10 +80,10 @@ class LoadedModel:
         return replace(model, weights_bytes={**model.weights_bytes, "transformer": transformer})
 
     def load(self, folder: Path, offload: Offload) -> LayerT2VPipeline:
-        """Give a model, loading it first if need be.
+        """Give a model, and load it first if necessary.
 
         Raises:
-            DamagedModel: It cannot be loaded.
+            DamagedModel: The model cannot be loaded.
         """
         if self._pipeline is None or (folder, offload) != self._loaded_as:
             self._pipeline, self.step_cache = None, None
@@ -105,7 +105,7 @@ class LoadedModel:
         return pipeline
 
     def _device(self) -> Device:
-        """Describe what is free, or held by this worker, on the device."""
+        """Describe the device with the memory that is free or held by this worker."""
         device = default_device()
         if device.type == "cpu":
             free = psutil.virtual_memory().available + psutil.Process().memory_info().rss
@@ -115,7 +115,7 @@ class LoadedModel:
 
 
 def _run_once(pipeline: LayerT2VPipeline, shot: ShotFormat, guidance_scale: float) -> None:
-    """Make one step of a shot, for compiling happens with the first: of one entry, or guided."""
+    """Run one step of a shot, guided or not, because the first step compiles the blocks."""
     pipeline(
         ShotPrompts("", "a", ("b",) * shot.num_foregrounds),
         width=shot.width,

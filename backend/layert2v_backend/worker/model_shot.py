@@ -1,6 +1,6 @@
-"""A shot of the service as the model takes it: prompts, seeds and given streams.
+"""Converts a shot of the service for the model: prompts, seeds and given streams.
 
-Its format is given by `admission.format_of`, which the front door needs too.
+Its format comes from `admission.format_of`, which the front door needs too.
 """
 
 from collections.abc import Sequence
@@ -19,7 +19,7 @@ from layert2v_model.shot import ShotPrompts
 
 
 def prompts_of(shot: Shot) -> ShotPrompts:
-    """Give the model its prompts; it composes an empty full prompt from the layers'."""
+    """Give the model its prompts. It composes an empty full prompt from the layers'."""
     background, *foregrounds = (layer.prompt for layer in shot.layers)
     return ShotPrompts(
         full=shot.prompt,
@@ -30,9 +30,9 @@ def prompts_of(shot: Shot) -> ShotPrompts:
 
 
 def seeds_of(shot: Shot) -> dict[str, int]:
-    """Give each stream its seed: full from the shot, the others from their layer.
+    """Give each stream its seed, which comes from the shot for full and else from its layer.
 
-    An alpha shares its foreground's seed; the model tells all streams apart by their names.
+    An alpha shares its foreground's seed. The model distinguishes all streams by their names.
     """
     numbers = range(1, len(shot.layers))
     foregrounds = {f"foreground_{number}": shot.seed_of(number) for number in numbers}
@@ -40,10 +40,10 @@ def seeds_of(shot: Shot) -> dict[str, int]:
 
 
 def given_streams(kept: Sequence[Artifact], store: ArtifactStore) -> dict[str, Tensor] | None:
-    """Read the masters of kept layers; None where no layer is kept.
+    """Read the masters of kept layers, or give None if no layer is kept.
 
-    Here a kept layer, which the service carries over from a finished take, becomes given streams,
-    which the model takes as they are and does not generate.
+    Here a kept layer of a finished take becomes given streams, which the model uses unchanged and
+    does not generate.
 
     Returns:
         Per stream, `background`, `foreground_1`, `alpha_1`, ...: (T, 3 or 1, H, W), straight sRGB

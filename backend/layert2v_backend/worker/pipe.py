@@ -1,7 +1,7 @@
-"""The worker's end of the pipe: `run TASK`, `warm FOLDER`, `cancel [JOB, ATTEMPT]`, one a line.
+"""The worker's end of the pipe. Each line is `run TASK`, `warm FOLDER` or `cancel [JOB, ATTEMPT]`.
 
-A thread reads, so that a cancel is heard while a task runs, and so that the process leaves at once
-when its stdin ends: without a front door nobody would take its take.
+A thread reads, so that a cancel is heard while a task runs. The process also leaves at once when
+its stdin ends, because without a front door its take would be lost.
 """
 
 import json
@@ -18,11 +18,11 @@ from layert2v_backend.worker_protocol import Task, Warmed, WorkerMessage
 
 Emit = Callable[[WorkerMessage], None]
 IsCancelled = Callable[[str, int], bool]
-"""Whether this very (job, attempt) is to stop."""
+"""Says whether exactly this (job, attempt) must stop."""
 
 
 class Runner(Protocol):
-    """What does the work at this end."""
+    """The object that does the work at this end."""
 
     def warm(self, folder: Path) -> Warmed:
         """Load a model ahead of its first task."""
@@ -32,7 +32,7 @@ class Runner(Protocol):
 
 
 class Commands:
-    """What the front door wants, as it comes."""
+    """The commands of the front door, as they come."""
 
     def __init__(self, source: BinaryIO) -> None:
         self._source = source
@@ -40,7 +40,7 @@ class Commands:
         self._cancelled: set[tuple[str, int]] = set()
 
     def listen(self) -> None:
-        """Begin to read, in a thread of its own."""
+        """Begin to read in a thread."""
         threading.Thread(target=self._read, name="commands", daemon=True).start()
 
     def _read(self) -> None:
@@ -54,16 +54,16 @@ class Commands:
         os._exit(0)
 
     def next(self) -> tuple[str, str]:
-        """Wait for the next command, `run` or `warm`, and its body."""
+        """Wait for the next command, `run` or `warm`, and give it with its body."""
         return self._waiting.get()
 
     def is_cancelled(self, job: str, attempt: int) -> bool:
-        """Whether this very attempt is to stop."""
+        """Say whether exactly this attempt must stop."""
         return (job, attempt) in self._cancelled
 
 
 def serve_pipe(make_runner: Callable[[Emit, IsCancelled], Runner]) -> None:
-    """Take commands from stdin and answer on stdout until stdin ends; never returns."""
+    """Take commands from stdin and answer on stdout until stdin ends. Never returns."""
     pipe = _take_stdout()
     commands = Commands(sys.stdin.buffer)
     commands.listen()
@@ -82,7 +82,7 @@ def serve_pipe(make_runner: Callable[[Emit, IsCancelled], Runner]) -> None:
 
 
 def _take_stdout() -> TextIO:
-    """Keep stdout for messages alone: whatever a library prints goes to the log."""
+    """Keep stdout for messages alone. Output of libraries goes to the log."""
     pipe = os.fdopen(os.dup(1), "w", encoding="utf-8", newline="\n")
     os.dup2(2, 1)
     return pipe

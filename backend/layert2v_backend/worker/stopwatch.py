@@ -7,11 +7,11 @@ from layert2v_backend.worker_protocol import StageProgress, WorkerMessage
 from layert2v_domain.job import JobStage
 
 _TELL_INTERVAL_S = 0.1
-"""Each progress is a durable row; ten a second are enough for a progress bar."""
+"""Seconds between reports. Each is a durable row, and ten a second suffice for a progress bar."""
 
 
 class Cancelled(Exception):
-    """Raised inside a task when it is to stop."""
+    """Raised inside a task when it must stop."""
 
 
 class Stopwatch:
@@ -31,7 +31,7 @@ class Stopwatch:
         """Say that `step` of `num_steps` of a stage are done.
 
         Raises:
-            Cancelled: The task is to stop.
+            Cancelled: The task must stop.
         """
         if self._is_cancelled():
             raise Cancelled
@@ -49,7 +49,7 @@ class Stopwatch:
         return self.seconds
 
     def _account(self, now: float) -> None:
-        """Count the time since the last mark to the stage it was spent in."""
+        """Add the time since the last mark to the current stage."""
         if self._stage:
             self.seconds[self._stage] = self.seconds.get(self._stage, 0.0) + now - self._mark
         self._mark = now

@@ -1,7 +1,8 @@
-"""A take on disk: masters, timeline pictures, mattes and the manifest, written on threads.
+"""Writes a take on threads: masters, timeline pictures, mattes and the manifest.
 
-Generated layers are written as drafts, frame by frame as they are finished, adopted by the store
-as a whole, and described by the manifest last. Kept layers' files are referred to, never rewritten.
+Generated layers are written as drafts, frame by frame as they are finished. The store adopts them
+together, and the manifest describes them last. Kept layers' files are referred to and never
+rewritten.
 
 Shape letters: T frames, C channels, H, W.
 """
@@ -29,7 +30,7 @@ from layert2v_model.vae.not_finite import check_frame
 OnProgress = Callable[[int, int], None]
 
 _Draft = tuple[ArtifactKind, ArtifactFormat, int, int, Sealed]
-"""Kind, format, layer index, frame index, and the file."""
+"""Kind, format, layer index, frame index and the file."""
 _FULL = -1
 """Layer index of the full video."""
 
@@ -37,16 +38,16 @@ _FULL = -1
 class TakeWriter:
     """Writes one take, while its other frames are still being made.
 
-    A context: on leaving it, however that happens, no thread writes any more and no draft stays.
-    What waits to be written holds no copies of pixels, so its number needs no bound.
+    This is a context manager. After it, however it ends, no thread writes any more and no draft
+    stays. Waiting frames hold no copies of pixels, so their number needs no bound.
     """
 
     def __init__(self, task: Task, store: ArtifactStore) -> None:
         """Begin a take.
 
         Args:
-            task: Its kept layers are not written.
-            store: Where the files go.
+            task: The task. Its kept layers are not written.
+            store: The store of the files.
         """
         self._task, self._store = task, store
         layers = enumerate(task.shot.layers)
@@ -67,23 +68,23 @@ class TakeWriter:
         shutil.rmtree(self._folder, ignore_errors=True)
 
     def write(self, stack: Stack, frame_index: int) -> None:
-        """Let one frame of a finished stack be written; from any thread, each frame once."""
+        """Write one frame of a finished stack. Any thread may call this once for each frame."""
         for layer_index in self._written:
             written = self._pool.submit(self._write_frame, stack, layer_index, frame_index)
             self._drafts.append(written)
 
     def publish(self, facts: ManifestFacts, on_progress: OnProgress) -> tuple[Artifact, ...]:
-        """Wait for the files, then hand them all to the store.
+        """Wait for the files, then give them all to the store.
 
         Args:
-            facts: What the manifest says beyond the task.
-            on_progress: Called with frames of layers done and in all; it may raise to stop.
+            facts: The facts of the manifest beyond the task.
+            on_progress: Called with the number of frames done and of all. It may raise to stop.
 
         Returns:
             All artifacts of the take in path order, the manifest and the kept ones included.
 
         Raises:
-            OSError: A file could not be stored; a full disk is `errno.ENOSPC`.
+            OSError: A file could not be stored. A full disk gives `errno.ENOSPC`.
             NotFinite: A frame holds NaN or infinity.
         """
         drafts: list[_Draft] = []
@@ -112,7 +113,7 @@ class TakeWriter:
         return (ArtifactKind.MANIFEST, ArtifactFormat.JSON, -1, -1, self._store.seal(path))
 
     def _write_frame(self, stack: Stack, layer_index: int, frame_index: int) -> list[_Draft]:
-        """Write and seal one frame of a layer, or of full: EXR, PNG, and a matte if it has one."""
+        """Write and seal one frame of a layer or of full as EXR and PNG, with any matte."""
         kind, rgb_CHW, alpha_1HW = _picture(stack, layer_index, frame_index)
         for plane in (rgb_CHW, alpha_1HW):
             if plane is not None:
@@ -143,7 +144,7 @@ class TakeWriter:
 def _picture(
     stack: Stack, layer_index: int, frame_index: int
 ) -> tuple[ArtifactKind, Tensor, Tensor | None]:
-    """One frame of a layer, or of what the stack flattens to: kind, (3, H, W), alpha (1, H, W)."""
+    """Give one frame of a layer or of the flat stack: kind, (3, H, W), alpha (1, H, W)."""
     if layer_index == _FULL:
         background_CHW = stack.background.rgb_TCHW[frame_index]
         pairs = [

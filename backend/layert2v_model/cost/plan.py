@@ -97,7 +97,7 @@ def _refusal(shot: ShotFormat, model: ModelSize, device: Device, peak: int) -> s
         remedies.append(f"{shorter.num_frames} frames")
     remedy = f"use at most {' or '.join(remedies)}" if remedies else "make the picture smaller"
     return (
-        f"the shot needs {_gib(peak)} at the least, {device.name} has "
+        f"the shot needs {_gib(peak)} at least, and {device.name} has "
         f"{_gib(device.memory_bytes)}; {remedy}"
     )
 

@@ -54,7 +54,7 @@ class Finishing:
 
         Args:
             stack: Straight sRGB in [0, 1]; not modified. On the CPU its frames may be drawn until
-                they are taken.
+                they are used.
             kept: Indices of layers that get no share (0 is the background): they come back as the
                 same objects, and the others take what they can.
             num_threads: Frames worked on at once; default: as many as torch uses threads. It

@@ -94,8 +94,8 @@ def check_out(folder: Path, out: Path, *, overwrite: bool) -> None:
     foreign = [name for name in held if name.split("_")[0] not in layers]
     if foreign:
         raise CannotFinish(
-            f"{out} holds {foreign[0]}, which is no layer: --overwrite replaces the whole folder, "
-            f"so choose another one"
+            f"{out} holds {foreign[0]}, which is not a layer: choose another folder, because "
+            "--overwrite replaces the whole folder"
         )
 
 

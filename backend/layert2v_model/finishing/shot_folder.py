@@ -144,9 +144,7 @@ def _foreground_names(folder: Path) -> tuple[str, ...]:
             f"up to {MAX_FOREGROUNDS}"
         )
     if f"foreground_{MAX_FOREGROUNDS + 1}" in held:
-        raise InvalidLayers(
-            f"{folder} holds more than {MAX_FOREGROUNDS} foregrounds: take some away"
-        )
+        raise InvalidLayers(f"{folder} holds more than {MAX_FOREGROUNDS} foregrounds: remove some")
     if is_single:
         return ("foreground",)
     return tuple(f"foreground_{k}" for k in range(1, numbered[-1] + 1))

@@ -67,9 +67,9 @@ def enable_step_cache(transformer: LayerT2VTransformer3DModel, threshold: float)
         The first-block cache of ParaAttention, as in `diffusers.hooks.first_block_cache`.
     """
     if not 0 <= threshold < math.inf:
-        raise ValueError(f"the threshold is {threshold}, it must be 0 or more; use 0.1")
+        raise ValueError(f"the threshold is {threshold}, but it must be 0 or more: use 0.1")
     if len(transformer.blocks) < 2:
-        raise ValueError("one block leaves nothing to skip; leave the step cache off")
+        raise ValueError("one block leaves nothing to skip: leave the step cache off")
     if is_step_cache_enabled(transformer):
         raise ValueError("the step cache is on already; disable it first")
     if transformer._parallel_config is not None:

@@ -30,7 +30,7 @@ def encode_prompt(tokenizer: Any, text_encoder: Any, prompt: str) -> Tensor:
     length, limit = tokens.input_ids.shape[1], max_tokens(tokenizer, text_encoder)
     if length > limit:
         raise InvalidShot(
-            f"the prompt {prompt[:40]!r}... has {length} tokens, the text encoder takes "
+            f"the prompt {prompt[:40]!r}... has {length} tokens, and the text encoder takes "
             f"{limit}; shorten it"
         )
     with torch.inference_mode():

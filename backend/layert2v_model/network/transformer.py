@@ -229,7 +229,7 @@ class LayerT2VTransformer3DModel(WanTransformer3DModel):
         else:
             text = self.condition_embedder.text_embedder(text)
         window, frame_L = self._window(grid[0]), self._frames_if_split(modulation_BSF6D, grid)
-        # Only the copy that is read is rounded: a preconditioned velocity is made of the latents.
+        # Only the copy for reading is rounded, because a preconditioned velocity needs the latents.
         tokens_BSLD = self._patchify(hidden_states.to(_dtype_of(self.patch_embedding)))
         for index, block in enumerate(self.blocks):
             read = text.for_block(index) if isinstance(text, TextStates) else text

@@ -15,7 +15,7 @@ Weighed = tuple[Tensor, ...]
 """Output of attention (..., A, E), and the log of each query's sum of exponentials (..., A, 1)."""
 
 JOINING_BACKENDS = (None, "native", "_native_flash")
-"""Those of the library whose kernels are the ones that joining calls."""
+"""Backends of the library whose kernels joining calls."""
 
 
 class FrameWindow(NamedTuple):

@@ -273,7 +273,7 @@ def read_mask_vae_lora(path: Path) -> Mapping[str, Any]:
         if setting in parts["config"] and not is_usable(parts["config"][setting]):
             raise InvalidCheckpoint(f"{path} has no usable {setting}; give the file again")
     if not all(isinstance(value, int | float) for value in parts["config"].values()):
-        raise InvalidCheckpoint(f"{path} has settings that are no numbers; give the file again")
+        raise InvalidCheckpoint(f"{path} has settings that are not numbers; give the file again")
     wanted = {"lora_rank", "lora_alpha", "proj_hidden", "proj_res_blocks", "proj_use_attention"}
     check_names(parts["config"].keys() - {"proj_dropout"}, wanted, f"{path}, its config")
     return parts

@@ -59,10 +59,12 @@ def main_command(
     dtype: Annotated[
         WeightPrecision, typer.Option(help="Precision of the transformer's files.")
     ] = WeightPrecision.FLOAT32,
-    width: Annotated[int, typer.Option(help="Pixels it was trained at.")] = 336,
-    height: Annotated[int, typer.Option(help="Pixels it was trained at.")] = 192,
-    num_frames: Annotated[int, typer.Option(help="Frames it was trained at.")] = 9,
-    fps: Annotated[float, typer.Option(help="Frames per second it was trained at.", min=1.0)] = 8.0,
+    width: Annotated[int, typer.Option(help="Width of its training footage in pixels.")] = 336,
+    height: Annotated[int, typer.Option(help="Height of its training footage in pixels.")] = 192,
+    num_frames: Annotated[int, typer.Option(help="Number of frames of its training footage.")] = 9,
+    fps: Annotated[
+        float, typer.Option(help="Frames per second of its training footage.", min=1.0)
+    ] = 8.0,
 ) -> None:
     """Turn a released LayerT2V checkpoint into a model folder."""
     import torch

@@ -98,7 +98,9 @@ def outputs(fixture: Fixture) -> dict[str, Tensor]:
         if isinstance(error, InvalidFixture):
             raise
         raise InvalidFixture(f"its settings and tensors do not fit together ({error})") from error
-    raise InvalidFixture("it is of no known kind; it has neither output.velocity nor output.alpha")
+    raise InvalidFixture(
+        "its kind is unknown, because it has neither output.velocity nor output.alpha"
+    )
 
 
 def _transformer_outputs(fixture: Fixture) -> dict[str, Tensor]:

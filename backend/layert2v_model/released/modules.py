@@ -122,7 +122,7 @@ def merge_released_lora(
     for place, target in zip(places, targets, strict=True):
         up, down = (_tensor(lora, f"{place}.lora_{end}.weight") for end in ("up", "down"))
         if (up.ndim, down.ndim, up.shape[1:2], down.shape[:1]) != (5, 5, (rank,), (rank,)):
-            raise InvalidFixture(f"the decoder LoRA's {place} is no convolution of rank {rank}")
+            raise InvalidFixture(f"the decoder LoRA's {place} is not a convolution of rank {rank}")
         change = low_rank_change(up.flatten(1), down)
         if target not in weights or weights[target].shape != change.shape:
             raise InvalidFixture(f"the decoder LoRA's {place} fits no convolution of the VAE")

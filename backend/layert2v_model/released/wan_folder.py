@@ -183,7 +183,7 @@ def _pickled_state(path: Path) -> tuple[dict[str, Tensor], tuple[str, ...]]:
     if isinstance(content, dict) and len(content) == 1:
         content = content.get("state_dict", content)
     if not is_state_dict(content):
-        raise unreadable(path, "it holds something else than tensors by name")
+        raise unreadable(path, "it does not hold tensors by name")
     return _plain(content, str(path))
 
 
@@ -238,7 +238,7 @@ def text_config_of(state: Mapping[str, Tensor]) -> UMT5Config:
         d_ff = state[f"{block}.1.DenseReluDense.wi_1.weight"].shape[0]
     except KeyError as error:
         raise InvalidCheckpoint(
-            f"{TEXT_ENCODER_FILE} lacks what becomes {error}; give the unchanged file of Wan2.1"
+            f"{TEXT_ENCODER_FILE} lacks the tensors for {error}; give the unchanged file of Wan2.1"
         ) from None
     blocks = {int(name.split(".")[2]) for name in state if name.startswith("encoder.block.")}
     return UMT5Config(

@@ -115,7 +115,7 @@ def check_given(
     plates = {}
     for name, value in given.items():
         if name not in streams:
-            raise InvalidPlate(f"{name} is no stream of this shot; use {', '.join(streams)}")
+            raise InvalidPlate(f"{name} is not a stream of this shot; use {', '.join(streams)}")
         channels = 1 if streams[name].role is StreamRole.ALPHA else 3
         plates[name] = _plate(name, value, channels, grid)
     if plates.keys() == streams.keys() and all(plate.is_whole for plate in plates.values()):
@@ -140,7 +140,7 @@ def check_looped(
     for name in streams:
         if name in plates:
             raise InvalidPlate(
-                f"{name} is to loop and is given; leave one out, or give the same frame at both "
+                f"{name} loops and is given; leave one out, or give the same frame at both "
                 f"ends instead"
             )
     return streams
@@ -152,7 +152,7 @@ def _plate(name: str, value: StreamGiven, channels: int, grid: LatentGrid) -> Pl
         value = Given(value)
     parts = (value,) if isinstance(value, Given) else tuple(value)
     if not parts:
-        raise InvalidPlate(f"{name} is given with no part; give one, or leave {name} out")
+        raise InvalidPlate(f"{name} is given without a part; give one, or leave {name} out")
     known_T1HW = torch.zeros(grid.num_frames, 1, 1, 1, dtype=torch.bool)
     pinned_T1HW = known_T1HW
     for part in parts:
@@ -161,7 +161,7 @@ def _plate(name: str, value: StreamGiven, channels: int, grid: LatentGrid) -> Pl
         twice_T = (known_T1HW & part_T1HW).flatten(1).any(1)
         if twice_T.any():
             frame = int(twice_T.nonzero()[0])
-            raise InvalidPlate(f"frame {frame} of {name} is given twice; let its parts not overlap")
+            raise InvalidPlate(f"frame {frame} of {name} is given twice: separate its parts")
         known_T1HW = known_T1HW | part_T1HW
         if part.frames_TCHW is not None:
             pinned_T1HW = pinned_T1HW | part_T1HW
@@ -189,7 +189,7 @@ def _span(part: Given, grid: LatentGrid) -> tuple[int, int]:
 
 def _check_part(name: str, part: Given, channels: int, grid: LatentGrid) -> None:
     if (part.frames_TCHW is None) == (part.latents_CTHW is None):
-        raise InvalidPlate(f"a part of {name} holds both or none of frames and latents; give one")
+        raise InvalidPlate(f"a part of {name} must hold either frames or latents: give one of them")
     if part.frames_TCHW is not None:
         count = max(len(part.frames_TCHW), 1) if part.frames_TCHW.ndim else 1
         _check_shape(name, part.frames_TCHW, (count, channels, grid.height, grid.width))

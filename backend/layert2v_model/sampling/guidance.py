@@ -82,7 +82,8 @@ def check_guidance(guidance: Guidance, names: Sequence[str], *, is_distilled: bo
     for name in guidance.layers:
         if name not in names:
             raise InvalidShot(
-                f"guidance is given for {name}, no stream of this shot; use {', '.join(names)}"
+                f"guidance is given for {name}, which is not a stream of this shot; use "
+                f"{', '.join(names)}"
             )
     scales = {"guidance": guidance.scale, "guidance of given layers": guidance.given}
     scales |= {f"guidance of {name}": scale for name, scale in guidance.layers.items()}
@@ -90,7 +91,9 @@ def check_guidance(guidance: Guidance, names: Sequence[str], *, is_distilled: bo
         if not 1 <= scale < math.inf:
             raise InvalidShot(f"{what} {scale} is out of range; use 1 (off) or more, such as 3")
         if is_distilled and scale != 1:
-            raise InvalidShot(f"{what} is {scale:g}, a distilled model runs without any; use 1")
+            raise InvalidShot(
+                f"{what} is {scale:g}, but a distilled model runs without guidance; use 1"
+            )
 
 
 def check_hidden(guidance: Guidance, *, is_held: bool) -> None:

@@ -60,7 +60,7 @@ def check_num_foregrounds(prompts: ShotPrompts, max_foregrounds: int) -> None:
     count = len(prompts.foregrounds)
     if not 1 <= count <= max_foregrounds:
         raise InvalidShot(
-            f"{count} foregrounds are asked for, the model makes 1 to {max_foregrounds}; "
+            f"{count} foregrounds are asked for, but the model makes 1 to {max_foregrounds}; "
             f"{'add one' if count < 1 else 'remove some'}"
         )
 

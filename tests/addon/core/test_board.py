@@ -3,10 +3,10 @@ from dataclasses import replace
 import pytest
 
 from blender_addon.core.board import Board, counted, duration
-from blender_addon.core.events import FetchProgressed, ProgressChanged
+from blender_addon.core.events import FetchProgressed, ProgressChanged, RecordChanged
 from blender_addon.core.records import RecordState
 from layert2v_client import JobStage, Progress
-from support.requests_of_session import follow, make_record
+from support.requests_of_session import follow, make_record, recorded
 
 
 def test_the_caption_says_stage_steps_and_time_left(session, journal, backend):
@@ -46,3 +46,34 @@ def test_progress_of_a_request_that_is_not_known_is_passed_over():
     board.apply(FetchProgressed("nobody's", 0.5))
 
     assert not board.jobs
+
+
+def test_an_older_record_changes_nothing():
+    board = Board()
+    board.apply(RecordChanged(recorded(state=RecordState.READY, revision=4), "/media"))
+
+    board.apply(RecordChanged(recorded(state=RecordState.RUNNING, revision=3), "/media"))
+
+    assert [view.record.state for view in board.ready] == [RecordState.READY]
+
+
+def test_the_model_is_there_once_a_job_has_come_further_than_loading():
+    board = Board()
+    board.apply(RecordChanged(recorded(state=RecordState.RUNNING), "/media"))
+    told = [board.is_working]
+
+    for stage in (JobStage.UNKNOWN, JobStage.LOADING, JobStage.ENCODING):
+        board.apply(ProgressChanged("one", Progress(stage, 0, 0, 0.0, None)))
+        told.append(board.is_working)
+
+    assert told == [False, False, False, True]
+
+
+def test_a_take_is_listed_until_its_notice_is_dismissed():
+    board = Board()
+    board.apply(RecordChanged(recorded(state=RecordState.IMPORTED), "/media"))
+    board.jobs["one"].notice = "The foreground is missing in 2 of 9 frames."
+
+    assert board.noticed == [board.jobs["one"]]
+    board.jobs["one"].notice = ""
+    assert not board.noticed

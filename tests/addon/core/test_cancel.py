@@ -42,7 +42,7 @@ def test_a_cancel_that_is_not_heard_is_sent_until_it_is(session, journal, backen
     session.submit(make_record(session), journal)
     board = follow(session, state_is(RecordState.RUNNING))
     backend.script.refusals["CancelJob"].extend(
-        [GRPCError(Status.INTERNAL, "a fault"), GRPCError(Status.UNAVAILABLE, "gone")]
+        [GRPCError(Status.INTERNAL, "a fault")] * 2 + [GRPCError(Status.UNAVAILABLE, "gone")]
     )
 
     session.cancel(board.jobs["one"].record, journal)
@@ -212,3 +212,15 @@ def test_a_cancel_that_was_heard_is_settled_though_the_job_is_gone(session, jour
 
     follow(session, state_is(RecordState.CANCELLED), board)
     assert not board.offered
+
+
+def test_a_cancel_that_a_stopping_backend_cuts_off_is_sent_again(session, journal, backend):
+    backend.script.hold = True
+    session.submit(make_record(session), journal)
+    board = follow(session, state_is(RecordState.RUNNING))
+    backend.script.refusals["CancelJob"].append(GRPCError(Status.CANCELLED, "stopping"))
+
+    session.cancel(board.jobs["one"].record, journal)
+
+    follow(session, state_is(RecordState.CANCELLED), board)
+    assert backend.jobs["jobs/job0001"].proto.state == job_pb2.JOB_STATE_CANCELLED

@@ -129,3 +129,12 @@ def test_a_message_of_the_backend_leaves_the_request_as_it_is(session, journal, 
     backend.finish()
 
     follow(session, state_is(RecordState.READY))
+
+
+def test_calls_that_a_stopping_backend_cuts_off_are_repeated(session, journal, backend):
+    for rpc in ("CreateJob", "WatchJob", "GetJob", "ListArtifacts", "ReadArtifact"):
+        backend.script.refusals[rpc].append(GRPCError(Status.CANCELLED, "stopping"))
+
+    run(session, journal, make_record(session))
+
+    assert len(backend.jobs) == 1

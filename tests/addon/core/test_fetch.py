@@ -1,3 +1,4 @@
+import errno
 import os
 import shutil
 from dataclasses import replace
@@ -48,7 +49,11 @@ def test_a_path_that_leaves_the_folder_fails_and_writes_nothing_outside(
 
     board = follow(session, state_is(RecordState.FAILED))
 
-    assert "cannot be written safely" in board.failed[0].record.error
+    failed = board.failed[0].record
+    assert failed.error == (
+        "The backend names a file '../../../evil.json', which cannot be written safely."
+    )
+    assert failed.remedy == "Install the same version of the add-on and the backend."
     assert not list(tmp_path.parent.glob("evil.json"))
 
 
@@ -183,3 +188,44 @@ def test_a_part_that_nobody_has_touched_for_a_day_is_removed(session, journal, b
     run(session, journal, make_record(session))
 
     assert not part.exists()
+
+
+def test_a_take_that_cannot_get_its_name_fails_and_says_why(session, journal, backend, monkeypatch):
+    rename = fetch_module.os.replace
+
+    def refuse(source, target):
+        if os.path.basename(target).startswith("take_"):
+            raise PermissionError(errno.EACCES, "Permission denied", str(target))
+        rename(source, target)
+
+    monkeypatch.setattr(fetch_module.os, "replace", refuse)
+    record = make_record(session, state=RecordState.FETCHING)
+    session.submit(record, journal)
+
+    board = follow(session, state_is(RecordState.FAILED))
+
+    assert "cannot be written (Permission denied)" in board.failed[0].record.error
+    assert board.failed[0].record.remedy == "Check the folder and its disk."
+
+
+def test_files_of_another_process_that_go_meanwhile_are_fetched(
+    session, journal, backend, monkeypatch
+):
+    gone = GRPCError(Status.NOT_FOUND, "gone")
+    backend.script.refusals["ReadArtifact"].extend([None] * 5 + [gone])
+    session.submit(make_record(session), journal)
+    board = follow(session, state_is(RecordState.FAILED))
+    (left,) = journal.folder.rglob("*-*.part")
+    monkeypatch.setattr(fetch_module, "PROCESS", "anotherone")
+    moved, link = left.with_name("moved"), os.link
+
+    def publish_first(source, target):
+        if left.exists():
+            left.rename(moved)  # as the other process does with a take that is whole
+        link(source, target)
+
+    monkeypatch.setattr(fetch_module.os, "link", publish_first)
+    run(session, journal, replace(board.failed[0].record, state=RecordState.SUBMITTING))
+
+    assert moved.is_dir()
+    assert len(takes_of_shot(journal.folder / "shot_1")) == 1

@@ -165,3 +165,10 @@ def test_journals_of_two_folders_are_merged_to_the_later_record(tmp_path):
         assert found["one"][0].state is RecordState.IMPORTED
         assert found["one"][1] is before
         assert found["two"][1] is beside
+
+
+def test_a_folder_that_cannot_be_listed_has_no_records_and_stops_nothing(tmp_path, caplog):
+    journal = Journal.of_media(tmp_path / ("long" * 100))
+
+    assert journal.records() == {}
+    assert "its jobs are not resumed" in caplog.text

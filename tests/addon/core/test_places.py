@@ -18,6 +18,7 @@ from blender_addon.core.paths import (
     take_folder_name,
 )
 from blender_addon.core.timing import frames_shown, scene_fps, split_fps, take_fps
+from layert2v_client import VersionMismatch
 
 SPANS = st.lists(
     st.builds(
@@ -121,7 +122,7 @@ def test_take_numbers_go_on(tmp_path):
     "path", ["../x", "/etc/x", "a/../../x", "C:\\x", "a//b", "a.", ".x", "a b", "a" * 101, ""]
 )
 def test_a_path_that_leaves_the_folder_is_refused(path, tmp_path):
-    with pytest.raises(ValueError, match="cannot be written safely"):
+    with pytest.raises(VersionMismatch, match="cannot be written safely"):
         safe_path(tmp_path, path)
 
 
@@ -129,7 +130,7 @@ def test_a_path_that_leaves_the_folder_is_refused(path, tmp_path):
     "path", ["aux", "AUX", "nul.exr", "png/lpt1.png", "com1/x.png", "Con.tar.gz", "prn", "a ", "a."]
 )
 def test_a_name_that_windows_reserves_is_refused(path, tmp_path):
-    with pytest.raises(ValueError, match="cannot be written safely"):
+    with pytest.raises(VersionMismatch, match="cannot be written safely"):
         safe_path(tmp_path, path)
 
 
@@ -142,9 +143,9 @@ def test_a_name_that_only_begins_like_a_device_is_joined(path, tmp_path):
     "paths", [["a.png", "A.PNG"], ["a.png", "a.png"], ["full", "full/x.png"], ["B/x", "b/X"]]
 )
 def test_paths_that_would_overwrite_each_other_are_refused(paths):
-    with pytest.raises(ValueError, match="overwrite"):
+    with pytest.raises(VersionMismatch, match="overwrite"):
         check_apart(paths)
-    with pytest.raises(ValueError, match="overwrite"):
+    with pytest.raises(VersionMismatch, match="overwrite"):
         check_apart(reversed(paths))
 
 

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +34,22 @@ def changed(take: Take, change: Callable[[dict[str, Any]], object]) -> Take:
     change(values)
     path.write_text(json.dumps(values))
     return load_take(take.folder)
+
+
+def test_a_foreground_that_is_in_no_frame_says_what_to_do(take):
+    made = replace(take.made, num_frames=2)
+
+    notice = replace(take, made=made, unknown_words=()).notice(1)
+
+    assert notice == (
+        "The foreground is empty in all 2 frames. Try another seed or reword the prompt."
+    )
+
+
+def test_a_take_is_described_although_its_files_are_gone(take):
+    (take.folder / "background" / "0000.png").unlink()
+
+    assert load_take(take.folder, is_checked=False) == take
 
 
 def test_a_take_is_read_as_it_was_written(take):

@@ -61,7 +61,7 @@ def test_a_folder_is_measured_without_loading_it(tmp_path: Path) -> None:
 @pytest.mark.slow
 @pytest.mark.skipif(not Path("/proc/self/clear_refs").exists(), reason="peaks need Linux")
 def test_estimated_peaks_are_within_a_third_of_measured_ones() -> None:
-    # In another process, for whoever measures peaks changes how memory is given back.
+    # This runs in another process, because measuring peaks changes how memory is given back.
     with ProcessPoolExecutor(1, forked()) as pool:
         measured = pool.submit(measured_peaks.measured).result(HANG_S)
 

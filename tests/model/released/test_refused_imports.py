@@ -177,7 +177,7 @@ def test_a_decoder_lora_of_another_rank_than_its_config_is_refused(folder: Path)
     content["config"]["lora_rank"] = 8
     torch.save(content, path)
 
-    assert "is no convolution of rank 8" in refusal(folder)
+    assert "is not a convolution of rank 8" in refusal(folder)
 
 
 def test_sizes_that_are_no_counts_are_refused(folder: Path) -> None:

@@ -48,5 +48,5 @@ def test_the_published_transformer_has_612_lora_factors() -> None:
 def test_tensors_that_tell_no_size_are_refused() -> None:
     with pytest.raises(InvalidCheckpoint, match=r"lacks encoder.conv1.weight"):
         vae_settings({})
-    with pytest.raises(InvalidCheckpoint, match=r"lacks what becomes 'shared.weight'"):
+    with pytest.raises(InvalidCheckpoint, match=r"lacks the tensors for 'shared.weight'"):
         text_config_of({})

@@ -257,9 +257,9 @@ def test_stopping_amid_given_parts_leaves_the_pipeline_ready(
 @pytest.mark.parametrize(
     ("part", "sentence"),
     [
-        (Given(), "both or none of frames and latents"),
-        (Given(_video(9), latents_CTHW=torch.zeros(4, 3, 4, 4)), "both or none"),
-        ([], "no part"),
+        (Given(), "must hold either frames or latents"),
+        (Given(_video(9), latents_CTHW=torch.zeros(4, 3, 4, 4)), "either frames or latents"),
+        ([], "without a part"),
         (Given(_video(5), first_frame=6), "frame 6 to 10, the shot has frames 0 to 8; trim"),
         (Given(_video(12)), "frame 0 to 11, the shot has frames 0 to 8"),
         (Given(_video(2), first_frame=-1), "from frame -1"),
@@ -292,7 +292,7 @@ def test_parts_that_do_not_fit_are_refused_first(
     [
         (("sky",), InvalidShot, "sky cannot loop; use full, background, foreground_1"),
         (("alpha_1",), InvalidShot, "alpha_1 cannot loop"),
-        (("background",), InvalidPlate, "background is to loop and is given"),
+        (("background",), InvalidPlate, "background loops and is given"),
     ],
 )
 def test_loops_that_cannot_be_are_refused_first(

@@ -168,7 +168,10 @@ class _ValuesRead(TorchDispatchMode):
     [
         ({"guidance_scale": 0.5}, "guidance 0.5 is out of range"),
         ({"layer_guidance_scales": {"full": 0.0}}, "guidance of full 0.0 is out of range"),
-        ({"layer_guidance_scales": {"sky": 2.0}}, "guidance is given for sky, no stream"),
+        (
+            {"layer_guidance_scales": {"sky": 2.0}},
+            "guidance is given for sky, which is not a stream",
+        ),
         ({"given_guidance_scale": float("inf")}, "guidance of given layers inf"),
         ({"given_guidance_scale": 2.0}, "no whole frame of tokens is given"),
     ],
@@ -208,7 +211,7 @@ def distilled(tmp_path_factory: pytest.TempPathFactory) -> LayerT2VPipeline:
 def test_a_distilled_model_refuses_guidance(
     change: dict[str, Any], distilled: LayerT2VPipeline
 ) -> None:
-    with pytest.raises(InvalidShot, match="2, a distilled model runs without any; use 1"):
+    with pytest.raises(InvalidShot, match="2, but a distilled model runs without guidance; use 1"):
         distilled(PROMPTS, **{**FORMAT, **change}, on_progress=_never)
 
 

@@ -1,7 +1,7 @@
-"""Raises where this process would reach another machine, before anything is sent or looked up.
+"""Keeps this process off the network: it raises before anything is sent or looked up.
 
 Python's own sockets are watched. The sockets of compiled libraries, such as grpc's, and programs
-in other languages are not: tests give those addresses of the loopback interface only.
+in other languages are not. Tests give them addresses of the loopback interface only.
 """
 
 import ipaddress
@@ -14,7 +14,7 @@ _SENDINGS = frozenset({"socket.connect", "socket.sendto", "socket.sendmsg"})
 
 
 class NetworkForbidden(RuntimeError):
-    """Raised where a test would reach beyond this machine."""
+    """Raised if a test would reach beyond this machine."""
 
 
 def _is_here(host: object) -> bool:

@@ -1,7 +1,6 @@
-"""Makes each Python that tests start watch itself: they have this folder in their PYTHONPATH.
+"""Keeps tests off the network. Each Python that they start has this folder in its PYTHONPATH.
 
-Python runs the first `sitecustomize` alone, so this one runs the next: distributions have their
-own.
+Python runs only the first `sitecustomize`, so this one runs the next: distributions have their own.
 """
 
 import sys

@@ -92,7 +92,7 @@ def test_batches_are_drawn_in_the_shares_of_the_clips(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_a_step_takes_the_memory_that_is_simulated() -> None:
-    # In another process, for whoever measures peaks changes how memory is given back.
+    # This runs in another process, because measuring peaks changes how memory is given back.
     with ProcessPoolExecutor(1, forked()) as pool:
         cases = pool.submit(measured_training.measured).result(HANG_S)
 

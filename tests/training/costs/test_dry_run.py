@@ -175,7 +175,7 @@ def test_a_pretended_device_is_for_dry_runs_and_has_a_size(tmp_path: Path) -> No
 
     assert (training.exit_code, nonsense.exit_code) == (2, 2)
     assert "add --dry-run" in training.output
-    assert "much is no size; write 24GiB" in nonsense.output
+    assert "much is not a size; write 24GiB" in nonsense.output
 
 
 def test_sizes_are_read_as_people_write_them() -> None:

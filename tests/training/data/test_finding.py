@@ -115,7 +115,7 @@ def test_a_file_that_lists_no_clips_is_refused_as_one(tmp_path: Path, name: str)
     toy_clips.write_movie(tmp_path / "film.mp4", toy_clips.flat((1, 2, 3))).replace(tmp_path / name)
 
     assert _reasons(tmp_path / name) == {
-        name: "is no folder of clips and no .jsonl text; name one of these"
+        name: "is neither a folder of clips nor a .jsonl file; name one of these"
     }
 
 

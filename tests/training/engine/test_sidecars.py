@@ -33,7 +33,7 @@ def test_a_text_beside_a_video_names_things_or_is_its_caption(
         ("background: a".encode("utf-16"), "is UTF-16"),
         ("background: a".encode("utf-16-le"), "is UTF-16 without a mark"),
         (b"background: \x81\x8d", "is not UTF-8 at byte 12: save it as UTF-8"),
-        (b"background: \0", "is no text"),
+        (b"background: \0", "is not a text"),
         (b"background: a\nbackground: b\n", "background is given twice"),
     ],
 )
@@ -65,9 +65,9 @@ def test_a_text_is_found_in_any_case(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("listed", "said"),
     [
-        ('[{"file_name": "a.mp4", "text": "a fox"}]', "is no JSON object"),
-        ('{"file_name": "a.mp4", "text": 5}', "says no text of a.mp4"),
-        ('{"file_name": "a.mp4", "caption": "a fox"}', "says no text of a.mp4"),
+        ('[{"file_name": "a.mp4", "text": "a fox"}]', "is not a JSON object"),
+        ('{"file_name": "a.mp4", "text": 5}', "has no text for a.mp4"),
+        ('{"file_name": "a.mp4", "caption": "a fox"}', "has no text for a.mp4"),
     ],
 )
 def test_a_list_that_gives_a_movie_no_text_is_refused(

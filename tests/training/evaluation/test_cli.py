@@ -32,7 +32,8 @@ def test_a_model_is_measured_on_prompts_beside_baselines(
     assert len(report["baselines"]) == 2
     assert report["precision"] == evaluation_precision().name
     assert report["metrics"]["regeneration_kept_change"]["worst"] == 0
-    # Three steps; every call holds the prompt and its absence. One shot is made anew: not counted.
+    # Every call of the three steps holds the prompt and its absence. A regenerated shot does not
+    # count.
     assert report["speed"]["network_calls"] == 6
     assert (tmp_path / "out" / "sheet.png").stat().st_size > 0
 

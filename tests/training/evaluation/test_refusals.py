@@ -13,7 +13,7 @@ from support.layered_scenes import make_scene
 
 
 def test_a_source_that_is_not_there_is_refused(tmp_path: Path) -> None:
-    assert "is no folder" in refusal_of(tmp_path / "nothing", tmp_path / "out")
+    assert "is not a folder" in refusal_of(tmp_path / "nothing", tmp_path / "out")
 
 
 def test_an_empty_folder_is_refused(tmp_path: Path) -> None:
@@ -34,7 +34,7 @@ def test_a_damaged_model_is_refused(prompts: Path, tmp_path: Path) -> None:
     ("option", "reason"),
     [
         ("other", "is not NAME=FOLDER"),
-        ("other=/nowhere", "is no folder"),
+        ("other=/nowhere", "is not a folder"),
         ("copy of ground truth=.", "choose another name"),
     ],
 )
@@ -128,9 +128,7 @@ def test_what_only_a_model_is_asked_for_is_refused_for_folders(
 ) -> None:
     shots = write_shots(tmp_path, first=make_scene(1, 1, 48, 72))
 
-    assert f"{option[0]} is what a model is asked for" in refusal_of(
-        shots, tmp_path / "out", *option
-    )
+    assert f"{option[0]} is for models" in refusal_of(shots, tmp_path / "out", *option)
 
 
 def test_given_streams_without_held_out_scenes_are_refused(

@@ -56,7 +56,10 @@ def test_assignments_win_over_files_and_later_files_over_earlier(tmp_path: Path)
 @pytest.mark.parametrize(
     ("assignment", "said"),
     [
-        ("joint.loop.learnin_rate=1", "joint.loop.learnin_rate is no field; did you mean learning"),
+        (
+            "joint.loop.learnin_rate=1",
+            "joint.loop.learnin_rate is not a field; did you mean learning",
+        ),
         ("joint.loop.num_steps=many", "joint.loop.num_steps is 'many': Input should be a valid"),
         ("joint.loop.autocast=float8", "joint.loop.autocast is 'float8'"),
         ("joint.noise.synchronous=2", "joint.noise: synchronous is 2"),
@@ -95,7 +98,7 @@ def test_two_assignments_of_one_field_conflict() -> None:
     [
         ("sampling_shift=2", "joint.noise.shift is 3.0 and sampling_shift is 2.0"),
         ("joint.lora.rank=4", "joint.lora and joint.loop.muon_scale exclude"),
-        ("transformer.width=4", "transformer.width is no setting"),
+        ("transformer.width=4", "transformer.width is not a setting"),
         ("transformer.max_foregrounds=1", "scene.foregrounds reach 2"),
         ("transformer.per_stream_timesteps=false", "multi_foreground.noise.synchronous is 0.4"),
         ("scene.width=100", "scene.width"),

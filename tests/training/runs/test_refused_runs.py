@@ -35,7 +35,7 @@ def test_an_unknown_field_ends_the_command_before_anything_is_made(tmp_path: Pat
     result = CliRunner().invoke(app, ["joint", "--out", str(out), "--set", "joint.lop.seed=1"])
 
     assert result.exit_code == 2
-    assert "joint.lop is no field; did you mean loop?" in result.output
+    assert "joint.lop is not a field; did you mean loop?" in result.output
     assert not out.exists()
 
 
@@ -113,7 +113,7 @@ def test_composed_clips_beside_none_of_the_users_own_are_refused(
     result = CliRunner().invoke(app, [*command, *options, "--set", "num_composed_clips=9"])
 
     assert result.exit_code == 2
-    assert "num_composed_clips is 9 and there is no --data" in result.output
+    assert "num_composed_clips is 9 but --data is missing" in result.output
     assert "set num_clips" in result.output
     assert not (tmp_path / "run").exists()
 
@@ -132,18 +132,18 @@ def test_composed_clips_beside_none_of_the_users_own_are_refused(
         (("vae", "--set", "name=mine"), "vae does not read name, export would"),
         (
             ("alpha-vae", "--recipe", "wan2.1-1.3b", "--set", "decoders.batch_size=3"),
-            "decoders.batch_size is of recipes with a small VAE",
+            "decoders.batch_size is for recipes with a small VAE",
         ),
         (
             ("joint", "--data", "clips", "--set", "num_clips=48"),
-            "num_clips is of composed clips, and --data takes your own instead; each of your clips "
-            "counts once, or starts_per_clip times; leave out --set num_clips",
+            "num_clips is for composed clips, but --data takes your own instead; each of your "
+            "clips counts once, or starts_per_clip times; leave out --set num_clips",
         ),
         (
             ("joint", "--data", "clips", "--set", "joint_scene.panorama_yaw=1"),
-            "joint_scene.panorama_yaw is of composed clips",
+            "joint_scene.panorama_yaw is for composed clips",
         ),
-        (("joint", "--set", "starts_per_clip=2"), "starts_per_clip is of your own clips"),
+        (("joint", "--set", "starts_per_clip=2"), "starts_per_clip is for your own clips"),
     ],
 )
 def test_what_a_command_would_not_use_is_refused_by_name(
@@ -173,7 +173,7 @@ def test_a_recipe_file_may_hold_what_other_commands_of_the_run_read(tmp_path: Pa
 
     assert allowed.exit_code == 0, allowed.output
     assert refused.exit_code == 2
-    assert "alpha_vae.num_clips is of composed clips" in refused.output
+    assert "alpha_vae.num_clips is for composed clips" in refused.output
     assert "remove it from the --recipe-file" in refused.output
 
 

@@ -121,7 +121,7 @@ def test_whole_pictures_are_counted(fetched: Path) -> None:
     result = CliRunner().invoke(app, ["assets", str(fetched)])
 
     assert result.exit_code == 0
-    assert result.output == f"{len(SUBJECTS)} files in {fetched} are as the manifest says\n"
+    assert result.output == f"{len(SUBJECTS)} files in {fetched} match the manifest\n"
 
 
 @pytest.mark.parametrize("text", ["[", "{}", '[{"file": "a.png"}]', '[{"file": 1, "sha256": ""}]'])

@@ -53,7 +53,7 @@ def make_in_workers(
 def _start(make: Callable[[int], Any], watched: Connection) -> None:
     global _made_by
     _made_by = make
-    # Schedulers and terminals signal all processes; the one that started this one decides.
+    # Schedulers and terminals signal all processes, but only the parent process decides.
     for number in SIGNALS:
         signal.signal(number, signal.SIG_IGN)
     threading.Thread(target=_end_with, args=(watched,), daemon=True).start()

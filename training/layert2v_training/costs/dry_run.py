@@ -187,7 +187,7 @@ def _refusals(
         remedies = [_REMEDIES.get(name, "choose a smaller size") for name in too_large]
         yield (
             f"stage {stage} needs {needed}, {device.name} has {gib(device.memory_bytes)} free; "
-            f"{'; '.join(dict.fromkeys(remedies))}; or try all the same by --ignore-fit"
+            f"{'; '.join(dict.fromkeys(remedies))}; or start anyway with --ignore-fit"
         )
     if not is_here:
         return
@@ -197,12 +197,13 @@ def _refusals(
         yield (
             f"stage {stage} needs {gib(taken)} of main memory in each process while "
             f"{phase.name}, {gib(available)} are free; set fewer num_clips, use a computer with "
-            f"more, or try all the same by --ignore-fit"
+            f"more, or start anyway with --ignore-fit"
         )
     existing = next(path for path in (out.resolve(), *out.resolve().parents) if path.exists())
     free = shutil.disk_usage(existing).free
     if needs.disk_bytes > free:
         yield (
             f"stage {stage} needs {gib(needs.disk_bytes)} on disk, {existing} has {gib(free)}; "
-            f"make room, choose another --out, set fewer num_clips, or try by --ignore-fit"
+            f"make room, choose another --out, set fewer num_clips, or start anyway with "
+            "--ignore-fit"
         )

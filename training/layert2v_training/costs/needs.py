@@ -107,14 +107,14 @@ _UNITS = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40}
 
 
 def parse_bytes(text: str) -> int:
-    """Read a size such as `24GiB`, `24G` or a number of bytes. GB are taken for GiB.
+    """Read a size such as `24GiB`, `24G` or a number of bytes. GB count as GiB.
 
     Raises:
         InvalidRecipe: It is none.
     """
     found = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([KMGT]?)(?:i?B)?\s*", text, re.IGNORECASE)
     if found is None or float(found[1]) <= 0:
-        raise InvalidRecipe(f"--device-memory {text} is no size; write 24GiB, for example")
+        raise InvalidRecipe(f"--device-memory {text} is not a size; write 24GiB, for example")
     return int(float(found[1]) * _UNITS[found[2].upper()])
 
 

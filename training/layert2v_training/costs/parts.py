@@ -114,7 +114,7 @@ class StageParts:
         model.requires_grad_(True)
         if stage.lora:
             if self.run.init is None and self.base is None:
-                raise InvalidRecipe("lora adapts a model and there is none; give --base or --init")
+                raise InvalidRecipe("lora adapts a model, but none is given; give --base or --init")
             add_lora(model, stage.lora)
         return model
 

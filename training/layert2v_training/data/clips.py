@@ -28,7 +28,7 @@ class ClipForeground:
 
 @dataclass(frozen=True, eq=False)
 class LayeredClip:
-    """A full video and the layers it is made of, back to front, with their captions."""
+    """A full video and its layers, back to front, with their captions."""
 
     full_THWC: Pixels
     """(T, H, W, 3): the foregrounds over the background; exactly so where it was composed."""
@@ -39,7 +39,7 @@ class LayeredClip:
     foregrounds: tuple[ClipForeground, ...]
     """1 or more, back to front."""
     full_caption: str = ""
-    """Caption of the whole picture. Empty: it is made of the layers' captions."""
+    """Caption of the whole picture. If empty, it is composed from the layers' captions."""
 
 
 class ClipSource(Protocol):

@@ -18,7 +18,7 @@ def read_text(path: Path) -> str:
         BadClip: It cannot be read, is too long, or is no UTF-8. It says what it seems to be.
     """
     content = _bytes_of(path, _MAX_TEXT)
-    _check_wide(path, content, "is no text: it holds null bytes; name a text file")
+    _check_wide(path, content, "is not a text, because it holds null bytes; name a text file")
     return decoded_text(path, content)
 
 
@@ -29,7 +29,7 @@ def read_list(path: Path) -> bytes:
         BadClip: It cannot be read, is too long, is UTF-16 or no text.
     """
     content = _bytes_of(path, _MAX_LIST)
-    _check_wide(path, content, "is no folder of clips and no .jsonl text; name one of these")
+    _check_wide(path, content, "is neither a folder of clips nor a .jsonl file; name one of these")
     return content.removeprefix(BOM_UTF8)
 
 

@@ -67,7 +67,7 @@ def _has_list(folder: Path) -> bool:
 
 def _lines(source: Path) -> list[tuple[Path, bytes | None]]:
     if is_movie(source) or is_picture(source):
-        raise BadClip(source, "is no folder of clips and no .jsonl text; name one of these")
+        raise BadClip(source, "is neither a folder of clips nor a .jsonl file; name one of these")
     content = read_list(source)
     if content.lstrip()[:1] == b"[" and b"\n[" not in content:
         raise BadClip(source, "is one JSON array; write one object to a line, without brackets")
@@ -91,7 +91,7 @@ def _clip_of_folder(folder: Path) -> ClipFiles:
     inner = [LIST] if _has_list(folder) else [f.name for f in _folders_in(folder) if _is_clip(f)]
     if inner:
         raise BadClip(
-            folder, f"is no clip and holds clips, such as {inner[0]}; name this folder itself"
+            folder, f"is not a clip but holds clips, such as {inner[0]}; name this folder itself"
         )
     wanted = ", ".join((*renders.DESCRIPTIONS, "metadata.json"))
     raise BadClip(
@@ -125,7 +125,7 @@ def _clip_of_line(where: Path, line: bytes) -> ClipFiles:
         return renders.from_mapping(where, where.parent, read)
     folder = where.parent / str(read["clip"])
     if not folder.is_dir():
-        raise BadClip(where, f"names {read['clip']}, which is no folder")
+        raise BadClip(where, f"names {read['clip']}, which is not a folder")
     return _clip_of_folder(folder)
 
 

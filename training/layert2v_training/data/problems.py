@@ -53,7 +53,7 @@ class BadClips(ValueError):
     def __str__(self) -> str:
         lines = "\n".join(map(str, self.bad))
         count = f"{len(self.bad)} bad clip" + "s" * (len(self.bad) > 1)
-        return f"{count} (mend them, or leave them out):\n{lines}"
+        return f"{count} (repair them, or leave them out):\n{lines}"
 
 
 @contextmanager

@@ -10,7 +10,7 @@ folder's only EXR sequence. YAML and JSON may say more: `fox: {caption: ..., fil
 layer: ..., matte: fox_matte.mov, premultiplied: true}`, and `fps: 24`, `full: comp.mov`,
 `full_caption: ...`.
 
-Where foregrounds are called as in `named`, `matte[_k]` and `full` beside them are taken unasked.
+If foregrounds are named as in `named`, `matte[_k]` and `full` beside them are used unasked.
 """
 
 import re

@@ -72,7 +72,7 @@ def _listed(video: Path) -> str:
                 raise
             raise BadClip(where, f"is not JSON: {failure}; correct the line") from failure
         if not isinstance(read, dict):
-            raise BadClip(where, "is no JSON object; write one to a line, without brackets")
+            raise BadClip(where, "is not a JSON object; write one to a line, without brackets")
         if read.get("file_name") == video.name:
             found.append(_text_of(where, read, video))
     if len(found) > 1:
@@ -83,5 +83,5 @@ def _listed(video: Path) -> str:
 def _text_of(where: Path, line: Mapping[str, Any], video: Path) -> str:
     text = line.get("text")
     if not isinstance(text, str):
-        raise BadClip(where, f"says no text of {video.name}; give it in the field text")
+        raise BadClip(where, f"has no text for {video.name}; give it in the field text")
     return text

@@ -42,7 +42,7 @@ class AskedModel:
     card: Mapping[str, Any] = field(default_factory=dict)
     """The model folder's card, with hashes of its files."""
     takes: TakeStore | None = None
-    """The store in which `kept_take` looks before it makes a take."""
+    """The store in which `kept_take` looks before it generates a take."""
 
     @classmethod
     def load(
@@ -106,7 +106,7 @@ class AskedModel:
         given: Mapping[str, StreamGiven] | None = None,
         looped: Collection[str] = (),
     ) -> Stack:
-        """Make a take as the model makes it, not finished."""
+        """Generate a take without finishing it."""
         names = ["full", "background"]
         names += [f"foreground_{k}" for k in range(1, len(prompts.foregrounds) + 1)]
         return self.pipeline(

@@ -48,9 +48,11 @@ def read_comparisons(words: Sequence[str]) -> tuple[Comparison, ...]:
         if not name or not place:
             raise BadInput(f"--beside {option} is not NAME=FOLDER: name what the folder holds")
         if name in taken:
-            raise BadInput(f"--beside {option}: there is a {name} already, choose another name")
+            raise BadInput(
+                f"--beside {option}: the name {name} is used already: choose another name"
+            )
         if not Path(place).is_dir():
-            raise BadInput(f"--beside {option}: {place} is no folder: name a model or shots")
+            raise BadInput(f"--beside {option}: {place} is not a folder: name a model or shots")
         taken.append(name)
         found.append(Comparison(name, Path(place)))
     return tuple(found)

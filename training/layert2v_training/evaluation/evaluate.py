@@ -104,7 +104,7 @@ def _run_model(options: Options, left_out: list[str], on_shot: OnShot) -> _Measu
     _check_lines(lines, asked_model)
     shape = (asked_model.width, asked_model.height, asked_model.num_frames)
     others = _others(options, lines, shape, on_shot)
-    on_shot("loading what judges the takes")
+    on_shot("loading the models that judge the takes")
     judges = _judges(options, lines, left_out)
     section, speed = generate(
         asked_model,

@@ -65,7 +65,7 @@ def check_evaluation(options: Options) -> None:
     """
     source = options.source
     if not source.is_dir():
-        raise BadInput(f"{source} is no folder: name a model folder or a folder of shots")
+        raise BadInput(f"{source} is not a folder: name a model folder or a folder of shots")
     if options.is_model:
         _check_model(options)
     else:
@@ -96,7 +96,7 @@ def _check_folder(options: Options) -> None:
         raise BadInput(
             f"{options.source} holds no model, which --held-out asks: name a model folder"
         )
-    reason = "is what a model is asked for: leave it out for a folder of shots"
+    reason = "is for models: leave it out for a folder of shots"
     for_model = ["frames", "regenerate", "given", "given_scenes"]
     if not options.asks_a_model:
         for_model += ["steps", "guidance", "takes"]
@@ -104,9 +104,11 @@ def _check_folder(options: Options) -> None:
     if options.precision != "auto" and not options.asks_a_model:
         raise BadInput(f"--precision {reason}")
     if options.truth and not options.truth.is_dir():
-        raise BadInput(f"{options.truth} is no folder: name that of the true layers as --truth")
+        raise BadInput(f"{options.truth} is not a folder: name that of the true layers as --truth")
     if options.skip_bad and options.beside:
-        raise BadInput("--skip-bad and --beside do not go together: shots must pair up, leave one")
+        raise BadInput(
+            "--skip-bad and --beside do not go together: shots must pair up, so leave one out"
+        )
     models = [other.name for other in options.beside if other.is_model]
     if models and options.prompts is None:
         raise BadInput(f"--beside {models[0]} is a model: name its prompts with --prompts")

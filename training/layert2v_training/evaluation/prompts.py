@@ -63,7 +63,7 @@ def read_prompts(path: Path) -> list[ShotLine]:
             f'{{"prompt": "...", "background": "...", "foregrounds": ["..."], "seed": 1}}'
         )
     if not shots:
-        raise BadInput(f"{path} holds no shot: write one JSON object a line")
+        raise BadInput(f"{path} holds no shot: write one JSON object on each line")
     return shots
 
 

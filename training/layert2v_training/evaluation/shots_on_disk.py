@@ -90,7 +90,7 @@ def _missing(folder: Path) -> str:
 def _refused(problems: Sequence[str]) -> BadInput:
     more = f"; and {len(problems) - NAMED} more" if len(problems) > NAMED else ""
     said = "; ".join(problems[:NAMED])
-    return BadInput(f"{said}{more}: mend them, or leave such shots out by --skip-bad")
+    return BadInput(f"{said}{more}: repair them, or leave such shots out with --skip-bad")
 
 
 def _read_each(

@@ -3,7 +3,7 @@
     layert2v-train average models/a models/b --out models/middle
 
 Weights that were trained on from one another usually have all their averages between them in the
-same valley. What the second learned and what the first has not forgotten can both be had so.
+same valley. An average has both the skills that the second learned and those that the first kept.
 
 Sources:
     Wortsman et al., "Model soups", ICML 2022; "Robust fine-tuning of zero-shot models", CVPR 2022.

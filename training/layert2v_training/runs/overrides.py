@@ -139,7 +139,7 @@ def _check_names(change: Mapping[str, Any], hints: Mapping[str, Any], name: str)
         close = difflib.get_close_matches(str(part), hints, n=1)
         meant = f"did you mean {close[0]}? " if close else ""
         fields = ", ".join(hints)
-        raise InvalidRecipe(f"{_joined(name, part)} is no field; {meant}fields here: {fields}")
+        raise InvalidRecipe(f"{_joined(name, part)} is not a field; {meant}fields here: {fields}")
 
 
 def _joined(name: str, part: object) -> str:

@@ -48,7 +48,7 @@ def check_network(settings: dict[str, Any]) -> None:
     hints = typing.get_type_hints(LayerT2VTransformer3DModel.__init__)
     for name, value in settings.items():
         if name not in hints or name == "return":
-            raise InvalidRecipe(f"transformer.{name} is no setting of the network; remove it")
+            raise InvalidRecipe(f"transformer.{name} is not a setting of the network; remove it")
         try:
             TypeAdapter(hints[name]).validate_python(value)
         except ValidationError as error:

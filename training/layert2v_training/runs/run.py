@@ -262,7 +262,7 @@ class Run:
         count = self.recipe.num_composed_clips
         if count and self.data is None:
             raise InvalidRecipe(
-                f"num_composed_clips is {count} and there is no --data: all clips are composed; "
+                f"num_composed_clips is {count} but --data is missing: all clips are composed; "
                 f"set num_clips"
             )
         return count

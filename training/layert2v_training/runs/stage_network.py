@@ -93,7 +93,7 @@ def stage_transformer(
         CheckpointMismatch: The checkpoint is of another model.
     """
     if stage.lora and base is None and init is None:
-        raise InvalidRecipe("lora adapts a model and there is none; give --base or --init")
+        raise InvalidRecipe("lora adapts a model, but none is given; give --base or --init")
     torch.manual_seed(recipe.joint.loop.seed)
     if init is not None:
         check_init(init, recipe)

@@ -135,11 +135,11 @@ def _unread(field: str, situation: Situation) -> str:
     other_data = Situation(situation.base, has_data=not situation.has_data)
     if reads("all", field, other_data):
         if not situation.has_data:
-            return f"{field} is of your own clips, and there is no --data"
+            return f"{field} is for your own clips, but --data is missing"
         counted = "; each of your clips counts once, or starts_per_clip times"
-        return f"{field} is of composed clips, and --data takes your own instead" + (
+        return f"{field} is for composed clips, but --data takes your own instead" + (
             counted if field.endswith("num_clips") else ""
         )
     if situation.base != "none":
-        return f"{field} is of recipes with a small VAE, and this one begins with a base"
+        return f"{field} is for recipes with a small VAE, but this one begins with a base"
     return f"no command reads {field}"

@@ -92,7 +92,7 @@ class SceneRecipe:
 
 
 def words_of(recipe: SceneRecipe) -> tuple[list[str], list[str]]:
-    """List the subjects and the backgrounds that a recipe's scenes are made of, as captions say it.
+    """List the subjects and the backgrounds of a recipe's scenes, as in captions.
 
     They are in the order in which scenes choose among them.
     """

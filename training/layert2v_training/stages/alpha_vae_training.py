@@ -56,7 +56,7 @@ class AlphaVaeRecipe:
     """Width of `project_in`."""
     batch_size: Count = 8
     num_clips: Count = 400
-    """Composed clips of which mattes are taken; one's own count instead where there are any."""
+    """Composed clips for mattes. If the user has clips, those count instead."""
     render_weight: NotNegative = 0.0
     """Weight of `render_loss`; 0 as published."""
 
@@ -118,7 +118,7 @@ def draw_alphas(source: ClipSource, count: int, num_workers: int = 0) -> tuple[T
     """Take the mattes of `count` clips, apart by clips: those to learn, and those held out.
 
     Those of a quarter of the clips are inverted: large covered areas, which single sprites never
-    show. Of files, all are taken as they are, and those of a quarter inverted as well.
+    show. All clips from files are used unchanged, and a quarter of them inverted as well.
 
     Returns:
         Float32 (M, 1, T, H, W) in [0, 1] each; of a single clip the same twice.

@@ -104,7 +104,7 @@ class _FrameTaker:
         stacked = np.stack([video[chosen] for video in videos], axis=1)
         pixels = (rearrange(stacked, "f s h w c -> f s c h w") * 255 + 0.5).astype(np.uint8)
         captions = tuple(layer.caption for layer in clip.foregrounds)
-        # Its words only: the latents are made of all frames of a batch at once.
+        # This adds its words only. The latents come from all frames of a batch at once.
         said = LatentClip(torch.empty(0), clip.background_caption, captions, clip.full_caption)
         return pixels, said
 

@@ -161,7 +161,7 @@ def encode_all(vae: AutoencoderKLWan, pixels_MCTHW: Tensor) -> Tensor:
 
 
 def make_linear_vae(folder: Path, sample_BCTHW: Tensor, size: LinearVaeSize) -> AutoencoderKLWan:
-    """Fit the linear VAE and write it to `folder`, or read what is there.
+    """Fit the linear VAE and write it to `folder`, or read an existing one.
 
     Principal components may change their sign with the number of threads, so they are fitted once
     per run: everything trained on these latents depends on them.

@@ -60,18 +60,24 @@ class Alignment:
 
     def scores(self, pictures: Sequence[Floats], texts: Sequence[str]) -> NDArray[np.float64]:
         """Cosine of each picture (H, W, 3) with each text, what all have in common removed."""
-        guessed_BD = (self._features(pictures) - self._feature_mean) @ self._map_FD
+        return self._compared(self._guessed(pictures), texts)
+
+    def _guessed(self, pictures: Sequence[Floats]) -> Tensor:
+        return (self._features(pictures) - self._feature_mean) @ self._map_FD
+
+    def _compared(self, guessed_BD: Tensor, texts: Sequence[str]) -> NDArray[np.float64]:
         wanted_LD = self._vectors(texts) - self._vector_mean
         unit = torch.nn.functional.normalize
         return (unit(guessed_BD, dim=1) @ unit(wanted_LD, dim=1).T).double().numpy()
 
     def measure(self, take: Stack, line: ShotLine, other: ShotLine | None) -> Values:
         """Score a take's layers with their own prompts, and with another shot's if there is one."""
-        pictures, own = layer_pictures(take), [line.background, *line.foregrounds]
-        found = routing_of(self.scores(pictures, own))
+        own = [line.background, *line.foregrounds]
+        guessed_LD = self._guessed(layer_pictures(take))
+        found = routing_of(self._compared(guessed_LD, own))
         if other is not None:
             foreign = [other.background, *islice(cycle(other.foregrounds), len(own) - 1)]
-            shuffled_L = np.diagonal(self.scores(pictures, foreign))
+            shuffled_L = np.diagonal(self._compared(guessed_LD, foreign))
             found["alignment_shuffled"] = float(shuffled_L.mean())
         return found
 

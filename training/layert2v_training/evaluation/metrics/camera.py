@@ -25,7 +25,7 @@ _LEAST_OPEN = 0.05
 """Share of open pixels below which no camera is sought."""
 _ENOUGH = (cv2.TERM_CRITERIA_COUNT | cv2.TERM_CRITERIA_EPS, 100, 1e-5)
 _BLUR = 5
-"""Pixels of the filter before gradients are taken; OpenCV's own default."""
+"""Pixels of the filter before gradients. It is OpenCV's own default."""
 _HALF = 0.5
 """Coverage outside a moved frame: neither open nor covered."""
 

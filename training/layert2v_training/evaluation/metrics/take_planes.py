@@ -1,7 +1,7 @@
 """A stack as planar numpy arrays, with the regions that metrics look at.
 
 Shape letters: T frames, C channels, H, W. Pixels are display-referred sRGB in [0, 1], RGB
-straight; metrics are taken there, where the training composites are made.
+straight. Metrics are computed there, where the training composites are made.
 """
 
 from dataclasses import dataclass
