@@ -30,12 +30,10 @@ _NO_NETWORK = str(Path(__file__).parent / "support" / "no_network")
 os.environ["PYTHONPATH"] = os.pathsep.join(
     filter(None, [_NO_NETWORK, os.environ.get("PYTHONPATH", "")])
 )
-if "sitecustomize" not in sys.modules or _NO_NETWORK not in str(sys.modules["sitecustomize"]):
+if _NO_NETWORK not in sys.path:
+    # It stays, for children that are given the paths of this process.
     sys.path.insert(0, _NO_NETWORK)
-    sys.modules.pop("sitecustomize", None)
-    import sitecustomize  # noqa: F401 - it watches from here on
-
-    sys.path.remove(_NO_NETWORK)
+import forbid_network  # noqa: E402, F401 - it watches from here on
 
 try:
     from hypothesis import HealthCheck, settings

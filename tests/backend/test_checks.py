@@ -6,7 +6,9 @@ import pytest
 from layert2v_backend.checks.kept_layers import kept_job_ids
 from layert2v_backend.checks.shots import fill_shot
 from layert2v_backend.errors import InvalidShot, UnknownJob
+from layert2v_backend.jobs import Job
 from layert2v_backend.models import Catalogue, find_models
+from layert2v_domain.job import JobState
 from layert2v_domain.shot import KeptLayer, LayerRole, LayerSpec, Shot, derive_seed
 from support.wire_shots import write_sketch_model
 
@@ -42,6 +44,20 @@ def test_faults_of_one_kind_keep_it_and_mixed_ones_are_an_invalid_shot(
         fill_shot(unknown, catalogue, {})
     with pytest.raises(InvalidShot, match="and 1 more"):
         fill_shot(replace(unknown, num_frames=3), catalogue, {})
+
+
+def test_a_kept_layer_of_an_unknown_role_is_refused_for_its_role_alone(
+    catalogue: Catalogue,
+) -> None:
+    made = Job("made", fill_shot(ASKED, catalogue, {}), JobState.SUCCEEDED, 1, 2, 0.0, 0.0)
+    asked = keeping("jobs/made")
+    odd = replace(asked.layers[1], role=LayerRole.UNKNOWN)
+
+    with pytest.raises(InvalidShot) as refused:
+        fill_shot(replace(asked, layers=(*asked.layers, odd)), catalogue, {"made": made})
+
+    fields = [violation.field for violation in refused.value.violations]
+    assert fields == ["shot.layers[2].role"]
 
 
 def test_only_jobs_of_clean_names_are_looked_up() -> None:

@@ -89,11 +89,36 @@ def slug(heading: str) -> str:
     return re.sub(r"[-\s]+", "-", re.sub(r"[^\w\s-]", "", plain).strip().lower())
 
 
+_TARGETS = (
+    r"\]\(\s*<?([^)\s>]+)",  # [text](target "title") and ![text](<target>)
+    r"^ {0,3}\[[^\]]+\]:\s*<?([^\s>]+)",  # [name]: target
+    r"\b(?:href|src)=[\"']([^\"']+)",
+)
+
+
+def links_in(text: str) -> list[str]:
+    """List what links, pictures and HTML of a text lead to, each form of Markdown's."""
+    found = (re.findall(target, text, flags=re.MULTILINE) for target in _TARGETS)
+    return [link for links in found for link in links]
+
+
+def test_links_are_found_in_every_form() -> None:
+    text = """[a](one.md) ![b](two.png) [c](three.md "a title") [d](<four.md>)
+    [e][name] <img src="six.png"> <a href='seven.md'>
+
+[name]: five.md
+"""
+
+    assert links_in(text) == [
+        "one.md", "two.png", "three.md", "four.md", "five.md", "six.png", "seven.md",
+    ]  # fmt: skip
+
+
 @pages()
 def test_every_link_leads_to_a_page_and_its_heading(page: Path) -> None:
     text = re.sub(r"`[^`]*`", "", "\n".join(prose_and_code(page)[0]))
     lost = []
-    for link in re.findall(r"\]\(([^)\s]+)\)", text):
+    for link in links_in(text):
         path, _, anchor = link.partition("#")
         target = (page.parent / path).resolve() if path else page
         if re.match(r"https?:", link) or (

@@ -1,6 +1,7 @@
 """No program reaches beyond the loopback interface, and few files can open a connection at all."""
 
 import ast
+import os
 import socket
 import subprocess
 import sys
@@ -72,6 +73,48 @@ def test_neither_a_test_nor_what_it_starts_reaches_another_machine(address: str)
     assert "NetworkForbidden" in child.stderr
     with pytest.raises(RuntimeError, match="nothing but this machine"):
         socket.create_connection((address, 9), 0.1)
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        "socket.gethostbyname('example.org')",
+        "socket.gethostbyname_ex('example.org')",
+        "socket.gethostbyaddr('192.0.2.1')",
+        "socket.getnameinfo(('192.0.2.1', 9), 0)",
+        "socket.socket(type=socket.SOCK_DGRAM).sendto(b'', ('192.0.2.1', 9))",
+        "socket.socket(type=socket.SOCK_DGRAM).sendmsg([b''], [], 0, ('192.0.2.1', 9))",
+    ],
+)
+def test_neither_names_nor_datagrams_leave_this_machine(call: str) -> None:
+    child = subprocess.run(
+        [sys.executable, "-c", f"import socket; {call}"], capture_output=True, text=True
+    )
+
+    assert "NetworkForbidden" in child.stderr
+
+
+def test_a_child_that_is_given_the_paths_of_this_process_is_watched_too() -> None:
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    script = "import socket; socket.create_connection(('192.0.2.1', 9), 0.1)"
+
+    child = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, env=environment
+    )
+
+    assert "NetworkForbidden" in child.stderr
+
+
+def test_a_childs_own_sitecustomize_is_run_as_well(tmp_path: Path) -> None:
+    (tmp_path / "sitecustomize.py").write_text("print('the other one')")
+    paths = [os.environ["PYTHONPATH"], str(tmp_path)]
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(paths)}
+
+    child = subprocess.run(
+        [sys.executable, "-c", "pass"], capture_output=True, text=True, env=environment
+    )
+
+    assert (child.stdout.strip(), child.stderr) == ("the other one", "")
 
 
 def test_this_machine_can_be_reached() -> None:

@@ -30,7 +30,7 @@ def fill_kept_layer(
 
     Args:
         kept: The job and layer that it comes from.
-        role: The layer's role in this shot.
+        role: The layer's role in this shot. The check of all roles refuses an unknown one.
         size: Width, height and frames of this shot.
         sources: The jobs of `kept_job_ids` that exist, by id.
         field: The layer's path from the request.
@@ -57,7 +57,7 @@ def fill_kept_layer(
         found.add(f"{field}.kept.layer_index", f"{layer_index} is not a layer: {limit}")
         return None
     layer = source.layers[layer_index]
-    if layer.role is not role:
+    if role is not LayerRole.UNKNOWN and layer.role is not role:
         description = (
             f"layer {layer_index} of {name} is a {layer.role}, this layer is a {role}: "
             f"choose another"
