@@ -72,7 +72,7 @@ def test_a_folder_without_models_is_named_and_not_called_damaged(tmp_path: Path)
     result = CliRunner().invoke(app, ["models", "--models-dir", str(tmp_path)])
 
     assert result.exit_code == 0
-    assert f"not used: {tmp_path} is no model and holds none" in result.output
+    assert f"not used: {tmp_path} is not a model and holds none" in result.output
 
 
 def test_a_shot_is_estimated_and_one_that_does_not_fit_ends_with_exit_code_1() -> None:

@@ -37,7 +37,7 @@ def test_a_shot_the_model_cannot_make_is_refused_first(
 @pytest.mark.parametrize(
     ("prompts", "sentence"),
     [
-        (ShotPrompts("x", "a beach", ()), "0 foregrounds are asked for, the model makes 1 to 3"),
+        (ShotPrompts("x", "a beach", ()), "0 foregrounds are asked for, but the model makes 1 to 3"),
         (ShotPrompts("x", "a beach", ("a",) * 4), "4 foregrounds"),
         (ShotPrompts("x", " ", ("a fox",)), "the prompt of background is empty"),
         (ShotPrompts("x", "a", ("a", "")), "the prompt of foreground_2 is empty"),
@@ -53,7 +53,7 @@ def test_prompts_that_do_not_fit_are_refused_first(
 @pytest.mark.parametrize(
     ("given", "sentence"),
     [
-        ({"sky": torch.rand(5, 3, 32, 32)}, "sky is no stream"),
+        ({"sky": torch.rand(5, 3, 32, 32)}, "sky is not a stream"),
         ({"background": torch.rand(5, 3, 16, 32)}, "resize or trim"),
         ({"alpha_1": torch.rand(5, 3, 32, 32)}, "the shot needs"),
         ({"alpha_1": torch.full((5, 1, 32, 32), 1.5)}, "to 1.5, allowed is 0 to 1"),
