@@ -37,7 +37,10 @@ def test_a_shot_the_model_cannot_make_is_refused_first(
 @pytest.mark.parametrize(
     ("prompts", "sentence"),
     [
-        (ShotPrompts("x", "a beach", ()), "0 foregrounds are asked for, but the model makes 1 to 3"),
+        (
+            ShotPrompts("x", "a beach", ()),
+            "0 foregrounds are asked for, but the model makes 1 to 3",
+        ),
         (ShotPrompts("x", "a beach", ("a",) * 4), "4 foregrounds"),
         (ShotPrompts("x", " ", ("a fox",)), "the prompt of background is empty"),
         (ShotPrompts("x", "a", ("a", "")), "the prompt of foreground_2 is empty"),
