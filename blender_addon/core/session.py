@@ -81,7 +81,7 @@ class Session:
         self._call(lambda _: self._wake.set())
 
     def close(self, timeout_s: float = 2.0) -> None:
-        """End the thread and wait at most `timeout_s`. The backend's jobs go on."""
+        """End the thread and wait at most `timeout_s`. The backend's jobs continue."""
         if self._loop.is_closed():
             return
         self._call(lambda _: self._stop.set())

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Media of files that were never saved. The first save copies them, and a later start trashes them.
+"""Media of files that were never saved. The first save copies them. A later start trashes them.
 
 <unsaved root>/<project id>/<shot folder>/take_0001_<job8>/...
 <unsaved root>/<project id>/moved.json     target of the copy, and its process
