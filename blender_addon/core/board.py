@@ -27,7 +27,7 @@ class JobView:
     progress: Progress | None = None
     """Progress of the running job."""
     fetched: float = 0.0
-    """Share of the take's bytes, 0 to 1."""
+    """Share of the take's bytes that are fetched, 0 to 1."""
     notice: str = ""
     """Sentences on what the artist should check in the imported take. Empty once dismissed."""
     waiting: str = ""

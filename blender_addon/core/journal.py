@@ -2,7 +2,7 @@
 """The job journal. It holds JSON lines beside the media, written before anything is sent.
 
 Each process appends to a file of its own, because locks fail on network drives. Readers merge
-all files of the folder. Every line is a whole record, and `records.latest` picks the valid one.
+all files of the folder. Every line is a whole record, and `records.latest` chooses among them.
 Undo never touches it.
 """
 
@@ -18,7 +18,7 @@ from .paths import JOURNAL_PREFIX, JOURNAL_SUFFIX
 from .records import JobRecord, latest
 
 MOST_LINES = 1000
-"""Lines above which an append rewrites our file, if it also has four times as many as records."""
+"""Number of lines above which our file is rewritten, if it exceeds four times its requests."""
 PROCESS = uuid.uuid4().hex[:12]
 """Id of this process, in the names of its journal file and of its fetch folders."""
 
@@ -60,7 +60,7 @@ class Journal:
                 self._rewrite()
 
     def records(self) -> dict[str, JobRecord]:
-        """Read the valid record of every request, oldest request first. Write nothing.
+        """Read the latest record of every request, oldest request first. Write nothing.
 
         Unreadable lines are skipped. A crash in the middle of writing leaves such lines.
         """
@@ -88,7 +88,7 @@ class Journal:
         return self._num_lines > MOST_LINES
 
     def _rewrite(self) -> None:
-        """Shorten our own file to the valid record of each request."""
+        """Shorten our own file to the latest record of each request."""
         records, kept = _read(self.path), dict[str, JobRecord]()
         self._num_lines = len(records)
         for record in records:
@@ -106,7 +106,7 @@ class Journal:
 def merged(journals: Iterable[Journal]) -> dict[str, tuple[JobRecord, Journal]]:
     """Read several journals that may hold the same requests, as they do after a first save.
 
-    Give the valid record of every request, and the journal that has it.
+    Give the latest record of every request, and the journal that has it.
     """
     found: dict[str, tuple[JobRecord, Journal]] = {}
     for journal in journals:

@@ -82,13 +82,14 @@ class JobRecord:
     remedy: str = ""
     """Sentence on the remedy."""
     revision: int = 0
-    """Number of changes so far. Of two records of a request, the larger number is valid."""
+    """Number of changes so far. Of two records of a request, the larger number wins."""
     blend_path: str = ""
     """Absolute path of the .blend that asked. Empty if it was not saved yet."""
     asked_at: float = 0.0
     """Time of the request in seconds since 1970. 0 in records of earlier versions of the add-on."""
     is_cancel_asked: bool = False
-    """Promise that the take is never imported by itself. No later record revokes it."""
+    """Whether a cancel was asked. Then the take is never imported by itself, and no later record
+    revokes that promise."""
     is_import_asked: bool = False
     """Whether the artist pressed Import Now, so that a cancel does not stop the import."""
     is_dismissed: bool = False
@@ -139,7 +140,7 @@ class JobRecord:
 def latest(one: JobRecord, other: JobRecord) -> JobRecord:
     """Merge two records of a request into the later revision, with the promises of both.
 
-    Equal revisions come from two processes at once. Then the later one, `other`, is valid.
+    Equal revisions come from two processes at once. Then `other` wins, because it is later.
     """
     newer, older = (one, other) if one.revision > other.revision else (other, one)
     return newer.kept_promises(older)

@@ -23,7 +23,7 @@ class Form(Protocol):
     foregrounds: Any
     """Collection of `Foreground` in Blender, the farthest first."""
     negative_prompt: str
-    """Names of things that must not appear."""
+    """Description of content that must not appear."""
     seed: str
     """Whole number of up to 63 bits as a text, or empty."""
     is_seed_random: bool

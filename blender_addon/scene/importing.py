@@ -28,7 +28,7 @@ _log = logging.getLogger(__name__)
 
 
 def target_of(record: JobRecord) -> bpy.types.Scene | None:
-    """Give the scene for a take that the artist asks for: its own, or else the edited scene."""
+    """Give the own scene of a take that the artist asks for, or else the edited scene."""
     scene = project.scene_of(record) or compat.sequencer_scene(bpy.context)
     return scene if compat.is_editable(scene) else None
 

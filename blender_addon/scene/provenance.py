@@ -37,7 +37,7 @@ class Provenance:
     format: str
     """Format of the files, `png` or `exr`."""
     notice: str = ""
-    """Sentence on frames without the layer. Empty on strips of earlier versions."""
+    """Sentences of `Take.notice` on the layer. Empty on strips of earlier versions."""
     rate: str = ""
     """Frames per second of the scene for which the strip was laid out, such as `24000/1001`."""
 

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Requests of Generate, Regenerate Layer and Try Again, on their way to a session.
 
-Operators of `ui` call these functions with the session, which takes the request from here.
+Operators of `ui` call these functions with the session, which then takes over the request.
 """
 
 import time

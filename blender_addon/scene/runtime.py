@@ -28,7 +28,7 @@ class Runtime:
     session: Session | None = None
     """Thread that talks to the backend, once connected."""
     launcher: Launcher = field(default_factory=Launcher)
-    """Launcher of the backend that this Blender started, if any."""
+    """Launcher of the local backend, which may be stopped."""
     board: Board = field(default_factory=Board)
     """State that panels show."""
     last_sent: tuple[float, Any] | None = None
