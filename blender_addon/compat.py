@@ -14,7 +14,7 @@ SRGB = "sRGB"
 LINEAR = "Linear Rec.709"
 """Colour space of EXR strips, as every version names it."""
 SRGB_NAMES = (SRGB, "sRGB - Texture", "sRGB Encoded Rec.709 (sRGB)", "srgb_texture", "srgb_tx")
-"""The same space in the OCIO configurations of studios: ACES 1.0.3 and later, its aliases."""
+"""Names of sRGB in the OCIO configurations of studios, from ACES 1.0.3 on, and aliases."""
 LINEAR_NAMES = (
     LINEAR,
     "Linear Rec.709 (sRGB)",
@@ -23,7 +23,7 @@ LINEAR_NAMES = (
     "lin_rec709",
     "lin_srgb",
 )
-"""The same space as `LINEAR` in other configurations. No role stands for it."""
+"""Names of `LINEAR` in other OCIO configurations. No role stands for this space."""
 STANDARD = "Standard"
 """View transform that shows display-referred pictures as they are."""
 
@@ -43,7 +43,7 @@ def colour_space(*, is_linear: bool) -> str:
     of 8-bit pictures.
 
     Raises:
-        ColourSpaceMissing: The configuration has none.
+        ColourSpaceMissing: The configuration has no such space.
     """
     settings: Any = bpy.types.ColorManagedInputColorspaceSettings.bl_rna.properties["name"]
     known = {item.identifier for item in settings.enum_items}
@@ -105,14 +105,14 @@ def sequencer_scene(context: bpy.types.Context) -> bpy.types.Scene | None:
     """Give the scene whose sequencer is edited, or None if 5.x has no scene chosen."""
     if bpy.app.version < (5, 0, 0):
         return context.scene
-    workspace: Any = context.workspace  # the stubs are those of 4.5
+    workspace: Any = context.workspace  # The stubs are those of 4.5.
     chosen = workspace.sequencer_scene if workspace is not None else None
-    # Without windows nobody can choose one.
+    # Without windows, no scene can be chosen.
     return chosen or (context.scene if bpy.app.background else None)
 
 
 def edited_scene(context: bpy.types.Context) -> bpy.types.Scene:
-    """Give the scene whose sequencer is edited, where an operator's poll has found one."""
+    """Give the scene whose sequencer is edited, after an operator's poll has found it."""
     scene = sequencer_scene(context)
     assert scene is not None
     return scene
@@ -124,7 +124,7 @@ def strips(editor: Any) -> Any:
 
 
 def all_strips(scene: bpy.types.Scene) -> list[Strip]:
-    """List the strips of a scene, those inside meta strips too."""
+    """List the strips of a scene, including those inside meta strips."""
     editor = scene.sequence_editor
     if editor is None:
         return []
@@ -193,8 +193,8 @@ def prefetch_off(scene: bpy.types.Scene) -> Iterator[None]:
 
 
 def is_rendering() -> bool:
-    """Whether a render is going on."""
-    app: Any = bpy.app  # the stubs give this function no result
+    """Whether a render is running."""
+    app: Any = bpy.app  # The stubs give this function no result.
     return bool(app.is_job_running("RENDER"))
 
 
@@ -204,7 +204,7 @@ def _windows() -> Any:
 
 
 def is_user_dragging() -> bool:
-    """Whether a transform is going on. Changing strips then crashed 5.2 in 3 of 5 runs."""
+    """Whether a transform is running. Changing strips then crashed 5.2 in 3 of 5 runs."""
     return any(
         operator.bl_idname.startswith("TRANSFORM_OT")
         for window in _windows()

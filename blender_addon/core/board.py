@@ -18,7 +18,7 @@ a take's time on loopback."""
 
 @dataclass
 class JobView:
-    """One request, for drawing."""
+    """One request, as panels draw it."""
 
     record: JobRecord
     """The record, as the journal has it."""
@@ -27,11 +27,11 @@ class JobView:
     progress: Progress | None = None
     """Progress of the running job."""
     fetched: float = 0.0
-    """Share of the take's bytes, 0 to 1."""
+    """Share of the take's bytes that are fetched, 0 to 1."""
     notice: str = ""
-    """Says what the artist should check in the imported take, until it is dismissed."""
+    """Sentences on what the artist should check in the imported take. Empty once dismissed."""
     waiting: str = ""
-    """Says in a sentence why a ready take is not imported by itself."""
+    """Sentence on why a ready take is not imported by itself."""
     can_import: bool = True
     """Whether Import Now can put a waiting take into the open file."""
 
@@ -65,22 +65,22 @@ def duration(seconds: float) -> str:
 
 
 def counted(count: int, noun: str) -> str:
-    """Write how many there are, with the verb: `1 job is`, `2 jobs are`."""
+    """Write a count with its noun and verb, such as `1 job is` or `2 jobs are`."""
     return f"{count} {noun} is" if count == 1 else f"{count} {noun}s are"
 
 
 @dataclass
 class Board:
-    """Everything that the session has told so far."""
+    """The state that the session's events have added up to so far."""
 
     is_up: bool | None = None
     """Whether the backend answers. None while that is not known."""
     message: str = ""
-    """Says why the backend does not answer."""
+    """Sentence on why the backend does not answer."""
     remedy: str = ""
-    """Says what to do about it."""
+    """Sentence on the remedy."""
     info: ServerInfo | None = None
-    """The backend's own description, once it has answered."""
+    """Description of the backend, once it has answered."""
     models: tuple[Model, ...] = ()
     """Models of the backend."""
     jobs: dict[str, JobView] = field(default_factory=dict)
@@ -99,7 +99,7 @@ class Board:
             case ProgressChanged():
                 if event.request_id in self.jobs:
                     self.jobs[event.request_id].progress = event.progress
-            case FetchProgressed():  # always taken: there is no sixth kind of event.
+            case FetchProgressed():  # It always matches. No sixth kind of event exists.
                 if event.request_id in self.jobs:
                     self.jobs[event.request_id].fetched = event.fraction
 
@@ -118,7 +118,7 @@ class Board:
 
     @property
     def is_working(self) -> bool:
-        """Whether a job has come further than loading, so that the model is there."""
+        """Whether a job has passed loading, so that its model is in memory."""
         stages = [view.progress.stage for view in self.active if view.progress]
         return any(stage not in (JobStage.LOADING, JobStage.UNKNOWN) for stage in stages)
 

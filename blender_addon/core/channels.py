@@ -5,7 +5,7 @@ from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 
 LAST_CHANNEL = 128
-"""Source: MAX_CHANNELS of Blender's sequencer, 4.2 to 5.2."""
+"""Highest channel number. Source: MAX_CHANNELS of Blender's sequencer, 4.2 to 5.2."""
 
 
 class NoFreeChannels(Exception):
@@ -17,11 +17,11 @@ class Span:
     """The place that a strip occupies."""
 
     channel: int
-    """1 to 128."""
+    """Number of the channel, 1 to 128."""
     frame_start: int
-    """First frame."""
+    """First frame of the strip."""
     frame_end: int
-    """Frame after the last."""
+    """Frame after the last frame of the strip."""
 
 
 def first_free_channel(

@@ -1,5 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Drives requests against one backend to their ends: create, watch, fetch, or cancel.
+"""Drives requests against one backend to their ends.
+
+A request is created, watched and fetched, or it is cancelled.
 
 Everything here runs on the session's thread.
 """
@@ -31,9 +33,9 @@ from .journal import Journal, merged
 from .records import JobRecord, RecordState
 
 RETRY_DELAY_S = 1.0
-"""Seconds before a request that met no backend is sent again."""
+"""Seconds before a request that reached no backend is sent again."""
 LONGEST_RETRY_S = 30.0
-"""Most seconds between two attempts to tell a cancel. The first comes after `RETRY_DELAY_S`."""
+"""Most seconds between two attempts to send a cancel. The first wait is `RETRY_DELAY_S`."""
 
 _STATES = {
     JobState.QUEUED: RecordState.QUEUED,
@@ -50,9 +52,9 @@ class Driver:
 
     Args:
         client: The connection. None if the address is invalid, so that requests fail.
-        address: The backend's.
+        address: Address of the backend.
         formats: Kinds of files that are fetched.
-        tell: Takes what happens, in order.
+        tell: Receives every event, in order.
         look: Asks the session to look for the backend now.
     """
 
@@ -104,7 +106,7 @@ class Driver:
             self._start(record.request_id, self._drive(record, journal))
 
     def _is_driven(self, request_id: str) -> bool:
-        """Whether a task still runs. One that has ended stays in `tasks` for another instant."""
+        """Whether a task still runs. An ended task stays in `tasks` for another instant."""
         task = self.tasks.get(request_id)
         return task is not None and not task.done()
 
@@ -118,7 +120,7 @@ class Driver:
             del self.tasks[request_id]
 
     def record(self, record: JobRecord, journal: Journal) -> JobRecord:
-        """Write a change to the journal, then tell it. A failure to write is told as well."""
+        """Write a change to the journal, then report it. A failure to write is reported too."""
         known = self._live.get(record.request_id, (record, journal))[0]
         revision = 1 + max(record.revision, known.revision)
         record = replace(record.kept_promises(known), revision=revision)
@@ -126,7 +128,7 @@ class Driver:
         try:
             journal.append(record)
         except OSError as error:
-            # A cancel is sent all the same.
+            # A cancel is sent even if it cannot be written.
             is_cancel = record.is_cancel_pending or record.state is RecordState.CANCELLED
             record = replace(
                 record,
@@ -207,7 +209,7 @@ class Driver:
                 )
 
     async def _watch(self, request_id: str) -> Job:
-        """Follow the job to its end, and tell events and changes of state on the way."""
+        """Follow the job to its end, and report events and changes of state on the way."""
         record = self._live[request_id][0]
         async for event in self._backend.watch_job(
             record.job, record.last_sequence, on_link=self._tell_link
@@ -276,22 +278,22 @@ class Driver:
             await self._drive(record, journal)
 
     async def _finish_cancel(self, request_id: str) -> None:
-        """Tell the backend until it has heard, then follow the job to its end."""
+        """Send the cancel until the backend confirms it, then follow the job to its end."""
         job = await self._tell_cancel(request_id)
         if self._live[request_id][0].error:
             self._change(request_id, error="")
         if job is not None and not job.state.is_terminal:
             try:
                 job = await self._watch(request_id)
-            except ClientError:  # the cancel was heard, but the job's end is not known any more
+            except ClientError:  # The cancel arrived, but the job's end is lost.
                 job = None
         is_made = job is not None and job.state is JobState.SUCCEEDED
         self._change(request_id, state=RecordState.CANCELLED, is_made=is_made)
 
     async def _tell_cancel(self, request_id: str) -> Job | None:
-        """Cancel the job, as often as it takes. Give None if the backend has no job for it.
+        """Send the cancel until it succeeds. Give None if the backend has no job for it.
 
-        A request whose reply was lost is sent again first, which tells the name of its job.
+        A request whose reply was lost is sent again first. The reply names its job.
         """
         delay_s = RETRY_DELAY_S
         while True:
@@ -308,7 +310,7 @@ class Driver:
                 await asyncio.sleep(delay_s)
                 delay_s = min(2 * delay_s, LONGEST_RETRY_S)
             except ClientError:
-                return None  # a request that is refused, or a job that is gone, runs nowhere
+                return None  # A refused request or a vanished job runs nowhere.
 
 
 def _waits_here(record: JobRecord) -> bool:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Events: plain values that the session tells the main thread through a queue."""
+"""Events, which are plain values that the session queues for the main thread."""
 
 from dataclasses import dataclass
 
@@ -13,7 +13,7 @@ class LinkUp:
     """The backend answers."""
 
     info: ServerInfo
-    """The backend's own description."""
+    """Description of the backend."""
     models: tuple[Model, ...]
     """Models of the backend."""
 
@@ -23,19 +23,19 @@ class LinkDown:
     """The backend does not answer."""
 
     message: str
-    """Says in a sentence why."""
+    """Sentence on why the backend does not answer."""
     remedy: str
-    """Says what to do about it."""
+    """Sentence on the remedy."""
 
 
 @dataclass(frozen=True)
 class RecordChanged:
-    """A request has come further or failed. The journal says so already."""
+    """A request has advanced or failed. The journal already holds the change."""
 
     record: JobRecord
-    """The record, as it is now."""
+    """Record of the request after the change."""
     journal_folder: str
-    """The media root whose journal holds it."""
+    """Media root whose journal holds the record."""
 
 
 @dataclass(frozen=True)
@@ -45,7 +45,7 @@ class ProgressChanged:
     request_id: str
     """Id of the request."""
     progress: Progress
-    """Progress of its job."""
+    """Progress of the job."""
 
 
 @dataclass(frozen=True)
@@ -55,7 +55,7 @@ class FetchProgressed:
     request_id: str
     """Id of the request."""
     fraction: float
-    """Share of the take's bytes, 0 to 1."""
+    """Share of the take's bytes that are fetched, 0 to 1."""
 
 
 Event = LinkUp | LinkDown | RecordChanged | ProgressChanged | FetchProgressed

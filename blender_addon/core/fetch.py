@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Fetches a job's take, whole under its name or not at all."""
+"""Fetches a job's take. Its final name appears only once it is whole."""
 
 import asyncio
 import hashlib
@@ -27,7 +27,7 @@ from .records import JobRecord
 from .takes import Take, TakeFile, load_take, takes_of_shot
 
 MOST_DOWNLOADS = 4
-"""Files fetched at a time: enough to hide the round trips, few enough for a plain disk."""
+"""Files fetched at a time. Four hide the round trips and do not overload a plain disk."""
 
 
 async def fetch_take(
@@ -43,8 +43,8 @@ async def fetch_take(
     Files that another take of the shot already holds (kept layers) are linked, not sent again.
     Frames gather in a `.part` folder of this process and request, which a later attempt
     continues. Whole files in another process's folder are linked. A take that already exists is
-    given back, even if another process has finished it meanwhile. `on_fraction` is
-    told the share of bytes, 0 to 1.
+    returned, even if another process has finished it meanwhile. `on_fraction` receives the
+    share of bytes, 0 to 1.
 
     Raises:
         ClientError: The backend cannot be read, or names files that cannot be written safely. The

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The job journal: JSON lines beside the media, written before anything is sent.
+"""The job journal. It holds JSON lines beside the media, written before anything is sent.
 
-Each process appends to a file of its own, because locks fail on network drives; readers merge
-all files of the folder. Every line is a whole record; `records.latest` says which one counts.
+Each process appends to a file of its own, because locks fail on network drives. Readers merge
+all files of the folder. Every line is a whole record, and `records.latest` chooses among them.
 Undo never touches it.
 """
 
@@ -18,23 +18,23 @@ from .paths import JOURNAL_PREFIX, JOURNAL_SUFFIX
 from .records import JobRecord, latest
 
 MOST_LINES = 1000
-"""A file of our own longer than this, and four times its records, is rewritten when appended to."""
+"""Number of lines above which our file is rewritten, if it exceeds four times its requests."""
 PROCESS = uuid.uuid4().hex[:12]
-"""Names the file that this process writes, and the folders that it fetches into."""
+"""Id of this process, in the names of its journal file and of its fetch folders."""
 
 _log = logging.getLogger(__name__)
 _writing = threading.Lock()
-"""Sessions of one process share its file."""
+"""Lock on the file of this process, which its sessions share."""
 
 
 class Journal:
-    """The records of one media folder, as one process writes them and all of them are read."""
+    """The records of one media folder. Each process writes its own file and reads all files."""
 
     def __init__(self, folder: Path, process: str = PROCESS):
         self.folder = folder
         """The media root."""
         self.path = folder / f"{JOURNAL_PREFIX}{process}{JOURNAL_SUFFIX}"
-        """The file that this process writes; no other process does."""
+        """The file that this process alone writes."""
         self._num_lines = -1
 
     @classmethod
@@ -48,7 +48,7 @@ class Journal:
         return bool(self._paths())
 
     def append(self, record: JobRecord) -> None:
-        """Write a record, durable when this returns.
+        """Write a record. It is durable when this method returns.
 
         Raises:
             OSError: The folder cannot be written.
@@ -60,9 +60,9 @@ class Journal:
                 self._rewrite()
 
     def records(self) -> dict[str, JobRecord]:
-        """Read the record that counts of every request, oldest request first. Writes nothing.
+        """Read the latest record of every request, oldest request first. Write nothing.
 
-        Lines that cannot be read, as a crash in the middle of writing leaves, are passed over.
+        Unreadable lines are skipped. A crash in the middle of writing leaves such lines.
         """
         merged: dict[str, JobRecord] = {}
         for path in self._paths():
@@ -88,7 +88,7 @@ class Journal:
         return self._num_lines > MOST_LINES
 
     def _rewrite(self) -> None:
-        """Shorten our own file to the record that counts of each request."""
+        """Shorten our own file to the latest record of each request."""
         records, kept = _read(self.path), dict[str, JobRecord]()
         self._num_lines = len(records)
         for record in records:
@@ -104,9 +104,9 @@ class Journal:
 
 
 def merged(journals: Iterable[Journal]) -> dict[str, tuple[JobRecord, Journal]]:
-    """Read several journals that may hold the same requests, as after a first save.
+    """Read several journals that may hold the same requests, as they do after a first save.
 
-    Gives the record that counts of every request, and the journal that has it.
+    Give the latest record of every request, and the journal that has it.
     """
     found: dict[str, tuple[JobRecord, Journal]] = {}
     for journal in journals:
@@ -138,7 +138,7 @@ def _ends_with_newline(file: object) -> bool:
 
 
 def _read(path: Path) -> list[JobRecord]:
-    """Read a file's records; a file that cannot be read, or has gone, has none."""
+    """Read a file's records. An unreadable or missing file has none."""
     try:
         lines = path.read_bytes().splitlines()
     except OSError as error:

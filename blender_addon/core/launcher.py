@@ -15,7 +15,7 @@ from pathlib import Path
 COMMAND = "layert2v-backend"
 """The command that the distribution `layert2v` installs."""
 TAIL_BYTES = 4000
-"""How much of the log is shown."""
+"""Bytes at the end of the log that are read for display."""
 
 
 class LaunchState(StrEnum):
@@ -29,7 +29,7 @@ class LaunchState(StrEnum):
 
 
 class BackendNotFound(Exception):
-    """Raised when there is no command to start. Says where it was looked for."""
+    """Raised when no command can be started. The message names the places searched."""
 
 
 @dataclass(frozen=True)
@@ -73,7 +73,7 @@ def find_command(configured: str) -> LaunchCommand:
 
 
 def _split(text: str) -> list[str]:
-    # shlex in POSIX mode would eat the backslashes of Windows paths.
+    # In POSIX mode, shlex would drop the backslashes of Windows paths.
     return [word.strip('"') for word in shlex.split(text, posix=os.name == "posix")]
 
 
@@ -100,7 +100,7 @@ class Launcher:
 
     @property
     def state(self) -> LaunchState:
-        """The state now. It is cheap enough for every redraw."""
+        """Present state of the backend. Reading it is cheap enough for every redraw."""
         if self._process is None:
             return LaunchState.STOPPED
         if self._process.poll() is not None:
@@ -112,7 +112,7 @@ class Launcher:
 
     @property
     def is_running(self) -> bool:
-        """Whether the process lives."""
+        """Whether the process is alive."""
         return self._process is not None and self._process.poll() is None
 
     @property
@@ -135,7 +135,7 @@ class Launcher:
 
     @property
     def exit_code(self) -> int | None:
-        """Its exit code. None while it runs, and if none was started."""
+        """Exit code of the backend. None while it runs, and if none was started."""
         return None if self._process is None else self._process.poll()
 
     def start(self, command: LaunchCommand, address: str, *, state_folder: str = "") -> None:
@@ -187,7 +187,7 @@ class Launcher:
         self._forget()
 
     def log_tail(self) -> str:
-        """Give the end of what the backend wrote."""
+        """Give the end of the backend's log."""
         if self._folder is None or not self._log_file.exists():
             return ""
         with self._log_file.open("rb") as log:
@@ -214,9 +214,9 @@ class Launcher:
 
 
 def _sentence_of(line: str) -> str:
-    """Give the sentence that a line of the log has for people. Of JSON it is the message.
+    """Give the readable sentence in a line of the log. For JSON it is the message.
 
-    It is empty if the line tells of no end, such as the line that tells the address.
+    It is empty if the line explains no end, as with the line that announces the address.
     """
     try:
         values = json.loads(line)

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Folders and names of media. Names hold no identity; `take.json` and the journal do.
+"""Folders and names of media. Identity lies in `take.json` and the journal, not in names.
 
 <media root>/<shot slug>_<uid8>/take_0003_<job8>/foreground_1/png/foreground_1_0001.png
-<media root>/journal-0123456789ab.jsonl, one for each process that has written here
+<media root>/journal-0123456789ab.jsonl     one for each process that has written here
 """
 
 import re
@@ -13,29 +13,29 @@ from pathlib import Path
 from layert2v_client import VersionMismatch
 
 MEDIA_FOLDER = "layert2v"
-"""The media root beside a saved .blend."""
+"""Name of the media root beside a saved .blend."""
 JOURNAL_PREFIX, JOURNAL_SUFFIX = "journal-", ".jsonl"
-"""Around a process's id; earlier versions shared one `journal.jsonl`, which is still read."""
+"""Text around a process's id. The `journal.jsonl` of earlier versions is still read."""
 TAKE_NAME = "take.json"
 PART_SUFFIX = ".part"
-"""What a take's folder is called until it is whole."""
+"""Suffix of a take's folder until the take is whole."""
 PART_LIFE_S = 24 * 3600
 """Seconds after which a `.part` folder that another process left may be removed."""
 LONGEST_SLUG = 32
-"""Characters; keeps whole paths under the 260 of Windows for a .blend in an ordinary folder."""
+"""Most characters of a slug. Paths then stay under 260, the limit of Windows, in usual folders."""
 
 _TAKE_FOLDER = re.compile(r"take_(\d{4,})_[0-9a-z-]+")
 
 
 def media_root(blend_path: str, unsaved_folder: Path, project_uid: str) -> Path:
-    """Give the folder for media: beside the .blend, or in the user's folder until it is saved."""
+    """Give the folder for media. It is beside the .blend, or in the user's folder before a save."""
     if blend_path:
         return Path(blend_path).parent / MEDIA_FOLDER
     return unsaved_folder / project_uid
 
 
 def slug(text: str) -> str:
-    """Make a file name of a prompt: lower-case ASCII words, at most 32 characters."""
+    """Make a file name from a prompt, in lower-case ASCII words of at most 32 characters in all."""
     ascii_text = unicodedata.normalize("NFKD", text).encode("ascii", "ignore").decode()
     words = re.sub(r"[^a-z0-9]+", "_", ascii_text.lower()).strip("_")
     return words[:LONGEST_SLUG].rstrip("_") or "shot"
@@ -66,11 +66,13 @@ def next_take_number(shot_folder: Path) -> int:
 
 _SAFE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,99}")
 _RESERVED_NAME = re.compile(r"(con|prn|aux|nul|com[0-9]|lpt[0-9])(\..*)?", re.IGNORECASE)
-"""Devices on Windows, with any ending. Source: Microsoft, "Naming Files, Paths, and Namespaces"."""
+"""Device names of Windows, with any ending.
+
+Source: Microsoft, "Naming Files, Paths, and Namespaces"."""
 
 
 def safe_path(folder: Path, relative: str) -> Path:
-    """Join a path that a backend named to a take's folder.
+    """Join a take's folder and a path that a backend named.
 
     Raises:
         VersionMismatch: The path leaves the folder, or no file of this name can be on every system.
@@ -86,10 +88,10 @@ def safe_path(folder: Path, relative: str) -> Path:
 
 
 def check_apart(paths: Iterable[str]) -> None:
-    """See that a take's files do not overwrite each other where case does not tell names apart.
+    """Check that a take's files do not overwrite each other on systems that ignore case.
 
     Raises:
-        VersionMismatch: Two paths are one on Windows or macOS, or one is a folder of another.
+        VersionMismatch: Two paths are equal on Windows or macOS, or one is a folder of another.
     """
     files = [path.casefold() for path in paths]
     folders = {parent for path in files for parent in _parents(path)}

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Records of requests: what was asked of which backend, and how far it has come.
+"""Records of requests. Each holds the shot, the backend and the progress so far.
 
 SUBMITTING -> QUEUED -> RUNNING -> FETCHING -> READY -> IMPORTED
      |           |         |          |          |
@@ -20,7 +20,7 @@ from .shots import shot_from_json, shot_to_json
 
 
 class RecordState(StrEnum):
-    """How far a request has come on this side."""
+    """State of a request in the add-on."""
 
     SUBMITTING = "submitting"
     QUEUED = "queued"
@@ -50,49 +50,50 @@ class JobRecord:
     """One request, as the journal holds it."""
 
     request_id: str
-    """A UUID from before sending, so that a request may be repeated without a second job."""
+    """UUID from before sending, so that a repeated request creates no second job."""
     project_uid: str
-    """The scene that asked, by the id stored on it."""
+    """Project id that is stored on the scene that asked."""
     scene_name: str
-    """The scene's name when it asked, for people."""
+    """Name of the scene when it asked, for people."""
     shot_uid: str
     """Id of the shot, which all of its takes share."""
     asked: Shot
-    """The shot as asked for, before the backend filled in defaults."""
+    """Shot as asked for, before the backend filled in defaults."""
     frame_start: int
-    """Where the take goes: the playhead when Generate was pressed."""
+    """Frame at which the take starts, which is the playhead when Generate was pressed."""
     shot_folder: str
-    """Where takes are stored, relative to the journal's folder, with `/`."""
+    """Folder of the shot's takes, relative to the journal's folder, with `/`."""
     address: str
-    """The backend that was asked."""
+    """Address of the backend that was asked."""
     fps: float
     """Frames per second of the model. 0 if unknown."""
     layer_index: int = -1
-    """The regenerated layer. -1 means that the whole shot is new."""
+    """Index of the regenerated layer. -1 means that the whole shot is new."""
     state: RecordState = RecordState.SUBMITTING
-    """How far it has come."""
+    """State of the request."""
     job: str = ""
-    """`jobs/{job}`, once acknowledged."""
+    """Name of the job, `jobs/{job}`. Empty until the backend acknowledges it."""
     last_sequence: int = 0
-    """Last event seen of the job."""
+    """Sequence number of the last event seen of the job."""
     take_folder: str = ""
-    """The fetched take, relative to the journal's folder, with `/`."""
+    """Folder of the fetched take, relative to the journal's folder, with `/`."""
     error: str = ""
-    """Says in a sentence why the request has failed."""
+    """Sentence on why the request has failed."""
     remedy: str = ""
-    """Says what to do about it."""
+    """Sentence on the remedy."""
     revision: int = 0
-    """Number of changes so far. Of two records of a request the larger number counts."""
+    """Number of changes so far. Of two records of a request, the larger number wins."""
     blend_path: str = ""
-    """The .blend that asked, as an absolute path. Empty if it was not saved yet."""
+    """Absolute path of the .blend that asked. Empty if it was not saved yet."""
     asked_at: float = 0.0
-    """When, in seconds since 1970. 0 in records of earlier versions of the add-on."""
+    """Time of the request in seconds since 1970. 0 in records of earlier versions of the add-on."""
     is_cancel_asked: bool = False
-    """Promises that the take is never imported by itself. No later record takes it back."""
+    """Whether a cancel was asked. Then the take is never imported by itself, and no later record
+    revokes that promise."""
     is_import_asked: bool = False
     """Whether the artist pressed Import Now, so that a cancel does not stop the import."""
     is_dismissed: bool = False
-    """Whether the artist dismissed a request whose cancel is not heard yet."""
+    """Whether the artist dismissed a request before the backend received its cancel."""
     is_made: bool = False
     """Whether the backend has finished the take, so that trying again only fetches it."""
     is_over: bool = False
@@ -111,7 +112,7 @@ class JobRecord:
 
     @property
     def is_cancel_pending(self) -> bool:
-        """Whether a cancel was asked that the backend has not heard."""
+        """Whether a cancel was asked that the backend has not received."""
         return self.is_cancel_asked and self.state is RecordState.CANCELLING
 
     def kept_promises(self, other: "JobRecord") -> "JobRecord":
@@ -139,7 +140,7 @@ class JobRecord:
 def latest(one: JobRecord, other: JobRecord) -> JobRecord:
     """Merge two records of a request into the later revision, with the promises of both.
 
-    Equal revisions come from two processes at once. Then `other` counts, which is later.
+    Equal revisions come from two processes at once. Then `other` wins, because it is later.
     """
     newer, older = (one, other) if one.revision > other.revision else (other, one)
     return newer.kept_promises(older)

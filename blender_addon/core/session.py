@@ -58,7 +58,7 @@ class Session:
     # -- commands, from any thread ------------------------------------------------------------
 
     def submit(self, record: JobRecord, journal: Journal) -> None:
-        """Run a request to its end: create, watch, fetch. A request with a job continues it."""
+        """Create, watch and fetch a request to its end. A request with a job continues it."""
         self._call(lambda driver: driver.begin(record, journal))
 
     def attach(self, journals: Sequence[Journal], project_uid: str) -> None:
@@ -69,7 +69,7 @@ class Session:
         self._call(lambda driver: driver.attach(journals, project_uid))
 
     def cancel(self, record: JobRecord, journal: Journal) -> None:
-        """Promise in the journal that a request ends, and tell the backend until it has heard."""
+        """Promise in the journal that a request ends, and send the cancel until it is received."""
         self._call(lambda driver: driver.begin_cancel(record, journal))
 
     def mark(self, record: JobRecord, journal: Journal, state: RecordState) -> None:
@@ -81,7 +81,7 @@ class Session:
         self._call(lambda _: self._wake.set())
 
     def close(self, timeout_s: float = 2.0) -> None:
-        """End the thread and wait at most `timeout_s`. The backend's jobs go on."""
+        """End the thread and wait at most `timeout_s`. The backend's jobs continue."""
         if self._loop.is_closed():
             return
         self._call(lambda _: self._stop.set())
@@ -100,7 +100,7 @@ class Session:
 
         try:
             self._loop.call_soon_threadsafe(run_or_keep)
-        except RuntimeError:  # the loop is closed, and nothing runs any more
+        except RuntimeError:  # The loop is closed, and nothing runs any more.
             _log.debug("a command came after the session's end")
 
     def _run(self) -> None:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Shots: checks before they are sent, derivation for regeneration, and JSON."""
+"""Checks of shots before they are sent, derivation for regeneration, and JSON."""
 
 import random
 from collections.abc import Mapping
@@ -10,18 +10,18 @@ from layert2v_client import KeptLayer, LayerRole, LayerSpec, Model, Shot
 from layert2v_domain.shot import MAX_SEED
 
 NUM_RANDOM_SEEDS = 2**31
-"""Random seeds are drawn below this, so that they are short enough to write down."""
+"""Limit below which random seeds are drawn, so that they are short enough to write down."""
 
 
 class ShotProblem(Exception):
-    """Raised when a shot cannot be generated as asked. Says the value, the limit and the remedy."""
+    """Raised when a shot cannot be generated as asked. Names the value, limit and remedy."""
 
 
 def check_shot(shot: Shot, model: Model | None) -> None:
     """Check a shot without the backend. `model` is None while its limits are not known.
 
     Raises:
-        ShotProblem: The first thing that is wrong.
+        ShotProblem: The shot breaks a rule. The first broken rule is reported.
     """
     num_foregrounds = len(shot.layers) - 1
     if num_foregrounds < 1:
@@ -128,7 +128,8 @@ def regenerated(
         prompt: New prompt of the layer. Empty keeps the current one.
         seed: Seed of the layer and of the shot.
         full_prompt: New prompt of the full picture. Empty keeps the current one, but if the layer's
-            prompt changes, the layers' prompts are combined: the old text names the old layer.
+            prompt changes, the layers' prompts are combined, because the old text names the old
+            layer.
     """
     layers = []
     for index, layer in enumerate(asked.layers):

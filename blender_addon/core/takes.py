@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Takes on disk: a folder with every layer's frames and a `take.json` that describes them."""
+"""Takes on disk. A folder holds every layer's frames and a `take.json` that describes them."""
 
 import json
 from collections.abc import Iterable, Mapping
@@ -26,17 +26,17 @@ class TakeFile:
     """One file of a take."""
 
     path: str
-    """Relative to the take's folder, with `/`."""
+    """Path relative to the take's folder, with `/`."""
     sha256: str
-    """SHA-256 of its content, in hexadecimal digits."""
+    """SHA-256 of the content, 64 hexadecimal digits."""
     kind: ArtifactKind
-    """What it shows."""
+    """Kind of the content."""
     format: ArtifactFormat
-    """PNG is straight sRGB. EXR is premultiplied, scene-linear Rec. 709."""
+    """Format of the file. PNG is straight sRGB. EXR is premultiplied, scene-linear Rec. 709."""
     layer_index: int
-    """0 is the background. -1 stands for full and manifest."""
+    """Place in the stack. 0 is the background. -1 stands for full and manifest."""
     frame_index: int
-    """From 0. -1 if the file is no frame."""
+    """Number of the frame, from 0. -1 if the file is no frame."""
 
     @classmethod
     def of(cls, artifact: Artifact) -> "TakeFile":
@@ -56,23 +56,23 @@ class Take:
     """One attempt at a shot, fetched whole."""
 
     folder: Path
-    """Its folder."""
+    """Folder of the take."""
     number: int
-    """From 1, per shot."""
+    """Number of the take in its shot, from 1."""
     job: str
-    """`jobs/{job}` that made it."""
+    """Name of the job that made the take, `jobs/{job}`."""
     shot_uid: str
-    """The shot it belongs to."""
+    """Id of the shot to which the take belongs."""
     asked: Shot
-    """The shot as asked for."""
+    """Shot as asked for."""
     made: Shot
-    """The shot with all defaults filled in."""
+    """Shot with all defaults filled in."""
     fps: float
     """Frames per second. 0 means one frame per scene frame."""
     files: tuple[TakeFile, ...]
-    """In path order."""
+    """Files of the take, in path order."""
     empty_frames: tuple[int, ...] = ()
-    """Frames in which each foreground's matte is empty, first foreground first. () if unknown."""
+    """Count of frames with an empty matte for each foreground, in order. () if unknown."""
     unknown_words: tuple[UnknownWords, ...] = ()
     """Words in the prompts of new layers that the model did not know."""
 
@@ -182,7 +182,7 @@ def _take_from_json(folder: Path, values: Mapping[str, Any]) -> Take:
 
 
 def _is_known_file(values: Any) -> bool:
-    """Whether this version knows what a file shows and how it is stored."""
+    """Whether this version knows a file's kind and format."""
     return (
         isinstance(values, Mapping)
         and values.get("kind") in tuple(ArtifactKind)

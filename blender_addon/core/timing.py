@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Frames and rates: how a take of one rate plays in a scene of another."""
+"""Frames and rates, for a take of one rate in a scene of another."""
 
 from fractions import Fraction
 

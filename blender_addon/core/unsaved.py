@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Media of files that were never saved: copied beside the .blend at its first save, then trashed.
+"""Media of files that were never saved. The first save copies them. A later start trashes them.
 
 <unsaved root>/<project id>/<shot folder>/take_0001_<job8>/...
-<unsaved root>/<project id>/moved.json     where they were copied to, and by whom
-<unsaved root>/trash/<date>_<project id>   what was moved away at a later start of Blender
+<unsaved root>/<project id>/moved.json     target of the copy, and its process
+<unsaved root>/trash/<date>_<project id>   project that a later start of Blender moved away
 """
 
 import hashlib
@@ -23,13 +23,13 @@ from .takes import UnreadableTake, load_take
 MARKER_NAME = "moved.json"
 TRASH_NAME = "trash"
 TRASH_LIFE_S = 30 * 24 * 3600
-"""Seconds after which a trashed project is deleted, the oldest first."""
+"""Seconds after which a trashed project is deleted. The oldest goes first."""
 OWNER_LIFE_S = 24 * 3600
-"""Seconds for which a Blender that cannot be asked (another host, Windows) counts as running."""
+"""Seconds for which a Blender that cannot be checked (other host, Windows) counts as running."""
 
 
 class CopyFailed(Exception):
-    """Raised when media could not be copied. Says why. The originals are untouched."""
+    """Raised when media could not be copied. Gives the reason. The originals are untouched."""
 
 
 def copy_shot(source: Path, target: Path) -> None:
@@ -98,10 +98,10 @@ def copy_journals(source: Path, target: Path) -> None:
 
 
 def mark_moved(project: Path, target: Path) -> None:
-    """Note that a project's media lie at `target` now. Undo steps still name the originals.
+    """Record that a project's media now lie at `target`. Undo steps still name the originals.
 
     Raises:
-        CopyFailed: The note cannot be written.
+        CopyFailed: The record cannot be written.
     """
     values = {
         "to": str(target),

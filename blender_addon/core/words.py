@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The words that the chosen model knows: offers, warnings and how they go into a prompt."""
+"""The words that the chosen model knows. They are offered, checked and put into prompts."""
 
 import re
 

@@ -10,38 +10,38 @@ class Foreground(Protocol):
     """One foreground of the next shot."""
 
     prompt: str
-    """Describes what the layer shows."""
+    """Description of the layer."""
 
 
 class Form(Protocol):
     """The next shot of a scene, and the scene's place among projects."""
 
     prompt: str
-    """Describes the full picture. Empty combines the layers' prompts."""
+    """Description of the full picture. Empty combines the layers' prompts."""
     background: str
-    """Describes the farthest layer."""
+    """Description of the farthest layer."""
     foregrounds: Any
-    """Blender's collection of `Foreground`, the farthest first."""
+    """Collection of `Foreground` in Blender, the farthest first."""
     negative_prompt: str
-    """Names what must not appear."""
+    """Description of content that must not appear."""
     seed: str
-    """A whole number of up to 63 bits as a text, or empty."""
+    """Whole number of up to 63 bits as a text, or empty."""
     is_seed_random: bool
     """Whether Generate draws a new seed."""
     model: str
     """Id of a model. Empty stands for the backend's first."""
     width: int
-    """Pixels. 0 stands for the model's default."""
+    """Width in pixels. 0 stands for the model's default."""
     height: int
-    """Pixels. 0 stands for the model's default."""
+    """Height in pixels. 0 stands for the model's default."""
     num_frames: int
-    """Frames. 0 stands for the model's default."""
+    """Number of frames. 0 stands for the model's default."""
     project_uid: str
     """Id of the project, empty until the first request."""
     project_scene: str
     """Name of the scene that the id was given to."""
     ancestors: str
-    """Earlier paths of the file as JSON; see `project.Identity`."""
+    """Earlier paths of the file as JSON, for `project.Identity`."""
     media_folder: str
     """Media root of the last request."""
 

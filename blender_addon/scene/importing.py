@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Puts ready takes on the timeline, whole or not at all, and once.
+"""Puts each ready take on the timeline once, either whole or not at all.
 
 A take is imported by itself only if nothing speaks against it. Otherwise it stays listed with a
 button.
@@ -22,13 +22,13 @@ from . import media, new_strips, project, relinking, strips
 from .runtime import runtime
 
 TIMELINE_PROBLEMS = (UnreadableTake, NoFreeChannels, CopyFailed, compat.ColourSpaceMissing)
-"""Problems of a take or a timeline. Each says what to do."""
+"""Problems of a take or a timeline. Each names its remedy."""
 
 _log = logging.getLogger(__name__)
 
 
 def target_of(record: JobRecord) -> bpy.types.Scene | None:
-    """Give the scene for a take that the artist asks for: its own, or else the edited scene."""
+    """Give the own scene of a take that the artist asks for, or else the edited scene."""
     scene = project.scene_of(record) or compat.sequencer_scene(bpy.context)
     return scene if compat.is_editable(scene) else None
 
@@ -55,7 +55,7 @@ def why_waiting(view: JobView) -> str:
 
 
 def has_target(scene: bpy.types.Scene, record: JobRecord) -> bool:
-    """Whether the strips that a new take of a layer replaces are still there."""
+    """Whether the strips that a new take of a layer replaces still exist."""
     return record.layer_index < 0 or strips.has_layer(scene, record.shot_uid, record.layer_index)
 
 
@@ -135,7 +135,7 @@ def _notice(take: Take, layer_index: int) -> str:
 def place(
     scene: bpy.types.Scene, take: Take, layer_index: int, frame_start: int, shot: str
 ) -> None:
-    """Put a take on the timeline, as one undo step: a new shot, or a layer in place."""
+    """Put a take on the timeline in one undo step, as a new shot or as a layer in place."""
     compat.push_undo("Before LayerT2V")
     if layer_index < 0:
         new_strips.import_take(scene, take, frame_start, shot)

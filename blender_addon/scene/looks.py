@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The looks of strips: the files they show, their colour space and their description."""
+"""The looks of strips, which are their files, colour space and description."""
 
 from dataclasses import dataclass
 from fractions import Fraction
@@ -18,14 +18,14 @@ from .provenance import Provenance
 
 @dataclass(frozen=True)
 class Look:
-    """The things that the strips of a shot have in common."""
+    """Properties that the strips of a shot share."""
 
     shot: str
     """Id of the shot."""
     rate: Fraction
-    """Frames per second of the scene that they are laid out for."""
+    """Frames per second of the scene for which the strips are laid out."""
     space: str
-    """Colour space of their pictures, as the configuration in use names it."""
+    """Colour space of the pictures, as the OCIO configuration in use names it."""
 
 
 def scene_rate(scene: bpy.types.Scene) -> Fraction:
@@ -60,7 +60,7 @@ def describe(
     file_format: ArtifactFormat,
     look: Look,
 ) -> None:
-    """Set how the media are read, and describe where they come from."""
+    """Set the alpha mode and colour space of a strip, and store its provenance."""
     strip.alpha_mode = "PREMUL" if file_format is ArtifactFormat.EXR else "STRAIGHT"
     strip.colorspace_settings.name = look.space
     path, rate = stored_path(take.folder), str(look.rate)
@@ -74,5 +74,5 @@ def stored_path(path: Path) -> str:
         return str(path)
     try:
         return str(bpy.path.relpath(str(path)))
-    except ValueError:  # it is on another drive of Windows
+    except ValueError:  # It is on another drive of Windows.
         return str(path)

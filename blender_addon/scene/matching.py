@@ -19,11 +19,11 @@ class Format:
     """Size and rate of a scene."""
 
     width: int
-    """Pixels."""
+    """Width in pixels."""
     height: int
-    """Pixels."""
+    """Height in pixels."""
     rate: Fraction
-    """Frames per second."""
+    """Frame rate in frames per second."""
 
 
 @dataclass(frozen=True)
@@ -49,8 +49,8 @@ def generated_strips(scene: bpy.types.Scene) -> list[compat.Strip]:
 def match(scene: bpy.types.Scene, wanted: Format) -> None:
     """Change the scene's size and rate. Generated strips fill the picture and last as before.
 
-    A strip keeps its first frame, the time of its trims and the user's changes of its scale. All
-    of it is done or nothing.
+    A strip keeps its first frame, the time of its trims and the user's changes of its scale. The
+    change is made as a whole or not at all.
 
     Raises:
         UnreadableTake: A strip's take has lost files.

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Media lie beside the .blend from its first save on, and before that in the user's folder.
+"""Media lie in the user's folder before the first save, and beside the .blend afterwards.
 
 Blender must not remove the folder for unsaved work with the extension. It is the folder of the
 preferences, or else one beside Blender's own automatic saves, among the temporary files.
@@ -26,12 +26,12 @@ _PACKAGE = __package__.rpartition(".")[0]
 
 
 def _choose_none() -> str:
-    """Stand in until the user interface says which folder was chosen."""
+    """Stand in until the user interface supplies the chosen folder."""
     return ""
 
 
 chosen_folder: Callable[[], str] = _choose_none
-"""Gives the folder of the preferences, or an empty string. `ui` sets it."""
+"""Function that gives the folder of the preferences, or an empty string. `ui` sets it."""
 
 
 def unsaved_folder() -> Path:
@@ -69,7 +69,7 @@ def unsaved_folders() -> list[Path]:
     folders.append(Path(bpy.utils.user_resource("DATAFILES", path="layert2v/unsaved")))
     try:
         folders.append(Path(bpy.utils.extension_path_user(_PACKAGE, path="unsaved")))
-    except ValueError:  # it is not installed as an extension, as in tests
+    except ValueError:  # The add-on is not installed as an extension, as in tests.
         return folders
     return folders
 
@@ -85,7 +85,7 @@ def project_folder_or_none(folder: Path) -> Path | None:
 def bring_beside(blend_path: str) -> None:
     """Copy the strips' media beside the .blend that is about to be saved, and relink them.
 
-    Media that cannot be copied stay in place. The artist is told, and the next save tries again.
+    Media that cannot be copied stay in place. A notice appears, and the next save tries again.
     """
     target = Path(blend_path).parent / MEDIA_FOLDER
     copied: dict[Path, bool] = {}
@@ -129,7 +129,7 @@ def _relink(strip: compat.Strip, take_folder: Path, blend_path: str) -> None:
     stored = strip[provenance.KEY].to_dict()
     try:
         path = bpy.path.relpath(str(take_folder), start=str(Path(blend_path).parent))
-    except ValueError:  # it is on another drive of Windows
+    except ValueError:  # It is on another drive of Windows.
         path = str(take_folder)
     strip[provenance.KEY] = {**stored, "path": path}
 

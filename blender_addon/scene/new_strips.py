@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Makes the strips of a take, through the data API only.
 
-Blender's operators for strips crash 5.0 and 5.2 without a window. Channels of a take, from below:
-background, foregrounds back to front, then muted: the mattes and the full video. Blender's own
-render then equals the flattened stack.
+Blender's operators for strips crash 5.0 and 5.2 without a window. The channels of a take hold,
+from below, the background, the foregrounds back to front, and the muted mattes and full video.
+Blender's own render then equals the flattened stack.
 """
 
 import uuid
@@ -25,16 +25,16 @@ from .strips import of_shot
 
 @dataclass(frozen=True)
 class Row:
-    """One strip of a take, and its place in the sequencer."""
+    """Strip of a take, and its place in the sequencer."""
 
     kind: ArtifactKind
-    """Kind of layer that it shows."""
+    """Kind of layer that the strip shows."""
     layer: int
-    """Place in the stack. -1 is the full video."""
+    """Place of the layer in the stack. -1 is the full video."""
     name: str
     """Name of the strip."""
     is_muted: bool
-    """Whether it is muted, for other uses than playback."""
+    """Whether the strip is muted. Muted strips serve other uses than playback."""
 
 
 def rows_of(take: Take) -> list[Row]:
@@ -51,13 +51,13 @@ def rows_of(take: Take) -> list[Row]:
 def import_take(
     scene: bpy.types.Scene, take: Take, frame_start: int, shot: str = ""
 ) -> list[compat.Strip]:
-    """Make the strips of a take at a frame, on free channels above other strips: all or none.
+    """Make all strips of a take at a frame, or none, on free channels above other strips.
 
     They belong to `shot`. If it is empty, they belong to the take's shot, or to a new shot if the
     scene has strips of the take's already.
 
     Raises:
-        NoFreeChannels: They do not fit.
+        NoFreeChannels: The strips do not fit.
         UnreadableTake: The take holds no PNG of a layer.
         ColourSpaceMissing: The OCIO configuration has no space for them.
     """

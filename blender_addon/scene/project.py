@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A scene as a project: its id, its file, where its media lie, and its unfinished requests.
+"""A scene as a project, with its id, its file, its media root and its unfinished requests.
 
 The id is stored on the scene, but undo must not take it away and a copy must not share it. So
 `refresh` keeps the identity of each open scene in `runtime.projects`, by the id that Blender gives
@@ -34,9 +34,9 @@ class Identity:
     """Identity of a scene, which undo does not change."""
 
     uid: str
-    """The project's id."""
+    """Id of the project."""
     ancestors: tuple[tuple[str, float], ...] = ()
-    """Paths that the file had before, and when it left them (seconds since 1970)."""
+    """Earlier paths of the file, each with the time when the file left it (seconds since 1970)."""
 
 
 def scenes() -> Iterator[bpy.types.Scene]:
@@ -92,7 +92,7 @@ def _ancestors_of(scene: bpy.types.Scene) -> tuple[tuple[str, float], ...]:
 
 
 def ensure_project(scene: bpy.types.Scene) -> str:
-    """Give the scene's id, and make it on first use."""
+    """Give the scene's id. The first use creates it."""
     refresh()
     if not form_of(scene).project_uid:
         _keep(scene, Identity(uuid.uuid4().hex))
@@ -130,8 +130,8 @@ def scene_of(record: JobRecord) -> bpy.types.Scene | None:
 def is_asked_here(scene: bpy.types.Scene, record: JobRecord) -> bool:
     """Whether the open file asked, or was saved from that file after it had asked.
 
-    Files that were copied on disk, and earlier versions of a file, share the project's id. A file
-    whose path has gone was moved here.
+    Files that were copied on disk, and earlier versions of a file, share the project's id. If
+    the earlier path no longer exists, the file was moved here.
     """
     key = record.request_id, bpy.data.filepath
     if key not in runtime.asked_here:
@@ -155,7 +155,7 @@ def _is_same_path(one: str, other: str) -> bool:
 
 
 def journals_of(scene: bpy.types.Scene) -> list[Journal]:
-    """List the journals that may hold a scene's requests: beside the file, and where it was."""
+    """List the journals that may hold a scene's requests, at present and earlier paths."""
     settings = form_of(scene)
     if not settings.project_uid:
         return []

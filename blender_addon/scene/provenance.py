@@ -19,33 +19,33 @@ class Provenance:
     shot: str
     """Id of the shot, which all takes share."""
     job: str
-    """`jobs/{job}` that made the take."""
+    """Name of the job that made the take, `jobs/{job}`."""
     take: int
     """Number of the take, from 1."""
     layer: int
-    """Place in the stack. 0 is the background, -1 the full video."""
+    """Place of the layer in the stack. 0 is the background, -1 the full video."""
     role: str
-    """`background`, `foreground`, `matte` or `full`."""
+    """Role of the strip: `background`, `foreground`, `matte` or `full`."""
     prompt: str
     """Prompt of the layer."""
     seed: int
     """Seed of the layer."""
     model: str
-    """Model that made it."""
+    """Id of the model that made the layer."""
     path: str
     """Folder of the take, relative to the .blend if possible."""
     format: str
-    """`png` or `exr`."""
+    """Format of the files, `png` or `exr`."""
     notice: str = ""
-    """Says where the layer is missing. Empty on strips of earlier versions."""
+    """Sentences of `Take.notice` on the layer. Empty on strips of earlier versions."""
     rate: str = ""
-    """Frames per second of the scene that the strip was laid out for, such as `24000/1001`."""
+    """Frames per second of the scene for which the strip was laid out, such as `24000/1001`."""
 
 
 def write(strip: Any, provenance: Provenance) -> None:
     """Store a strip's provenance on it."""
     values = {"schema": SCHEMA, **asdict(provenance)}
-    if provenance.seed > _LARGEST_INT:  # Blender's integers have 32 bits
+    if provenance.seed > _LARGEST_INT:  # Blender's integers have 32 bits.
         values["seed"] = str(provenance.seed)
     strip[KEY] = values
 

@@ -21,12 +21,12 @@ from .runtime import runtime
 BUSY_S = 0.25
 """Seconds between two ticks while jobs run."""
 IDLE_S = 1.0
-"""Seconds between two ticks otherwise."""
+"""Seconds between two ticks while no jobs run."""
 GONE_S = 1.0
 """Seconds from unregistering until the add-on counts as gone. Registering it again for another
 template happens in the same call."""
 MOST_EVENTS = 200
-"""Events taken in per tick, so that a tick stays short."""
+"""Most events applied per tick, so that a tick stays short."""
 
 _log = logging.getLogger(__name__)
 _held: set[str] = set()
@@ -37,7 +37,7 @@ def tick() -> float:
     """Pump, and return the seconds until the next call."""
     # This is the border to Blender's timer, which an error would end for good.
     try:
-        if runtime.is_newly_registered:  # a file may have been loaded meanwhile
+        if runtime.is_newly_registered:  # A file may have been loaded meanwhile.
             runtime.is_newly_registered = False
             media.tidy()
             _after_load()
@@ -94,7 +94,7 @@ def _separate_copies() -> None:
 
 
 def _import_next() -> bool:
-    """Import the first ready take that need not wait, and note why earlier ones wait."""
+    """Import the first ready take that need not wait, and note why earlier takes wait."""
     changed = False
     for view in runtime.board.ready:
         waiting = importing.why_waiting(view)
@@ -133,7 +133,7 @@ def _release(reason: str) -> Callable[..., None]:
 
 @bpy.app.handlers.persistent
 def _before_save(path: Any = "", *_: Any) -> None:
-    if path:  # empty for the start-up file
+    if path:  # It is empty for the start-up file.
         project.remember_path(str(path))
         media.bring_beside(str(path))
 
@@ -159,11 +159,11 @@ def _after_load(*_: Any) -> None:
 
 
 def _connect_nowhere() -> None:
-    """Stand in until the user interface says how to connect."""
+    """Stand in until the user interface supplies the connection."""
 
 
 connect_by_default: Callable[[], object] = _connect_nowhere
-"""Connects as the preferences say. `ui`, which knows them, sets it."""
+"""Function that connects according to the preferences. `ui` sets it."""
 
 _HANDLERS = [
     ("save_pre", _hold("save")),
@@ -199,7 +199,7 @@ def unregister() -> None:
     """Stop the timer. Session and backend end soon, unless the add-on comes back.
 
     Blender registers add-ons again for File > New with another template. Then session, jobs and
-    local backend go on.
+    local backend continue.
     """
     runtime.is_registered = False
     if bpy.app.timers.is_registered(tick):

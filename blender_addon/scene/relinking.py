@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Gives strips other media in place: another take of a layer, PNG or EXR, another rate."""
+"""Gives strips another take of a layer, another format or another rate, in place."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -19,7 +19,7 @@ from .strips import of_shot, take_of
 
 
 def show_take(scene: bpy.types.Scene, take: Take, layer: int, shot: str = "") -> list[compat.Strip]:
-    """Show another take of a layer, in place: its strips, its mattes, and the full video's.
+    """Show another take in a layer's strips and mattes and in the full video's strips.
 
     Place, trims, channel, modifiers and keyframes stay. So does the rate that the shot was laid
     out for, so that its layers stay together if the scene's rate has changed. Strips that the
@@ -40,7 +40,7 @@ def show_format(scene: bpy.types.Scene, shot: str, file_format: ArtifactFormat) 
     """Show a shot's layers from PNG or from the EXR masters. Mattes stay PNG.
 
     Returns:
-        How many strips were changed.
+        Number of changed strips.
 
     Raises:
         UnreadableTake: A take was fetched without that format.
@@ -57,22 +57,22 @@ def show_format(scene: bpy.types.Scene, shot: str, file_format: ArtifactFormat) 
 
 @dataclass(frozen=True)
 class Plan:
-    """The media that one strip will show."""
+    """Planned media of one strip."""
 
     strip: compat.Strip
-    """The strip."""
+    """Strip that gets the media."""
     take: Take
-    """The take to show."""
+    """Take that the strip will show."""
     kind: ArtifactKind
-    """Kind of layer."""
+    """Kind of the layer."""
     layer: int
     """Place of the layer in the stack."""
     file_format: ArtifactFormat
     """Format of the files."""
     paths: Sequence[Path]
-    """A file for each scene frame."""
+    """Paths of the files, one for each scene frame."""
     look: Look
-    """The looks of the strip."""
+    """Look of the strip."""
 
 
 def plan(
@@ -101,7 +101,7 @@ def plan(
 
 
 def apply(scene: bpy.types.Scene, plans: Sequence[Plan]) -> None:
-    """Change every strip as planned. If one of them fails, put all back and raise."""
+    """Change every strip as planned. If one of them fails, restore all strips and raise."""
     before = [_state_of(each.strip) for each in plans]
     with compat.prefetch_off(scene):
         try:

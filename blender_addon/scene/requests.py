@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Requests from the scene: Generate, Regenerate Layer and Try Again, on their way to a session.
+"""Requests of Generate, Regenerate Layer and Try Again, on their way to a session.
 
-Operators of `ui` call these functions with the session, which takes the request from here.
+Operators of `ui` call these functions with the session, which then takes over the request.
 """
 
 import time
@@ -141,7 +141,7 @@ def _kept_jobs(scene: bpy.types.Scene, take: Take, described: Provenance) -> dic
 def _shown_shot(
     scene: bpy.types.Scene, strip: compat.Strip, take: Take, described: Provenance
 ) -> Shot:
-    """Give the shot that the timeline shows now, with layers of several takes perhaps.
+    """Give the shot that the timeline shows now. Its layers may come from several takes.
 
     The full prompt comes from a take with just these layers. Without such a take it is empty.
     """
@@ -173,7 +173,7 @@ def _shown_shot(
 
 
 def _asked_by(scene: bpy.types.Scene, address: str) -> dict[str, Any]:
-    """Give the fields of a new record that say who asks, and of whom."""
+    """Give the fields of a new record that name the scene, its file and the backend."""
     return {
         "request_id": str(uuid.uuid4()),
         "project_uid": project.ensure_project(scene),
@@ -188,7 +188,7 @@ def send_again(session: Session, record: JobRecord, folder: Path) -> None:
     """Resume a failed request. If the backend has ended its job, send a new request.
 
     Raises:
-        ShotProblem: The shot cannot be generated, no backend answers, or another one has the job.
+        ShotProblem: The shot cannot be generated, no backend answers, or another has the job.
     """
     _check(record.asked)
     is_new = record.is_over or (record.is_cancel_asked and not record.is_made)

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The state of this Blender: the session, the local backend and the board. It is lost on exit.
+"""The session, the local backend and the board of this Blender. They are lost on exit.
 
-It is not stored in the .blend, because undo would roll it back.
+They are not stored in the .blend, because undo would roll them back.
 """
 
 import logging
@@ -26,23 +26,23 @@ class Runtime:
     """The one connection of this Blender."""
 
     session: Session | None = None
-    """The thread that talks to the backend, once connected."""
+    """Thread that talks to the backend, once connected."""
     launcher: Launcher = field(default_factory=Launcher)
-    """The backend that this Blender started, or none."""
+    """Launcher of the local backend, which may be stopped."""
     board: Board = field(default_factory=Board)
-    """The state that panels show."""
+    """State that panels show."""
     last_sent: tuple[float, Any] | None = None
-    """The last shot that Generate sent, after its time (`time.monotonic`)."""
+    """Time (`time.monotonic`, seconds) and shot of the last request by Generate."""
     notice: str = ""
-    """Tells the artist in a sentence about a problem of the open file."""
+    """Sentence on a problem of the open file. Empty without a problem."""
     is_registered: bool = False
-    """Whether the add-on is registered. The runtime outlives being registered again."""
+    """Whether the add-on is registered. The runtime survives a new registration."""
     is_newly_registered: bool = False
-    """Whether it was registered since the last tick."""
+    """Whether the add-on was registered since the last tick."""
     projects: dict[Any, Any] = field(default_factory=dict)
     """Identity of each scene of the open file (`project.Identity`), by `compat.session_uid`."""
     asked_here: dict[tuple[str, str], bool] = field(default_factory=dict)
-    """Whether a request belongs to a file, by request id and path. To ask, it reads the disk."""
+    """Whether a request belongs to a file, by request id and path. Finding out reads the disk."""
     num_strips: dict[Any, int] = field(default_factory=dict)
     """Number of strips of a scene at the last look for copies of shots."""
     strip_names: dict[Any, set[str]] = field(default_factory=dict)
@@ -66,7 +66,7 @@ class Runtime:
         return record
 
     def settle(self, view: JobView, **changes: Any) -> None:
-        """Note on the board and in the journal what the main thread did with a request."""
+        """Record the main thread's change of a request on the board and in the journal."""
         record = replace(view.record, revision=view.record.revision + 1, **changes)
         self.board.apply(RecordChanged(record, view.journal_folder))
         journal = Journal.of_media(Path(view.journal_folder))
@@ -79,13 +79,13 @@ class Runtime:
             _log.warning("%s cannot be written: %s", journal.path, error.strerror)
 
     def forget_file(self) -> None:
-        """Forget what was known about the scenes of the file that was open."""
+        """Forget the scenes of the file that was open."""
         for known in (self.projects, self.asked_here, self.num_strips, self.strip_names):
             known.clear()
         self.notice = ""
 
     def disconnect(self) -> None:
-        """End the session. The backend's jobs go on."""
+        """End the session. The backend's jobs continue."""
         if self.session is not None:
             self.session.close()
         self.session = None

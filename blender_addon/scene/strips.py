@@ -23,7 +23,7 @@ def take_of(strip: compat.Strip) -> Take:
     """Read the take that a strip shows from its present folder. Do not check its frames.
 
     Raises:
-        UnreadableTake: The strip shows none, or its description is gone.
+        UnreadableTake: The strip shows no take, or its description is gone.
     """
     if provenance.read_or_none(strip) is None or not compat.is_image(strip):
         raise UnreadableTake("The selected strip shows no take. Select a generated strip.")
@@ -49,12 +49,12 @@ def shown(scene: bpy.types.Scene, shot: str) -> dict[int, Provenance]:
 
 
 def neighbour_takes(strip: compat.Strip, step: int) -> list[Take]:
-    """List the other takes from the one after (1) or before (-1) the one shown, going round.
+    """List the other takes, from the next (1) or previous (-1) take on, and wrap around.
 
     Only descriptions of takes are read, not their frames, because this runs on the main thread.
 
     Raises:
-        UnreadableTake: The strip shows none, or the shot has only one.
+        UnreadableTake: The strip shows no take, or the shot has only one.
     """
     shown = take_of(strip)
     takes = takes_of_shot(shown.folder.parent, is_checked=False)
