@@ -99,7 +99,7 @@ class Board:
             case ProgressChanged():
                 if event.request_id in self.jobs:
                     self.jobs[event.request_id].progress = event.progress
-            case FetchProgressed():  # It always matches. No sixth kind of event exists.
+            case FetchProgressed():  # always taken: no sixth kind of event exists.
                 if event.request_id in self.jobs:
                     self.jobs[event.request_id].fetched = event.fraction
 
