@@ -42,13 +42,13 @@ def rows(*, toy: bool) -> list[Row]:
         f"step cache at {THRESHOLD}": _cached(pipeline, steps),
     }
     given = kept_layers(exact(), regenerated=[2])
-    anew = _maker(pipeline, steps, given=given)
+    regenerated = _maker(pipeline, steps, given=given)
     quick = _maker(pipeline, steps, given=given, refresh_given_every=REFRESH)
     case = f"one foreground regenerated, given layers computed in one step of {REFRESH}"
     precision = precision_of(pipeline.transformer)
     return [
         row
-        for exactly, others in ((exact, ways), (anew, {case: quick}))
+        for exactly, others in ((exact, ways), (regenerated, {case: quick}))
         for row in _rows(exactly, others, other, num_pairs, precision)
     ]
 

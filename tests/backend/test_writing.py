@@ -228,15 +228,15 @@ def test_a_layer_made_anew_says_how_often_the_kept_ones_were_computed(
         artifact for artifact in first.artifacts
         if artifact.layer_index == 0 and artifact.kind is ArtifactKind.BACKGROUND
     )  # fmt: skip
-    anew = worker.run(replace(task_of(store, shot, folder), kept_artifacts=kept))
+    regenerated = worker.run(replace(task_of(store, shot, folder), kept_artifacts=kept))
 
-    assert isinstance(anew, Finished), anew
+    assert isinstance(regenerated, Finished), regenerated
     said = [
         json.loads(store.path(take.artifacts[-1].sha256).read_text())["approximations"]
-        for take in (first, anew)
+        for take in (first, regenerated)
     ]
     assert said == [{}, {"refresh_kept_every": 4}]
-    assert set(kept) <= set(anew.artifacts)
+    assert set(kept) <= set(regenerated.artifacts)
 
 
 @pytest.mark.slow

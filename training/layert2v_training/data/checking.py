@@ -92,7 +92,7 @@ def _says_form(footage: Footage) -> bool:
 
 
 def lossy_fit(facts: FootageFacts, target: ClipFormat | None, fps: Fraction | None) -> str:
-    """Say where training has to make up pixels or frames of a good clip; empty: nowhere.
+    """Say where training must invent pixels or frames of a good clip, or return an empty text.
 
     Args:
         facts: Facts of the clip.

@@ -26,14 +26,14 @@ class Outcome:
 
     name: str
     reasons: tuple[Reason, ...] = ()
-    """Why it was rejected; empty: accepted."""
+    """Reasons of the rejection. An accepted clip has none."""
     captions: tuple[str, ...] = ()
     """Background, then foregrounds."""
     figures: dict[str, float] = field(default_factory=dict)
     told: str = ""
-    """Text by which repeats are found; empty: it has none that says something."""
+    """Text by which repeats are found. It is empty if no text distinguishes the clip."""
     told_of: str = ""
-    """Name of the video of which all of that text was said; empty: it was said of the clip."""
+    """Name of the video that the whole text describes, or empty if it describes the clip."""
 
 
 def write_strip(path: Path, clip: LayeredClip, num_moments: int = 3) -> None:
