@@ -244,8 +244,10 @@ def test_a_worker_that_does_not_hear_a_cancel_is_killed(tmp_path: Path) -> None:
         async with process_engine(tmp_path, cancel_grace_s=0.2) as engine:
 
             async def cancel_it() -> None:
-                async for _ in engine.run(task(tmp_path, "hang")):
-                    await engine.cancel("a", 1)
+                async for message in engine.run(task(tmp_path, "hang")):
+                    # It hangs from step 2 on. Before that it hears a cancel at its next step.
+                    if isinstance(message, StageProgress) and message.step == 2:
+                        await engine.cancel("a", 1)
 
             with pytest.raises(WorkerLost, match="signal 9"):
                 await cancel_it()
